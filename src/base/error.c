@@ -1,0 +1,40 @@
+#include "base/error.h"
+
+#include <stdarg.h>
+#include <stdio.h>
+#include <string.h>
+
+const char *tim_status_name(TimStatus status) {
+    static const char *const names[] = {"ok",          "argument",  "memory",  "io", "format",
+                                        "unsupported", "cancelled", "internal"};
+    const unsigned index = (unsigned)status;
+    return index < sizeof names / sizeof *names ? names[index] : "unknown";
+}
+
+static void mark_cut(char *text, size_t size, int wanted) {
+    if (wanted >= 0 && (size_t)wanted >= size) memcpy(text + size - 4, "...", 4);
+}
+
+TimStatus tim_fail(TimError *err, TimStatus status, const char *format, ...) {
+    if (!err) return status;
+    err->status = status;
+    va_list args;
+    va_start(args, format);
+    const int wanted = vsnprintf(err->text, sizeof err->text, format, args);
+    va_end(args);
+    mark_cut(err->text, sizeof err->text, wanted);
+    return status;
+}
+
+TimStatus tim_fail_within(TimError *err, TimStatus status, const char *format, ...) {
+    if (!err) return status;
+    char context[sizeof err->text], inner[sizeof err->text];
+    va_list args;
+    va_start(args, format);
+    mark_cut(context, sizeof context, vsnprintf(context, sizeof context, format, args));
+    va_end(args);
+    memcpy(inner, err->text, sizeof inner);
+    err->status = status;
+    mark_cut(err->text, sizeof err->text, snprintf(err->text, sizeof err->text, "%s: %s", context, inner));
+    return status;
+}
