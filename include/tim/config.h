@@ -1,0 +1,159 @@
+/* The configuration of a model and its training, with the field names of the published YAML files.
+ * Plain values, owned by the caller except for the texts, which tim_config_done frees. Not thread-safe while being changed. */
+#ifndef TIM_CONFIG_H
+#define TIM_CONFIG_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "tim/status.h"
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+typedef enum TimNetworkKind {
+    TIM_NETWORK_C2I, /* conditioned on a class; tim.models.c2i.tim_model.TiM */
+    TIM_NETWORK_T2I  /* conditioned on caption features; tim.models.t2i.tim_model.TiM */
+} TimNetworkKind;
+
+/* Which times the interval embedding sees, besides t itself. The last term of each goes through delta_embedder. */
+typedef enum TimNewCondition {
+    TIM_CONDITION_T_MINUS_R,     /* "t-r", in every published configuration */
+    TIM_CONDITION_R,             /* "r" */
+    TIM_CONDITION_T_R,           /* "t,r" */
+    TIM_CONDITION_T_T_MINUS_R,   /* "t,t-r" */
+    TIM_CONDITION_R_T_MINUS_R,   /* "r,t-r" */
+    TIM_CONDITION_T_R_T_MINUS_R  /* "t,r,t-r" */
+} TimNewCondition;
+
+typedef struct TimNetworkConfig {
+    TimNetworkKind kind;
+    int input_size;        /* side of the training picture or latent; the network itself takes any grid */
+    int patch_size;        /* p */
+    int in_channels;       /* C */
+    int depth;             /* number of blocks */
+    int hidden_size;       /* D */
+    int num_heads;         /* H; the head width D / H must be a multiple of 4 */
+    int encoder_depth;     /* the projector reads the hidden state after this many blocks */
+    double mlp_ratio;      /* MLP hidden width = floor(2 * floor(D * mlp_ratio) / 3) */
+    int z_dim;             /* width of the projector's output */
+    int projector_dim;     /* hidden width of the projector */
+    int lora_hidden_size;  /* hidden width of a block's adaLN; 0 (null in the file) means 3 * floor(D / 4) */
+    int num_classes;       /* class network: classes without the null class */
+    double class_dropout_prob; /* class network: > 0 adds the null row to the class table */
+    int cap_feat_dim;      /* text network: width of the caption features */
+    TimNewCondition new_condition;
+    bool use_new_embed;    /* false: delta_embedder is t_embedder */
+    bool qk_norm;
+    bool distance_aware;   /* adds qkv_d(interval embedding) to qkv */
+} TimNetworkConfig;
+
+typedef enum TimTransportKind {
+    TIM_TRANSPORT_OT_FM,
+    TIM_TRANSPORT_TRIGFLOW,
+    TIM_TRANSPORT_EDM,
+    TIM_TRANSPORT_VP_SDE,
+    TIM_TRANSPORT_VE_SDE
+} TimTransportKind;
+
+typedef struct TimTransportConfig {
+    TimTransportKind kind;
+    double p_mean, p_std;        /* OT-FM, TrigFlow, EDM: of the normal number behind a time */
+    double sigma_d;
+    double t_max, t_min;         /* where sampling starts and ends */
+    double beta_min, beta_d;     /* VP-SDE */
+    double sigma_min, sigma_max; /* VE-SDE */
+    bool enhance_target;         /* model guidance in the target */
+    double w_gt, w_cond, w_start, w_end;
+} TimTransportConfig;
+
+typedef enum TimDerivative {
+    TIM_DERIVATIVE_JVP, /* exact, "jvp" */
+    TIM_DERIVATIVE_DDE  /* central finite difference, "dde" */
+} TimDerivative;
+
+typedef enum TimTimeWeight {
+    TIM_WEIGHT_CONSTANT,
+    TIM_WEIGHT_RECIPROCAL,
+    TIM_WEIGHT_SQRT,
+    TIM_WEIGHT_SQUARE,
+    TIM_WEIGHT_SOFT_MIN_SNR
+} TimTimeWeight;
+
+typedef struct TimTransitionConfig {
+    double diffusion_ratio;   /* share of the batch with r = t */
+    double consistency_ratio; /* share of the batch with r = T_min */
+    TimDerivative derivative_type;
+    double differential_epsilon;
+    TimTimeWeight weight_time_type;
+    bool weight_time_tangent; /* tau = tan; wins over sigmoid */
+    bool weight_time_sigmoid; /* tau = t / (1 - t) */
+    bool weight_t_and_r;      /* false: D = tau(t) instead of tau(t) - tau(r) */
+    bool use_dir_loss;        /* adds 1 - cos(F, target) over the channel axis */
+} TimTransitionConfig;
+
+typedef enum TimSchedule {
+    TIM_SCHEDULE_CONSTANT,
+    TIM_SCHEDULE_CONSTANT_WITH_WARMUP,
+    TIM_SCHEDULE_LINEAR,
+    TIM_SCHEDULE_COSINE
+} TimSchedule;
+
+typedef enum TimPrecision {
+    TIM_PRECISION_F32, /* "no" */
+    TIM_PRECISION_BF16 /* "bf16": matrix-product inputs in bf16, everything else and the master weights in fp32 */
+} TimPrecision;
+
+typedef struct TimTrainingConfig {
+    int64_t max_train_steps;
+    int64_t checkpointing_steps;
+    int checkpoints_total_limit;
+    double learning_rate;
+    int learning_rate_base_batch_size;
+    bool scale_lr; /* learning_rate * batch / base batch */
+    TimSchedule lr_scheduler;
+    int64_t lr_warmup_steps;
+    double beta1, beta2, weight_decay, eps; /* AdamW */
+    double max_grad_norm;
+    TimPrecision mixed_precision;
+    double ema_decay;
+    double proj_coeff; /* weight of the alignment loss; without targets it is off */
+    int batch_size;
+} TimTrainingConfig;
+
+typedef struct TimConfig {
+    TimNetworkConfig network;
+    TimTransportConfig transport;
+    TimTransitionConfig transition;
+    TimTrainingConfig training;
+    char *data_type;        /* data.data_type, such as "fashion-mnist" or "latent"; NULL when absent */
+    char *data_dir;         /* data.dataset.data_dir; NULL when absent */
+    char *vae_dir;          /* NULL when absent: the network works on pixels */
+    char *text_encoder_dir; /* NULL when absent */
+} TimConfig;
+
+/* The published defaults: OT-FM with P 0, 1; shares 0.5 and 0.1; AdamW .9/.95; and so on. No texts are set. */
+TIM_API void tim_config_init(TimConfig *config);
+
+/* Defaults of the transport `kind`: P, sigma_d, T_max, T_min, betas and sigmas as the published classes have them; no guidance. */
+TIM_API void tim_transport_config_init(TimTransportConfig *config, TimTransportKind kind);
+
+/* Frees the texts and resets the structure. */
+TIM_API void tim_config_done(TimConfig *config);
+
+/* Reads a YAML file over the defaults. `config` is initialised by the call and needs tim_config_done also after a failure.
+ * Unknown keys inside network, transport and transition_loss are errors that name line, key and the keys allowed there;
+ * keys of other tools elsewhere are ignored. */
+TIM_API TimStatus tim_config_read(TimConfig *config, const char *path, TimError *err);
+
+/* Writes the YAML file that tim_config_read reads back to the same values. */
+TIM_API TimStatus tim_config_write(const TimConfig *config, const char *path, TimError *err);
+
+/* Checks that every value is in its range and fits the others; the text names field, value and range. */
+TIM_API TimStatus tim_config_check(const TimConfig *config, TimError *err);
+
+#ifdef __cplusplus
+}
+#endif
+#endif

@@ -1,0 +1,120 @@
+#include "io/file.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <stdbool.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "base/memory.h"
+
+static const uint8_t nothing[1]; /* what an empty file points to: mmap refuses a length of zero */
+
+static TimStatus map(TimFile *file, int fd, const char *path, TimError *err) {
+    struct stat info;
+    if (fstat(fd, &info) != 0) return tim_fail(err, TIM_E_IO, "%s: cannot ask for its size: %s", path, strerror(errno));
+    if (!S_ISREG(info.st_mode)) return tim_fail(err, TIM_E_IO, "%s: not a regular file; give the path of a file", path);
+    const size_t size = (size_t)info.st_size;
+    if ((off_t)size != info.st_size || size > PTRDIFF_MAX)
+        return tim_fail(err, TIM_E_IO, "%s: %jd bytes do not fit into the address space", path, (intmax_t)info.st_size);
+    if (size == 0) return TIM_OK;
+    void *data = mmap(NULL, size, PROT_READ, MAP_PRIVATE, fd, 0);
+    if (data == MAP_FAILED) return tim_fail(err, TIM_E_IO, "%s: cannot map %zu bytes: %s", path, size, strerror(errno));
+    *file = (TimFile){data, size};
+    return TIM_OK;
+}
+
+TimStatus tim_file_open(TimFile *file, const char *path, TimError *err) {
+    *file = (TimFile){nothing, 0};
+    const int fd = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK); /* opening a pipe must not wait for its writer */
+    if (fd < 0) return tim_fail(err, TIM_E_IO, "%s: cannot open: %s", path, strerror(errno));
+    const TimStatus status = map(file, fd, path, err);
+    close(fd); /* the map keeps the file */
+    return status;
+}
+
+void tim_file_close(TimFile *file) {
+    if (file->size) munmap((void *)(uintptr_t)file->data, file->size);
+    *file = (TimFile){nothing, 0};
+}
+
+/* Frees the texts; the stream is closed already. */
+static void end(TimFileWriter *writer) {
+    tim_free(writer->path);
+    tim_free(writer->temporary);
+    *writer = (TimFileWriter){NULL, NULL, NULL};
+}
+
+static TimStatus name_files(TimFileWriter *writer, const char *path, TimError *err) {
+    static const char suffix[] = ".tmp";
+    size_t bytes;
+    if (!tim_add_size(strlen(path), sizeof suffix, &bytes))
+        return tim_fail(err, TIM_E_MEMORY, "a path of %zu bytes is too long", strlen(path));
+    TIM_TRY(tim_copy_text(&writer->path, path, err));
+    TIM_TRY(tim_new(&writer->temporary, bytes, 1, "a path", err));
+    snprintf(writer->temporary, bytes, "%s%s", path, suffix);
+    return TIM_OK;
+}
+
+static TimStatus open_stream(TimFileWriter *writer, TimError *err) {
+    const int fd = open(writer->temporary, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0666);
+    if (fd < 0)
+        return tim_fail(err, TIM_E_IO, "%s: cannot create: %s; does the folder exist and is it writable?", writer->temporary,
+                        strerror(errno));
+    writer->stream = fdopen(fd, "wb");
+    if (writer->stream) return TIM_OK;
+    const int cause = errno;
+    close(fd);
+    unlink(writer->temporary);
+    return tim_fail(err, TIM_E_MEMORY, "%s: cannot make a stream: %s", writer->temporary, strerror(cause));
+}
+
+TimStatus tim_file_writer_open(TimFileWriter *writer, const char *path, TimError *err) {
+    *writer = (TimFileWriter){NULL, NULL, NULL};
+    TimStatus status = name_files(writer, path, err);
+    if (status == TIM_OK) status = open_stream(writer, err);
+    if (status != TIM_OK) end(writer);
+    return status;
+}
+
+TimStatus tim_file_writer_write(TimFileWriter *writer, const void *data, size_t size, TimError *err) {
+    if (size == 0 || fwrite(data, 1, size, writer->stream) == size) return TIM_OK;
+    return tim_fail(err, TIM_E_IO, "%s: cannot write %zu bytes: %s", writer->temporary, size, strerror(errno));
+}
+
+/* Puts the renaming itself on the disk. Some file systems cannot, and the file is whole either way: failures do not count. */
+static void sync_folder(const char *path) {
+    const char *slash = strrchr(path, '/');
+    char folder[4096] = ".";
+    if (slash) snprintf(folder, sizeof folder, "%.*s", slash == path ? 1 : (int)(slash - path), path);
+    const int fd = open(folder, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    if (fd < 0) return;
+    (void)fsync(fd);
+    close(fd);
+}
+
+TimStatus tim_file_writer_commit(TimFileWriter *writer, TimError *err) {
+    bool fine = fflush(writer->stream) == 0 && fsync(fileno(writer->stream)) == 0;
+    int cause = errno;
+    if (fclose(writer->stream) != 0 && fine) fine = false, cause = errno;
+    writer->stream = NULL;
+    if (fine && rename(writer->temporary, writer->path) != 0) fine = false, cause = errno;
+    TimStatus status = TIM_OK;
+    if (fine) {
+        sync_folder(writer->path);
+    } else {
+        unlink(writer->temporary);
+        status = tim_fail(err, TIM_E_IO, "%s: cannot finish writing: %s", writer->path, strerror(cause));
+    }
+    end(writer);
+    return status;
+}
+
+void tim_file_writer_abandon(TimFileWriter *writer) {
+    if (!writer->stream) return;
+    fclose(writer->stream);
+    unlink(writer->temporary);
+    end(writer);
+}

@@ -1,0 +1,42 @@
+/* Whole files: read through a private read-only map, written beside their place and renamed into it.
+ * Invariant: a path names either the complete old content or the complete new one, also after a crash. */
+#ifndef TIM_IO_FILE_H
+#define TIM_IO_FILE_H
+
+#include <stddef.h>
+#include <stdint.h>
+#include <stdio.h>
+
+#include "base/error.h"
+
+/* The bytes of a file. They fault (SIGBUS) if another process cuts the file short meanwhile; renaming over it is safe. */
+typedef struct TimFile {
+    const uint8_t *data; /* never NULL while open; an empty file has size 0 */
+    size_t size;
+} TimFile;
+
+/* Maps the regular file `path`. TIM_E_IO names path and cause; then `file` is empty and closing it is fine. */
+TimStatus tim_file_open(TimFile *file, const char *path, TimError *err);
+
+/* Unmaps; every pointer into `data` dies. */
+void tim_file_close(TimFile *file);
+
+/* A file being written as "<path>.tmp"; one writer per path. Ends with commit or abandon, whichever comes first. */
+typedef struct TimFileWriter {
+    FILE *stream; /* NULL once ended */
+    char *path, *temporary;
+} TimFileWriter;
+
+/* Starts writing. After a failure nothing is left behind and the writer is ended. */
+TimStatus tim_file_writer_open(TimFileWriter *writer, const char *path, TimError *err);
+
+/* Appends `size` bytes. After a failure the caller abandons. */
+TimStatus tim_file_writer_write(TimFileWriter *writer, const void *data, size_t size, TimError *err);
+
+/* Flushes to the disk and renames to the final path. Ends the writer in any case; a failure leaves the old file as it was. */
+TimStatus tim_file_writer_commit(TimFileWriter *writer, TimError *err);
+
+/* Ends the writer and removes what it wrote; nothing happens when it has ended already. */
+void tim_file_writer_abandon(TimFileWriter *writer);
+
+#endif
