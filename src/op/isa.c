@@ -1,0 +1,64 @@
+#include "op/isa.h"
+
+#include <string.h>
+
+#include "op/op.h"
+
+/* Each is made by table.c of that instruction set's library. */
+extern const TimOp *const tim_op_table_ref[TIM_OP_COUNT];
+extern const TimOp *const tim_op_table_generic[TIM_OP_COUNT];
+#if defined(__x86_64__)
+extern const TimOp *const tim_op_table_avx2[TIM_OP_COUNT];
+extern const TimOp *const tim_op_table_avx512[TIM_OP_COUNT];
+extern const TimOp *const tim_op_table_avx512_bf16[TIM_OP_COUNT];
+#endif
+
+bool tim_isa_available(TimIsa isa) {
+    switch (isa) {
+    case TIM_ISA_REF:
+    case TIM_ISA_GENERIC: return true;
+#if defined(__x86_64__)
+    case TIM_ISA_AVX2: return __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma");
+    case TIM_ISA_AVX512_BF16:
+        if (!__builtin_cpu_supports("avx512bf16")) return false;
+        __attribute__((fallthrough));
+    case TIM_ISA_AVX512:
+        return __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512bw") && __builtin_cpu_supports("avx512dq") &&
+               __builtin_cpu_supports("avx512vl");
+#endif
+    default: return false;
+    }
+}
+
+TimIsa tim_isa_best(void) {
+    int isa = TIM_ISA_COUNT - 1;
+    while (!tim_isa_available((TimIsa)isa)) isa--;
+    return (TimIsa)isa;
+}
+
+static const char *const names[TIM_ISA_COUNT] = {"ref", "generic", "avx2", "avx512", "avx512_bf16"};
+
+const char *tim_isa_name(TimIsa isa) {
+    return isa < TIM_ISA_COUNT ? names[isa] : "unknown";
+}
+
+bool tim_isa_from_name(const char *name, TimIsa *isa) {
+    for (int i = 0; i < TIM_ISA_COUNT; i++) {
+        if (strcmp(name, names[i]) != 0) continue;
+        *isa = (TimIsa)i;
+        return true;
+    }
+    return false;
+}
+
+const TimOp *tim_op_get(TimOpKind kind, TimIsa isa) {
+    switch (isa) {
+#if defined(__x86_64__)
+    case TIM_ISA_AVX2: return tim_op_table_avx2[kind];
+    case TIM_ISA_AVX512: return tim_op_table_avx512[kind];
+    case TIM_ISA_AVX512_BF16: return tim_op_table_avx512_bf16[kind];
+#endif
+    case TIM_ISA_REF: return tim_op_table_ref[kind];
+    default: return tim_op_table_generic[kind];
+    }
+}

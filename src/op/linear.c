@@ -1,0 +1,159 @@
+/* y = x W' + b:  x (R, K), W (N, K), b (N), y (R, N).
+ * vjp: g_x = g_y W;  g_W += g_y' x;  g_b += column sums of g_y.   jvp: t_y = t_x W' (weights have no tangent).
+ * Matrix-product inputs have the dtype of W: an x or g_y of another dtype is converted into the workspace first. */
+#include "op/kernel.h"
+#include "op/matmul.h"
+
+enum { Y, T_Y, G_X, G_W, PRODUCTS };
+
+typedef struct Plan {
+    TimMatmul *product[PRODUCTS];
+    size_t converted; /* bytes of the workspace that hold a converted x, before the products' own */
+} Plan;
+
+static bool converts(const TimNode *node) {
+    return node->in[0].dtype != node->in[1].dtype || node->out[0].dtype != node->in[1].dtype;
+}
+
+static TimStatus infer(TimNode *node, TimError *err) {
+    const TimLinearParams *p = &node->params.linear;
+    const TimMatrix *x = &node->in[0], *w = &node->in[1];
+    TIM_TRY(require(node, node->n_in == (p->has_bias ? 3 : 2) && is_float(x) && is_float(w), "wants x, W and the bias if it has one", err));
+    TIM_TRY(require(node, x->cols == w->cols, "W has other columns than x", err));
+    TIM_TRY(require(node, !p->has_bias || (node->in[2].cols == w->rows && node->in[2].dtype == TIM_F32), "the bias does not fit W", err));
+    node->n_out = 1;
+    node->out[0] = matrix_of(p->out, x->rows, w->rows);
+    node->vjp_reads_in = 3;
+    return TIM_OK;
+}
+
+static TimStatus plan_product(const TimNode *node, Plan *plan, int which, TimMatmulShape shape, TimError *err) {
+    shape.plain = node->isa == TIM_ISA_REF;
+    shape.threads = node->threads;
+    return tim_matmul_new(&plan->product[which], &shape, err);
+}
+
+/* The row stride of x or g_y as the product sees it: a converted one is dense. */
+static int64_t stride_as(const TimMatrix *m, TimDtype dtype) {
+    return m->dtype == dtype ? m->stride : m->cols;
+}
+
+static TimStatus plan_all(TimNode *node, Plan *plan, TimError *err) {
+    const TimMatrix *x = &node->in[0], *w = &node->in[1], *y = &node->out[0];
+    const TimDtype dtype = w->dtype;
+    const int64_t rows = x->rows, k = w->cols, n = w->rows;
+    const TimMatmulShape forward = {.m = rows, .n = n, .k = k, .lda = stride_as(x, dtype), .ldb = w->stride, .ldc = y->stride,
+                                    .b_transposed = true, .in = dtype, .out = y->dtype, .has_bias = node->params.linear.has_bias};
+    TIM_TRY(plan_product(node, plan, Y, forward, err));
+    if (node->t_out[0].rows) {
+        TimMatmulShape tangent = forward;
+        tangent.m = node->t_out[0].rows, tangent.has_bias = false;
+        tangent.lda = stride_as(&node->t_in[0], dtype), tangent.ldc = node->t_out[0].stride;
+        TIM_TRY(plan_product(node, plan, T_Y, tangent, err));
+    }
+    const int64_t ldg = stride_as(&node->g_out[0], dtype);
+    if (node->g_in[0].rows) {
+        const TimMatmulShape g_x = {.m = rows, .n = k, .k = n, .lda = ldg, .ldb = w->stride, .ldc = node->g_in[0].stride, .in = dtype,
+                                    .out = node->g_in[0].dtype, .add = node->add_in[0]};
+        TIM_TRY(plan_product(node, plan, G_X, g_x, err));
+    }
+    if (node->g_in[1].rows) {
+        const TimMatmulShape g_w = {.m = n, .n = k, .k = rows, .lda = ldg, .a_transposed = true, .ldb = stride_as(x, dtype),
+                                    .ldc = node->g_in[1].stride, .in = dtype, .out = TIM_F32, .add = true};
+        TIM_TRY(plan_product(node, plan, G_W, g_w, err));
+    }
+    return TIM_OK;
+}
+
+static size_t align_up(size_t bytes) {
+    return (bytes + TIM_ALIGNMENT - 1) & ~(size_t)(TIM_ALIGNMENT - 1);
+}
+
+static void release(TimNode *node) {
+    Plan *plan = node->plan;
+    if (!plan) return;
+    for (int i = 0; i < PRODUCTS; i++) tim_matmul_free(plan->product[i]);
+    tim_free(plan);
+    node->plan = NULL;
+}
+
+static TimStatus prepare(TimNode *node, TimError *err) {
+    Plan *plan;
+    TIM_TRY(tim_new(&plan, 1, sizeof *plan, "a linear layer's plan", err));
+    node->plan = plan;
+    TIM_TRY(plan_all(node, plan, err));
+    size_t products = 0;
+    for (int i = 0; i < PRODUCTS; i++)
+        if (plan->product[i] && tim_matmul_work(plan->product[i]) > products) products = tim_matmul_work(plan->product[i]);
+    const int64_t widest = node->in[0].cols > node->out[0].cols ? node->in[0].cols : node->out[0].cols;
+    if (converts(node)) plan->converted = 2 * align_up((size_t)(node->in[0].rows * widest) * tim_dtype_size(node->in[1].dtype));
+    const size_t sums = (size_t)node->threads * 2 * scratch_floats(node->out[0].cols) * sizeof(float);
+    node->work_bytes = plan->converted + (products > sums ? products : sums);
+    return TIM_OK;
+}
+
+/* `m` in `dtype`: its own data, or a dense copy at `space`. */
+static const void *as_dtype(const TimNode *node, const TimMatrix *m, TimDtype dtype, void *space) {
+    if (m->dtype == dtype) return m->data;
+    const TimMatrix copy = {.data = space, .rows = m->rows, .cols = m->cols, .stride = m->cols, .dtype = dtype};
+#pragma omp parallel for num_threads(node->threads) schedule(static)
+    for (int64_t r = 0; r < m->rows; r++) {
+        if (dtype == TIM_F32)
+            widen(tim_matrix_f32(&copy, r), tim_matrix_bf16(m, r), m->cols);
+        else
+            narrow(tim_matrix_bf16(&copy, r), tim_matrix_f32(m, r), m->cols);
+    }
+    return space;
+}
+
+static void *after(void *work, size_t bytes) {
+    return (char *)work + bytes;
+}
+
+static void forward(const TimNode *node) {
+    const Plan *plan = node->plan;
+    const void *x = as_dtype(node, &node->in[0], node->in[1].dtype, node->work);
+    tim_matmul_run(plan->product[Y], x, node->in[1].data, node->in[2].data, node->out[0].data, after(node->work, plan->converted));
+}
+
+static void jvp(const TimNode *node) {
+    const Plan *plan = node->plan;
+    const void *t_x = as_dtype(node, &node->t_in[0], node->in[1].dtype, node->work);
+    tim_matmul_run(plan->product[T_Y], t_x, node->in[1].data, NULL, node->t_out[0].data, after(node->work, plan->converted));
+}
+
+static void add_row(float *restrict sum, const float *restrict row, int64_t n) {
+#pragma omp simd
+    for (int64_t i = 0; i < n; i++) sum[i] += row[i];
+}
+
+/* g_b += column sums of g_y. Each thread sums a fixed range of rows; the partial sums are added in order: same bits each time. */
+static void add_column_sums(const TimNode *node, const TimMatrix *g_y, float *g_b, float *space) {
+    const int64_t n = g_y->cols;
+    const size_t width = scratch_floats(n);
+#pragma omp parallel for num_threads(node->threads) schedule(static)
+    for (int part = 0; part < node->threads; part++) {
+        float *sum = space + (size_t)part * 2 * width, *scratch = sum + width;
+        memset(sum, 0, (size_t)n * sizeof *sum);
+        const int64_t end = g_y->rows * (part + 1) / node->threads;
+        for (int64_t r = g_y->rows * part / node->threads; r < end; r++) add_row(sum, row_read(g_y, r, scratch), n);
+    }
+    for (int part = 0; part < node->threads; part++) add_row(g_b, space + (size_t)part * 2 * width, n);
+}
+
+static void vjp(const TimNode *node) {
+    const Plan *plan = node->plan;
+    const TimDtype dtype = node->in[1].dtype;
+    void *work = after(node->work, plan->converted);
+    const TimMatrix *g_y = &node->g_out[0];
+    if (node->g_in[2].data) add_column_sums(node, g_y, node->g_in[2].data, work);
+    const void *g = as_dtype(node, g_y, dtype, node->work);
+    if (node->g_in[1].data) {
+        const void *x = as_dtype(node, &node->in[0], dtype, after(node->work, plan->converted / 2));
+        tim_matmul_run(plan->product[G_W], g, x, NULL, node->g_in[1].data, work);
+    }
+    if (node->g_in[0].data) tim_matmul_run(plan->product[G_X], g, node->in[1].data, NULL, node->g_in[0].data, work);
+}
+
+extern const TimOp TIM_ISA_SYMBOL(tim_op_linear);
+const TimOp TIM_ISA_SYMBOL(tim_op_linear) = {"linear", infer, prepare, release, forward, vjp, jvp};

@@ -1,0 +1,199 @@
+#include "op/matmul.h"
+
+#include <string.h>
+
+#include "base/bf16.h"
+#include "base/memory.h"
+
+#if defined(TIM_HAVE_ONEDNN)
+#include <dnnl.h>
+#endif
+
+struct TimMatmul {
+    TimMatmulShape shape;
+    size_t work;
+#if defined(TIM_HAVE_ONEDNN)
+    dnnl_engine_t engine;
+    dnnl_stream_t stream;
+    dnnl_primitive_t primitive; /* NULL: plain */
+    dnnl_memory_t a, b, c, bias, scratch;
+#endif
+};
+
+/* ---- plain ---- */
+
+static float load(const void *data, int64_t index, TimDtype dtype) {
+    return dtype == TIM_F32 ? ((const float *)data)[index] : tim_bf16_to_f32(((const TimBf16 *)data)[index]);
+}
+
+static void store(void *data, int64_t index, TimDtype dtype, float value, bool add) {
+    if (add) value += load(data, index, dtype);
+    if (dtype == TIM_F32)
+        ((float *)data)[index] = value;
+    else
+        ((TimBf16 *)data)[index] = tim_bf16_from_f32(value);
+}
+
+static float dot(const TimMatmulShape *s, const void *a, const void *b, int64_t i, int64_t j) {
+    const int64_t a0 = s->a_transposed ? i : i * s->lda, a1 = s->a_transposed ? s->lda : 1;
+    const int64_t b0 = s->b_transposed ? j * s->ldb : j, b1 = s->b_transposed ? 1 : s->ldb;
+    float sum = 0;
+    for (int64_t l = 0; l < s->k; l++) sum += load(a, a0 + l * a1, s->in) * load(b, b0 + l * b1, s->in);
+    return sum;
+}
+
+static void run_plain(const TimMatmulShape *s, const void *a, const void *b, const float *bias, void *c) {
+#pragma omp parallel for num_threads(s->threads) schedule(static)
+    for (int64_t i = 0; i < s->m; i++)
+        for (int64_t j = 0; j < s->n; j++)
+            store(c, i * s->ldc + j, s->out, dot(s, a, b, i, j) + (s->has_bias ? bias[j] : 0), s->add);
+}
+
+/* ---- oneDNN ---- */
+
+#if defined(TIM_HAVE_ONEDNN)
+
+static dnnl_data_type_t dnnl_type(TimDtype dtype) {
+    return dtype == TIM_F32 ? dnnl_f32 : dnnl_bf16;
+}
+
+/* (rows, cols) as the product sees it; `transposed` means that memory holds (cols, rows) with rows `ld` apart. */
+static dnnl_status_t describe(dnnl_memory_desc_t *desc, int64_t rows, int64_t cols, int64_t ld, bool transposed, TimDtype dtype) {
+    const dnnl_dims_t dims = {rows, cols};
+    const dnnl_dims_t strides = {transposed ? 1 : ld, transposed ? ld : 1};
+    return dnnl_memory_desc_init_by_strides(desc, 2, dims, dnnl_type(dtype), strides);
+}
+
+static dnnl_status_t make_attributes(dnnl_primitive_attr_t *attributes, bool add) {
+    dnnl_status_t status = dnnl_primitive_attr_create(attributes);
+    if (status == dnnl_success) status = dnnl_primitive_attr_set_scratchpad_mode(*attributes, dnnl_scratchpad_mode_user);
+    if (status != dnnl_success || !add) return status;
+    dnnl_post_ops_t post_ops;
+    status = dnnl_post_ops_create(&post_ops);
+    if (status != dnnl_success) return status;
+    status = dnnl_post_ops_append_sum(post_ops, 1.0F);
+    if (status == dnnl_success) status = dnnl_primitive_attr_set_post_ops(*attributes, post_ops);
+    dnnl_post_ops_destroy(post_ops);
+    return status;
+}
+
+static dnnl_status_t make_memory(TimMatmul *p, const dnnl_memory_desc_t *a, const dnnl_memory_desc_t *b, const dnnl_memory_desc_t *c,
+                                 const dnnl_memory_desc_t *bias, const dnnl_memory_desc_t *scratch) {
+    dnnl_status_t status = dnnl_memory_create(&p->a, a, p->engine, DNNL_MEMORY_NONE);
+    if (status == dnnl_success) status = dnnl_memory_create(&p->b, b, p->engine, DNNL_MEMORY_NONE);
+    if (status == dnnl_success) status = dnnl_memory_create(&p->c, c, p->engine, DNNL_MEMORY_NONE);
+    if (status == dnnl_success && p->shape.has_bias) status = dnnl_memory_create(&p->bias, bias, p->engine, DNNL_MEMORY_NONE);
+    if (status == dnnl_success) status = dnnl_memory_create(&p->scratch, scratch, p->engine, DNNL_MEMORY_NONE);
+    return status;
+}
+
+static dnnl_status_t plan_with(TimMatmul *p, dnnl_primitive_attr_t attributes) {
+    const TimMatmulShape *s = &p->shape;
+    dnnl_memory_desc_t a, b, c, bias;
+    dnnl_status_t status = describe(&a, s->m, s->k, s->lda, s->a_transposed, s->in);
+    if (status == dnnl_success) status = describe(&b, s->k, s->n, s->ldb, s->b_transposed, s->in);
+    if (status == dnnl_success) status = describe(&c, s->m, s->n, s->ldc, false, s->out);
+    if (status == dnnl_success) status = describe(&bias, 1, s->n, s->n, false, TIM_F32);
+    dnnl_matmul_desc_t desc;
+    if (status == dnnl_success) status = dnnl_matmul_desc_init(&desc, &a, &b, s->has_bias ? &bias : NULL, &c);
+    if (status != dnnl_success) return status;
+    dnnl_primitive_desc_t primitive_desc;
+    status = dnnl_primitive_desc_create(&primitive_desc, &desc, attributes, p->engine, NULL);
+    if (status != dnnl_success) return status;
+    const dnnl_memory_desc_t *scratch = dnnl_primitive_desc_query_md(primitive_desc, dnnl_query_scratchpad_md, 0);
+    p->work = dnnl_memory_desc_get_size(scratch);
+    status = make_memory(p, &a, &b, &c, &bias, scratch);
+    if (status == dnnl_success) status = dnnl_primitive_create(&p->primitive, primitive_desc);
+    dnnl_primitive_desc_destroy(primitive_desc);
+    return status;
+}
+
+static dnnl_status_t plan_onednn(TimMatmul *p) {
+    dnnl_status_t status = dnnl_engine_create(&p->engine, dnnl_cpu, 0);
+    if (status == dnnl_success) status = dnnl_stream_create(&p->stream, p->engine, dnnl_stream_default_flags);
+    dnnl_primitive_attr_t attributes = NULL;
+    if (status == dnnl_success) status = make_attributes(&attributes, p->shape.add);
+    if (status == dnnl_success) status = plan_with(p, attributes);
+    if (attributes) dnnl_primitive_attr_destroy(attributes);
+    return status;
+}
+
+static void free_onednn(TimMatmul *p) {
+    if (p->primitive) dnnl_primitive_destroy(p->primitive);
+    if (p->a) dnnl_memory_destroy(p->a);
+    if (p->b) dnnl_memory_destroy(p->b);
+    if (p->c) dnnl_memory_destroy(p->c);
+    if (p->bias) dnnl_memory_destroy(p->bias);
+    if (p->scratch) dnnl_memory_destroy(p->scratch);
+    if (p->stream) dnnl_stream_destroy(p->stream);
+    if (p->engine) dnnl_engine_destroy(p->engine);
+}
+
+/* oneDNN takes handles as void *, also those it only reads. */
+static void *handle(const void *data) {
+    void *out;
+    memcpy(&out, &data, sizeof out);
+    return out;
+}
+
+static void run_onednn(const TimMatmul *p, const void *a, const void *b, const float *bias, void *c, void *work) {
+    dnnl_memory_set_data_handle_v2(p->a, handle(a), p->stream);
+    dnnl_memory_set_data_handle_v2(p->b, handle(b), p->stream);
+    dnnl_memory_set_data_handle_v2(p->c, c, p->stream);
+    dnnl_memory_set_data_handle_v2(p->scratch, work, p->stream);
+    dnnl_exec_arg_t args[5] = {{DNNL_ARG_SRC, p->a}, {DNNL_ARG_WEIGHTS, p->b}, {DNNL_ARG_DST, p->c}, {DNNL_ARG_SCRATCHPAD, p->scratch}};
+    int count = 4;
+    if (p->shape.has_bias) {
+        dnnl_memory_set_data_handle_v2(p->bias, handle(bias), p->stream);
+        args[count++] = (dnnl_exec_arg_t){DNNL_ARG_BIAS, p->bias};
+    }
+    dnnl_primitive_execute(p->primitive, p->stream, count, args);
+    dnnl_stream_wait(p->stream);
+}
+
+#endif
+
+/* ---- interface ---- */
+
+TimStatus tim_matmul_new(TimMatmul **out, const TimMatmulShape *shape, TimError *err) {
+    TimMatmul *plan;
+    *out = NULL;
+    TIM_TRY(tim_new(&plan, 1, sizeof *plan, "a matrix product's plan", err));
+    plan->shape = *shape;
+#if defined(TIM_HAVE_ONEDNN)
+    if (!shape->plain) {
+        const dnnl_status_t status = plan_onednn(plan);
+        if (status != dnnl_success) {
+            tim_matmul_free(plan);
+            return tim_fail(err, status == dnnl_out_of_memory ? TIM_E_MEMORY : TIM_E_INTERNAL,
+                            "oneDNN refuses the product (%lld, %lld) x (%lld, %lld) with status %d", (long long)shape->m,
+                            (long long)shape->k, (long long)shape->k, (long long)shape->n, (int)status);
+        }
+    }
+#endif
+    *out = plan;
+    return TIM_OK;
+}
+
+void tim_matmul_free(TimMatmul *plan) {
+    if (!plan) return;
+#if defined(TIM_HAVE_ONEDNN)
+    free_onednn(plan);
+#endif
+    tim_free(plan);
+}
+
+size_t tim_matmul_work(const TimMatmul *plan) {
+    return plan->work;
+}
+
+void tim_matmul_run(const TimMatmul *plan, const void *a, const void *b, const float *bias, void *c, void *work) {
+#if defined(TIM_HAVE_ONEDNN)
+    if (plan->primitive) {
+        run_onednn(plan, a, b, bias, c, work);
+        return;
+    }
+#endif
+    (void)work;
+    run_plain(&plan->shape, a, b, bias, c);
+}

@@ -1,0 +1,37 @@
+/* A planned matrix product C = A B (+ bias) (+ C), by oneDNN where it is built in, else by plain C.
+ * A is (m, k), B is (k, n), C is (m, n) with rows `ldc` apart. A and B may be stored transposed. */
+#ifndef TIM_OP_MATMUL_H
+#define TIM_OP_MATMUL_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "base/error.h"
+#include "tensor/dtype.h"
+
+typedef struct TimMatmulShape {
+    int64_t m, n, k;
+    int64_t lda, ldb, ldc;        /* elements between rows as stored */
+    bool a_transposed, b_transposed; /* A stored (k, m); B stored (n, k) */
+    TimDtype in, out;             /* of A and B; of C: f32 or bf16 */
+    bool has_bias;                /* f32 (n) */
+    bool add;                     /* onto C */
+    bool plain;                   /* no library: scalar C, fp32 sums */
+    int threads;
+} TimMatmulShape;
+
+typedef struct TimMatmul TimMatmul;
+
+/* Plans the product. Free with tim_matmul_free. A plan runs in one thread at a time and uses OpenMP inside. */
+TimStatus tim_matmul_new(TimMatmul **out, const TimMatmulShape *shape, TimError *err);
+
+void tim_matmul_free(TimMatmul *plan);
+
+/* Bytes of 64-byte aligned workspace that tim_matmul_run needs. */
+size_t tim_matmul_work(const TimMatmul *plan);
+
+/* `bias` is ignored unless the plan has one. */
+void tim_matmul_run(const TimMatmul *plan, const void *a, const void *b, const float *bias, void *c, void *work);
+
+#endif

@@ -1,0 +1,138 @@
+/* An op of the tape: shapes, forward, vjp and jvp of one operation on matrices. One file an op, compiled once per instruction set.
+ *
+ * Contract:
+ * - infer runs once when the op is recorded: it checks inputs, states outputs, saved tensors, workspace, and what the vjp reads.
+ * - prepare makes what depends on the machine (oneDNN primitives); release frees it. Both may be NULL.
+ * - forward, vjp and jvp run on pointers that are already laid out. They cannot fail and allocate nothing.
+ * - A value's cotangent has the value's dtype, a parameter's is always f32. `add_in[i]`: add to g_in[i], else overwrite it.
+ * - Tangents exist for the last `tangent_samples` samples only: t_in[i] has the last rows of in[i]. Absent means zero.
+ * - jvp runs after forward of the same op and may read in, out and save. */
+#ifndef TIM_OP_OP_H
+#define TIM_OP_OP_H
+
+#include <stdbool.h>
+#include <stddef.h>
+
+#include "base/error.h"
+#include "op/isa.h"
+#include "tensor/matrix.h"
+
+enum { TIM_OP_MAX_IN = 8, TIM_OP_MAX_OUT = 2, TIM_OP_MAX_SAVE = 2 };
+
+typedef enum TimOpKind {
+    TIM_OP_ADD,
+    TIM_OP_ATTENTION,
+    TIM_OP_CAST,
+    TIM_OP_EMBEDDING,
+    TIM_OP_HEAD_NORM,
+    TIM_OP_LAYER_NORM,
+    TIM_OP_LINEAR,
+    TIM_OP_MODULATE,
+    TIM_OP_PATCHIFY,
+    TIM_OP_SILU,
+    TIM_OP_SINUSOID,
+    TIM_OP_SWIGLU,
+    TIM_OP_UNPATCHIFY,
+    TIM_OP_COUNT
+} TimOpKind;
+
+/* out = in0 + scale * in1 */
+typedef struct TimAddParams {
+    float scale;
+} TimAddParams;
+
+/* Softmax(q k' / sqrt(dh)) v per sample and head. */
+typedef struct TimAttentionParams {
+    int heads;
+} TimAttentionParams;
+
+typedef struct TimCastParams {
+    TimDtype dtype;
+} TimCastParams;
+
+enum { TIM_HEAD_NORM_MAX_SLOTS = 3 };
+
+/* One slot is D columns of a packed projection: q, k or v. */
+typedef struct TimHeadNormParams {
+    int heads, slots;
+    int norm[TIM_HEAD_NORM_MAX_SLOTS];  /* index of the input holding the slot's norm weight (the bias follows), or -1 */
+    bool rope[TIM_HEAD_NORM_MAX_SLOTS]; /* rotate after the norm */
+    bool has_shift;                     /* in[1] is (B, slots * D), added to every token before the norm */
+    float eps;
+    const float *cos, *sin; /* (N, dh), owned by the caller for the tape's life */
+} TimHeadNormParams;
+
+typedef struct TimLayerNormParams {
+    float eps;
+} TimLayerNormParams;
+
+typedef struct TimLinearParams {
+    TimDtype out;  /* dtype of y */
+    bool has_bias; /* in[2] */
+} TimLinearParams;
+
+typedef struct TimModulateParams {
+    bool residual; /* in: x, h, gate, [shift, scale]; else in: x, [shift, scale] */
+    bool modulate; /* shift and scale are there */
+    float eps;
+    TimDtype out; /* dtype of y */
+} TimModulateParams;
+
+typedef struct TimPatchParams {
+    int channels, height, width, patch;
+    TimDtype out;
+} TimPatchParams;
+
+typedef struct TimSinusoidParams {
+    int width;
+    float max_period;
+} TimSinusoidParams;
+
+typedef union TimOpParams {
+    TimAddParams add;
+    TimAttentionParams attention;
+    TimCastParams cast;
+    TimHeadNormParams head_norm;
+    TimLayerNormParams layer_norm;
+    TimLinearParams linear;
+    TimModulateParams modulate;
+    TimPatchParams patch;
+    TimSinusoidParams sinusoid;
+} TimOpParams;
+
+struct TimOp;
+
+/* One recorded op with everything its kernels need. */
+typedef struct TimNode {
+    const struct TimOp *op;
+    TimOpParams params;
+    TimIsa isa;
+    int threads;
+    int64_t samples, tangent_samples; /* B, and how many of the last ones carry tangents */
+    int n_in, n_out, n_save;
+
+    TimMatrix in[TIM_OP_MAX_IN], out[TIM_OP_MAX_OUT], save[TIM_OP_MAX_SAVE];
+    TimMatrix g_in[TIM_OP_MAX_IN], g_out[TIM_OP_MAX_OUT];
+    TimMatrix t_in[TIM_OP_MAX_IN], t_out[TIM_OP_MAX_OUT];
+    bool add_in[TIM_OP_MAX_IN];
+
+    unsigned vjp_reads_in, vjp_reads_out; /* bit i: the vjp reads in[i], out[i] */
+    size_t work_bytes;                    /* the largest workspace of the three passes */
+    void *work;                           /* 64-byte aligned; content is lost between passes */
+    void *plan;                           /* made by prepare */
+} TimNode;
+
+typedef struct TimOp {
+    const char *name;
+    TimStatus (*infer)(TimNode *node, TimError *err);
+    TimStatus (*prepare)(TimNode *node, TimError *err);
+    void (*release)(TimNode *node);
+    void (*forward)(const TimNode *node);
+    void (*vjp)(const TimNode *node);
+    void (*jvp)(const TimNode *node);
+} TimOp;
+
+/* The op of this kind for this instruction set; static storage. */
+const TimOp *tim_op_get(TimOpKind kind, TimIsa isa);
+
+#endif

@@ -1,0 +1,100 @@
+/* y = SiLU(g) x, all (R, K) (Shazeer, arXiv 2002.05202).
+ * With s = sigmoid(g): dy = s (1 + g (1 - s)) x dg + g s dx. */
+#include "op/kernel.h"
+
+enum { ROWS = 6 };
+
+static TimStatus infer(TimNode *node, TimError *err) {
+    const TimMatrix *g = &node->in[0], *x = &node->in[1];
+    TIM_TRY(require(node, node->n_in == 2 && is_float(g) && g->dtype == x->dtype, "wants g and x of one dtype", err));
+    TIM_TRY(require(node, g->rows == x->rows && g->cols == x->cols, "g and x differ in shape", err));
+    node->n_out = 1;
+    node->out[0] = matrix_of(g->dtype, g->rows, g->cols);
+    node->vjp_reads_in = 3;
+    return want_scratch(node, ROWS * scratch_floats(g->cols), err);
+}
+
+static float *scratch_of(const TimNode *node, int part) {
+    return (float *)node->work + (size_t)part * ROWS * scratch_floats(node->in[0].cols);
+}
+
+static void gated(float *restrict y, const float *restrict g, const float *restrict x, int64_t n) {
+#pragma omp simd
+    for (int64_t i = 0; i < n; i++) y[i] = g[i] * sigmoid_f32(g[i]) * x[i];
+}
+
+static void forward(const TimNode *node) {
+    const TimMatrix *g = &node->in[0], *y = &node->out[0];
+    const size_t width = scratch_floats(g->cols);
+#pragma omp parallel for num_threads(node->threads) schedule(static)
+    for (int part = 0; part < node->threads; part++) {
+        float *scratch = scratch_of(node, part);
+        const int64_t end = g->rows * (part + 1) / node->threads;
+        for (int64_t r = g->rows * part / node->threads; r < end; r++) {
+            float *out = row_begin(y, r, scratch + 2 * width);
+            gated(out, row_read(g, r, scratch), row_read(&node->in[1], r, scratch + width), g->cols);
+            row_commit(y, r, out);
+        }
+    }
+}
+
+static void tangent(float *restrict t_y, const float *restrict g, const float *restrict x, const float *restrict t_g,
+                    const float *restrict t_x, int64_t n) {
+#pragma omp simd
+    for (int64_t i = 0; i < n; i++) {
+        const float s = sigmoid_f32(g[i]);
+        t_y[i] = s * (1.0F + g[i] * (1.0F - s)) * x[i] * t_g[i] + g[i] * s * t_x[i];
+    }
+}
+
+static const float *row_or_zero(const TimMatrix *m, int64_t r, float *scratch, int64_t n) {
+    if (m->data) return row_read(m, r, scratch);
+    memset(scratch, 0, (size_t)n * sizeof *scratch);
+    return scratch;
+}
+
+static void jvp(const TimNode *node) {
+    const int64_t first = node->in[0].rows - node->t_out[0].rows, n = node->in[0].cols, rows = node->t_out[0].rows;
+    const TimMatrix g = tim_matrix_rows(node->in[0], first), x = tim_matrix_rows(node->in[1], first);
+    const size_t width = scratch_floats(n);
+#pragma omp parallel for num_threads(node->threads) schedule(static)
+    for (int part = 0; part < node->threads; part++) {
+        float *s = scratch_of(node, part);
+        const int64_t end = rows * (part + 1) / node->threads;
+        for (int64_t r = rows * part / node->threads; r < end; r++) {
+            float *out = row_begin(&node->t_out[0], r, s + 4 * width);
+            tangent(out, row_read(&g, r, s), row_read(&x, r, s + width), row_or_zero(&node->t_in[0], r, s + 2 * width, n),
+                    row_or_zero(&node->t_in[1], r, s + 3 * width, n), n);
+            row_commit(&node->t_out[0], r, out);
+        }
+    }
+}
+
+static void cotangent(float *restrict g_g, float *restrict g_x, const float *restrict g, const float *restrict x,
+                      const float *restrict g_y, int64_t n) {
+#pragma omp simd
+    for (int64_t i = 0; i < n; i++) {
+        const float s = sigmoid_f32(g[i]);
+        g_g[i] = g_y[i] * s * (1.0F + g[i] * (1.0F - s)) * x[i];
+        g_x[i] = g_y[i] * g[i] * s;
+    }
+}
+
+static void vjp(const TimNode *node) {
+    const int64_t rows = node->in[0].rows, n = node->in[0].cols;
+    const size_t width = scratch_floats(n);
+#pragma omp parallel for num_threads(node->threads) schedule(static)
+    for (int part = 0; part < node->threads; part++) {
+        float *s = scratch_of(node, part);
+        const int64_t end = rows * (part + 1) / node->threads;
+        for (int64_t r = rows * part / node->threads; r < end; r++) {
+            cotangent(s + 3 * width, s + 4 * width, row_read(&node->in[0], r, s), row_read(&node->in[1], r, s + width),
+                      row_read(&node->g_out[0], r, s + 2 * width), n);
+            if (node->g_in[0].data) row_write(&node->g_in[0], r, s + 3 * width, node->add_in[0]);
+            if (node->g_in[1].data) row_write(&node->g_in[1], r, s + 4 * width, node->add_in[1]);
+        }
+    }
+}
+
+extern const TimOp TIM_ISA_SYMBOL(tim_op_swiglu);
+const TimOp TIM_ISA_SYMBOL(tim_op_swiglu) = {"swiglu", infer, NULL, NULL, forward, vjp, jvp};

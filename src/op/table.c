@@ -1,0 +1,34 @@
+/* The ops of this instruction set, by kind. */
+#include "op/kernel.h"
+
+#define DECLARE(name) extern const TimOp TIM_ISA_SYMBOL(tim_op_##name)
+DECLARE(add);
+DECLARE(attention);
+DECLARE(cast);
+DECLARE(embedding);
+DECLARE(head_norm);
+DECLARE(layer_norm);
+DECLARE(linear);
+DECLARE(modulate);
+DECLARE(patchify);
+DECLARE(silu);
+DECLARE(sinusoid);
+DECLARE(swiglu);
+DECLARE(unpatchify);
+
+extern const TimOp *const TIM_ISA_SYMBOL(tim_op_table)[TIM_OP_COUNT];
+const TimOp *const TIM_ISA_SYMBOL(tim_op_table)[TIM_OP_COUNT] = {
+    [TIM_OP_ADD] = &TIM_ISA_SYMBOL(tim_op_add),
+    [TIM_OP_ATTENTION] = &TIM_ISA_SYMBOL(tim_op_attention),
+    [TIM_OP_CAST] = &TIM_ISA_SYMBOL(tim_op_cast),
+    [TIM_OP_EMBEDDING] = &TIM_ISA_SYMBOL(tim_op_embedding),
+    [TIM_OP_HEAD_NORM] = &TIM_ISA_SYMBOL(tim_op_head_norm),
+    [TIM_OP_LAYER_NORM] = &TIM_ISA_SYMBOL(tim_op_layer_norm),
+    [TIM_OP_LINEAR] = &TIM_ISA_SYMBOL(tim_op_linear),
+    [TIM_OP_MODULATE] = &TIM_ISA_SYMBOL(tim_op_modulate),
+    [TIM_OP_PATCHIFY] = &TIM_ISA_SYMBOL(tim_op_patchify),
+    [TIM_OP_SILU] = &TIM_ISA_SYMBOL(tim_op_silu),
+    [TIM_OP_SINUSOID] = &TIM_ISA_SYMBOL(tim_op_sinusoid),
+    [TIM_OP_SWIGLU] = &TIM_ISA_SYMBOL(tim_op_swiglu),
+    [TIM_OP_UNPATCHIFY] = &TIM_ISA_SYMBOL(tim_op_unpatchify),
+};
