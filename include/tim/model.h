@@ -1,0 +1,53 @@
+/* A TiM model: its configuration and weights. */
+#ifndef TIM_MODEL_H
+#define TIM_MODEL_H
+
+#include <stddef.h>
+#include <stdint.h>
+
+#include "tim/config.h"
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+/* Opaque. One call at a time on one model; different models are independent. */
+typedef struct TimModel TimModel;
+
+typedef struct TimModelOptions {
+    TimPrecision precision; /* of the matrix products' inputs */
+    int threads;            /* 0: as many as OpenMP would use */
+    const char *isa;        /* "ref", "generic", "avx2", "avx512", "avx512_bf16"; NULL: the best this processor has */
+} TimModelOptions;
+
+/* Opens a model for inference. `path` is a .safetensors file with the official tensor names, or a folder that holds model.safetensors.
+ * The configuration is read from `config_path`, or (NULL) from config.yaml beside the weights. A tensor that is missing, unknown or of
+ * another shape is TIM_E_FORMAT, named with what was expected and found. Free with tim_model_free. */
+TIM_API TimStatus tim_model_open(TimModel **model, const char *path, const char *config_path, const TimModelOptions *options, TimError *err);
+
+/* Frees a model; NULL is fine. */
+TIM_API void tim_model_free(TimModel *model);
+
+/* The configuration, borrowed from the model. */
+TIM_API const TimConfig *tim_model_config(const TimModel *model);
+
+/* Number of parameters, the projector's included. */
+TIM_API size_t tim_model_parameter_count(const TimModel *model);
+
+/* Number of parameter tensors, and one of them: its name (borrowed), rank, dims (at most 4) and elements. False beyond the last. */
+typedef struct TimTensorInfo {
+    const char *name;
+    int rank;
+    int64_t dims[4];
+    size_t count;
+} TimTensorInfo;
+TIM_API size_t tim_model_tensor_count(const TimModel *model);
+TIM_API TimStatus tim_model_tensor(const TimModel *model, size_t index, TimTensorInfo *info, TimError *err);
+
+/* The name of the best instruction set this processor has; static storage. */
+TIM_API const char *tim_best_isa(void);
+
+#ifdef __cplusplus
+}
+#endif
+#endif

@@ -1,0 +1,42 @@
+/* A network with its weights and the tapes it has been recorded on: what sampler and evaluation run.
+ * Weights: one f32 vector, and in bf16 precision a bf16 copy of it. Tapes are kept by shape, the longest unused one goes first. */
+#ifndef TIM_MODEL_MODEL_H
+#define TIM_MODEL_MODEL_H
+
+#include "model/network.h"
+#include "tim/model.h"
+
+enum { TIM_MODEL_TAPES = 4 };
+
+struct TimModel {
+    TimConfig config;
+    TimNetworkOptions options;
+    TimParams params;
+    float *f32;    /* (params.elements) */
+    TimBf16 *bf16; /* the same rounded; NULL in fp32 */
+    TimWeights weights;
+    TimNetwork tapes[TIM_MODEL_TAPES];
+    uint64_t used[TIM_MODEL_TAPES], clock;
+};
+
+/* A model with all weights zero; takes a copy of `config`, texts included. */
+TimStatus tim_model_new(TimModel **out, const TimConfig *config, const TimNetworkOptions *options, TimError *err);
+
+/* Call after changing `f32`: renews what is derived from it. */
+void tim_model_weights_changed(TimModel *model);
+
+/* The conditions of one evaluation: labels (B) of the class network, or caption (B M, cap_feat_dim) of the text network. */
+typedef struct TimCondition {
+    const int64_t *labels;
+    const float *caption;
+    int caption_tokens;
+} TimCondition;
+
+/* f (B, C H W) = F(x, t, r, condition); x (B, C H W), t and r (B) after c_noise. No gradients. One call at a time a model. */
+TimStatus tim_model_evaluate(TimModel *model, int64_t batch, int height, int width, const float *x, const float *t, const float *r,
+                             const TimCondition *condition, float *f, TimError *err);
+
+/* Checks that every label is a row of the class table; the null class is num_classes. */
+TimStatus tim_model_check_labels(const TimNetworkConfig *config, const int64_t *labels, int64_t batch, TimError *err);
+
+#endif

@@ -1,0 +1,295 @@
+#include "model/network.h"
+
+#include <stdio.h>
+
+#include "base/memory.h"
+#include "nn/layers.h"
+#include "nn/rope_table.h"
+
+/* What the functions below share while one network is recorded. */
+typedef struct Build {
+    const TimNetworkConfig *config;
+    TimTape *tape;
+    TimDtype product; /* of the products over tokens; the conditioning path is f32: it has one row a sample */
+    TimNetwork *network;
+    TimRef interval, c, caption; /* (B, D), (B, D), (B M, D) */
+    TimHeads heads;
+} Build;
+
+static const float eps_block = 1e-6F;
+
+static TimLinearSpec over_tokens(const Build *b, int64_t out_features) {
+    return (TimLinearSpec){.out_features = out_features, .bias = true, .init = TIM_INIT_XAVIER, .dtype = b->product, .out = b->product};
+}
+
+static TimLinearSpec over_samples(int64_t out_features, bool bias, TimInit init) {
+    return (TimLinearSpec){.out_features = out_features, .bias = bias, .init = init, .dtype = TIM_F32, .out = TIM_F32};
+}
+
+/* ---- inputs ---- */
+
+static void add_inputs(Build *b) {
+    TimNetwork *n = b->network;
+    const TimNetworkConfig *c = b->config;
+    n->x = tim_tape_input(b->tape, TIM_F32, n->shape.batch, (int64_t)c->in_channels * n->shape.height * n->shape.width, true);
+    n->t = tim_tape_input(b->tape, TIM_F32, n->shape.batch, 1, true);
+    n->r = tim_tape_input(b->tape, TIM_F32, n->shape.batch, 1, false);
+    n->labels = n->caption = TIM_NONE;
+    if (c->kind == TIM_NETWORK_C2I)
+        n->labels = tim_tape_input(b->tape, TIM_I64, n->shape.batch, 1, false);
+    else
+        n->caption = tim_tape_input(b->tape, TIM_F32, n->shape.batch * n->shape.caption_tokens, c->cap_feat_dim, false);
+}
+
+/* (B, C H W) -> (B N, D) */
+static TimRef embed_patches(const Build *b) {
+    const TimNetworkConfig *c = b->config;
+    const TimPatchParams patch = {.channels = c->in_channels, .height = b->network->shape.height, .width = b->network->shape.width,
+                                  .patch = c->patch_size, .out = b->product};
+    TimLinearSpec spec = over_tokens(b, c->hidden_size);
+    spec.out = TIM_F32;
+    spec.rank = 4;
+    spec.dims[0] = c->hidden_size, spec.dims[1] = c->in_channels, spec.dims[2] = spec.dims[3] = c->patch_size;
+    return tim_linear(b->tape, tim_tape_add(b->tape, TIM_OP_PATCHIFY, (TimOpParams){.patch = patch}, 1, &b->network->x), &spec, "x_embedder.proj");
+}
+
+/* ---- conditions ---- */
+
+/* t_embedder starts at N(0, 0.02), delta_embedder at Xavier: the published initialisation treats them differently. */
+static TimRef embed_t(const Build *b, TimRef time) {
+    return tim_timestep_embedding(b->tape, time, b->config->hidden_size, TIM_INIT_NORMAL, "t_embedder");
+}
+
+static TimRef embed_delta(const Build *b, TimRef time) {
+    if (!b->config->use_new_embed) return embed_t(b, time);
+    return tim_timestep_embedding(b->tape, time, b->config->hidden_size, TIM_INIT_XAVIER, "delta_embedder");
+}
+
+/* The interval's embedding: the terms of `new_condition`, the last one through delta_embedder. */
+static TimRef embed_interval(const Build *b, TimRef of_t) {
+    TimTape *tape = b->tape;
+    const TimNetwork *n = b->network;
+    const TimNewCondition kind = b->config->new_condition;
+    const bool ends_in_r = kind == TIM_CONDITION_R || kind == TIM_CONDITION_T_R;
+    TimRef sum = embed_delta(b, ends_in_r ? n->r : tim_add(tape, n->t, n->r, -1.0F));
+    if (kind == TIM_CONDITION_R_T_MINUS_R || kind == TIM_CONDITION_T_R_T_MINUS_R) sum = tim_add(tape, sum, embed_t(b, n->r), 1.0F);
+    if (kind == TIM_CONDITION_T_R || kind == TIM_CONDITION_T_T_MINUS_R || kind == TIM_CONDITION_T_R_T_MINUS_R)
+        sum = tim_add(tape, sum, of_t, 1.0F);
+    return sum;
+}
+
+static TimRef embed_class(const Build *b) {
+    const TimNetworkConfig *c = b->config;
+    const int64_t dims[2] = {c->num_classes + (c->class_dropout_prob > 0), c->hidden_size};
+    const TimRef in[2] = {b->network->labels, tim_tape_param(b->tape, TIM_F32, TIM_INIT_NORMAL, 2, dims, "y_embedder.embedding_table.weight")};
+    return tim_tape_add(b->tape, TIM_OP_EMBEDDING, (TimOpParams){0}, 2, in);
+}
+
+/* (B M, cap_feat_dim) -> (B M, D) f32 */
+static TimRef embed_caption(const Build *b) {
+    const int64_t d = b->config->hidden_size;
+    TimLinearSpec spec = over_tokens(b, d);
+    spec.out = TIM_F32;
+    spec.init = TIM_INIT_NORMAL;
+    const TimRef normed = tim_layer_norm(b->tape, b->network->caption, 1e-5F, "y_embedder.norm");
+    return tim_swiglu_mlp(b->tape, tim_cast(b->tape, normed, b->product), 4 * d, TIM_INIT_NORMAL, &spec, "y_embedder.mlp");
+}
+
+static void embed_conditions(Build *b) {
+    const TimRef of_t = embed_t(b, b->network->t);
+    b->interval = embed_interval(b, of_t);
+    b->c = tim_add(b->tape, of_t, b->interval, 1.0F);
+    if (b->config->kind == TIM_NETWORK_C2I)
+        b->c = tim_add(b->tape, b->c, embed_class(b), 1.0F);
+    else
+        b->caption = embed_caption(b);
+}
+
+/* ---- blocks ---- */
+
+typedef struct Modulation {
+    TimRef shift, scale, gate;
+} Modulation;
+
+/* Chunk `index` of the block's modulation (B, 3 D chunks). */
+static Modulation chunk(const Build *b, TimRef all, int index) {
+    const int64_t d = b->config->hidden_size, first = 3 * d * index;
+    return (Modulation){tim_tape_columns(b->tape, all, first, d), tim_tape_columns(b->tape, all, first + d, d),
+                        tim_tape_columns(b->tape, all, first + 2 * d, d)};
+}
+
+/* `block` and `part` as one parameter name; the buffer is the caller's. */
+static const char *join(char name[128], const char *block, const char *part) {
+    snprintf(name, 128, "%s.%s", block, part);
+    return name;
+}
+
+static TimRef attend_to_self(const Build *b, TimRef y, const char *block) {
+    char name[128];
+    const int64_t d = b->config->hidden_size;
+    TimHeads heads = b->heads;
+    TimLinearSpec qkv = over_tokens(b, 3 * d), proj = over_tokens(b, d);
+    const TimRef packed = tim_linear(b->tape, y, &qkv, join(name, block, "attn.qkv"));
+    if (b->config->distance_aware) {
+        const TimLinearSpec qkv_d = over_samples(3 * d, false, TIM_INIT_XAVIER);
+        heads.shift = tim_linear(b->tape, b->interval, &qkv_d, join(name, block, "attn.qkv_d"));
+    }
+    const TimRef o = tim_self_attention(b->tape, packed, &heads, join(name, block, "attn"));
+    return tim_linear(b->tape, o, &proj, join(name, block, "attn.proj"));
+}
+
+static TimRef attend_to_caption(const Build *b, TimRef y, const char *block) {
+    char name[128];
+    const int64_t d = b->config->hidden_size;
+    const TimLinearSpec q = over_tokens(b, d), kv = over_tokens(b, 2 * d), proj = over_tokens(b, d);
+    TimStream caption = {b->caption, TIM_NONE, TIM_NONE};
+    const TimRef normed = tim_stream_norm(b->tape, &caption, TIM_NONE, TIM_NONE, eps_block);
+    const TimRef queries = tim_linear(b->tape, y, &q, join(name, block, "cross_attn.q"));
+    const TimRef keys = tim_linear(b->tape, normed, &kv, join(name, block, "cross_attn.kv"));
+    const TimRef o = tim_cross_attention(b->tape, queries, keys, &b->heads, join(name, block, "cross_attn"));
+    return tim_linear(b->tape, o, &proj, join(name, block, "cross_attn.proj"));
+}
+
+static TimRef feed_forward(const Build *b, TimRef y, const char *block) {
+    char name[128];
+    const TimLinearSpec fc2 = over_tokens(b, b->config->hidden_size);
+    const int64_t wide = (int64_t)(b->config->hidden_size * b->config->mlp_ratio);
+    return tim_swiglu_mlp(b->tape, y, wide * 2 / 3, TIM_INIT_XAVIER, &fc2, join(name, block, "mlp"));
+}
+
+static TimRef modulation_of(const Build *b, const char *block) {
+    char name[128];
+    const TimNetworkConfig *c = b->config;
+    const int chunks = c->kind == TIM_NETWORK_T2I ? 9 : 6, lora = c->lora_hidden_size ? c->lora_hidden_size : c->hidden_size / 4 * 3;
+    const TimLinearSpec fc2 = over_samples((int64_t)chunks * c->hidden_size, true, TIM_INIT_ZERO);
+    return tim_swiglu_mlp(b->tape, b->c, lora, TIM_INIT_XAVIER, &fc2, join(name, block, "adaLN_modulation"));
+}
+
+/* The stream's hidden state becomes readable when the next norm has added what waits: the projector reads it there. */
+static TimRef open_stream(Build *b, TimStream *stream, Modulation m, int finished_blocks);
+
+static void add_block(Build *b, TimStream *stream, int index) {
+    char block[32];
+    snprintf(block, sizeof block, "blocks.%d", index);
+    const TimRef all = modulation_of(b, block);
+    int next = 0;
+
+    const Modulation msa = chunk(b, all, next++);
+    stream->h = attend_to_self(b, open_stream(b, stream, msa, index), block);
+    stream->gate = msa.gate;
+    if (b->config->kind == TIM_NETWORK_T2I) {
+        const Modulation msc = chunk(b, all, next++);
+        stream->h = attend_to_caption(b, open_stream(b, stream, msc, -1), block);
+        stream->gate = msc.gate;
+    }
+    const Modulation mlp = chunk(b, all, next++);
+    stream->h = feed_forward(b, open_stream(b, stream, mlp, -1), block);
+    stream->gate = mlp.gate;
+}
+
+/* ---- heads ---- */
+
+/* Linear -> SiLU -> Linear -> SiLU -> Linear, hidden width projector_dim: (B N, z_dim) f32 */
+static TimRef project(const Build *b, TimRef x) {
+    const TimLinearSpec hidden = over_tokens(b, b->config->projector_dim);
+    TimLinearSpec last = over_tokens(b, b->config->z_dim);
+    last.out = TIM_F32;
+    TimRef y = tim_linear(b->tape, tim_cast(b->tape, x, b->product), &hidden, "projector.0");
+    y = tim_tape_add(b->tape, TIM_OP_SILU, (TimOpParams){0}, 1, &y);
+    y = tim_linear(b->tape, y, &hidden, "projector.2");
+    y = tim_tape_add(b->tape, TIM_OP_SILU, (TimOpParams){0}, 1, &y);
+    return tim_linear(b->tape, y, &last, "projector.4");
+}
+
+static TimRef open_stream(Build *b, TimStream *stream, Modulation m, int finished_blocks) {
+    const TimRef y = tim_stream_norm(b->tape, stream, m.shift, m.scale, eps_block);
+    if (b->network->shape.hidden && finished_blocks == b->config->encoder_depth) b->network->hidden = project(b, stream->x);
+    return y;
+}
+
+/* Norm, modulation, linear, unpatchify: (B, C H W) */
+static TimRef final_layer(Build *b, TimStream *stream) {
+    const TimNetworkConfig *c = b->config;
+    const int64_t d = c->hidden_size;
+    const TimLinearSpec fc2 = over_samples(2 * d, true, TIM_INIT_ZERO);
+    const TimRef all = tim_swiglu_mlp(b->tape, b->c, d / 2, TIM_INIT_XAVIER, &fc2, "final_layer.adaLN_modulation");
+    const Modulation m = {tim_tape_columns(b->tape, all, 0, d), tim_tape_columns(b->tape, all, d, d), TIM_NONE};
+    TimLinearSpec linear = over_tokens(b, (int64_t)c->patch_size * c->patch_size * c->in_channels);
+    linear.init = TIM_INIT_ZERO;
+    linear.out = TIM_F32;
+    const TimRef tokens = tim_linear(b->tape, open_stream(b, stream, m, c->depth), &linear, "final_layer.linear");
+    const TimPatchParams patch = {.channels = c->in_channels, .height = b->network->shape.height, .width = b->network->shape.width,
+                                  .patch = c->patch_size};
+    return tim_tape_add(b->tape, TIM_OP_UNPATCHIFY, (TimOpParams){.patch = patch}, 1, &tokens);
+}
+
+/* The figure. */
+static void record(Build *b) {
+    add_inputs(b);
+    TimStream stream = {embed_patches(b), TIM_NONE, TIM_NONE};
+    embed_conditions(b);
+    for (int i = 0; i < b->config->depth; i++) add_block(b, &stream, i);
+    b->network->f = final_layer(b, &stream);
+    tim_tape_keep(b->tape, b->network->f, true);
+    tim_tape_keep(b->tape, b->network->hidden, true);
+}
+
+/* ---- interface ---- */
+
+static TimStatus make_rope(TimNetwork *n, const TimNetworkConfig *config, TimError *err) {
+    const int h = n->shape.height / config->patch_size, w = n->shape.width / config->patch_size, width = config->hidden_size / config->num_heads;
+    size_t count;
+    if (!tim_mul_size((size_t)h, (size_t)w, &count) || !tim_mul_size(count, (size_t)width, &count))
+        return tim_fail(err, TIM_E_MEMORY, "a grid of %d x %d tokens does not fit into memory", h, w);
+    TIM_TRY(tim_new(&n->cos, count, sizeof *n->cos, "the rotary table", err));
+    TIM_TRY(tim_new(&n->sin, count, sizeof *n->sin, "the rotary table", err));
+    const TimRopeConfig rope = tim_rope_config_default();
+    return tim_rope_table(n->cos, n->sin, h, w, width, &rope, err);
+}
+
+static TimStatus check_shape(const TimNetworkConfig *c, const TimNetworkShape *s, TimError *err) {
+    if (s->height <= 0 || s->width <= 0 || s->height % c->patch_size || s->width % c->patch_size)
+        return tim_fail(err, TIM_E_ARGUMENT, "a picture of %d x %d (width x height) cannot be cut into patches of %d: use multiples of %d",
+                        s->width, s->height, c->patch_size, c->patch_size);
+    if (c->kind == TIM_NETWORK_T2I && s->caption_tokens <= 0)
+        return tim_fail(err, TIM_E_ARGUMENT, "the text network wants a caption of at least one token, not %d", s->caption_tokens);
+    return TIM_OK;
+}
+
+static TimStatus record_and_plan(Build *b, const TimNetworkOptions *options, TimParams *params, TimError *err) {
+    TimNetwork *n = b->network;
+    const TimTapeOptions tape = {.isa = options->isa, .threads = options->threads, .samples = n->shape.batch,
+                                 .tangent_samples = n->shape.tangent_samples, .gradients = n->shape.gradients, .product = b->product};
+    TIM_TRY(make_rope(n, b->config, err));
+    TIM_TRY(tim_tape_new(&n->tape, &tape, params, err));
+    b->tape = n->tape;
+    b->heads = (TimHeads){.heads = b->config->num_heads, .cos = n->cos, .sin = n->sin, .shift = TIM_NONE, .qk_norm = b->config->qk_norm};
+    record(b);
+    return tim_tape_plan(n->tape, err);
+}
+
+TimStatus tim_network_new(TimNetwork *network, const TimNetworkConfig *config, const TimNetworkShape *shape, const TimNetworkOptions *options,
+                          TimParams *params, TimError *err) {
+    *network = (TimNetwork){.shape = *shape, .f = TIM_NONE, .hidden = TIM_NONE};
+    TIM_TRY(check_shape(config, shape, err));
+    Build build = {.config = config, .network = network, .product = options->precision == TIM_PRECISION_BF16 ? TIM_BF16 : TIM_F32};
+    const TimStatus status = record_and_plan(&build, options, params, err);
+    if (status != TIM_OK) tim_network_done(network);
+    return status;
+}
+
+void tim_network_done(TimNetwork *network) {
+    tim_tape_free(network->tape);
+    tim_free(network->cos);
+    tim_free(network->sin);
+    *network = (TimNetwork){.f = TIM_NONE, .hidden = TIM_NONE};
+}
+
+TimStatus tim_network_params(TimParams *params, const TimNetworkConfig *config, TimError *err) {
+    const TimNetworkShape smallest = {.batch = 1, .height = config->patch_size, .width = config->patch_size, .caption_tokens = 1, .hidden = true};
+    const TimNetworkOptions options = {.isa = TIM_ISA_REF, .threads = 1, .precision = TIM_PRECISION_F32};
+    TimNetwork network;
+    TIM_TRY(tim_network_new(&network, config, &smallest, &options, params, err));
+    tim_network_done(&network);
+    return TIM_OK;
+}

@@ -1,0 +1,46 @@
+/* The TiM network (arXiv 2509.04394): a DiT with two times, conditioned on a class or on caption features. */
+#ifndef TIM_MODEL_NETWORK_H
+#define TIM_MODEL_NETWORK_H
+
+#include "tape/tape.h"
+#include "tim/config.h"
+
+/* What one trace is for. */
+typedef struct TimNetworkShape {
+    int64_t batch;           /* B */
+    int height, width;       /* of the picture or latent, multiples of the patch */
+    int caption_tokens;      /* M, text network only */
+    int64_t tangent_samples; /* the last of the batch; see TimTapeOptions */
+    bool gradients;
+    bool hidden;             /* also the projected hidden state */
+} TimNetworkShape;
+
+/* How it runs. */
+typedef struct TimNetworkOptions {
+    TimIsa isa;
+    int threads;
+    TimPrecision precision;
+} TimNetworkOptions;
+
+/* A network recorded for one shape. The references are inputs and outputs of the tape:
+ *   x (B, C H W), t and r (B, 1) after c_noise, labels (B, 1) i64 or caption (B M, cap_feat_dim); f32 unless said.
+ *   f (B, C H W): the output F.   hidden (B N, z_dim): the projection, TIM_NONE unless asked for.
+ * With tangent samples, x and t have tangents (r has none); with gradients, f and hidden are seeded. */
+typedef struct TimNetwork {
+    TimTape *tape;
+    TimNetworkShape shape;
+    TimRef x, t, r, labels, caption;
+    TimRef f, hidden;
+    float *cos, *sin; /* (N, dh) */
+} TimNetwork;
+
+/* Records and plans. `params` gains the parameters on the first trace and must outlive the network. */
+TimStatus tim_network_new(TimNetwork *network, const TimNetworkConfig *config, const TimNetworkShape *shape, const TimNetworkOptions *options,
+                          TimParams *params, TimError *err);
+
+void tim_network_done(TimNetwork *network);
+
+/* Lists all parameters of the network, the projector's included, in the order of the checkpoint. */
+TimStatus tim_network_params(TimParams *params, const TimNetworkConfig *config, TimError *err);
+
+#endif
