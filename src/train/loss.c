@@ -1,0 +1,87 @@
+#include "train/loss.h"
+
+#include <math.h>
+#include <string.h>
+
+/* Each norm is at least this in a cosine (PyTorch's cosine_similarity). */
+static const double smallest_norm = 1e-8;
+
+/* Two vectors with elements `stride` apart. */
+typedef struct Pair {
+    const float *a, *b;
+    size_t count, stride;
+} Pair;
+
+typedef struct Cosine {
+    double cos, norm_a, norm_b;
+} Cosine;
+
+static Cosine cosine(Pair p) {
+    double dot = 0, aa = 0, bb = 0;
+    for (size_t i = 0; i < p.count; i++) {
+        const double a = p.a[i * p.stride], b = p.b[i * p.stride];
+        dot += a * b;
+        aa += a * a;
+        bb += b * b;
+    }
+    const Cosine c = {0, fmax(sqrt(aa), smallest_norm), fmax(sqrt(bb), smallest_norm)};
+    return (Cosine){dot / (c.norm_a * c.norm_b), c.norm_a, c.norm_b};
+}
+
+/* g += scale * d(1 - cos)/da */
+static void add_cosine_gradient(float *g, Pair p, double scale) {
+    const Cosine c = cosine(p);
+    for (size_t i = 0; i < p.count; i++) {
+        const double a = p.a[i * p.stride], b = p.b[i * p.stride];
+        const double through_norm = c.norm_a > smallest_norm ? c.cos * a / (c.norm_a * c.norm_a) : 0;
+        g[i * p.stride] += (float)(scale * (through_norm - b / (c.norm_a * c.norm_b)));
+    }
+}
+
+static double finite_or_bound(double loss) {
+    if (isnan(loss)) return 0;
+    if (isinf(loss)) return loss > 0 ? 1e5 : -1e5;
+    return loss;
+}
+
+static double squared_part(const float *f, const float *target, size_t count) {
+    double sum = 0;
+    for (size_t i = 0; i < count; i++) {
+        const double difference = (double)f[i] - (double)target[i];
+        sum += difference * difference;
+    }
+    return sum / (double)count;
+}
+
+static double direction_part(const float *f, const float *target, TimLossShape s) {
+    double sum = 0;
+    for (size_t p = 0; s.direction && p < s.positions; p++) sum += 1.0 - cosine((Pair){f + p, target + p, s.channels, s.positions}).cos;
+    return sum / (double)s.positions;
+}
+
+double tim_loss(const float *f, const float *target, TimLossShape shape) {
+    return finite_or_bound(squared_part(f, target, shape.channels * shape.positions)) + finite_or_bound(direction_part(f, target, shape));
+}
+
+void tim_loss_gradient(float *g, const float *f, const float *target, TimLossShape shape, double scale) {
+    const size_t count = shape.channels * shape.positions;
+    memset(g, 0, count * sizeof *g);
+    if (!isfinite(squared_part(f, target, count)) || !isfinite(direction_part(f, target, shape))) return;
+    const double factor = 2.0 * scale / (double)count;
+    for (size_t i = 0; i < count; i++) g[i] = (float)(factor * ((double)f[i] - (double)target[i]));
+    for (size_t p = 0; shape.direction && p < shape.positions; p++)
+        add_cosine_gradient(g + p, (Pair){f + p, target + p, shape.channels, shape.positions}, scale / (double)shape.positions);
+}
+
+double tim_alignment_loss(const float *h, const float *target, size_t tokens, size_t width) {
+    double sum = 0;
+    for (size_t n = 0; n < tokens; n++) sum += 1.0 - cosine((Pair){h + n * width, target + n * width, width, 1}).cos;
+    return finite_or_bound(sum / (double)tokens);
+}
+
+void tim_alignment_gradient(float *g, const float *h, const float *target, size_t tokens, size_t width, double scale) {
+    memset(g, 0, tokens * width * sizeof *g);
+    if (!isfinite(tim_alignment_loss(h, target, tokens, width))) return;
+    for (size_t n = 0; n < tokens; n++)
+        add_cosine_gradient(g + n * width, (Pair){h + n * width, target + n * width, width, 1}, scale / (double)tokens);
+}

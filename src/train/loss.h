@@ -1,0 +1,24 @@
+/* The losses of one sample and their gradients with respect to the network's outputs. Sums in fp64. */
+#ifndef TIM_TRAIN_LOSS_H
+#define TIM_TRAIN_LOSS_H
+
+#include <stdbool.h>
+#include <stddef.h>
+
+/* A picture seen as `positions` columns of `channels` values, channel c of position p at [c * positions + p]. */
+typedef struct TimLossShape {
+    size_t channels, positions;
+    bool direction; /* adds 1 - cos(F, target) over the channels */
+} TimLossShape;
+
+/* mean (f - target)^2, plus the mean over positions of 1 - cos(f, target) with `direction`. NaN counts as 0, infinities as +-1e5. */
+double tim_loss(const float *f, const float *target, TimLossShape shape);
+
+/* g = scale * d loss / d f; zero where the loss is not finite. */
+void tim_loss_gradient(float *g, const float *f, const float *target, TimLossShape shape, double scale);
+
+/* mean over tokens of 1 - cos(h, target), rows of `width`; not finite as above. */
+double tim_alignment_loss(const float *h, const float *target, size_t tokens, size_t width);
+void tim_alignment_gradient(float *g, const float *h, const float *target, size_t tokens, size_t width, double scale);
+
+#endif

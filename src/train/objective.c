@@ -1,0 +1,366 @@
+#include "train/objective.h"
+
+#include <math.h>
+#include <string.h>
+
+#include "base/memory.h"
+#include "train/loss.h"
+#include "train/time_weight.h"
+#include "transport/transport.h"
+
+/* Tapes by purpose and size: a batch is cut into at most two sizes of diffusion and two of transition micro-batches, and each of the
+ * latter has its finite difference and its guidance. */
+enum { MAX_TAPES = 16, DEFAULT_MICRO_BATCH = 32 };
+
+typedef enum Purpose { TRAIN, DIFFERENCE, GUIDANCE } Purpose;
+
+typedef struct Slot {
+    Purpose purpose;
+    TimNetwork network;
+} Slot;
+
+/* Rows of one micro-batch, kept between the passes; all (micro, C H W). */
+typedef struct Rows {
+    float *x_t, *v_t, *derivative, *f_cond, *f_null, *target;
+} Rows;
+
+struct TimObjective {
+    const TimConfig *config;
+    const TimTransport *transport;
+    TimNetworkOptions options;
+    TimObjectiveShape shape;
+    TimParams *params;
+    Slot slots[MAX_TAPES];
+    int slot_count;
+    Rows rows;
+    size_t picture; /* C H W */
+    TimTapeTimes *times;
+};
+
+/* ---- making ---- */
+
+static TimStatus make_rows(TimObjective *o, TimError *err) {
+    float **const all[] = {&o->rows.x_t, &o->rows.v_t, &o->rows.derivative, &o->rows.f_cond, &o->rows.f_null, &o->rows.target};
+    size_t count;
+    if (!tim_mul_size((size_t)o->shape.micro_batch, o->picture, &count))
+        return tim_fail(err, TIM_E_MEMORY, "a micro-batch of %lld pictures does not fit; use a smaller one", (long long)o->shape.micro_batch);
+    for (size_t i = 0; i < sizeof all / sizeof *all; i++) TIM_TRY(tim_new(all[i], count, sizeof **all[i], "a micro-batch", err));
+    return TIM_OK;
+}
+
+TimStatus tim_objective_new(TimObjective **out, const TimConfig *config, const TimNetworkOptions *options, const TimObjectiveShape *shape,
+                            TimParams *params, TimError *err) {
+    TimObjective *o;
+    *out = NULL;
+    TIM_TRY(tim_new(&o, 1, sizeof *o, "the objective", err));
+    o->config = config;
+    o->transport = tim_transport_get(config->transport.kind);
+    o->options = *options;
+    o->shape = *shape;
+    o->params = params;
+    o->picture = (size_t)config->network.in_channels * (size_t)shape->height * (size_t)shape->width;
+    if (o->shape.micro_batch <= 0) o->shape.micro_batch = DEFAULT_MICRO_BATCH;
+    const TimStatus status = make_rows(o, err);
+    if (status != TIM_OK) {
+        tim_objective_free(o);
+        return status;
+    }
+    *out = o;
+    return TIM_OK;
+}
+
+void tim_objective_free(TimObjective *o) {
+    if (!o) return;
+    for (int i = 0; i < o->slot_count; i++) tim_network_done(&o->slots[i].network);
+    float *const all[] = {o->rows.x_t, o->rows.v_t, o->rows.derivative, o->rows.f_cond, o->rows.f_null, o->rows.target};
+    for (size_t i = 0; i < sizeof all / sizeof *all; i++) tim_free(all[i]);
+    tim_free(o);
+}
+
+size_t tim_objective_bytes(const TimObjective *o) {
+    size_t sum = 0;
+    for (int i = 0; i < o->slot_count; i++) sum += tim_tape_bytes(o->slots[i].network.tape);
+    return sum;
+}
+
+void tim_objective_measure(TimObjective *o, TimTapeTimes *times) {
+    o->times = times;
+    for (int i = 0; i < o->slot_count; i++) tim_tape_measure(o->slots[i].network.tape, times);
+}
+
+/* ---- tapes ---- */
+
+static TimNetworkShape shape_for(const TimObjective *o, Purpose purpose, int64_t batch, bool tangent) {
+    return (TimNetworkShape){.batch = batch, .height = o->shape.height, .width = o->shape.width, .caption_tokens = o->shape.caption_tokens,
+                             .tangent_samples = tangent ? batch : 0, .gradients = purpose == TRAIN, .hidden = purpose == TRAIN && o->shape.alignment};
+}
+
+static Slot *find(TimObjective *o, Purpose purpose, const TimNetworkShape *shape) {
+    for (int i = 0; i < o->slot_count; i++) {
+        Slot *slot = &o->slots[i];
+        if (slot->purpose == purpose && slot->network.shape.batch == shape->batch && slot->network.shape.tangent_samples == shape->tangent_samples)
+            return slot;
+    }
+    return NULL;
+}
+
+/* The tape for `purpose` and size, made on first use; a full table gives up its oldest entry. */
+static TimStatus tape_for(TimObjective *o, Purpose purpose, int64_t batch, bool tangent, TimNetwork **out, TimError *err) {
+    const TimNetworkShape shape = shape_for(o, purpose, batch, tangent);
+    Slot *slot = find(o, purpose, &shape);
+    if (!slot) {
+        if (o->slot_count == MAX_TAPES) {
+            tim_network_done(&o->slots[0].network);
+            memmove(o->slots, o->slots + 1, (size_t)(--o->slot_count) * sizeof *o->slots);
+        }
+        slot = &o->slots[o->slot_count];
+        slot->purpose = purpose;
+        TIM_TRY(tim_network_new(&slot->network, &o->config->network, &shape, &o->options, o->params, err));
+        tim_tape_measure(slot->network.tape, o->times);
+        o->slot_count++;
+    }
+    *out = &slot->network;
+    return TIM_OK;
+}
+
+/* ---- filling ---- */
+
+/* One micro-batch: samples first ... first + size of the batch, all diffusion or all transition. */
+typedef struct Part {
+    const TimBatch *batch;
+    int64_t first, size;
+    bool transition;
+} Part;
+
+static void fill_condition(const TimObjective *o, TimNetwork *n, int64_t row, const TimCondition *condition, int64_t first, int64_t size) {
+    if (n->labels != TIM_NONE) {
+        const TimMatrix m = tim_tape_value(n->tape, n->labels);
+        memcpy((int64_t *)m.data + row, condition->labels + first, (size_t)size * sizeof(int64_t));
+        return;
+    }
+    const size_t caption = (size_t)o->shape.caption_tokens * (size_t)o->config->network.cap_feat_dim;
+    const TimMatrix m = tim_tape_value(n->tape, n->caption);
+    memcpy((float *)m.data + (size_t)row * caption, condition->caption + (size_t)first * caption, (size_t)size * caption * sizeof(float));
+}
+
+static void fill_times(const TimObjective *o, TimNetwork *n, int64_t row, double t, double r) {
+    const TimMatrix of_t = tim_tape_value(n->tape, n->t), of_r = tim_tape_value(n->tape, n->r);
+    *tim_matrix_f32(&of_t, row) = (float)o->transport->c_noise(&o->config->transport, t);
+    *tim_matrix_f32(&of_r, row) = (float)o->transport->c_noise(&o->config->transport, r);
+}
+
+/* out = a x + b z for the picture of batch sample `i` */
+static void combine(const TimObjective *o, float *out, const TimBatch *batch, int64_t i, double a, double b) {
+    const float *x = batch->x + (size_t)i * o->picture, *z = batch->z + (size_t)i * o->picture;
+    for (size_t p = 0; p < o->picture; p++) out[p] = (float)(a * (double)x[p] + b * (double)z[p]);
+}
+
+static float *picture_row(const TimNetwork *n, TimRef ref, int64_t row) {
+    const TimMatrix m = tim_tape_value(n->tape, ref);
+    return tim_matrix_f32(&m, row);
+}
+
+/* x_t, v_t and the inputs of the training tape, with the tangents (v_t, dt = 1, dr = 0) where it has them. */
+static void fill_training(TimObjective *o, TimNetwork *n, Part part) {
+    const size_t bytes = o->picture * sizeof(float);
+    const TimMatrix t_x = tim_tape_tangent(n->tape, n->x), t_t = tim_tape_tangent(n->tape, n->t);
+    for (int64_t k = 0; k < part.size; k++) {
+        const int64_t i = part.first + k;
+        const double t = part.batch->t[i];
+        const TimPath path = o->transport->path(&o->config->transport, t);
+        float *x_t = o->rows.x_t + (size_t)k * o->picture, *v_t = o->rows.v_t + (size_t)k * o->picture;
+        combine(o, x_t, part.batch, i, path.alpha, path.sigma);
+        combine(o, v_t, part.batch, i, path.d_alpha, path.d_sigma);
+        memcpy(picture_row(n, n->x, k), x_t, bytes);
+        fill_times(o, n, k, t, part.batch->r[i]);
+        if (!t_x.data) continue;
+        memcpy(tim_matrix_f32(&t_x, k), v_t, bytes);
+        *tim_matrix_f32(&t_t, k) = (float)o->transport->d_c_noise(&o->config->transport, t);
+    }
+    fill_condition(o, n, 0, &part.batch->condition, part.first, part.size);
+}
+
+/* ---- the derivative E ---- */
+
+/* E from the finite difference: both ends of every sample in one batch of 2 size. */
+static TimStatus differentiate(TimObjective *o, Part part, const TimWeights *weights, TimError *err) {
+    TimNetwork *n;
+    TIM_TRY(tape_for(o, DIFFERENCE, 2 * part.size, false, &n, err));
+    TIM_TRY(tim_tape_bind(n->tape, weights, NULL, err));
+    const double e = o->config->transition.differential_epsilon;
+    for (int64_t k = 0; k < 2 * part.size; k++) {
+        const int64_t i = part.first + k % part.size;
+        const double t = part.batch->t[i] + (k < part.size ? e : -e);
+        const TimPath path = o->transport->path(&o->config->transport, t);
+        combine(o, picture_row(n, n->x, k), part.batch, i, path.alpha, path.sigma);
+        fill_times(o, n, k, t, part.batch->r[i]);
+    }
+    fill_condition(o, n, 0, &part.batch->condition, part.first, part.size);
+    fill_condition(o, n, part.size, &part.batch->condition, part.first, part.size);
+    tim_tape_forward(n->tape, false);
+    const float *above = picture_row(n, n->f, 0), *below = picture_row(n, n->f, part.size);
+    const float factor = (float)(1.0 / (2.0 * e));
+    for (size_t p = 0; p < (size_t)part.size * o->picture; p++) o->rows.derivative[p] = above[p] * factor - below[p] * factor;
+    return TIM_OK;
+}
+
+static TimStatus find_derivative(TimObjective *o, const TimNetwork *n, Part part, const TimWeights *weights, TimError *err) {
+    const size_t bytes = (size_t)part.size * o->picture * sizeof(float);
+    const TimMatrix tangent = tim_tape_tangent(n->tape, n->f);
+    if (!part.transition || o->shape.no_derivative)
+        memset(o->rows.derivative, 0, bytes);
+    else if (tangent.data)
+        memcpy(o->rows.derivative, tangent.data, bytes);
+    else
+        return differentiate(o, part, weights, err);
+    return TIM_OK;
+}
+
+/* ---- guidance ---- */
+
+static bool any_guided(const TimObjective *o, Part part) {
+    for (int64_t k = 0; k < part.size; k++)
+        if (tim_transport_guides(&o->config->transport, part.batch->t[part.first + k])) return true;
+    return false;
+}
+
+static void fill_guidance(TimObjective *o, TimNetwork *n, Part part, int64_t row, const TimCondition *condition) {
+    for (int64_t k = 0; k < part.size; k++) {
+        const double t = part.batch->t[part.first + k];
+        memcpy(picture_row(n, n->x, row + k), o->rows.x_t + (size_t)k * o->picture, o->picture * sizeof(float));
+        fill_times(o, n, row + k, t, t);
+    }
+    fill_condition(o, n, row, condition, part.first, part.size);
+}
+
+/* F_cond and F_null of the guiding network at (x_t, t, t), in one batch; the conditional half is left out when w_cond = 0. */
+static TimStatus guide(TimObjective *o, Part part, const TimWeights *ema, TimError *err) {
+    if (!any_guided(o, part)) return TIM_OK;
+    if (!ema) return tim_fail(err, TIM_E_ARGUMENT, "model guidance needs the weights of the guiding network: keep an EMA");
+    const bool both = o->config->transport.w_cond > 0;
+    TimNetwork *n;
+    TIM_TRY(tape_for(o, GUIDANCE, both ? 2 * part.size : part.size, false, &n, err));
+    TIM_TRY(tim_tape_bind(n->tape, ema, NULL, err));
+    fill_guidance(o, n, part, 0, &part.batch->null);
+    if (both) fill_guidance(o, n, part, part.size, &part.batch->teacher);
+    tim_tape_forward(n->tape, false);
+    const size_t bytes = (size_t)part.size * o->picture * sizeof(float);
+    memcpy(o->rows.f_null, picture_row(n, n->f, 0), bytes);
+    if (both)
+        memcpy(o->rows.f_cond, picture_row(n, n->f, part.size), bytes);
+    else
+        memset(o->rows.f_cond, 0, bytes);
+    return TIM_OK;
+}
+
+/* ---- target and losses ---- */
+
+static void make_target(TimObjective *o, Part part, int64_t k) {
+    const int64_t i = part.first + k;
+    const size_t at = (size_t)k * o->picture;
+    TimTarget c = o->transport->target(&o->config->transport, part.batch->t[i], part.batch->r[i]);
+    const bool guided = tim_transport_guides(&o->config->transport, part.batch->t[i]);
+    if (guided) c = tim_transport_guide(&o->config->transport, c);
+    const float *x = part.batch->x + (size_t)i * o->picture, *z = part.batch->z + (size_t)i * o->picture;
+    for (size_t p = 0; p < o->picture; p++) {
+        double sum = c.x * (double)x[p] + c.z * (double)z[p] + c.x_t * (double)o->rows.x_t[at + p] + c.e * (double)o->rows.derivative[at + p];
+        if (guided) sum += c.f_cond * (double)o->rows.f_cond[at + p] + c.f_null * (double)o->rows.f_null[at + p];
+        o->rows.target[at + p] = (float)sum;
+    }
+}
+
+/* What one sample adds to the losses. */
+typedef struct SampleLoss {
+    double weighted, denoising, proj;
+} SampleLoss;
+
+static SampleLoss finish_sample(TimObjective *o, TimNetwork *n, Part part, int64_t k, TimLosses *losses) {
+    const TimNetworkConfig *c = &o->config->network;
+    const int64_t i = part.first + k;
+    const double batch = (double)part.batch->size;
+    const TimLossShape shape = {(size_t)c->in_channels, (size_t)o->shape.height * (size_t)o->shape.width, o->config->transition.use_dir_loss};
+    const TimMatrix g_f = tim_tape_cotangent(n->tape, n->f);
+    const float *f = picture_row(n, n->f, k), *target = o->rows.target + (size_t)k * o->picture;
+    make_target(o, part, k);
+    const double w_time = i < part.batch->diffusion
+                              ? 1.0
+                              : tim_time_weight(&o->config->transition, o->config->transport.sigma_d, part.batch->t[i], part.batch->r[i]);
+    SampleLoss loss = {.denoising = tim_loss(f, target, shape)};
+    const double weight = w_time / (loss.denoising + 1e-5);
+    loss.weighted = weight * loss.denoising;
+    tim_loss_gradient(tim_matrix_f32(&g_f, k), f, target, shape, weight / batch);
+    if (losses->target) memcpy(losses->target + (size_t)i * o->picture, target, o->picture * sizeof *target);
+    if (losses->per_sample) losses->per_sample[i] = (float)loss.denoising;
+    if (losses->time_weight) losses->time_weight[i] = (float)w_time;
+    if (n->hidden == TIM_NONE) return loss;
+    const TimMatrix h = tim_tape_value(n->tape, n->hidden), g_h = tim_tape_cotangent(n->tape, n->hidden);
+    const size_t tokens = (size_t)(h.rows / part.size), width = (size_t)h.cols, at = (size_t)k * tokens;
+    const float *h_target = part.batch->h_target + (size_t)i * tokens * width;
+    loss.proj = tim_alignment_loss(tim_matrix_f32(&h, (int64_t)at), h_target, tokens, width);
+    tim_alignment_gradient(tim_matrix_f32(&g_h, (int64_t)at), tim_matrix_f32(&h, (int64_t)at), h_target, tokens, width,
+                           o->config->training.proj_coeff / batch);
+    return loss;
+}
+
+static void finish(TimObjective *o, TimNetwork *n, Part part, TimLosses *losses) {
+    double weighted = 0, denoising = 0, proj = 0;
+#pragma omp parallel for num_threads(o->options.threads) schedule(static) reduction(+ : weighted, denoising, proj)
+    for (int64_t k = 0; k < part.size; k++) {
+        const SampleLoss loss = finish_sample(o, n, part, k, losses);
+        weighted += loss.weighted;
+        denoising += loss.denoising;
+        proj += loss.proj;
+    }
+    const double batch = (double)part.batch->size;
+    losses->weighted += weighted / batch;
+    losses->denoising += denoising / batch;
+    losses->proj += proj / batch;
+}
+
+/* ---- one step ---- */
+
+static TimStatus run_part(TimObjective *o, Part part, const TimWeights *weights, const TimWeights *ema, float *gradients, TimLosses *losses,
+                          TimError *err) {
+    const bool exact = part.transition && o->config->transition.derivative_type == TIM_DERIVATIVE_JVP && !o->shape.no_derivative;
+    TimNetwork *n;
+    TIM_TRY(tape_for(o, TRAIN, part.size, exact, &n, err));
+    TIM_TRY(tim_tape_bind(n->tape, weights, gradients, err));
+    fill_training(o, n, part);
+    tim_tape_forward(n->tape, exact);
+    TIM_TRY(guide(o, part, ema, err));
+    TIM_TRY(find_derivative(o, n, part, weights, err));
+    finish(o, n, part, losses);
+    tim_tape_backward(n->tape);
+    return TIM_OK;
+}
+
+/* Samples [first, first + count) in pieces of nearly equal size, at most two sizes. */
+static TimStatus run_range(TimObjective *o, const TimBatch *batch, int64_t first, int64_t count, bool transition, const TimWeights *weights,
+                           const TimWeights *ema, float *gradients, TimLosses *losses, TimError *err) {
+    const int64_t pieces = (count + o->shape.micro_batch - 1) / o->shape.micro_batch;
+    for (int64_t p = 0; p < pieces; p++) {
+        const int64_t begin = count * p / pieces, end = count * (p + 1) / pieces;
+        const Part part = {batch, first + begin, end - begin, transition};
+        TIM_TRY(run_part(o, part, weights, ema, gradients, losses, err));
+    }
+    return TIM_OK;
+}
+
+static TimStatus check(const TimObjective *o, const TimBatch *b, TimError *err) {
+    if (b->size <= 0 || b->diffusion < 0 || b->diffusion > b->size)
+        return tim_fail(err, TIM_E_ARGUMENT, "a batch of %lld with %lld diffusion samples", (long long)b->size, (long long)b->diffusion);
+    if (o->shape.alignment && !b->h_target) return tim_fail(err, TIM_E_ARGUMENT, "the alignment loss needs h_target");
+    if (o->config->network.kind != TIM_NETWORK_C2I) return TIM_OK;
+    TIM_TRY(tim_model_check_labels(&o->config->network, b->condition.labels, b->size, err));
+    if (!o->config->transport.enhance_target) return TIM_OK;
+    TIM_TRY(tim_model_check_labels(&o->config->network, b->teacher.labels, b->size, err));
+    return tim_model_check_labels(&o->config->network, b->null.labels, b->size, err);
+}
+
+TimStatus tim_objective_step(TimObjective *o, const TimBatch *batch, const TimWeights *weights, const TimWeights *ema, float *gradients,
+                             TimLosses *losses, TimError *err) {
+    TIM_TRY(check(o, batch, err));
+    losses->weighted = losses->denoising = losses->proj = 0;
+    TIM_TRY(run_range(o, batch, 0, batch->diffusion, false, weights, ema, gradients, losses, err));
+    return run_range(o, batch, batch->diffusion, batch->size - batch->diffusion, true, weights, ema, gradients, losses, err);
+}
