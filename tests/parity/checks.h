@@ -1,0 +1,14 @@
+/* The checkers of the parity program, one for each kind of golden file. */
+#ifndef TIM_TESTS_PARITY_CHECKS_H
+#define TIM_TESTS_PARITY_CHECKS_H
+
+#include "parity/parity.h"
+
+TimStatus check_hash(ParityFile *file, TimError *err);
+TimStatus check_network(ParityFile *file, TimError *err);
+TimStatus check_objective(ParityFile *file, TimError *err);
+TimStatus check_rope(ParityFile *file, TimError *err);
+TimStatus check_time_weights(ParityFile *file, TimError *err);
+TimStatus check_transport(ParityFile *file, TimError *err);
+
+#endif

@@ -1,0 +1,62 @@
+#include "parity/model.h"
+
+#include "io/config_json.h"
+#include "nn/hash_weights.h"
+
+TimStatus parity_network_config(ParityFile *file, TimNetworkConfig *config, TimError *err) {
+    const char *json, *kind;
+    TIM_TRY(parity_text(file, "config", &json, err));
+    TIM_TRY(parity_text(file, "model", &kind, err));
+    return tim_network_config_from_json(config, json, kind, err);
+}
+
+TimStatus parity_network_options(const ParityFile *file, TimNetworkOptions *options, TimError *err) {
+    const ParityOptions *o = &file->run->options;
+    *options = (TimNetworkOptions){.isa = o->reference ? TIM_ISA_REF : tim_isa_best(), .threads = 2,
+                                   .precision = o->bf16 ? TIM_PRECISION_BF16 : TIM_PRECISION_F32};
+    if (o->isa && !tim_isa_from_name(o->isa, &options->isa)) return tim_fail(err, TIM_E_ARGUMENT, "no instruction set is called %s", o->isa);
+    return TIM_OK;
+}
+
+TimStatus parity_fill_weights(const TimParams *params, float *weights, TimError *err) {
+    for (size_t i = 0; i < params->count; i++) {
+        const TimParam *p = &params->items[i];
+        size_t dims[TIM_PARAM_MAX_RANK];
+        for (int axis = 0; axis < p->rank; axis++) dims[axis] = (size_t)p->dims[axis];
+        TIM_TRY(tim_hash_weights(p->name, dims, p->rank, TIM_HASH_PLAIN, weights + p->offset, err));
+    }
+    return TIM_OK;
+}
+
+TimStatus parity_model(ParityFile *file, TimModel **model, TimError *err) {
+    TimConfig config;
+    TimNetworkOptions options;
+    tim_config_init(&config);
+    TIM_TRY(parity_network_config(file, &config.network, err));
+    TIM_TRY(parity_network_options(file, &options, err));
+    TIM_TRY(tim_model_new(model, &config, &options, err));
+    const TimStatus status = parity_fill_weights(&(*model)->params, (*model)->f32, err);
+    if (status != TIM_OK) {
+        tim_model_free(*model);
+        return status;
+    }
+    tim_model_weights_changed(*model);
+    return TIM_OK;
+}
+
+TimStatus parity_condition(ParityFile *file, const TimNetworkConfig *config, const char *name, TimCondition *condition, TimError *err) {
+    *condition = (TimCondition){0};
+    if (config->kind == TIM_NETWORK_C2I) {
+        int64_t *labels;
+        TIM_TRY(parity_input_i64(file, name, &labels, NULL, err));
+        condition->labels = labels;
+        return TIM_OK;
+    }
+    float *caption;
+    const TimStoredTensor *tensor;
+    TIM_TRY(parity_input_f32(file, name, &caption, &tensor, err));
+    if (tensor->rank != 3) return tim_fail(err, TIM_E_FORMAT, "tensor %s has %d axes, not (B, M, cap)", name, tensor->rank);
+    condition->caption = caption;
+    condition->caption_tokens = (int)tensor->dims[1];
+    return TIM_OK;
+}
