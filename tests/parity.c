@@ -23,11 +23,13 @@ typedef struct Check {
 static const Check checks[] = {
     {"README.md", NULL},
     {"*/README.md", NULL},
+    {"full/tim_*.safetensors", check_full},
     {"hash.json", check_hash},
     {"network/*.safetensors", check_network},
     {"objective/time_weights*.safetensors", check_time_weights},
     {"objective/*.safetensors", check_objective},
     {"rope*.safetensors", check_rope},
+    {"sampler/*.safetensors", check_sampler},
     {"transport/*.safetensors", check_transport},
 };
 

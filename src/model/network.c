@@ -293,3 +293,33 @@ TimStatus tim_network_params(TimParams *params, const TimNetworkConfig *config, 
     tim_network_done(&network);
     return TIM_OK;
 }
+
+/* ---- arithmetic ---- */
+
+static double product(double rows, double in, double out) {
+    return 2 * rows * in * out;
+}
+
+/* SwiGLU MLP: two products into the hidden width, one out of it. */
+static double mlp_flops(double rows, double in, double hidden, double out) {
+    return 2 * product(rows, in, hidden) + product(rows, hidden, out);
+}
+
+static double block_flops(const TimNetworkConfig *c, double n, double m) {
+    const double d = c->hidden_size, wide = (double)(int64_t)(c->hidden_size * c->mlp_ratio);
+    const double chunks = c->kind == TIM_NETWORK_T2I ? 9 : 6, lora = c->lora_hidden_size ? c->lora_hidden_size : c->hidden_size / 4 * 3;
+    double sum = product(n, d, 4 * d) + 4 * n * n * d + mlp_flops(n, d, (double)((int64_t)wide * 2 / 3), d) + mlp_flops(1, d, lora, chunks * d);
+    if (c->distance_aware) sum += product(1, d, 3 * d);
+    if (c->kind == TIM_NETWORK_T2I) sum += product(n, d, 2 * d) + product(m, d, 2 * d) + 4 * n * m * d;
+    return sum;
+}
+
+double tim_network_flops(const TimNetworkConfig *c, int height, int width, int caption_tokens, bool hidden) {
+    const double d = c->hidden_size, p = c->patch_size, m = caption_tokens;
+    const double n = (double)(height / c->patch_size) * (double)(width / c->patch_size), patch = p * p * c->in_channels;
+    double sum = product(n, patch, d) * 2 + 2 * (product(1, 256, d) + product(1, d, d)) + c->depth * block_flops(c, n, m);
+    sum += mlp_flops(1, d, (double)(c->hidden_size / 2), 2 * d);
+    if (c->kind == TIM_NETWORK_T2I) sum += mlp_flops(m, c->cap_feat_dim, 4 * d, d);
+    if (hidden) sum += product(n, d, c->projector_dim) + product(n, c->projector_dim, c->projector_dim) + product(n, c->projector_dim, c->z_dim);
+    return sum;
+}

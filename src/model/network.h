@@ -43,4 +43,7 @@ void tim_network_done(TimNetwork *network);
 /* Lists all parameters of the network, the projector's included, in the order of the checkpoint. */
 TimStatus tim_network_params(TimParams *params, const TimNetworkConfig *config, TimError *err);
 
+/* Arithmetic of one sample's forward pass: 2 per multiply-add of the matrix products and of attention. */
+double tim_network_flops(const TimNetworkConfig *config, int height, int width, int caption_tokens, bool hidden);
+
 #endif

@@ -1,9 +1,9 @@
 /* o = softmax(q k' / sqrt(dh)) v for every sample and head, without a mask; q (B N, D), k and v (B M, D), o (B N, D).
  * Tiled with a running maximum and sum (Dao et al., FlashAttention, arXiv 2205.14135): memory is O(N), and the logarithm of each row's
- * sum of exponentials is kept for the other passes, which recompute the probabilities P = exp(S - lse) tile by tile:
- *   jvp:  t_S = t_q k' + q t_k';  t_o = (P t_S) v + P t_v - rowsum(P t_S) o
- *   vjp:  g_v = P' g_o;  g_S = P (g_o v' - rowsum(g_o o));  g_q = g_S k;  g_k = g_S' q
- * Arithmetic is fp32. The scale goes into the loaded q once. */
+ * sum of exponentials is kept for the other passes, which recompute the probabilities P = exp(scale S - lse) tile by tile:
+ *   jvp:  t_S = scale (t_q k' + q t_k');  t_o = (P t_S) v + P t_v - rowsum(P t_S) o
+ *   vjp:  g_v = P' g_o;  g_S = scale P (g_o v' - rowsum(g_o o));  g_q = g_S k;  g_k = g_S' q
+ * Products take bf16 pairs where the data is bf16 and the instruction set has them, else fp32; everything between is fp32. */
 #include <omp.h>
 
 #include "op/tile.h"
@@ -15,8 +15,9 @@ static TimStatus check(const TimNode *node, TimError *err) {
     const int heads = node->params.attention.heads;
     TIM_TRY(require(node, node->n_in == 3 && is_float(q) && q->dtype == k->dtype && q->dtype == v->dtype, "wants q, k and v of one dtype", err));
     TIM_TRY(require(node, k->rows == v->rows && q->cols == k->cols && q->cols == v->cols, "k or v do not fit q", err));
-    return require(node, heads > 0 && q->cols % heads == 0 && q->rows % node->samples == 0 && k->rows % node->samples == 0,
-                   "heads or samples do not divide the shape", err);
+    TIM_TRY(require(node, heads > 0 && q->cols % heads == 0 && q->rows % node->samples == 0 && k->rows % node->samples == 0,
+                    "heads or samples do not divide the shape", err));
+    return require(node, q->cols / heads % 2 == 0 && q->stride % 2 == 0 && k->stride % 2 == 0 && v->stride % 2 == 0, "wants even widths", err);
 }
 
 /* Fixed facts of a pass. */
@@ -24,40 +25,53 @@ typedef struct Shape {
     int64_t heads, width, ld; /* dh, and dh in whole vectors */
     int64_t n, m;             /* queries and keys of a sample */
     float scale;
+    bool pairs;
+    int64_t words; /* of one head's row */
 } Shape;
 
 static Shape shape_of(const TimNode *node) {
     const int64_t heads = node->params.attention.heads, width = node->in[0].cols / heads;
+    const bool pairs = TILE_HAS_PAIRS && node->in[0].dtype == TIM_BF16;
     return (Shape){heads, width, padded(width), node->in[0].rows / node->samples, node->in[1].rows / node->samples,
-                   1.0F / sqrtf((float)width)};
+                   1.0F / sqrtf((float)width), pairs, pairs ? width / 2 : width};
+}
+
+/* Summed words of `count` rows. */
+static int64_t row_words(Shape s, int64_t count) {
+    return s.pairs ? (count + 1) / 2 : count;
 }
 
 /* Tiles of one thread, carved from its workspace. */
 typedef struct Tiles {
-    float *q, *t_q, *o, *g_o;            /* (TQ, ld) */
-    float *k, *v, *t_k, *t_v, *g_k, *g_v; /* (TK, ld) */
-    float *kt, *vt, *t_kt;               /* (width, TK) */
-    float *s, *t_s;                      /* (TQ, TK) */
-    float *max, *sum, *delta;            /* (TQ) */
-    float *g_q;                          /* (N, ld): the vjp sums it over the key tiles */
+    float *q, *t_q, *g_o, *o;        /* (TQ, ld): words by columns where a copy is needed; o is fp32 */
+    float *sum_o;                    /* (TQ, ld): the output or its tangent */
+    float *q_rows, *g_o_rows;        /* (TQ, ld): words by rows */
+    float *k, *v, *t_k, *t_v;        /* (TK, ld): words by rows, or a copy by columns on its way to a transposed tile */
+    float *g_k, *g_v;                /* (TK, ld) */
+    float *kt, *vt, *t_kt;           /* (words, TK): transposed */
+    float *s, *t_s, *packed, *other; /* (TQ, TK) */
+    float *max, *sum, *delta;        /* (TQ) */
+    float *zeros;                    /* (TK) */
+    float *g_q;                      /* (N, ld): the vjp sums it over the key tiles */
 } Tiles;
 
 static size_t tiles_floats(Shape s) {
-    return (size_t)((4 * TQ + 6 * TK + s.n + TQ) * s.ld + 3 * TK * s.ld + 2 * TQ * TK + 3 * TQ);
+    return (size_t)((7 * TQ + 9 * TK + s.n) * s.ld + 4 * TQ * TK + 3 * TQ + TK);
 }
 
 static Tiles tiles_of(const TimNode *node, Shape s) {
-    const int thread = omp_get_thread_num();
-    float *p = (float *)node->work + (size_t)thread * scratch_floats((int64_t)tiles_floats(s));
+    float *p = (float *)node->work + (size_t)omp_get_thread_num() * scratch_floats((int64_t)tiles_floats(s));
     Tiles t;
-    float **const of_q[] = {&t.q, &t.t_q, &t.o, &t.g_o}, **const of_k[] = {&t.k, &t.v, &t.t_k, &t.t_v, &t.g_k, &t.g_v};
-    float **const transposed[] = {&t.kt, &t.vt, &t.t_kt}, **const of_s[] = {&t.s, &t.t_s}, **const rows[] = {&t.max, &t.sum, &t.delta};
-    for (int i = 0; i < 4; i++, p += TQ * s.ld) *of_q[i] = p;
-    for (int i = 0; i < 6; i++, p += TK * s.ld) *of_k[i] = p;
-    for (int i = 0; i < 3; i++, p += TK * s.ld) *transposed[i] = p;
-    for (int i = 0; i < 2; i++, p += TQ * TK) *of_s[i] = p;
+    float **const of_q[] = {&t.q, &t.t_q, &t.g_o, &t.o, &t.sum_o, &t.q_rows, &t.g_o_rows};
+    float **const of_k[] = {&t.k, &t.v, &t.t_k, &t.t_v, &t.g_k, &t.g_v, &t.kt, &t.vt, &t.t_kt};
+    float **const of_s[] = {&t.s, &t.t_s, &t.packed, &t.other}, **const rows[] = {&t.max, &t.sum, &t.delta};
+    for (int i = 0; i < 7; i++, p += TQ * s.ld) *of_q[i] = p;
+    for (int i = 0; i < 9; i++, p += TK * s.ld) *of_k[i] = p;
+    for (int i = 0; i < 4; i++, p += TQ * TK) *of_s[i] = p;
     for (int i = 0; i < 3; i++, p += TQ) *rows[i] = p;
-    t.g_q = p;
+    t.zeros = p;
+    t.g_q = p + TK;
+    memset(t.zeros, 0, TK * sizeof *t.zeros);
     return t;
 }
 
@@ -77,7 +91,7 @@ static int64_t min64(int64_t a, int64_t b) {
     return a < b ? a : b;
 }
 
-/* One tile's place: rows q0 .. q0 + nq of queries, k0 .. k0 + nk of keys, of head `head` of a sample. */
+/* One tile's place: queries q0 ... q0 + nq and keys k0 ... k0 + nk of head `head` of a sample. */
 typedef struct Place {
     int64_t q_row, k_row, col; /* first rows of the sample and first column of the head in the matrices */
     int64_t q0, nq, k0, nk, nk_padded;
@@ -92,32 +106,52 @@ static Place at_keys(Shape s, Place p, int64_t k0) {
     return p;
 }
 
-static void load_queries(float *tile, Shape s, const TimMatrix *m, Place p, float scale) {
-    tile_load(tile, s.ld, m, p.q_row + p.q0, p.col, p.nq, s.width, scale);
+static TileSource queries(const TimMatrix *m, Shape s, Place p) {
+    return (TileSource){m, p.q_row + p.q0, p.col, p.nq, s.width};
 }
 
-static void load_keys(float *tile, Shape s, const TimMatrix *m, Place p) {
-    tile_load(tile, s.ld, m, p.k_row + p.k0, p.col, p.nk, s.width, 1.0F);
+static TileSource keys(const TimMatrix *m, Shape s, Place p) {
+    return (TileSource){m, p.k_row + p.k0, p.col, p.nk, s.width};
 }
 
-static void load_keys_transposed(float *tile, float *space, Shape s, const TimMatrix *m, Place p) {
-    load_keys(space, s, m, p);
-    tile_transpose(tile, TK, space, s.ld, p.nk, s.width);
+/* Keys as the right side of a product that sums over the head's width; `space` is only used on the way. */
+static void load_transposed(float *tile, float *space, const TimMatrix *m, Shape s, Place p) {
+    const TileSource source = keys(m, s, p);
+    tile_transpose(tile, TK, tile_by_columns(space, s.ld, &source, s.pairs), p.nk, s.words);
 }
 
-/* out (nq, TK) = [out +] rows (nq, width) * transposed keys (width, TK) */
-static void scores(float *out, const float *rows, const float *transposed, Shape s, Place p, bool add) {
-    tile_product(&(TileProduct){p.nq, p.nk_padded, s.width, rows, s.ld, 1, transposed, TK, out, TK, add});
+static void load_key_rows(float *tile, const TimMatrix *m, Shape s, Place p) {
+    const TileSource source = keys(m, s, p);
+    tile_load_by_rows(tile, s.ld, &source, s.pairs);
 }
 
-/* out (nq, ld) += weights (nq, nk) * values (nk, ld) */
-static void weigh(float *out, const float *weights, const float *values, Shape s, Place p) {
-    tile_product(&(TileProduct){p.nq, s.ld, p.nk, weights, TK, 1, values, s.ld, out, s.ld, true});
+/* out (nq, TK) = [out +] rows * transposed keys */
+static void scores(float *out, TileWords rows, const float *transposed, Shape s, Place p, bool add) {
+    tile_product(&(TileProduct){p.nq, p.nk_padded, s.words, rows.data, rows.ld, 1, transposed, TK, out, TK, add}, s.pairs);
 }
 
-/* out (nk, ld) += weights' (nk, nq) * values (nq, ld) */
-static void weigh_transposed(float *out, const float *weights, const float *values, Shape s, Place p) {
-    tile_product(&(TileProduct){p.nk, s.ld, p.nq, weights, 1, TK, values, s.ld, out, s.ld, true});
+/* out (nq, ld) += weights (nq, nk) * values (nk, ld); the weights are words by columns */
+static void weigh(float *out, TileWords weights, const float *values, Shape s, Place p) {
+    tile_product(&(TileProduct){p.nq, s.ld, row_words(s, p.nk), weights.data, weights.ld, 1, values, s.ld, out, s.ld, true}, s.pairs);
+}
+
+/* out (nk, ld) += weights' (nk, nq) * values (nq, ld); the weights are words by rows */
+static void weigh_transposed(float *out, TileWords weights, const float *values, Shape s, Place p) {
+    tile_product(&(TileProduct){p.nk, s.ld, row_words(s, p.nq), weights.data, 1, weights.ld, values, s.ld, out, s.ld, true}, s.pairs);
+}
+
+static TileWords by_columns(float *space, const float *tile, Shape s, Place p) {
+    return tile_pack_by_columns(space, tile, TK, p.nq, p.nk_padded, s.pairs);
+}
+
+static TileWords by_rows(float *space, const float *tile, const Tiles *t, Shape s, Place p) {
+    return tile_pack_by_rows(space, tile, TK, p.nq, p.nk_padded, t->zeros, s.pairs);
+}
+
+/* Padding columns get a score whose exponential is nothing, so that rows can be treated in whole vectors. */
+static void hide_padding(float *tile, Place p) {
+    for (int64_t i = 0; p.nk < p.nk_padded && i < p.nq; i++)
+        for (int64_t j = p.nk; j < p.nk_padded; j++) tile[i * TK + j] = -1e30F;
 }
 
 /* ---- forward ---- */
@@ -129,12 +163,12 @@ static float row_max(const float *restrict x, int64_t n) {
     return max;
 }
 
-/* x = exp(x - shift); returns the sum. */
-static float row_exp(float *restrict x, float shift, int64_t n) {
+/* x = exp(scale x - shift); returns the sum. */
+static float row_exp(float *restrict x, float scale, float shift, int64_t n) {
     float sum = 0;
 #pragma omp simd reduction(+ : sum)
     for (int64_t i = 0; i < n; i++) {
-        x[i] = exp_f32(x[i] - shift);
+        x[i] = exp_f32(scale * x[i] - shift);
         sum += x[i];
     }
     return sum;
@@ -142,34 +176,42 @@ static float row_exp(float *restrict x, float shift, int64_t n) {
 
 /* Folds one row of scores into the running maximum, sum and output. */
 static void soften_row(Tiles *t, Shape s, Place p, int64_t i) {
-    float *row = t->s + i * TK, *o = t->o + i * s.ld;
-    const float max = fmaxf(t->max[i], row_max(row, p.nk));
-    const float decay = p.k0 ? exp_f32(t->max[i] - max) : 0.0F;
+    float *row = t->s + i * TK, *restrict o = t->sum_o + i * s.ld;
+    const float max = fmaxf(t->max[i], s.scale * row_max(row, p.nk_padded));
+    const float decay = exp_f32(t->max[i] - max);
     t->max[i] = max;
-    t->sum[i] = t->sum[i] * decay + row_exp(row, max, p.nk);
+    t->sum[i] = t->sum[i] * decay + row_exp(row, s.scale, max, p.nk_padded);
+    if (p.k0 == 0) return;
 #pragma omp simd
     for (int64_t d = 0; d < s.ld; d++) o[d] *= decay;
 }
 
+static void write_output(const TimNode *node, Tiles *t, Shape s, Place p, float *lse) {
+    for (int64_t i = 0; i < p.nq; i++) {
+        float *restrict o = t->sum_o + i * s.ld;
+        lse[i] = t->max[i] + logf(t->sum[i]);
+        const float inverse = 1.0F / t->sum[i];
+#pragma omp simd
+        for (int64_t d = 0; d < s.ld; d++) o[d] *= inverse;
+    }
+    tile_store(&node->out[0], p.q_row + p.q0, p.col, p.nq, s.width, t->sum_o, s.ld, false);
+}
+
 static void forward_tile(const TimNode *node, Shape s, Tiles *t, Place p, float *lse) {
-    load_queries(t->q, s, &node->in[0], p, s.scale);
-    memset(t->o, 0, (size_t)(p.nq * s.ld) * sizeof *t->o);
+    const TileSource q = queries(&node->in[0], s, p);
+    const TileWords q_words = tile_by_columns(t->q, s.ld, &q, s.pairs);
+    memset(t->sum_o, 0, (size_t)(p.nq * s.ld) * sizeof *t->sum_o);
     for (int64_t i = 0; i < p.nq; i++) t->max[i] = -INFINITY, t->sum[i] = 0;
     for (int64_t k0 = 0; k0 < s.m; k0 += TK) {
         p = at_keys(s, p, k0);
-        load_keys_transposed(t->kt, t->v, s, &node->in[1], p);
-        load_keys(t->v, s, &node->in[2], p);
-        scores(t->s, t->q, t->kt, s, p, false);
+        load_transposed(t->kt, t->v, &node->in[1], s, p);
+        load_key_rows(t->v, &node->in[2], s, p);
+        scores(t->s, q_words, t->kt, s, p, false);
+        hide_padding(t->s, p);
         for (int64_t i = 0; i < p.nq; i++) soften_row(t, s, p, i);
-        weigh(t->o, t->s, t->v, s, p);
+        weigh(t->sum_o, by_columns(t->packed, t->s, s, p), t->v, s, p);
     }
-    const TimMatrix out = tim_matrix_columns(node->out[0], p.col, s.width);
-    for (int64_t i = 0; i < p.nq; i++) {
-        lse[i] = t->max[i] + logf(t->sum[i]);
-        const float inverse = 1.0F / t->sum[i];
-        for (int64_t d = 0; d < s.width; d++) t->o[i * s.ld + d] *= inverse;
-        row_write(&out, p.q_row + p.q0 + i, t->o + i * s.ld, false);
-    }
+    write_output(node, t, s, p, lse);
 }
 
 static void forward(const TimNode *node) {
@@ -183,60 +225,77 @@ static void forward(const TimNode *node) {
     }
 }
 
-/* s = P = exp(S - lse) of the tile at `p`; padding columns 0. */
-static void probabilities(Tiles *t, Shape s, Place p, const float *lse) {
-    scores(t->s, t->q, t->kt, s, p, false);
-    for (int64_t i = 0; i < p.nq; i++) row_exp(t->s + i * TK, lse[i], p.nk);
+/* s = P = exp(scale S - lse) of the tile at `p`. */
+static void probabilities(Tiles *t, TileWords q, Shape s, Place p, const float *lse) {
+    scores(t->s, q, t->kt, s, p, false);
+    hide_padding(t->s, p);
+    for (int64_t i = 0; i < p.nq; i++) row_exp(t->s + i * TK, s.scale, lse[i], p.nk_padded);
 }
 
 /* ---- jvp ---- */
 
-/* t_s = P (t_q k' + q t_k') on the tile; sums its rows. Returns false when the scores have no tangent. */
-static bool score_tangents(const TimNode *node, Tiles *t, Shape s, Place p, Place t_p) {
-    const bool of_q = node->t_in[0].data, of_k = node->t_in[1].data;
-    if (of_q) scores(t->t_s, t->t_q, t->kt, s, p, false);
-    if (of_k) {
-        load_keys_transposed(t->t_kt, t->t_k, s, &node->t_in[1], t_p);
-        scores(t->t_s, t->q, t->t_kt, s, p, of_q);
-    }
-    if (!of_q && !of_k) return false;
+/* w = scale P w by rows; adds each row's sum to t->sum. */
+static void weigh_score_tangents(Tiles *t, Shape s, Place p) {
     for (int64_t i = 0; i < p.nq; i++) {
         float *restrict w = t->t_s + i * TK;
         const float *restrict probability = t->s + i * TK;
         float sum = 0;
 #pragma omp simd reduction(+ : sum)
-        for (int64_t j = 0; j < p.nk; j++) {
-            w[j] *= probability[j];
+        for (int64_t j = 0; j < p.nk_padded; j++) {
+            w[j] *= s.scale * probability[j];
             sum += w[j];
         }
         t->sum[i] += sum;
     }
+}
+
+/* t_s = P t_S on the tile, its rows summed. False when the scores have no tangent. */
+static bool score_tangents(const TimNode *node, Tiles *t, TileWords q, Shape s, Place p, Place t_p) {
+    const bool of_q = node->t_in[0].data, of_k = node->t_in[1].data;
+    if (!of_q && !of_k) return false;
+    if (of_q) {
+        const TileSource source = queries(&node->t_in[0], s, t_p);
+        scores(t->t_s, tile_by_columns(t->t_q, s.ld, &source, s.pairs), t->kt, s, p, false);
+    }
+    if (of_k) {
+        load_transposed(t->t_kt, t->t_k, &node->t_in[1], s, t_p);
+        scores(t->t_s, q, t->t_kt, s, p, of_q);
+    }
+    weigh_score_tangents(t, s, p);
     return true;
 }
 
+static void write_tangent(const TimNode *node, Tiles *t, Shape s, Place p, Place t_p) {
+    const TileSource out = queries(&node->out[0], s, p);
+    tile_load(t->o, s.ld, &out);
+    for (int64_t i = 0; i < p.nq; i++) {
+        float *restrict t_o = t->sum_o + i * s.ld;
+        const float *restrict o = t->o + i * s.ld;
+#pragma omp simd
+        for (int64_t d = 0; d < s.ld; d++) t_o[d] -= t->sum[i] * o[d];
+    }
+    tile_store(&node->t_out[0], t_p.q_row + t_p.q0, t_p.col, p.nq, s.width, t->sum_o, s.ld, false);
+}
+
+/* `p` is the tile's place in the primal matrices, `t_p` in the tangents. */
 static void jvp_tile(const TimNode *node, Shape s, Tiles *t, Place p, Place t_p, const float *lse) {
-    load_queries(t->q, s, &node->in[0], p, s.scale);
-    if (node->t_in[0].data) load_queries(t->t_q, s, &node->t_in[0], t_p, s.scale);
-    memset(t->g_o, 0, (size_t)(p.nq * s.ld) * sizeof *t->g_o);
-    for (int64_t i = 0; i < p.nq; i++) t->sum[i] = 0;
+    const TileSource source = queries(&node->in[0], s, p);
+    const TileWords q = tile_by_columns(t->q, s.ld, &source, s.pairs);
+    memset(t->sum_o, 0, (size_t)(p.nq * s.ld) * sizeof *t->sum_o);
+    memset(t->sum, 0, TQ * sizeof *t->sum);
     for (int64_t k0 = 0; k0 < s.m; k0 += TK) {
         p = at_keys(s, p, k0), t_p = at_keys(s, t_p, k0);
-        load_keys_transposed(t->kt, t->v, s, &node->in[1], p);
-        load_keys(t->v, s, &node->in[2], p);
-        probabilities(t, s, p, lse);
-        if (score_tangents(node, t, s, p, t_p)) weigh(t->g_o, t->t_s, t->v, s, p);
+        load_transposed(t->kt, t->v, &node->in[1], s, p);
+        probabilities(t, q, s, p, lse);
+        if (score_tangents(node, t, q, s, p, t_p)) {
+            load_key_rows(t->v, &node->in[2], s, p);
+            weigh(t->sum_o, by_columns(t->packed, t->t_s, s, p), t->v, s, p);
+        }
         if (!node->t_in[2].data) continue;
-        load_keys(t->t_v, s, &node->t_in[2], t_p);
-        weigh(t->g_o, t->s, t->t_v, s, p);
+        load_key_rows(t->t_v, &node->t_in[2], s, t_p);
+        weigh(t->sum_o, by_columns(t->packed, t->s, s, p), t->t_v, s, p);
     }
-    load_queries(t->o, s, &node->out[0], p, 1.0F);
-    const TimMatrix out = tim_matrix_columns(node->t_out[0], p.col, s.width);
-    for (int64_t i = 0; i < p.nq; i++) {
-        float *restrict t_o = t->g_o + i * s.ld;
-        const float *restrict o = t->o + i * s.ld;
-        for (int64_t d = 0; d < s.width; d++) t_o[d] -= t->sum[i] * o[d];
-        row_write(&out, t_p.q_row + p.q0 + i, t_o, false);
-    }
+    write_tangent(node, t, s, p, t_p);
 }
 
 static void jvp(const TimNode *node) {
@@ -254,59 +313,65 @@ static void jvp(const TimNode *node) {
 
 /* ---- vjp ---- */
 
-/* delta = rowsum(g_o o) of the query tile, whose g_o is loaded. */
-static void output_sums(Tiles *t, Shape s, Place p) {
+/* delta = rowsum(g_o o) of the query tile. */
+static void output_sums(const TimNode *node, Tiles *t, Shape s, Place p) {
+    const TileSource o = queries(&node->out[0], s, p), g_o = queries(&node->g_out[0], s, p);
     for (int64_t i = 0; i < p.nq; i++) {
-        const float *restrict o = t->o + i * s.ld, *restrict g_o = t->g_o + i * s.ld;
+        float *restrict a = t->o, *restrict b = t->o + s.ld;
+        tile_load_row(a, s.ld, &o, i);
+        tile_load_row(b, s.ld, &g_o, i);
         float sum = 0;
 #pragma omp simd reduction(+ : sum)
-        for (int64_t d = 0; d < s.ld; d++) sum += o[d] * g_o[d];
+        for (int64_t d = 0; d < s.ld; d++) sum += a[d] * b[d];
         t->delta[i] = sum;
     }
 }
 
-/* t_s = g_S = P (g_o v' - delta) */
-static void score_cotangents(Tiles *t, Shape s, Place p) {
-    scores(t->t_s, t->g_o, t->vt, s, p, false);
+/* t_s = g_S = scale P (g_o v' - delta) */
+static void score_cotangents(Tiles *t, TileWords g_o, Shape s, Place p) {
+    scores(t->t_s, g_o, t->vt, s, p, false);
     for (int64_t i = 0; i < p.nq; i++) {
         float *restrict g = t->t_s + i * TK;
         const float *restrict probability = t->s + i * TK, delta = t->delta[i];
 #pragma omp simd
-        for (int64_t j = 0; j < p.nk; j++) g[j] = probability[j] * (g[j] - delta);
+        for (int64_t j = 0; j < p.nk_padded; j++) g[j] = s.scale * probability[j] * (g[j] - delta);
     }
 }
 
 static void vjp_tile(const TimNode *node, Shape s, Tiles *t, Place p, const float *lse) {
-    load_queries(t->q, s, &node->in[0], p, s.scale);
-    load_queries(t->o, s, &node->out[0], p, 1.0F);
-    load_queries(t->g_o, s, &node->g_out[0], p, 1.0F);
-    output_sums(t, s, p);
-    probabilities(t, s, p, lse);
-    score_cotangents(t, s, p);
-    weigh_transposed(t->g_v, t->s, t->g_o, s, p);
-    weigh_transposed(t->g_k, t->t_s, t->q, s, p);
-    weigh(t->g_q + p.q0 * s.ld, t->t_s, t->k, s, p);
+    const TileSource q = queries(&node->in[0], s, p), g_o = queries(&node->g_out[0], s, p);
+    output_sums(node, t, s, p);
+    probabilities(t, tile_by_columns(t->q, s.ld, &q, s.pairs), s, p, lse);
+    score_cotangents(t, tile_by_columns(t->g_o, s.ld, &g_o, s.pairs), s, p);
+    tile_load_by_rows(t->q_rows, s.ld, &q, s.pairs);
+    tile_load_by_rows(t->g_o_rows, s.ld, &g_o, s.pairs);
+    weigh_transposed(t->g_v, by_rows(t->packed, t->s, t, s, p), t->g_o_rows, s, p);
+    weigh_transposed(t->g_k, by_rows(t->packed, t->t_s, t, s, p), t->q_rows, s, p);
+    weigh(t->g_q + p.q0 * s.ld, by_columns(t->packed, t->t_s, s, p), t->k, s, p);
+}
+
+static void vjp_keys(const TimNode *node, Shape s, Tiles *t, Place key, const float *lse) {
+    load_transposed(t->kt, t->k, &node->in[1], s, key);
+    load_transposed(t->vt, t->k, &node->in[2], s, key);
+    load_key_rows(t->k, &node->in[1], s, key);
+    memset(t->g_k, 0, (size_t)(key.nk * s.ld) * sizeof(float));
+    memset(t->g_v, 0, (size_t)(key.nk * s.ld) * sizeof(float));
+    for (int64_t q0 = 0; q0 < s.n; q0 += TQ) {
+        Place p = key;
+        p.q0 = q0, p.nq = min64(TQ, s.n - q0);
+        vjp_tile(node, s, t, p, lse + q0);
+    }
+    const int64_t row = key.k_row + key.k0;
+    if (node->g_in[1].data) tile_store(&node->g_in[1], row, key.col, key.nk, s.width, t->g_k, s.ld, node->add_in[1]);
+    if (node->g_in[2].data) tile_store(&node->g_in[2], row, key.col, key.nk, s.width, t->g_v, s.ld, node->add_in[2]);
 }
 
 static void vjp_head(const TimNode *node, Shape s, Tiles *t, int64_t sample, int64_t head) {
     const float *lse = tim_matrix_f32(&node->save[0], sample * s.heads + head);
-    const size_t keys = (size_t)(TK * s.ld) * sizeof(float);
+    const Place place = at_queries(s, sample, head, 0);
     memset(t->g_q, 0, (size_t)(s.n * s.ld) * sizeof(float));
-    for (int64_t k0 = 0; k0 < s.m; k0 += TK) {
-        const Place key = at_keys(s, at_queries(s, sample, head, 0), k0);
-        load_keys(t->k, s, &node->in[1], key);
-        tile_transpose(t->kt, TK, t->k, s.ld, key.nk, s.width);
-        load_keys_transposed(t->vt, t->v, s, &node->in[2], key);
-        memset(t->g_k, 0, keys);
-        memset(t->g_v, 0, keys);
-        for (int64_t q0 = 0; q0 < s.n; q0 += TQ) vjp_tile(node, s, t, at_keys(s, at_queries(s, sample, head, q0), k0), lse + q0);
-        if (node->g_in[1].data)
-            tile_store(&node->g_in[1], key.k_row + k0, key.col, key.nk, s.width, t->g_k, s.ld, 1.0F, node->add_in[1]);
-        if (node->g_in[2].data)
-            tile_store(&node->g_in[2], key.k_row + k0, key.col, key.nk, s.width, t->g_v, s.ld, 1.0F, node->add_in[2]);
-    }
-    if (node->g_in[0].data)
-        tile_store(&node->g_in[0], sample * s.n, head * s.width, s.n, s.width, t->g_q, s.ld, s.scale, node->add_in[0]);
+    for (int64_t k0 = 0; k0 < s.m; k0 += TK) vjp_keys(node, s, t, at_keys(s, place, k0), lse);
+    if (node->g_in[0].data) tile_store(&node->g_in[0], place.q_row, place.col, s.n, s.width, t->g_q, s.ld, node->add_in[0]);
 }
 
 static void vjp(const TimNode *node) {

@@ -71,7 +71,8 @@ static void read_shifted(Shape s, const TimMatrix *x, const TimMatrix *shift, in
 }
 
 /* In place; `sign` -1 rotates back, which is the transpose. */
-static void rotate(float *restrict x, const float *restrict cos, const float *restrict sin, float sign, int64_t width) {
+static inline __attribute__((always_inline)) void rotate(float *restrict x, const float *restrict cos, const float *restrict sin, float sign,
+                                                         const int64_t width) {
 #pragma omp simd
     for (int64_t i = 0; i < width; i += 2) {
         const float a = x[i], b = x[i + 1], c = cos[i], d = sign * sin[i];
@@ -80,39 +81,63 @@ static void rotate(float *restrict x, const float *restrict cos, const float *re
     }
 }
 
-static void affine(float *restrict y, const float *restrict w, const float *restrict b, int64_t n) {
-#pragma omp simd
-    for (int64_t i = 0; i < n; i++) y[i] = y[i] * w[i] + b[i];
-}
-
-static void multiply(float *restrict y, const float *restrict w, int64_t n) {
+static inline __attribute__((always_inline)) void multiply(float *restrict y, const float *restrict w, const int64_t n) {
 #pragma omp simd
     for (int64_t i = 0; i < n; i++) y[i] *= w[i];
 }
 
+/* A pass over the heads of one slot of one row. `width` is a constant at the calls below for the usual widths. */
+typedef struct Heads {
+    int count;
+    const float *w, *b;     /* NULL: no norm */
+    const float *cos, *sin; /* the token's row; NULL: no rotary */
+    float eps;
+} Heads;
+
+static Heads heads_of(const TimNode *node, Shape s, int slot, int64_t token) {
+    Heads h = {.count = s.p->heads, .eps = s.p->eps, .w = weight_of(node, s, slot)};
+    if (h.w) h.b = bias_of(node, s, slot);
+    if (s.p->rope[slot]) h.cos = s.p->cos + token * s.width, h.sin = s.p->sin + token * s.width;
+    return h;
+}
+
 /* ---- forward ---- */
 
-static void forward_head(const TimNode *node, Shape s, int slot, int64_t token, float *u, float *hat) {
-    const float *w = weight_of(node, s, slot);
-    if (w) {
-        normalize(hat, u, row_stats(u, s.width, s.p->eps), s.width);
-        affine(hat, w, bias_of(node, s, slot), s.width);
-        memcpy(u, hat, (size_t)s.width * sizeof *u);
+static inline __attribute__((always_inline)) void forward_heads(float *restrict u, const Heads *h, const int64_t width) {
+    for (int i = 0; i < h->count; i++, u += width) {
+        if (h->w) {
+            const Stats stats = row_stats(u, width, h->eps);
+            const float *restrict w = h->w, *restrict b = h->b;
+#pragma omp simd
+            for (int64_t d = 0; d < width; d++) u[d] = (u[d] - stats.mean) * stats.rstd * w[d] + b[d];
+        }
+        if (h->cos) rotate(u, h->cos, h->sin, 1.0F, width);
     }
-    if (s.p->rope[slot]) rotate(u, s.p->cos + token * s.width, s.p->sin + token * s.width, 1.0F, s.width);
+}
+
+static void forward_slot(float *u, const Heads *h, int64_t width) {
+    switch (width) {
+    case 32: forward_heads(u, h, 32); return;
+    case 64: forward_heads(u, h, 64); return;
+    case 72: forward_heads(u, h, 72); return;
+    case 128: forward_heads(u, h, 128); return;
+    default: forward_heads(u, h, width);
+    }
 }
 
 static void forward(const TimNode *node) {
     const Shape s = shape_of(node);
-    const int64_t rows = node->in[0].rows;
+    const int64_t rows = node->in[0].rows, slot_cols = s.cols / s.p->slots;
 #pragma omp parallel for num_threads(node->threads) schedule(static)
     for (int part = 0; part < node->threads; part++) {
-        float *u = scratch_of(node, s, part), *hat = u + s.row;
+        float *u = scratch_of(node, s, part);
         const int64_t end = rows * (part + 1) / node->threads;
         for (int64_t r = rows * part / node->threads; r < end; r++) {
             read_shifted(s, &node->in[0], &node->in[1], r, r / s.tokens, u);
-            for (int h = 0; h < s.p->heads * s.p->slots; h++)
-                forward_head(node, s, h / s.p->heads, r % s.tokens, u + h * s.width, hat);
+            for (int slot = 0; slot < s.p->slots; slot++) {
+                const Heads h = heads_of(node, s, slot, r % s.tokens);
+                if (h.w || h.cos) forward_slot(u + slot * slot_cols, &h, s.width);
+            }
             row_write(&node->out[0], r, u, false);
         }
     }
@@ -120,15 +145,27 @@ static void forward(const TimNode *node) {
 
 /* ---- jvp ---- */
 
-static void jvp_head(const TimNode *node, Shape s, int slot, int64_t token, const float *u, float *t, float *hat) {
-    const float *w = weight_of(node, s, slot);
-    if (w) {
-        const Stats stats = row_stats(u, s.width, s.p->eps);
-        normalize(hat, u, stats, s.width);
-        norm_derivative(t, t, hat, stats.rstd, s.width);
-        multiply(t, w, s.width);
+static inline __attribute__((always_inline)) void jvp_heads(const float *restrict u, float *restrict t, float *restrict hat, const Heads *h,
+                                                            const int64_t width) {
+    for (int i = 0; i < h->count; i++, u += width, t += width) {
+        if (h->w) {
+            const Stats stats = row_stats(u, width, h->eps);
+            normalize(hat, u, stats, width);
+            norm_derivative(t, t, hat, stats.rstd, width);
+            multiply(t, h->w, width);
+        }
+        if (h->cos) rotate(t, h->cos, h->sin, 1.0F, width);
     }
-    if (s.p->rope[slot]) rotate(t, s.p->cos + token * s.width, s.p->sin + token * s.width, 1.0F, s.width);
+}
+
+static void jvp_slot(const float *u, float *t, float *hat, const Heads *h, int64_t width) {
+    switch (width) {
+    case 32: jvp_heads(u, t, hat, h, 32); return;
+    case 64: jvp_heads(u, t, hat, h, 64); return;
+    case 72: jvp_heads(u, t, hat, h, 72); return;
+    case 128: jvp_heads(u, t, hat, h, 128); return;
+    default: jvp_heads(u, t, hat, h, width);
+    }
 }
 
 static void read_tangent(const TimNode *node, Shape s, int64_t r, float *t) {
@@ -146,7 +183,7 @@ static void read_tangent(const TimNode *node, Shape s, int64_t r, float *t) {
 
 static void jvp(const TimNode *node) {
     const Shape s = shape_of(node);
-    const int64_t rows = node->t_out[0].rows, first = node->in[0].rows - rows;
+    const int64_t rows = node->t_out[0].rows, first = node->in[0].rows - rows, slot_cols = s.cols / s.p->slots;
 #pragma omp parallel for num_threads(node->threads) schedule(static)
     for (int part = 0; part < node->threads; part++) {
         float *u = scratch_of(node, s, part), *t = u + s.row, *hat = t + s.row;
@@ -154,8 +191,10 @@ static void jvp(const TimNode *node) {
         for (int64_t r = rows * part / node->threads; r < end; r++) {
             read_shifted(s, &node->in[0], &node->in[1], first + r, (first + r) / s.tokens, u);
             read_tangent(node, s, r, t);
-            for (int h = 0; h < s.p->heads * s.p->slots; h++)
-                jvp_head(node, s, h / s.p->heads, r % s.tokens, u + h * s.width, t + h * s.width, hat);
+            for (int slot = 0; slot < s.p->slots; slot++) {
+                const Heads h = heads_of(node, s, slot, r % s.tokens);
+                if (h.w || h.cos) jvp_slot(u + slot * slot_cols, t + slot * slot_cols, hat, &h, s.width);
+            }
             row_write(&node->t_out[0], r, t, false);
         }
     }
@@ -168,31 +207,48 @@ static float *parameter_sums(Shape s, float *scratch, int slot) {
     return scratch + ROWS * s.row + 2 * (size_t)slot * scratch_floats(s.width);
 }
 
-static void vjp_head(const TimNode *node, Shape s, int slot, int64_t token, const float *u, float *restrict g, float *restrict hat, float *scratch) {
-    if (s.p->rope[slot]) rotate(g, s.p->cos + token * s.width, s.p->sin + token * s.width, -1.0F, s.width);
-    const float *w = weight_of(node, s, slot);
-    if (!w) return;
-    float *restrict g_w = parameter_sums(s, scratch, slot), *restrict g_b = g_w + scratch_floats(s.width);
-    const Stats stats = row_stats(u, s.width, s.p->eps);
-    normalize(hat, u, stats, s.width);
+/* g becomes the cotangent of u; g_w and g_b are this thread's sums. */
+static inline __attribute__((always_inline)) void vjp_heads(const float *restrict u, float *restrict g, float *restrict hat, float *restrict g_w,
+                                                            float *restrict g_b, const Heads *h, const int64_t width) {
+    for (int i = 0; i < h->count; i++, u += width, g += width) {
+        if (h->cos) rotate(g, h->cos, h->sin, -1.0F, width);
+        if (!h->w) continue;
+        const Stats stats = row_stats(u, width, h->eps);
+        normalize(hat, u, stats, width);
 #pragma omp simd
-    for (int64_t i = 0; i < s.width; i++) {
-        g_w[i] += g[i] * hat[i];
-        g_b[i] += g[i];
+        for (int64_t d = 0; d < width; d++) {
+            g_w[d] += g[d] * hat[d];
+            g_b[d] += g[d];
+        }
+        multiply(g, h->w, width);
+        norm_derivative(g, g, hat, stats.rstd, width);
     }
-    multiply(g, w, s.width);
-    norm_derivative(g, g, hat, stats.rstd, s.width);
 }
 
-static void vjp_row(const TimNode *node, Shape s, int64_t r, float *scratch, float *shift_sum) {
+static void vjp_slot(const float *u, float *g, float *hat, float *g_w, float *g_b, const Heads *h, int64_t width) {
+    switch (width) {
+    case 32: vjp_heads(u, g, hat, g_w, g_b, h, 32); return;
+    case 64: vjp_heads(u, g, hat, g_w, g_b, h, 64); return;
+    case 72: vjp_heads(u, g, hat, g_w, g_b, h, 72); return;
+    case 128: vjp_heads(u, g, hat, g_w, g_b, h, 128); return;
+    default: vjp_heads(u, g, hat, g_w, g_b, h, width);
+    }
+}
+
+static void vjp_row(const TimNode *node, Shape s, int64_t r, float *scratch, float *restrict shift_sum) {
     float *u = scratch, *g = scratch + s.row, *hat = scratch + 2 * s.row;
+    const int64_t slot_cols = s.cols / s.p->slots;
     read_shifted(s, &node->in[0], &node->in[1], r, r / s.tokens, u);
     const float *row = row_read(&node->g_out[0], r, g);
     if (row != g) memcpy(g, row, (size_t)s.cols * sizeof *g);
-    for (int h = 0; h < s.p->heads * s.p->slots; h++)
-        vjp_head(node, s, h / s.p->heads, r % s.tokens, u + h * s.width, g + h * s.width, hat, scratch);
+    for (int slot = 0; slot < s.p->slots; slot++) {
+        const Heads h = heads_of(node, s, slot, r % s.tokens);
+        float *g_w = parameter_sums(s, scratch, slot);
+        if (h.w || h.cos) vjp_slot(u + slot * slot_cols, g + slot * slot_cols, hat, g_w, g_w + scratch_floats(s.width), &h, s.width);
+    }
     if (node->g_in[0].data) row_write(&node->g_in[0], r, g, node->add_in[0]);
-    for (int64_t i = 0; shift_sum && i < s.cols; i++) shift_sum[i] += g[i];
+#pragma omp simd
+    for (int64_t i = 0; i < (shift_sum ? s.cols : 0); i++) shift_sum[i] += g[i];
 }
 
 static float *shift_row(const TimNode *node, Shape s, int64_t sample) {

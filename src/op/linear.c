@@ -1,8 +1,8 @@
 /* y = x W' + b:  x (R, K), W (N, K), b (N), y (R, N).
  * vjp: g_x = g_y W;  g_W += g_y' x;  g_b += column sums of g_y.   jvp: t_y = t_x W' (weights have no tangent).
  * Matrix-product inputs have the dtype of W: an x or g_y of another dtype is converted into the workspace first. */
-#include "op/kernel.h"
 #include "op/matmul.h"
+#include "op/outer.h"
 
 enum { Y, T_Y, G_X, G_W, PRODUCTS };
 
@@ -57,7 +57,7 @@ static TimStatus plan_all(TimNode *node, Plan *plan, TimError *err) {
                                     .out = node->g_in[0].dtype, .add = node->add_in[0]};
         TIM_TRY(plan_product(node, plan, G_X, g_x, err));
     }
-    if (node->g_in[1].rows) {
+    if (node->g_in[1].rows && !outer_serves(&node->g_out[0], x)) {
         const TimMatmulShape g_w = {.m = n, .n = k, .k = rows, .lda = ldg, .a_transposed = true, .ldb = stride_as(x, dtype),
                                     .ldc = node->g_in[1].stride, .in = dtype, .out = TIM_F32, .add = true};
         TIM_TRY(plan_product(node, plan, G_W, g_w, err));
@@ -85,11 +85,12 @@ static TimStatus prepare(TimNode *node, TimError *err) {
     size_t products = 0;
     for (int i = 0; i < PRODUCTS; i++)
         if (plan->product[i] && tim_matmul_work(plan->product[i]) > products) products = tim_matmul_work(plan->product[i]);
+    const TimMatrix *w = &node->in[1];
     const int64_t widest = node->in[0].cols > node->out[0].cols ? node->in[0].cols : node->out[0].cols;
     if (converts(node)) plan->converted = 2 * align_up((size_t)(node->in[0].rows * widest) * tim_dtype_size(node->in[1].dtype));
-    const size_t sums = (size_t)node->threads * 2 * scratch_floats(node->out[0].cols) * sizeof(float);
-    node->work_bytes = plan->converted + (products > sums ? products : sums);
-    return TIM_OK;
+    node->work_bytes = plan->converted + products;
+    const size_t sums = 2 * scratch_floats(node->out[0].cols), outer = scratch_floats((int64_t)outer_scratch(w->rows, w->cols, node->threads));
+    return want_scratch(node, (size_t)(plan->converted / sizeof(float)) + (sums > outer ? sums : outer), err);
 }
 
 /* `m` in `dtype`: its own data, or a dense copy at `space`. */
@@ -148,7 +149,9 @@ static void vjp(const TimNode *node) {
     const TimMatrix *g_y = &node->g_out[0];
     if (node->g_in[2].data) add_column_sums(node, g_y, node->g_in[2].data, work);
     const void *g = as_dtype(node, g_y, dtype, node->work);
-    if (node->g_in[1].data) {
+    if (node->g_in[1].data && !plan->product[G_W]) {
+        outer_sum(&node->g_in[1], g_y, &node->in[0], node->work, node->threads);
+    } else if (node->g_in[1].data) {
         const void *x = as_dtype(node, &node->in[0], dtype, after(node->work, plan->converted / 2));
         tim_matmul_run(plan->product[G_W], g, x, NULL, node->g_in[1].data, work);
     }

@@ -156,6 +156,7 @@ static TimStatus make_vectors(Step *s, TimError *err) {
     TIM_TRY(parity_new(s->file, &s->losses.per_sample, (size_t)s->batch.size, sizeof(float), err));
     TIM_TRY(parity_new(s->file, &s->losses.time_weight, (size_t)s->batch.size, sizeof(float), err));
     TIM_TRY(parity_fill_weights(&s->model->params, s->model->f32, err));
+    tim_model_weights_changed(s->model);
     memcpy(s->initial, s->model->f32, count * sizeof(float));
     for (size_t i = 0; i < count; i++) s->guiding_values[i] = (float)(s->ema_factor * (double)s->initial[i]);
     TIM_TRY(tim_weights_new(&s->guiding, s->model->params.count, err));
@@ -225,7 +226,7 @@ static TimStatus compare_gradients(Step *s, TimError *err) {
 static TimStatus update(Step *s, double *norms, TimError *err) {
     const Updates *u = &s->updates;
     const size_t count = s->model->params.elements;
-    TimAdamWVectors vectors = {.weights = s->model->f32, .gradients = s->gradients, .count = count};
+    TimAdamWVectors vectors = {.weights = s->model->f32, .bf16 = s->model->bf16, .gradients = s->gradients, .count = count};
     TIM_TRY(parity_new(s->file, &vectors.first, count, sizeof(float), err));
     TIM_TRY(parity_new(s->file, &vectors.second, count, sizeof(float), err));
     for (int k = 0; k < u->steps; k++) {

@@ -4,10 +4,12 @@
 
 #include "parity/parity.h"
 
+TimStatus check_full(ParityFile *file, TimError *err);
 TimStatus check_hash(ParityFile *file, TimError *err);
 TimStatus check_network(ParityFile *file, TimError *err);
 TimStatus check_objective(ParityFile *file, TimError *err);
 TimStatus check_rope(ParityFile *file, TimError *err);
+TimStatus check_sampler(ParityFile *file, TimError *err);
 TimStatus check_time_weights(ParityFile *file, TimError *err);
 TimStatus check_transport(ParityFile *file, TimError *err);
 

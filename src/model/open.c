@@ -1,0 +1,184 @@
+/* Reading a model strictly (store.h) and opening it for inference. */
+#include <errno.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/stat.h>
+
+#include "base/memory.h"
+#include "model/store.h"
+
+/* ---- weights ---- */
+
+enum { SHAPE_TEXT = 192 }; /* TIM_SAFETENSORS_MAX_RANK sizes of 20 digits */
+
+/* "(768, 4, 2, 2)" */
+static const char *shape_text(char out[SHAPE_TEXT], int rank, const size_t *dims) {
+    int at = snprintf(out, SHAPE_TEXT, "(");
+    for (int i = 0; i < rank; i++) at += snprintf(out + at, SHAPE_TEXT - (size_t)at, "%s%zu", i ? ", " : "", dims[i]);
+    snprintf(out + at, SHAPE_TEXT - (size_t)at, ")");
+    return out;
+}
+
+static const char *param_shape_text(char out[SHAPE_TEXT], const TimParam *param) {
+    size_t dims[TIM_PARAM_MAX_RANK];
+    for (int i = 0; i < param->rank; i++) dims[i] = (size_t)param->dims[i];
+    return shape_text(out, param->rank, dims);
+}
+
+static bool same_shape(const TimParam *param, const TimStoredTensor *tensor) {
+    bool same = param->rank == tensor->rank;
+    for (int i = 0; same && i < param->rank; i++) same = (size_t)param->dims[i] == tensor->dims[i];
+    return same;
+}
+
+static bool is_float(TimDtype dtype) {
+    return dtype == TIM_F64 || dtype == TIM_F32 || dtype == TIM_F16 || dtype == TIM_BF16;
+}
+
+static bool is_projector(const TimParam *param) {
+    return strncmp(param->name, "projector.", strlen("projector.")) == 0;
+}
+
+static TimStatus check_known(const TimSafetensors *file, const TimParams *params, TimError *err) {
+    char shape[SHAPE_TEXT];
+    for (size_t i = 0; i < file->count; i++) {
+        const TimStoredTensor *tensor = &file->tensors[i];
+        if (tim_params_find(params, tensor->name) < 0)
+            return tim_fail(
+                err, TIM_E_FORMAT,
+                "the tensor '%s' %s belongs to no layer of the configured network; does the configuration belong to these weights?",
+                tensor->name, shape_text(shape, tensor->rank, tensor->dims));
+    }
+    return TIM_OK;
+}
+
+static TimStatus read_param(float *vector, const TimParam *param, const TimSafetensors *file, bool optional, TimError *err) {
+    char expected[SHAPE_TEXT], found[SHAPE_TEXT];
+    const TimStoredTensor *tensor = tim_safetensors_find(file, param->name);
+    if (!tensor && optional) return TIM_OK;
+    if (!tensor)
+        return tim_fail(err, TIM_E_FORMAT,
+                        "the tensor '%s' %s is missing among the file's %zu; does the configuration belong to these weights?",
+                        param->name, param_shape_text(expected, param), file->count);
+    if (!same_shape(param, tensor))
+        return tim_fail(err, TIM_E_FORMAT,
+                        "the tensor '%s' has the shape %s, and the configuration wants %s; do the two belong together?",
+                        param->name, shape_text(found, tensor->rank, tensor->dims), param_shape_text(expected, param));
+    if (!is_float(tensor->dtype))
+        return tim_fail(err, TIM_E_FORMAT, "the tensor '%s' is of type %s; weights are F64, F32, F16 or BF16", param->name,
+                        tim_dtype_name(tensor->dtype));
+    return tim_safetensors_read_f32(tensor, vector + param->offset, param->count, err);
+}
+
+static TimStatus read_params(float *vector, const TimParams *params, const TimSafetensors *file, bool projector, TimError *err) {
+    TIM_TRY(check_known(file, params, err));
+    for (size_t i = 0; i < params->count; i++)
+        TIM_TRY(read_param(vector, &params->items[i], file, !projector && is_projector(&params->items[i]), err));
+    return TIM_OK;
+}
+
+TimStatus tim_weights_read(float *vector, const TimParams *params, const char *path, bool projector, TimError *err) {
+    TimSafetensors file;
+    TIM_TRY(tim_safetensors_open(&file, path, err));
+    const TimStatus status = read_params(vector, params, &file, projector, err);
+    tim_safetensors_close(&file);
+    return status == TIM_OK ? TIM_OK : tim_fail_within(err, status, "%s", path);
+}
+
+/* ---- a model ---- */
+
+/* Where a model's two files are; from tim_alloc. */
+typedef struct Places {
+    char *weights, *config;
+} Places;
+
+static void free_places(Places *places) {
+    tim_free(places->weights);
+    tim_free(places->config);
+}
+
+/* The path of `name` in the folder that the file `path` lies in. */
+static TimStatus path_beside(char **out, const char *path, const char *name, TimError *err) {
+    const char *slash = strrchr(path, '/');
+    if (!slash) return tim_copy_text(out, name, err);
+    char *folder;
+    TIM_TRY(tim_copy_text(&folder, path, err));
+    folder[slash - path + 1] = '\0';
+    const TimStatus status = tim_join_path(out, folder, name, err);
+    tim_free(folder);
+    return status;
+}
+
+static TimStatus find_places(Places *places, const char *path, const char *config_path, TimError *err) {
+    struct stat info;
+    *places = (Places){0};
+    if (stat(path, &info) != 0)
+        return tim_fail(err, TIM_E_IO, "%s: %s; give a .safetensors file, or a folder with a " TIM_MODEL_FILE, path,
+                        strerror(errno));
+    if (S_ISDIR(info.st_mode))
+        TIM_TRY(tim_join_path(&places->weights, path, TIM_MODEL_FILE, err));
+    else
+        TIM_TRY(tim_copy_text(&places->weights, path, err));
+    return config_path ? tim_copy_text(&places->config, config_path, err)
+                       : path_beside(&places->config, places->weights, TIM_CONFIG_FILE, err);
+}
+
+static TimStatus read_config(TimConfig *config, const Places *places, bool given, TimError *err) {
+    const TimStatus status = tim_config_read(config, places->config, err);
+    if (status != TIM_E_IO || given) return status;
+    return tim_fail_within(err, status, "no configuration beside the weights, name one");
+}
+
+static TimStatus find_isa(TimIsa *isa, const char *name, TimError *err) {
+    *isa = tim_isa_best();
+    if (!name) return TIM_OK;
+    if (!tim_isa_from_name(name, isa))
+        return tim_fail(err, TIM_E_ARGUMENT, "no instruction set is called '%s'; give ref, generic, avx2, avx512 or avx512_bf16",
+                        name);
+    if (tim_isa_available(*isa)) return TIM_OK;
+    return tim_fail(err, TIM_E_UNSUPPORTED, "this processor or this build has no %s; the best it has is %s", name,
+                    tim_isa_name(tim_isa_best()));
+}
+
+static TimStatus network_options(TimNetworkOptions *out, const TimModelOptions *options, TimError *err) {
+    enum { MAX_THREADS = 4096 };
+    if (options->precision != TIM_PRECISION_F32 && options->precision != TIM_PRECISION_BF16)
+        return tim_fail(err, TIM_E_ARGUMENT, "precision is %d; give one of TimPrecision", (int)options->precision);
+    if (options->threads < 0 || options->threads > MAX_THREADS)
+        return tim_fail(err, TIM_E_ARGUMENT, "threads is %d; give 1 to %d, or 0 for as many as OpenMP would use", options->threads,
+                        MAX_THREADS);
+    *out = (TimNetworkOptions){.threads = options->threads, .precision = options->precision};
+    return find_isa(&out->isa, options->isa, err);
+}
+
+static TimStatus open_places(TimModel **model, const Places *places, bool config_given, const TimNetworkOptions *options,
+                             TimError *err) {
+    TimConfig config;
+    TimStatus status = read_config(&config, places, config_given, err);
+    if (status == TIM_OK) {
+        status = tim_model_new(model, &config, options, err);
+        if (status != TIM_OK) tim_fail_within(err, status, "%s", places->config);
+    }
+    tim_config_done(&config);
+    if (status == TIM_OK) status = tim_weights_read((*model)->f32, &(*model)->params, places->weights, false, err);
+    return status;
+}
+
+TimStatus tim_model_open(TimModel **model, const char *path, const char *config_path, const TimModelOptions *options,
+                         TimError *err) {
+    static const TimModelOptions defaults = {.precision = TIM_PRECISION_F32};
+    TimNetworkOptions network;
+    Places places;
+    *model = NULL;
+    TIM_TRY(network_options(&network, options ? options : &defaults, err));
+    TimStatus status = find_places(&places, path, config_path, err);
+    if (status == TIM_OK) status = open_places(model, &places, config_path != NULL, &network, err);
+    free_places(&places);
+    if (status == TIM_OK) {
+        tim_model_weights_changed(*model);
+    } else {
+        tim_model_free(*model);
+        *model = NULL;
+    }
+    return status;
+}

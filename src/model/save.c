@@ -1,0 +1,80 @@
+/* Writing a model: its weights under the official names, its configuration beside them (store.h). */
+#include <errno.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/stat.h>
+
+#include "base/memory.h"
+#include "model/store.h"
+
+TimStatus tim_join_path(char **out, const char *folder, const char *name, TimError *err) {
+    size_t bytes;
+    if (!tim_add_size(strlen(folder), strlen(name), &bytes) || !tim_add_size(bytes, 2, &bytes))
+        return tim_fail(err, TIM_E_MEMORY, "a path of %zu bytes is too long", strlen(folder));
+    TIM_TRY(tim_new(out, bytes, 1, "a path", err));
+    const bool slash = *folder && folder[strlen(folder) - 1] == '/';
+    snprintf(*out, bytes, "%s%s%s", folder, slash ? "" : "/", name);
+    return TIM_OK;
+}
+
+static void round_to_bf16(TimBf16 *out, const float *vector, size_t count) {
+    for (size_t i = 0; i < count; i++) out[i] = tim_bf16_from_f32(vector[i]);
+}
+
+/* `data` is the whole vector in `dtype`, each parameter at its offset. */
+static TimStatus add_tensors(TimSafetensorsWriter *writer, const void *data, const TimParams *params, TimDtype dtype,
+                             TimError *err) {
+    for (size_t i = 0; i < params->count; i++) {
+        const TimParam *p = &params->items[i];
+        size_t dims[TIM_PARAM_MAX_RANK];
+        for (int axis = 0; axis < p->rank; axis++) dims[axis] = (size_t)p->dims[axis];
+        const char *place = (const char *)data + p->offset * tim_dtype_size(dtype);
+        TIM_TRY(tim_safetensors_writer_add(writer, p->name, dtype, p->rank, dims, place, err));
+    }
+    return TIM_OK;
+}
+
+static TimStatus write_data(const void *data, const TimParams *params, TimDtype dtype, const TimStoredText *texts,
+                            size_t text_count, const char *path, TimError *err) {
+    TimSafetensorsWriter writer;
+    TimStatus status = tim_safetensors_writer_init(&writer, err);
+    for (size_t i = 0; status == TIM_OK && i < text_count; i++)
+        status = tim_safetensors_writer_add_text(&writer, texts[i].key, texts[i].value, err);
+    if (status == TIM_OK) status = add_tensors(&writer, data, params, dtype, err);
+    if (status == TIM_OK) status = tim_safetensors_writer_save(&writer, path, err);
+    tim_safetensors_writer_done(&writer);
+    return status;
+}
+
+TimStatus tim_weights_write(const float *vector, const TimParams *params, TimDtype dtype, const TimStoredText *texts,
+                            size_t text_count, const char *path, TimError *err) {
+    if (dtype == TIM_F32) return write_data(vector, params, dtype, texts, text_count, path, err);
+    if (dtype != TIM_BF16)
+        return tim_fail(err, TIM_E_ARGUMENT, "%s: weights as %s; they are written as F32 or BF16", path, tim_dtype_name(dtype));
+    TimBf16 *rounded;
+    TIM_TRY(tim_new(&rounded, params->elements, sizeof *rounded, "the bf16 weights", err));
+    round_to_bf16(rounded, vector, params->elements);
+    const TimStatus status = write_data(rounded, params, dtype, texts, text_count, path, err);
+    tim_free(rounded);
+    return status;
+}
+
+static TimStatus make_folder(const char *folder, TimError *err) {
+    if (mkdir(folder, 0777) == 0 || errno == EEXIST) return TIM_OK;
+    return tim_fail(err, TIM_E_IO, "%s: cannot make the folder: %s; does its parent exist and is it writable?", folder,
+                    strerror(errno));
+}
+
+/* The configuration first: weights never lie there without one. */
+TimStatus tim_model_save(const TimConfig *config, const float *vector, const TimParams *params, TimDtype dtype,
+                         const TimStoredText *texts, size_t text_count, const char *folder, TimError *err) {
+    char *config_path = NULL, *weights_path = NULL;
+    TIM_TRY(make_folder(folder, err));
+    TimStatus status = tim_join_path(&config_path, folder, TIM_CONFIG_FILE, err);
+    if (status == TIM_OK) status = tim_join_path(&weights_path, folder, TIM_MODEL_FILE, err);
+    if (status == TIM_OK) status = tim_config_write(config, config_path, err);
+    if (status == TIM_OK) status = tim_weights_write(vector, params, dtype, texts, text_count, weights_path, err);
+    tim_free(config_path);
+    tim_free(weights_path);
+    return status;
+}

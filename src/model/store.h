@@ -1,0 +1,31 @@
+/* Models on disk: safetensors under the official tensor names, and the configuration beside them as config.yaml.
+ * Invariant: reading is strict. Every tensor of the file is a parameter of the configuration and has its shape, and every
+ * parameter is there; only the projector, which training alone uses, may be absent.
+ * Names and shapes: the published checkpoints (WZDTHU/TiM). */
+#ifndef TIM_MODEL_STORE_H
+#define TIM_MODEL_STORE_H
+
+#include "io/safetensors.h"
+#include "model/model.h"
+
+#define TIM_MODEL_FILE "model.safetensors"
+#define TIM_CONFIG_FILE "config.yaml"
+
+/* vector (params->elements) = the weights of the file at `path`, from any float dtype. Parameters that are absent keep what
+ * `vector` holds: those of the projector, and with `projector` none.
+ * TIM_E_FORMAT names file, tensor, what was expected and what was found; then `vector` is undefined. */
+TimStatus tim_weights_read(float *vector, const TimParams *params, const char *path, bool projector, TimError *err);
+
+/* Writes the parameters of `vector` to a safetensors file, as TIM_F32 or TIM_BF16, with `text_count` metadata texts. */
+TimStatus tim_weights_write(const float *vector, const TimParams *params, TimDtype dtype, const TimStoredText *texts,
+                            size_t text_count, const char *path, TimError *err);
+
+/* Saves a model that tim_model_open reads: config.yaml and model.safetensors in `folder`, which is made unless it is there.
+ * Each file is replaced only when its new content is whole. */
+TimStatus tim_model_save(const TimConfig *config, const float *vector, const TimParams *params, TimDtype dtype,
+                         const TimStoredText *texts, size_t text_count, const char *folder, TimError *err);
+
+/* `folder`/`name` in a text from tim_alloc. */
+TimStatus tim_join_path(char **out, const char *folder, const char *name, TimError *err);
+
+#endif
