@@ -118,6 +118,7 @@ typedef struct TimTrainingConfig {
     double max_grad_norm;
     TimPrecision mixed_precision;
     double ema_decay;
+    bool ema_warmup;   /* ours: the decay of update n, 0 for the first, is at most (1 + n) / (10 + n) */
     double proj_coeff; /* weight of the alignment loss; without targets it is off */
     int batch_size;
 } TimTrainingConfig;
@@ -129,6 +130,7 @@ typedef struct TimConfig {
     TimTrainingConfig training;
     char *data_type;        /* data.data_type, such as "fashion-mnist" or "latent"; NULL when absent */
     char *data_dir;         /* data.dataset.data_dir; NULL when absent */
+    bool data_mirror;       /* ours: data.dataset.mirror, shows half of the pictures mirrored left to right */
     char *vae_dir;          /* NULL when absent: the network works on pixels */
     char *text_encoder_dir; /* NULL when absent */
 } TimConfig;

@@ -1,0 +1,198 @@
+/* tim train: trains a network as a configuration says, into a folder from which it can go on after any interruption. */
+#include <inttypes.h>
+#include <math.h>
+#include <signal.h>
+#include <stdio.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "commands.h"
+#include "options.h"
+#include "tim/train.h"
+
+static const char *const precision_words[] = {"config", "fp32", "bf16", NULL};
+static const char *const isa_words[] = {"best", "ref", "generic", "avx2", "avx512", "avx512_bf16", NULL};
+
+/* What the command line asks for. */
+typedef struct Request {
+    const char *config;
+    int64_t steps; /* -1: as configured; likewise below */
+    int batch;     /* 0 */
+    double lr;     /* -1 */
+    int precision, isa;
+    TimTrainOptions train;
+} Request;
+
+/* ---- interruption ---- */
+
+static volatile sig_atomic_t interrupted; /* signal handlers see nothing else */
+
+static void interrupt(int signal) {
+    (void)signal;
+    interrupted = 1;
+}
+
+/* The first signal asks to finish; the second one, by then with its default action, kills. */
+static void catch_signals(void) {
+    struct sigaction action = {.sa_handler = interrupt, .sa_flags = (int)(SA_RESETHAND | (unsigned)SA_RESTART)};
+    sigemptyset(&action.sa_mask);
+    sigaction(SIGINT, &action, NULL);
+    sigaction(SIGTERM, &action, NULL);
+}
+
+/* ---- what is shown ---- */
+
+/* Where lines go: stderr, and on a terminal the last one is written over. */
+typedef struct Display {
+    const Request *request;
+    bool terminal;
+    double shown; /* when the last line over which the next is written came, in seconds of the run */
+    int64_t first_step;
+} Display;
+
+/* "1 h 05 min", "3 min 20 s", "12 s" */
+static const char *duration(char text[32], double seconds) {
+    const long long s = seconds < 1e9 ? (long long)(seconds + 0.5) : 1000000000;
+    if (s >= 3600)
+        snprintf(text, 32, "%lld h %02lld min", s / 3600, s / 60 % 60);
+    else if (s >= 60)
+        snprintf(text, 32, "%lld min %02lld s", s / 60, s % 60);
+    else
+        snprintf(text, 32, "%lld s", s);
+    return text;
+}
+
+/* Of the run, by the pace of its steps; the time limit may end it first. */
+static double seconds_left(const Display *d, const TimTrainProgress *p, double seconds_per_step) {
+    const double by_steps = (double)(p->max_steps - p->step) * seconds_per_step, limit = 60 * d->request->train.minutes;
+    return limit > 0 ? fmax(0, fmin(by_steps, limit - p->seconds)) : by_steps;
+}
+
+static void clear_line(const Display *d) {
+    if (d->terminal) fputs("\r\033[K", stderr);
+}
+
+static void show_start(Display *d, const TimTrainProgress *p) {
+    d->first_step = p->step;
+    fprintf(stderr, "%s: %.2f M parameters, %zu pictures, %s%s\n", d->request->train.out, 1e-6 * (double)p->parameters, p->pictures,
+            p->path ? "goes on from " : "a new run", p->path ? p->path : "");
+}
+
+static void show_step(Display *d, const TimTrainProgress *p) {
+    if (p->report->skipped_now) {
+        clear_line(d);
+        fprintf(stderr, "step %" PRId64 ": the gradient is not finite; no update (%" PRId64 " so far)\n", p->step,
+                p->report->skipped);
+    }
+    if (!d->terminal || p->seconds - d->shown < 0.2) return;
+    d->shown = p->seconds;
+    fprintf(stderr, "\r\033[Kstep %" PRId64 " of %" PRId64 ", %.0f pictures/s", p->step, p->max_steps,
+            p->report->pictures_per_second);
+}
+
+static void show_means(const Display *d, const TimTrainProgress *p) {
+    const TimTrainReport *r = p->report;
+    char left[32];
+    clear_line(d);
+    fprintf(stderr, "step %6" PRId64 "  loss %.4f  denoising %.4f", p->step, r->loss, r->denoising);
+    if (r->proj > 0) fprintf(stderr, "  proj %.4f", r->proj);
+    fprintf(stderr, "  norm %.3g  lr %.2e  %.3f s/step  %.0f pictures/s  %s left\n", r->grad_norm, r->learning_rate, r->seconds,
+            r->pictures_per_second, duration(left, seconds_left(d, p, r->seconds)));
+}
+
+static void show_end(const Display *d, const TimTrainProgress *p) {
+    static const char *const reasons[] = {"", "done", "time is up", "interrupted"};
+    char time[32];
+    clear_line(d);
+    printf("%s: %s after %" PRId64 " of %" PRId64 " steps; %" PRId64 " now, in %s\n", d->request->train.out, reasons[p->end],
+           p->step, p->max_steps, p->step - d->first_step, duration(time, p->seconds));
+}
+
+static bool show(const TimTrainProgress *progress, void *user) {
+    Display *d = user;
+    switch (progress->event) {
+    case TIM_TRAIN_STARTED:
+        show_start(d, progress);
+        break;
+    case TIM_TRAIN_STEP:
+        show_step(d, progress);
+        break;
+    case TIM_TRAIN_LOGGED:
+        show_means(d, progress);
+        break;
+    case TIM_TRAIN_SAVED:
+        clear_line(d);
+        fprintf(stderr, "saved %s\n", progress->path);
+        break;
+    case TIM_TRAIN_ENDED:
+        show_end(d, progress);
+        break;
+    }
+    return !interrupted;
+}
+
+/* ---- the command ---- */
+
+static void override(TimTrainingConfig *config, const Request *r) {
+    if (r->steps >= 0) config->max_train_steps = r->steps;
+    if (r->batch > 0) config->batch_size = r->batch;
+    if (r->lr >= 0) config->learning_rate = r->lr;
+    if (r->precision > 0) config->mixed_precision = r->precision == 1 ? TIM_PRECISION_F32 : TIM_PRECISION_BF16;
+}
+
+static TimStatus train(Request *r, TimError *err) {
+    Display display = {.request = r, .terminal = isatty(STDERR_FILENO) == 1};
+    TimConfig config;
+    TimStatus status = tim_config_read(&config, r->config, err);
+    override(&config.training, r);
+    r->train.trainer.isa = r->isa > 0 ? isa_words[r->isa] : NULL;
+    r->train.progress = show;
+    r->train.user = &display;
+    if (status == TIM_OK) status = tim_train(&config, &r->train, err);
+    if (status != TIM_OK) clear_line(&display);
+    tim_config_done(&config);
+    return status;
+}
+
+static bool parse(Request *r, int count, char **words, ExitCode *code) {
+    TimTrainOptions *t = &r->train;
+    const Option options[] = {
+        option_required(option_text("config", &r->config, "YAML", "configuration")),
+        option_required(option_text("out", &t->out, "DIR", "folder of the run")),
+        option_text("resume", &t->resume, "WHAT", "latest, none, or a checkpoint's folder (default latest)"),
+        option_int64("steps", &r->steps, 0, 1 << 30, "train up to this step (default: the configuration's)"),
+        option_real("minutes", &t->minutes, 0, 1e9, "save and end after this time (default: no limit)"),
+        option_int("batch", &r->batch, 1, 1000000, "pictures a step (default: the configuration's)"),
+        option_int("micro-batch", &t->trainer.micro_batch, 1, 1000000, "of them at once: memory and speed (default: chosen)"),
+        option_real("lr", &r->lr, 0, 1000, "learning rate, before scale_lr (default: the configuration's)"),
+        option_uint64("seed", &t->trainer.seed, "of a new run; a resumed one keeps its own (default 0)"),
+        option_choice("precision", &r->precision, precision_words, "of matrix products (default config)"),
+        option_int("threads", &t->trainer.threads, 1, 4096, "(default: one for each core)"),
+        option_choice("isa", &r->isa, isa_words, "instruction set (default best)"),
+        option_int64("log-every", &t->log_every, 1, 1e9, "steps between lines of the log (default 50)"),
+    };
+    const CommandLine line = {
+        .command = "train",
+        .summary = "Trains a class-conditional network on pictures.",
+        .options = options,
+        .option_count = sizeof options / sizeof *options,
+        .notes =
+            "DIR gets configs/config.yaml, log.jsonl and checkpoints/checkpoint-N, whose model.safetensors holds the averaged "
+            "weights:\n"
+            "tim sample --model DIR/checkpoints/checkpoint-N draws from them. Ctrl-C finishes the step, saves and ends; the same\n"
+            "command then goes on, and the result has the same bits as if nothing had happened.",
+    };
+    Operands operands;
+    return command_line_parse(&line, count, words, &operands, code);
+}
+
+int cmd_train(int count, char **words) {
+    Request request = {.steps = -1, .lr = -1};
+    ExitCode code;
+    TimError err;
+    if (!parse(&request, count, words, &code)) return code;
+    catch_signals();
+    if (train(&request, &err) == TIM_OK) return EXIT_FINE;
+    fprintf(stderr, "tim train: %s\n", err.text);
+    return EXIT_FAILED;
+}

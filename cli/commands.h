@@ -1,0 +1,8 @@
+/* The commands of the program tim. Each takes the words after its name and returns an exit code of options.h. */
+#ifndef TIM_CLI_COMMANDS_H
+#define TIM_CLI_COMMANDS_H
+
+int cmd_inspect(int count, char **words);
+int cmd_sample(int count, char **words);
+
+#endif

@@ -1,0 +1,54 @@
+/* tim: the command line of libtim. It sees the public headers only.
+ * Exit codes: 0 done, 1 failed, 2 the command line is wrong. */
+#include <stdio.h>
+#include <string.h>
+
+#include "commands.h"
+#include "options.h"
+
+typedef struct Command {
+    const char *name;
+    int (*run)(int count, char **words);
+    const char *summary;
+} Command;
+
+/* In the order of the help. */
+static const Command commands[] = {
+    {"sample", cmd_sample, "draw pictures from a model"},
+    {"inspect", cmd_inspect, "show what a model or a safetensors file holds"},
+};
+
+enum { COMMAND_COUNT = sizeof commands / sizeof *commands };
+
+static void print_usage(FILE *out) {
+    fputs("usage: tim COMMAND [options]\n\n", out);
+    for (int i = 0; i < COMMAND_COUNT; i++) fprintf(out, "  %-10s %s\n", commands[i].name, commands[i].summary);
+    fputs("\n'tim COMMAND --help' explains a command.\n", out);
+}
+
+static ExitCode unknown_command(const char *name) {
+    const char *names[COMMAND_COUNT + 1] = {NULL};
+    for (int i = 0; i < COMMAND_COUNT; i++) names[i] = commands[i].name;
+    const char *near = nearest_word(name, names);
+    fprintf(stderr, "tim: no command is called '%s'%s%s%s\nTry 'tim --help'.\n", name, near ? "; did you mean '" : "",
+            near ? near : "", near ? "'?" : "");
+    return EXIT_MISUSED;
+}
+
+int main(int count, char **words) {
+    if (count < 2) {
+        print_usage(stderr);
+        return EXIT_MISUSED;
+    }
+    if (strcmp(words[1], "--help") == 0 || strcmp(words[1], "-h") == 0 || strcmp(words[1], "help") == 0) {
+        print_usage(stdout);
+        return EXIT_FINE;
+    }
+    if (strcmp(words[1], "--version") == 0) {
+        puts("tim " TIM_VERSION);
+        return EXIT_FINE;
+    }
+    for (int i = 0; i < COMMAND_COUNT; i++)
+        if (strcmp(words[1], commands[i].name) == 0) return commands[i].run(count - 2, words + 2);
+    return unknown_command(words[1]);
+}

@@ -1,0 +1,86 @@
+/* Drawing pictures from a TiM model in any number of steps.
+ * Source of the formulas: Transition Models (arXiv 2509.04394), its sampler and classifier-free guidance as published. */
+#ifndef TIM_SAMPLE_H
+#define TIM_SAMPLE_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "tim/image.h"
+#include "tim/model.h"
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+enum { TIM_SAMPLE_MAX_STEPS = 65535 };
+
+/* Which times the network sees in the step from t_i to t_i+1. The jump is the same in both. */
+typedef enum TimSampleMode {
+    TIM_SAMPLE_TRANSITION, /* (t_i, t_i+1): the transition itself */
+    TIM_SAMPLE_DIFFUSION   /* (t_i, t_i): the velocity at t_i, as a diffusion model gives it */
+} TimSampleMode;
+
+/* Told after each step how many of all steps are done; `user` is the caller's. Return false to stop: the call then ends with
+ * TIM_E_CANCELLED. Runs in the calling thread and must not use the model. */
+typedef bool (*TimSampleProgress)(int64_t done, int64_t total, void *user);
+
+typedef struct TimSampleOptions {
+    const int64_t *labels; /* (count) the pictures' classes, borrowed; NULL: picture i gets class i mod num_classes */
+    int64_t count;         /* number of pictures, at least 1 */
+    int64_t first; /* index of the first picture, at least 0; picture i depends on (seed, i), its class and the options below */
+    int steps;     /* 1 ... TIM_SAMPLE_MAX_STEPS jumps, evenly spaced from T_max to T_min */
+    TimSampleMode mode;
+    double guidance;      /* s of F_null + s (F_class - F_null); at 1 or less there is no guidance */
+    double guidance_low;  /* guidance applies to steps with low T_max < t < high T_max, both ends excluded. */
+    double guidance_high; /* So with the published 1 the first step is not guided, and a single step never. */
+    double stochasticity; /* share of fresh noise in each jump, at least 0; above 0 for the OT-FM transport only */
+    uint64_t seed;
+    int batch;         /* pictures evaluated at a time, at least 1; changes memory and speed, and results by rounding only */
+    int height, width; /* pixels, multiples of the patch; 0: the model's input_size */
+    TimImageRounding rounding;
+    TimSampleProgress progress; /* NULL: nobody asks */
+    void *user;
+} TimSampleOptions;
+
+/* Fills in: one picture, one step, transition mode, no guidance with the window (0, 1), no stochasticity, seed 0, a batch of 16,
+ * the model's size, the rounding of class-to-image. Any thread. */
+TIM_API void tim_sample_options_init(TimSampleOptions *options);
+
+/* Pictures of one size. The owner calls tim_pictures_done; {0} is a valid empty set. */
+typedef struct TimPictures {
+    uint8_t *pixels; /* (count, height, width, channels), row-major; owned */
+    int64_t count;
+    int height, width, channels; /* channels: 1 gray, 3 red, green, blue */
+} TimPictures;
+
+/* Frees the pixels and leaves the set empty. NULL and an empty set are fine. */
+TIM_API void tim_pictures_done(TimPictures *pictures);
+
+/* What a run did. */
+typedef struct TimSampleInfo {
+    int64_t evaluations; /* of the network for each picture: a guided step counts 2 (NFE) */
+    int64_t guided_steps;
+    int64_t noised_steps;         /* with stochasticity: the jumps that put noise back */
+    bool guidance_without_effect; /* guidance > 1 was asked for and its window holds no step */
+} TimSampleInfo;
+
+/* Says what a run with these options will do, without running it; the info is as tim_sample would give it.
+ * Errors: TIM_E_ARGUMENT for an option out of range, TIM_E_UNSUPPORTED as tim_sample. Reads the model only; any thread. */
+TIM_API TimStatus tim_sample_plan(const TimModel *model, const TimSampleOptions *options, TimSampleInfo *info, TimError *err);
+
+/* Draws options->count pictures from a class model that works on pixels.
+ * `pictures` is written over, not freed, and left empty on failure; `info` may be NULL. The state is kept in fp64; one call at a
+ * time on one model. The first noise of picture i are the normal numbers of (seed, i), those of its step k of (seed, i, k): they
+ * depend on neither batch, threads nor the other pictures.
+ * Errors: TIM_E_ARGUMENT for an option out of range (named with its value and range) or a class the model does not have;
+ * TIM_E_UNSUPPORTED for a model on latents (it needs its autoencoder), a text model, other than 1 or 3 channels, or guidance of a
+ * model without null class; TIM_E_CANCELLED when `progress` said so; TIM_E_MEMORY. */
+TIM_API TimStatus tim_sample(TimModel *model, const TimSampleOptions *options, TimPictures *pictures, TimSampleInfo *info,
+                             TimError *err);
+
+#ifdef __cplusplus
+}
+#endif
+#endif

@@ -1,0 +1,246 @@
+/* One step: network at (c_noise(t), c_noise(r)), guidance, the transport's jump (sampler.h). */
+#include "sample/sampler.h"
+
+#include <math.h>
+#include <string.h>
+
+#include "base/memory.h"
+#include "base/rng.h"
+#include "transport/transport.h"
+
+TimSamplerOptions tim_sampler_options_default(void) {
+    return (TimSamplerOptions){.steps = 1, .guidance = 1.0, .guidance_low = 0.0, .guidance_high = 1.0};
+}
+
+/* ---- the schedule ---- */
+
+/* Counted from the nearer end, as torch.linspace does. */
+double tim_sampler_time(const TimTransportConfig *transport, int steps, int i) {
+    const double step = (transport->t_min - transport->t_max) / steps;
+    if (i < (steps + 1) / 2) return transport->t_max + step * i;
+    return transport->t_min - step * (steps - i);
+}
+
+typedef struct Step {
+    double t, next;
+    double r; /* what the network is told as the time to jump to */
+    bool guided, noised;
+} Step;
+
+/* a < b in fp32, in which the published code compares: a time that equals an end of the window there lies outside. */
+static bool below(double a, double b) {
+    return (float)a < (float)b;
+}
+
+static Step step_at(const TimTransportConfig *c, const TimSamplerOptions *o, int i) {
+    Step step = {.t = tim_sampler_time(c, o->steps, i), .next = tim_sampler_time(c, o->steps, i + 1)};
+    step.r = o->mode == TIM_SAMPLE_DIFFUSION ? step.t : step.next;
+    step.guided = o->guidance > 1.0 && below(o->guidance_low * c->t_max, step.t) && below(step.t, o->guidance_high * c->t_max);
+    step.noised = o->stochasticity > 0.0 && below(step.t, c->t_max) && below(c->t_min, step.r);
+    return step;
+}
+
+static TimStatus check_options(const TimTransportConfig *transport, const TimSamplerOptions *o, TimError *err) {
+    TimJump unused;
+    if (o->steps < 1 || o->steps > TIM_SAMPLE_MAX_STEPS)
+        return tim_fail(err, TIM_E_ARGUMENT, "steps is %d; give 1 to %d", o->steps, TIM_SAMPLE_MAX_STEPS);
+    if (o->mode != TIM_SAMPLE_TRANSITION && o->mode != TIM_SAMPLE_DIFFUSION)
+        return tim_fail(err, TIM_E_ARGUMENT, "mode is %d; give one of TimSampleMode", (int)o->mode);
+    if (!isfinite(o->guidance))
+        return tim_fail(err, TIM_E_ARGUMENT, "the guidance is %g; give a finite number, 1 for none", o->guidance);
+    if (!isfinite(o->guidance_low) || !isfinite(o->guidance_high))
+        return tim_fail(err, TIM_E_ARGUMENT, "the guidance window is %g to %g; give two finite shares of T_max", o->guidance_low,
+                        o->guidance_high);
+    if (!isfinite(o->stochasticity))
+        return tim_fail(err, TIM_E_ARGUMENT, "the stochasticity is %g; give 0 or more", o->stochasticity);
+    return tim_transport_stochastic_jump(transport, transport->t_max, transport->t_min, o->stochasticity, &unused, err);
+}
+
+TimStatus tim_sampler_plan(const TimTransportConfig *transport, const TimSamplerOptions *options, TimSampleInfo *info,
+                           TimError *err) {
+    TIM_TRY(check_options(transport, options, err));
+    *info = (TimSampleInfo){.evaluations = options->steps};
+    for (int i = 0; i < options->steps; i++) {
+        const Step step = step_at(transport, options, i);
+        info->guided_steps += step.guided;
+        info->noised_steps += step.noised;
+    }
+    info->evaluations += info->guided_steps;
+    info->guidance_without_effect = options->guidance > 1.0 && info->guided_steps == 0;
+    return TIM_OK;
+}
+
+void tim_sampler_noise(float *out, size_t count, uint64_t seed, int64_t picture, int step) {
+    tim_rng_normal(out, count, seed, (uint64_t)picture << TIM_SAMPLER_STEP_BITS | (uint64_t)step, 0);
+}
+
+/* ---- one run ---- */
+
+typedef struct Run {
+    TimModel *model;
+    const TimTransport *transport;
+    const TimSamplerBatch *in;
+    const TimSamplerOptions *options;
+    size_t width, size; /* elements of one state, and of the batch */
+    size_t caption;     /* elements of the captions of one batch; 0 for the class network */
+    TimCondition both;  /* condition, then null, (2B): its first half is the condition alone */
+    float *x, *f;       /* (2B, C H W): the second half is used by guided steps only */
+    float *t, *r;       /* (2B) */
+    float *noise;       /* (C H W) of one picture */
+    int64_t *labels;    /* (2B) */
+    float *captions;    /* (2 caption) */
+    int64_t noises_used;
+} Run;
+
+static TimStatus check_captions(const TimSamplerBatch *in, bool guided, TimError *err) {
+    const int tokens = in->condition.caption_tokens;
+    if (tokens < 1) return tim_fail(err, TIM_E_ARGUMENT, "a caption of %d tokens; give at least 1", tokens);
+    if (guided && in->null.caption_tokens != tokens)
+        return tim_fail(err, TIM_E_ARGUMENT,
+                        "the captions have %d tokens and the null caption has %d; cut or pad it to the same length", tokens,
+                        in->null.caption_tokens);
+    return TIM_OK;
+}
+
+static TimStatus check_batch(const Run *run, bool guided, TimError *err) {
+    const TimSamplerBatch *in = run->in;
+    if (in->batch < 1 || in->height < 1 || in->width < 1)
+        return tim_fail(err, TIM_E_ARGUMENT, "a batch of %lld pictures of %d x %d (width x height); all must be at least 1",
+                        (long long)in->batch, in->width, in->height);
+    if (in->first < 0 || in->batch > TIM_SAMPLER_MAX_PICTURES || in->first > TIM_SAMPLER_MAX_PICTURES - in->batch)
+        return tim_fail(err, TIM_E_ARGUMENT, "%lld pictures from number %lld; numbers go from 0 to 2^%d - 1", (long long)in->batch,
+                        (long long)in->first, 64 - TIM_SAMPLER_STEP_BITS);
+    return run->model->config.network.kind == TIM_NETWORK_T2I ? check_captions(in, guided, err) : TIM_OK;
+}
+
+/* Sizes of a state, of the batch and of its captions, such that two batches still fit. */
+static TimStatus measure(Run *run, TimError *err) {
+    const TimNetworkConfig *c = &run->model->config.network;
+    const TimSamplerBatch *in = run->in;
+    const size_t tokens = c->kind == TIM_NETWORK_T2I ? (size_t)in->condition.caption_tokens : 0;
+    size_t twice;
+    if (tim_mul_size((size_t)c->in_channels, (size_t)in->height, &run->width) &&
+        tim_mul_size(run->width, (size_t)in->width, &run->width) && tim_mul_size(run->width, (size_t)in->batch, &run->size) &&
+        tim_mul_size(run->size, 2, &twice) && tim_mul_size((size_t)in->batch, tokens, &run->caption) &&
+        tim_mul_size(run->caption, (size_t)c->cap_feat_dim, &run->caption) && tim_mul_size(run->caption, 2, &twice))
+        return TIM_OK;
+    return tim_fail(err, TIM_E_MEMORY, "a batch of %lld pictures of %d x %d does not fit into memory; use a smaller batch",
+                    (long long)in->batch, in->width, in->height);
+}
+
+static TimStatus allocate(Run *run, size_t copies, TimError *err) {
+    const size_t batch = copies * (size_t)run->in->batch; /* measured above for two copies of far more */
+    TIM_TRY(tim_new(&run->x, copies * run->size, sizeof *run->x, "the network's input", err));
+    TIM_TRY(tim_new(&run->f, copies * run->size, sizeof *run->f, "the network's output", err));
+    TIM_TRY(tim_new(&run->t, batch, sizeof *run->t, "the times", err));
+    TIM_TRY(tim_new(&run->r, batch, sizeof *run->r, "the times", err));
+    TIM_TRY(tim_new(&run->noise, run->width, sizeof *run->noise, "the noise", err));
+    TIM_TRY(tim_new(&run->labels, batch, sizeof *run->labels, "the labels", err));
+    return tim_new(&run->captions, copies * run->caption, sizeof *run->captions, "the captions", err);
+}
+
+static void release(Run *run) {
+    tim_free(run->x);
+    tim_free(run->f);
+    tim_free(run->t);
+    tim_free(run->r);
+    tim_free(run->noise);
+    tim_free(run->labels);
+    tim_free(run->captions);
+}
+
+static void join_conditions(Run *run, size_t copies) {
+    const TimCondition *const parts[2] = {&run->in->condition, &run->in->null};
+    const size_t batch = (size_t)run->in->batch;
+    for (size_t k = 0; k < copies; k++) {
+        if (run->caption)
+            memcpy(run->captions + k * run->caption, parts[k]->caption, run->caption * sizeof *run->captions);
+        else
+            memcpy(run->labels + k * batch, parts[k]->labels, batch * sizeof *run->labels);
+    }
+    run->both =
+        (TimCondition){.labels = run->labels, .caption = run->captions, .caption_tokens = run->in->condition.caption_tokens};
+}
+
+/* F into the first half of f, guided or not. */
+static TimStatus evaluate(Run *run, const Step *step, TimError *err) {
+    const TimTransportConfig *config = &run->model->config.transport;
+    const int64_t rows = run->in->batch * (step->guided ? 2 : 1);
+    const float t = (float)run->transport->c_noise(config, step->t), r = (float)run->transport->c_noise(config, step->r);
+    for (int64_t i = 0; i < rows; i++) run->t[i] = t, run->r[i] = r;
+    for (size_t i = 0; i < run->size; i++) run->x[i] = (float)run->in->state[i];
+    if (step->guided) memcpy(run->x + run->size, run->x, run->size * sizeof *run->x);
+    return tim_model_evaluate(run->model, rows, run->in->height, run->in->width, run->x, run->t, run->r, &run->both, run->f, err);
+}
+
+/* F of element i: F_null + s (F_cond - F_null), the order of the batch being cond, null. */
+static double output_at(const Run *run, const Step *step, size_t i) {
+    const double f = run->f[i];
+    if (!step->guided) return f;
+    const double null = run->f[run->size + i];
+    return null + run->options->guidance * (f - null);
+}
+
+/* The fresh noise of picture b of the batch for this step (0, 1, ...). */
+static const float *noise_for(Run *run, int step, size_t b) {
+    if (run->options->noises) return run->options->noises + (size_t)run->noises_used * run->size + b * run->width;
+    tim_sampler_noise(run->noise, run->width, run->options->seed, run->in->first + (int64_t)b, step + 1);
+    return run->noise;
+}
+
+static TimStatus jump(Run *run, const Step *step, int index, TimError *err) {
+    TimJump by;
+    TIM_TRY(tim_transport_stochastic_jump(&run->model->config.transport, step->t, step->next,
+                                          step->noised ? run->options->stochasticity : 0.0, &by, err));
+    double *state = run->in->state;
+    for (size_t b = 0; b < (size_t)run->in->batch; b++) {
+        const float *noise = step->noised ? noise_for(run, index, b) : NULL;
+        for (size_t k = 0, i = b * run->width; k < run->width; k++, i++)
+            state[i] = by.x_t * state[i] + by.f * output_at(run, step, i) + (noise ? by.noise * noise[k] : 0.0);
+    }
+    run->noises_used += step->noised;
+    return TIM_OK;
+}
+
+static void record(const Run *run, int index) {
+    float *out = run->options->trajectory;
+    if (!out) return;
+    out += (size_t)index * run->size;
+    for (size_t i = 0; i < run->size; i++) out[i] = (float)run->in->state[i];
+}
+
+static TimStatus walk(Run *run, TimError *err) {
+    const TimSamplerOptions *o = run->options;
+    record(run, 0);
+    for (int i = 0; i < o->steps; i++) {
+        const Step step = step_at(&run->model->config.transport, o, i);
+        TIM_TRY(evaluate(run, &step, err));
+        TIM_TRY(jump(run, &step, i, err));
+        record(run, i + 1);
+        if (o->progress && !o->progress(i + 1, o->steps, o->user))
+            return tim_fail(err, TIM_E_CANCELLED, "sampling was stopped after step %d of %d", i + 1, o->steps);
+    }
+    return TIM_OK;
+}
+
+TimStatus tim_sampler_run(TimModel *model, const TimSamplerBatch *batch, const TimSamplerOptions *options, TimSampleInfo *info,
+                          TimError *err) {
+    TimSampleInfo plan;
+    const TimTransportConfig *config = &model->config.transport;
+    Run run = {.model = model, .transport = tim_transport_get(config->kind), .in = batch, .options = options};
+    TIM_TRY(tim_sampler_plan(config, options, &plan, err));
+    if (options->noises && options->noise_count < plan.noised_steps)
+        return tim_fail(err, TIM_E_ARGUMENT, "%lld noises are given and %lld steps use one; give as many, or none",
+                        (long long)options->noise_count, (long long)plan.noised_steps);
+    const size_t copies = plan.guided_steps > 0 ? 2 : 1;
+    TIM_TRY(check_batch(&run, copies == 2, err));
+    TIM_TRY(measure(&run, err));
+    TimStatus status = allocate(&run, copies, err);
+    if (status == TIM_OK) {
+        join_conditions(&run, copies);
+        status = walk(&run, err);
+    }
+    release(&run);
+    if (status == TIM_OK && info) *info = plan;
+    return status;
+}

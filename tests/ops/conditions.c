@@ -1,0 +1,59 @@
+/* sinusoid and embedding: what makes vectors of times and labels, one row a sample. */
+#include <math.h>
+#include <string.h>
+
+#include "ops/ops.h"
+
+/* ---- sinusoid ---- */
+
+static void list_sinusoid(OpCases *cases, TimDtype dtype) {
+    static const int widths[] = {2, 4, 6, 16, 30, 64, 130, 256};
+    static const double spreads[] = {1, 10, 1000};
+    if (dtype != TIM_F32) return;
+    for (size_t i = 0; i < 48; i++) {
+        const int64_t rows = ops_rows[i % 6];
+        OpCase c = ops_case(TIM_OP_SINUSOID, rows, i);
+        c.params.sinusoid = (TimSinusoidParams){widths[i % 8], 10000.0F};
+        c.n_in = 1;
+        c.in[0] = (OpInput){.rows = rows, .cols = 1, .dtype = TIM_F32, .spread = spreads[i / 2 % 3]};
+        c.tangents = c.wanted = 1;
+        c.slack = 1 + c.in[0].spread / 10; /* an angle in fp32 is off by 1e-7 of itself */
+        ops_add(cases, c);
+    }
+}
+
+static void sinusoid(const OpCase *c, double *const *in, double *const *out) {
+    const int64_t width = c->params.sinusoid.width, half = width / 2;
+    for (int64_t r = 0; r < c->in[0].rows; r++)
+        for (int64_t i = 0; i < half; i++) {
+            const double angle = in[0][r] * pow((double)c->params.sinusoid.max_period, -(double)i / (double)half);
+            out[0][r * width + i] = cos(angle);
+            out[0][r * width + half + i] = sin(angle);
+        }
+}
+
+const OpSuite ops_suite_sinusoid = {"sinusoid", list_sinusoid, sinusoid};
+
+/* ---- embedding ---- */
+
+/* Small tables: labels repeat within the batch. */
+static void list_embedding(OpCases *cases, TimDtype dtype) {
+    if (dtype != TIM_F32) return;
+    for (size_t i = 0; i < OPS_ROWS * OPS_COLS; i++) {
+        const int64_t rows = ops_rows[i / OPS_COLS], entries = 1 + (int64_t)(i % 5);
+        OpCase c = ops_case(TIM_OP_EMBEDDING, rows, i);
+        c.n_in = 2;
+        c.in[0] = (OpInput){.rows = rows, .cols = 1, .dtype = TIM_I64, .spread = (double)entries};
+        c.in[1] = (OpInput){.rows = entries, .cols = ops_cols[i % OPS_COLS], .dtype = TIM_F32, .param = true};
+        c.wanted = 2;
+        ops_add(cases, c);
+    }
+}
+
+static void embedding(const OpCase *c, double *const *in, double *const *out) {
+    const int64_t width = c->in[1].cols;
+    for (int64_t r = 0; r < c->in[0].rows; r++)
+        memcpy(out[0] + r * width, in[1] + (int64_t)in[0][r] * width, (size_t)width * sizeof(double));
+}
+
+const OpSuite ops_suite_embedding = {"embedding", list_embedding, embedding};

@@ -1,0 +1,390 @@
+/* The program tim as a user meets it: exit codes, messages, files. Runs ../cli/tim of its own build; writes into a temporary
+ * directory. */
+#define _GNU_SOURCE /* memmem */
+#include <dirent.h>
+#include <limits.h>
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include <cmocka.h>
+#include <jansson.h>
+
+#include "io/file.h"
+#include "model/store.h"
+#include "small_model.h"
+#include "tim/image.h"
+
+enum { PATH_BYTES = 512, TEXT_BYTES = 16384 };
+
+static char folder[] = "/tmp/tim-cli-XXXXXX";
+static char program[PATH_MAX];
+static char out[TEXT_BYTES], said[TEXT_BYTES]; /* stdout and stderr of the last run */
+static TimError err;
+
+/* ---- fixtures ---- */
+
+static bool find_program(void) {
+    char self[PATH_MAX];
+    const ssize_t length = readlink("/proc/self/exe", self, sizeof self - 1);
+    if (length <= 0) return false;
+    self[length] = '\0';
+    for (int i = 0; i < 2; i++) *strrchr(self, '/') = '\0';
+    return snprintf(program, sizeof program, "%.*s/cli/tim", PATH_MAX - 16, self) > 0 && access(program, X_OK) == 0;
+}
+
+static TimStatus save_model(void) {
+    const TimConfig config = small_config(TIM_TRANSPORT_OT_FM);
+    const TimNetworkOptions options = {.isa = tim_isa_best(), .threads = 1};
+    const TimStoredText text = {"made by", "hash\twith \"quotes\""};
+    char path[PATH_BYTES];
+    TimModel *model;
+    TIM_TRY(tim_model_new(&model, &config, &options, &err));
+    TimStatus status = fill_hash_weights(model, &err);
+    snprintf(path, sizeof path, "%s/model", folder);
+    if (status == TIM_OK) status = tim_model_save(&config, model->f32, &model->params, TIM_F32, &text, 1, path, &err);
+    tim_model_free(model);
+    return status;
+}
+
+static int set_up(void **state) {
+    (void)state;
+    if (!find_program() || !mkdtemp(folder)) return -1;
+    return save_model() == TIM_OK ? 0 : -1;
+}
+
+/* Files, and folders of files. */
+static void remove_tree(const char *path) {
+    DIR *dir = opendir(path);
+    if (!dir) return;
+    for (const struct dirent *entry = readdir(dir); entry; entry = readdir(dir)) {
+        char inner[2 * PATH_BYTES];
+        if (strcmp(entry->d_name, ".") == 0 || strcmp(entry->d_name, "..") == 0) continue;
+        snprintf(inner, sizeof inner, "%s/%s", path, entry->d_name);
+        if (unlink(inner) != 0) remove_tree(inner);
+    }
+    closedir(dir);
+    rmdir(path);
+}
+
+static int tear_down(void **state) {
+    (void)state;
+    remove_tree(folder);
+    return 0;
+}
+
+/* A path in the temporary directory; four may be in use at a time. */
+static const char *in_folder(const char *name) {
+    static char paths[4][PATH_BYTES];
+    static int turn;
+    char *path = paths[turn++ % 4];
+    snprintf(path, PATH_BYTES, "%s/%s", folder, name);
+    return path;
+}
+
+static void read_text(const char *path, char text[TEXT_BYTES]) {
+    FILE *stream = fopen(path, "rb");
+    assert_non_null(stream);
+    text[fread(text, 1, TEXT_BYTES - 1, stream)] = '\0';
+    fclose(stream);
+}
+
+/* Runs "tim ARGUMENTS" in the temporary directory; returns the exit code. */
+static int tim(const char *arguments) {
+    char line[TEXT_BYTES];
+    snprintf(line, sizeof line, "cd '%s' && OMP_NUM_THREADS=1 '%s' %s >stdout 2>stderr", folder, program, arguments);
+    const int status = system(line);
+    read_text(in_folder("stdout"), out);
+    read_text(in_folder("stderr"), said);
+    return WIFEXITED(status) ? WEXITSTATUS(status) : -1;
+}
+
+static void assert_contains(const char *text, const char *part) {
+    if (strstr(text, part)) return;
+    print_error("\"%s\" does not contain \"%s\"\n", text, part);
+    fail();
+}
+
+static void assert_runs(const char *arguments) {
+    const int code = tim(arguments);
+    if (code == 0) return;
+    print_error("tim %s: exit code %d: %s\n", arguments, code, said);
+    fail();
+}
+
+/* Fails with `code`, one message that contains `part`, and nothing on stdout. */
+static void assert_fails(const char *arguments, int code, const char *part) {
+    assert_int_equal(tim(arguments), code);
+    assert_contains(said, part);
+    assert_string_equal(out, "");
+}
+
+static void assert_same_files(const char *a, const char *b, bool same) {
+    TimFile first, second;
+    assert_int_equal(tim_file_open(&first, a, &err), TIM_OK);
+    assert_int_equal(tim_file_open(&second, b, &err), TIM_OK);
+    assert_int_equal(first.size == second.size && memcmp(first.data, second.data, first.size) == 0, same);
+    tim_file_close(&first);
+    tim_file_close(&second);
+}
+
+/* ---- the program ---- */
+
+static void test_tim_help_and_version(void **state) {
+    (void)state;
+    assert_runs("--help");
+    assert_contains(out, "sample");
+    assert_contains(out, "inspect");
+    assert_runs("--version");
+    assert_contains(out, "tim 0.");
+    assert_fails("", 2, "usage: tim COMMAND");
+    assert_fails("smaple", 2, "no command is called 'smaple'; did you mean 'sample'?");
+    assert_fails("xyzzy", 2, "no command is called 'xyzzy'\n");
+}
+
+static void test_command_help_lists_every_option(void **state) {
+    (void)state;
+    assert_runs("sample --help");
+    const char *const parts[] = {"usage: tim sample --model DIR|FILE --out PATH [options]",
+                                 "--model DIR|FILE",
+                                 "--steps N[,N...]",
+                                 "--mode transition|diffusion",
+                                 "--guidance-high X",
+                                 "--isa"};
+    for (size_t i = 0; i < sizeof parts / sizeof *parts; i++) assert_contains(out, parts[i]);
+    assert_runs("inspect -h");
+    assert_contains(out, "usage: tim inspect DIR|FILE [options]");
+}
+
+static void test_command_line_wrong_exits_2_and_says_what(void **state) {
+    (void)state;
+    const char *const cases[][2] = {
+        {"sample --out a.png", "--model is required"},
+        {"sample --model model", "--out is required"},
+        {"sample --model", "--model needs a value"},
+        {"sample --model --out a.png", "--model needs a value"},
+        {"sample --model model --out a.png --step 4", "unknown option --step; did you mean --steps?"},
+        {"sample --model model --out a.png --zzzzzz 4", "unknown option --zzzzzz\n"},
+        {"sample --model model --out a.png -s 4", "unknown option -s; options begin with --"},
+        {"sample --model model --out a.png extra", "'extra' is one word too many"},
+        {"sample --model model --out a.png --steps 0",
+         "--steps: '0' does not fit; give whole numbers with commas between them, each from 1 to 65535"},
+        {"sample --model model --out a.png --steps 1,,2", "--steps: '1,,2'"},
+        {"sample --model model --out a.png --steps=", "--steps: ''"},
+        {"sample --model model --out a.png --count 1x", "--count: '1x' does not fit; give a whole number from 1 to"},
+        {"sample --model model --out a.png --count 99999999999999999999", "--count: '99999999999999999999'"},
+        {"sample --model model --out a.png --seed -1", "--seed: '-1' does not fit; give a whole number from 0 to 2^64 - 1"},
+        {"sample --model model --out a.png --guidance two", "--guidance: 'two' does not fit; give a number from 0 to 1000"},
+        {"sample --model model --out a.png --guidance nan", "--guidance: 'nan'"},
+        {"sample --model model --out a.png --mode trans", "--mode: 'trans' does not fit; give one of transition, diffusion"},
+        {"sample --model model --out a.jpg", "--out: 'a.jpg' must end in .npz, .png or /"},
+        {"sample --model model --out a.npz --steps 1,2", "--steps takes several numbers only for a sheet"},
+        {"inspect", "name DIR|FILE"},
+        {"inspect a b", "'b' is one word too many"},
+        {"inspect model --json=yes", "--json takes no value"},
+    };
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+        assert_fails(cases[i][0], 2, cases[i][1]);
+        assert_contains(said, "--help'.\n");
+    }
+}
+
+/* ---- sample ---- */
+
+static void test_sample_sheet_has_all_pictures(void **state) {
+    (void)state;
+    TimImage one, grid;
+    assert_runs("sample --model model --out one.png --classes 2");
+    assert_contains(out, "one.png: 1 picture of 8 x 8");
+    assert_runs("sample --model model --out grid.png --classes 0,1,3 --steps 1,2,4");
+    assert_contains(out, "grid.png: 9 pictures");
+    assert_int_equal(tim_image_read_png(&one, in_folder("one.png"), &err), TIM_OK);
+    assert_int_equal(tim_image_read_png(&grid, in_folder("grid.png"), &err), TIM_OK);
+    assert_true(one.width >= 96 && one.height >= 96);
+    assert_true(grid.width >= 3 * 96 && grid.height >= 3 * 96);
+    tim_image_done(&one);
+    tim_image_done(&grid);
+    assert_runs("sample --model model --out many.png --count 10");
+    assert_contains(out, "10 pictures");
+}
+
+static void test_sample_folder_holds_single_pictures(void **state) {
+    (void)state;
+    TimImage image;
+    char content[TEXT_BYTES];
+    assert_runs("sample --model model --out files/ --count 3 --first 7 --steps 2 --seed 5");
+    assert_int_equal(tim_image_read_png(&image, in_folder("files/000009.png"), &err), TIM_OK);
+    assert_int_equal(image.height, SIDE);
+    assert_int_equal(image.channels, 1);
+    tim_image_done(&image);
+    assert_int_equal(access(in_folder("files/000006.png"), F_OK), -1);
+    assert_int_equal(access(in_folder("files/000010.png"), F_OK), -1);
+    read_text(in_folder("files/000009.png"), content);
+    TimFile file;
+    assert_int_equal(tim_file_open(&file, in_folder("files/000009.png"), &err), TIM_OK);
+    assert_non_null(memmem(file.data, file.size, "parameters", 10));
+    assert_non_null(memmem(file.data, file.size, "seed 5", 6));
+    assert_non_null(memmem(file.data, file.size, "class 1, picture 9", 18)); /* 9 mod 4 classes */
+    tim_file_close(&file);
+    assert_runs("sample --model model --out files --count 1"); /* it exists: no '/' needed */
+    assert_int_equal(access(in_folder("files/000000.png"), F_OK), 0);
+}
+
+static void test_sample_npz_has_pictures_and_labels(void **state) {
+    (void)state;
+    TimFile file;
+    assert_runs(
+        "sample --model model/model.safetensors --config model/config.yaml --out set.npz --classes 3,1 --count 5 --batch 2");
+    assert_int_equal(tim_file_open(&file, in_folder("set.npz"), &err), TIM_OK);
+    assert_memory_equal(file.data, "PK", 2);
+    assert_non_null(memmem(file.data, file.size, "'|u1'", 5));
+    assert_non_null(memmem(file.data, file.size, "(5, 8, 8, 1)", 12));
+    const int64_t labels[5] = {3, 1, 3, 1, 3};
+    assert_non_null(memmem(file.data, file.size, labels, sizeof labels));
+    tim_file_close(&file);
+}
+
+static void test_sample_same_command_same_file(void **state) {
+    (void)state;
+    assert_runs("sample --model model --out a.npz --count 6 --steps 3 --guidance 2 --seed 18446744073709551615");
+    assert_runs("sample --model model --out b.npz --count 6 --steps 3 --guidance=2 --seed=18446744073709551615");
+    assert_runs("sample --model model --out c.npz --count 6 --steps 3 --guidance 2 --seed 1");
+    assert_same_files(in_folder("a.npz"), in_folder("b.npz"), true);
+    assert_same_files(in_folder("a.npz"), in_folder("c.npz"), false);
+}
+
+static int occurrences(const char *text, const char *part) {
+    int count = 0;
+    for (const char *at = strstr(text, part); at; at = strstr(at + 1, part)) count++;
+    return count;
+}
+
+static void test_sample_guidance_without_effect_said_once(void **state) {
+    (void)state;
+    assert_runs("sample --model model --out g.png --guidance 2.5 --steps 1 --count 40 --batch 3");
+    assert_int_equal(occurrences(said, "guidance 2.5 has no effect with --steps 1"), 1);
+    assert_runs("sample --model model --out g.png --guidance 2.5 --steps 4");
+    assert_string_equal(said, "");
+    assert_runs("sample --model model --out g.png --guidance 2.5 --guidance-high 1.5 --steps 1");
+    assert_string_equal(said, "");
+}
+
+static void test_sample_failures_exit_1_and_say_what(void **state) {
+    (void)state;
+    const char *const cases[][2] = {
+        {"sample --model nowhere --out x.png", "nowhere"},
+        {"sample --model model --config nowhere.yaml --out x.png", "nowhere.yaml"},
+        {"sample --model model --out x.png --classes 4", "class 4 of picture 0; the model has the classes 0 to 3"},
+        {"sample --model model --out x.png --height 7", "height is 7; give a multiple of the patch, 2"},
+        {"sample --model model --out none/x.png", "none/x.png"},
+        {"sample --model model --out none/x.npz", "none/x.npz"},
+        {"sample --model model --out none/x/", "none/x/"},
+    };
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) assert_fails(cases[i][0], 1, cases[i][1]);
+    assert_int_equal(access(in_folder("x.png"), F_OK), -1);
+}
+
+/* ---- inspect ---- */
+
+static void test_inspect_shows_model(void **state) {
+    (void)state;
+    assert_runs("inspect model");
+    const char *const parts[] = {"model/model.safetensors",
+                                 " parameters in ",
+                                 "class-to-image",
+                                 "num_classes",
+                                 "OT_FM",
+                                 "made by: hash with \"quotes\"",
+                                 "x_embedder.proj.weight",
+                                 "F32",
+                                 "(24, 1, 2, 2)"};
+    for (size_t i = 0; i < sizeof parts / sizeof *parts; i++) assert_contains(out, parts[i]);
+    assert_string_equal(said, "");
+}
+
+static void test_inspect_json_is_json(void **state) {
+    (void)state;
+    json_error_t cause;
+    assert_runs("inspect --json model/model.safetensors");
+    json_t *root = json_loads(out, JSON_REJECT_DUPLICATES, &cause);
+    assert_non_null(root);
+    assert_true(json_integer_value(json_object_get(root, "parameters")) > 1000);
+    const json_t *config = json_object_get(root, "config");
+    assert_int_equal(json_integer_value(json_object_get(config, "num_classes")), CLASSES);
+    assert_true(json_is_true(json_object_get(config, "qk_norm")));
+    assert_string_equal(json_string_value(json_object_get(json_object_get(root, "metadata"), "made by")), "hash\twith \"quotes\"");
+    const json_t *tensor = json_array_get(json_object_get(root, "tensors"), 0);
+    assert_string_equal(json_string_value(json_object_get(tensor, "dtype")), "F32");
+    assert_true(json_array_size(json_object_get(tensor, "shape")) >= 1);
+    json_decref(root);
+}
+
+static void write_file(const char *path, const char *text) {
+    FILE *stream = fopen(path, "wb");
+    assert_non_null(stream);
+    assert_true(fputs(text, stream) >= 0);
+    assert_int_equal(fclose(stream), 0);
+}
+
+static void test_inspect_any_safetensors(void **state) {
+    (void)state;
+    TimSafetensorsWriter writer;
+    const size_t dims[] = {2, 3};
+    const int64_t data[6] = {0};
+    assert_int_equal(mkdir(in_folder("other"), 0777), 0);
+    assert_int_equal(tim_safetensors_writer_init(&writer, &err), TIM_OK);
+    assert_int_equal(tim_safetensors_writer_add(&writer, "bad\033[31mname", TIM_I64, 2, dims, data, &err), TIM_OK);
+    assert_int_equal(tim_safetensors_writer_add(&writer, "scalar", TIM_U8, 0, NULL, data, &err), TIM_OK);
+    assert_int_equal(tim_safetensors_writer_save(&writer, in_folder("other/any.safetensors"), &err), TIM_OK);
+    tim_safetensors_writer_done(&writer);
+    assert_runs("inspect other/any.safetensors");
+    assert_contains(out, "7 parameters in 2 tensors, 49 bytes");
+    assert_contains(out, "bad [31mname");
+    assert_contains(out, "(2, 3)");
+    assert_contains(out, "U8    ()");
+    assert_null(strchr(out, '\033'));
+
+    write_file(in_folder("other/config.yaml"), "model: {network: {target: another.Program}}\n");
+    assert_runs("inspect other/any.safetensors"); /* not asked for: said, and the tensors are shown */
+    assert_contains(said, "other/config.yaml");
+    assert_contains(out, "7 parameters");
+    assert_fails("inspect other/any.safetensors --config other/config.yaml", 1, "other/config.yaml");
+    assert_runs("inspect --json other/any.safetensors");
+    json_t *root = json_loads(out, 0, NULL);
+    assert_non_null(root);
+    assert_true(json_is_null(json_object_get(root, "config")));
+    json_decref(root);
+}
+
+static void test_inspect_failures_exit_1(void **state) {
+    (void)state;
+    assert_fails("inspect nowhere", 1, "nowhere");
+    assert_fails("inspect model/config.yaml", 1, "model/config.yaml");
+    assert_fails("inspect .", 1, "./model.safetensors");
+}
+
+int main(void) {
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_tim_help_and_version),
+        cmocka_unit_test(test_command_help_lists_every_option),
+        cmocka_unit_test(test_command_line_wrong_exits_2_and_says_what),
+        cmocka_unit_test(test_sample_sheet_has_all_pictures),
+        cmocka_unit_test(test_sample_folder_holds_single_pictures),
+        cmocka_unit_test(test_sample_npz_has_pictures_and_labels),
+        cmocka_unit_test(test_sample_same_command_same_file),
+        cmocka_unit_test(test_sample_guidance_without_effect_said_once),
+        cmocka_unit_test(test_sample_failures_exit_1_and_say_what),
+        cmocka_unit_test(test_inspect_shows_model),
+        cmocka_unit_test(test_inspect_json_is_json),
+        cmocka_unit_test(test_inspect_any_safetensors),
+        cmocka_unit_test(test_inspect_failures_exit_1),
+    };
+    return cmocka_run_group_tests(tests, set_up, tear_down);
+}

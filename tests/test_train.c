@@ -1,0 +1,1013 @@
+/* What training promises: initial weights, order of the pictures, schedules, steps, checkpoints and whole runs.
+ * The networks and the pictures are as small as they get. Runs from the root of the sources, or of TIM_SOURCE_DIR; writes into a
+ * temporary directory only. */
+#include <dirent.h>
+#include <math.h>
+#include <setjmp.h>
+#include <signal.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/resource.h>
+#include <sys/stat.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include <cmocka.h>
+
+#include "base/memory.h"
+#include "base/rng.h"
+#include "train/checkpoint.h"
+#include "train/folder.h"
+#include "train/init.h"
+#include "train/schedule.h"
+#include "train/trainer.h"
+
+#ifndef TIM_SOURCE_DIR
+#define TIM_SOURCE_DIR "."
+#endif
+
+enum { PICTURES = 37, SIDE = 8, CLASSES = 4, BATCH = 8 };
+
+static char folder[] = "/tmp/tim-train-XXXXXX";
+static TimError err;
+
+/* ---- fixtures ---- */
+
+/* A path in the temporary directory; four may be in use at a time. */
+static const char *in_folder(const char *name) {
+    static char paths[4][TIM_MAX_PATH];
+    static int turn;
+    char *path = paths[turn++ % 4];
+    snprintf(path, TIM_MAX_PATH, "%s/%s", folder, name);
+    return path;
+}
+
+static void write_file(const char *path, const void *data, size_t size) {
+    FILE *stream = fopen(path, "wb");
+    assert_non_null(stream);
+    assert_int_equal(fwrite(data, 1, size, stream), size);
+    assert_int_equal(fclose(stream), 0);
+}
+
+static bool exists(const char *path) {
+    struct stat info;
+    return stat(path, &info) == 0;
+}
+
+static void assert_says(const char *part) {
+    if (strstr(err.text, part)) return;
+    print_error("\"%s\" does not say \"%s\"\n", err.text, part);
+    fail();
+}
+
+static void assert_ok(TimStatus status) {
+    if (status == TIM_OK) return;
+    print_error("%s: %s\n", tim_status_name(status), err.text);
+    fail();
+}
+
+static void assert_close(double actual, double expected, double tolerance) {
+    if (fabs(actual - expected) <= tolerance) return;
+    print_error("%.17g is not within %g of %.17g\n", actual, tolerance, expected);
+    fail();
+}
+
+/* Picture i: its number in the first pixel, elsewhere bright in the quarter that its class i mod 4 names. */
+static uint8_t pixel(int i, int y, int x) {
+    if (y == 0 && x == 0) return (uint8_t)i;
+    const int quarter = 2 * (y >= SIDE / 2) + (x >= SIDE / 2);
+    return quarter == i % CLASSES ? 230 : 20;
+}
+
+static void write_pictures(const char *dir, uint8_t highest_class) {
+    static const uint8_t image_head[] = {0, 0, 8, 3, 0, 0, 0, PICTURES, 0, 0, 0, SIDE, 0, 0, 0, SIDE},
+                         label_head[] = {0, 0, 8, 1, 0, 0, 0, PICTURES};
+    uint8_t images[sizeof image_head + PICTURES * SIDE * SIDE], labels[sizeof label_head + PICTURES];
+    char path[TIM_MAX_PATH];
+    memcpy(images, image_head, sizeof image_head);
+    memcpy(labels, label_head, sizeof label_head);
+    for (int i = 0; i < PICTURES; i++) {
+        labels[sizeof label_head + (size_t)i] = (uint8_t)(i % CLASSES);
+        for (int p = 0; p < SIDE * SIDE; p++)
+            images[sizeof image_head + (size_t)(i * SIDE * SIDE + p)] = pixel(i, p / SIDE, p % SIDE);
+    }
+    labels[sizeof labels - 1] = highest_class;
+    assert_ok(tim_folder_make(dir, &err));
+    snprintf(path, sizeof path, "%s/train-images-idx3-ubyte", dir);
+    write_file(path, images, sizeof images);
+    snprintf(path, sizeof path, "%s/train-labels-idx1-ubyte", dir);
+    write_file(path, labels, sizeof labels);
+}
+
+static int make_folder(void **state) {
+    (void)state;
+    if (!mkdtemp(folder)) return -1;
+    write_pictures(in_folder("pictures"), 0);
+    return 0;
+}
+
+static int remove_folder(void **state) {
+    (void)state;
+    return tim_folder_remove(folder, &err) == TIM_OK ? 0 : -1;
+}
+
+/* A configuration that trains in milliseconds. */
+static TimConfig tiny(TimPrecision precision) {
+    TimConfig config;
+    tim_config_init(&config);
+    TimNetworkConfig *n = &config.network;
+    n->input_size = SIDE, n->patch_size = 4, n->in_channels = 1, n->num_classes = CLASSES, n->class_dropout_prob = 0.1;
+    n->depth = n->encoder_depth = 1, n->hidden_size = 16, n->num_heads = 1, n->lora_hidden_size = 4,
+    n->z_dim = n->projector_dim = 1;
+    n->use_new_embed = n->distance_aware = true;
+    config.transition.derivative_type = TIM_DERIVATIVE_JVP;
+    TimTrainingConfig *t = &config.training;
+    t->batch_size = BATCH, t->mixed_precision = precision, t->learning_rate = 3e-3, t->scale_lr = false;
+    t->lr_scheduler = TIM_SCHEDULE_CONSTANT_WITH_WARMUP, t->lr_warmup_steps = 3;
+    t->ema_decay = 0.99, t->ema_warmup = true, t->max_train_steps = 6, t->checkpointing_steps = 2, t->checkpoints_total_limit = 2;
+    assert_ok(tim_copy_text(&config.data_type, "idx", &err));
+    assert_ok(tim_copy_text(&config.data_dir, in_folder("pictures"), &err));
+    return config;
+}
+
+/* ---- initial weights ---- */
+
+static void add(TimParams *params, const char *name, int64_t rows, int64_t cols, TimInit init) {
+    int index;
+    assert_ok(tim_params_add(params, name, 2, (int64_t[]){rows, cols}, init, &index, &err));
+}
+
+static float *init(const TimParams *params, uint64_t seed, int threads) {
+    float *weights;
+    assert_ok(tim_new(&weights, params->elements, sizeof *weights, "weights", &err));
+    tim_init_weights(weights, params, seed, threads);
+    return weights;
+}
+
+static void moments_of(const float *values, size_t count, double *mean, double *deviation, double *largest) {
+    double sum = 0, squares = 0;
+    *largest = 0;
+    for (size_t i = 0; i < count; i++) {
+        sum += values[i], squares += (double)values[i] * values[i];
+        *largest = fmax(*largest, fabs((double)values[i]));
+    }
+    *mean = sum / (double)count;
+    *deviation = sqrt(squares / (double)count - *mean * *mean);
+}
+
+static void test_init_each_kind_has_its_distribution(void **state) {
+    (void)state;
+    enum { ROWS = 300, COLS = 100 };
+    TimParams params = {0};
+    add(&params, "zero", ROWS, COLS, TIM_INIT_ZERO);
+    add(&params, "one", ROWS, COLS, TIM_INIT_ONE);
+    add(&params, "normal", ROWS, COLS, TIM_INIT_NORMAL);
+    add(&params, "xavier", ROWS, COLS, TIM_INIT_XAVIER);
+    float *weights = init(&params, 1, 2);
+    const double bound = sqrt(6.0 / (ROWS + COLS));
+    static const double expected_mean[] = {0, 1, 0, 0};
+    const double deviation[] = {0, 0, 0.02, bound / sqrt(3.0)}, largest[] = {0, 1, 0.08, bound};
+    for (int i = 0; i < 4; i++) {
+        double mean, found, most;
+        moments_of(weights + params.items[i].offset, ROWS * COLS, &mean, &found, &most);
+        assert_close(mean, expected_mean[i], 4 * deviation[i] / sqrt(ROWS * COLS));
+        assert_close(found, deviation[i], 0.02 * deviation[i] + 1e-12);
+        assert_close(most, largest[i], i == 2 ? 0.02 : 1e-3 * bound);
+    }
+    tim_free(weights);
+    tim_params_done(&params);
+}
+
+static void test_init_any_thread_count_gives_the_same_bits(void **state) {
+    (void)state;
+    TimParams params = {0};
+    add(&params, "a", 77, 333, TIM_INIT_XAVIER);
+    add(&params, "b", 5, 3001, TIM_INIT_NORMAL);
+    float *one = init(&params, 5, 1), *four = init(&params, 5, 4), *other = init(&params, 6, 4);
+    assert_memory_equal(one, four, params.elements * sizeof *one);
+    assert_memory_not_equal(one, other, params.elements * sizeof *one);
+    tim_free(one), tim_free(four), tim_free(other);
+    tim_params_done(&params);
+}
+
+static void test_init_parameter_depends_on_its_name_alone(void **state) {
+    (void)state;
+    enum { COUNT = 100 * 100 };
+    TimParams forward = {0}, backward = {0};
+    add(&forward, "a", 100, 100, TIM_INIT_XAVIER), add(&forward, "b", 100, 100, TIM_INIT_XAVIER);
+    add(&backward, "b", 100, 100, TIM_INIT_XAVIER), add(&backward, "a", 100, 100, TIM_INIT_XAVIER);
+    float *first = init(&forward, 9, 1), *second = init(&backward, 9, 1);
+    const float *a = first + forward.items[0].offset, *b = first + forward.items[1].offset;
+    assert_memory_equal(a, second + backward.items[1].offset, COUNT * sizeof *a);
+    double product = 0, square = 0;
+    for (size_t i = 0; i < COUNT; i++) product += (double)a[i] * b[i], square += (double)a[i] * a[i];
+    assert_close(product / square, 0, 0.05); /* five standard deviations of independent numbers */
+    tim_free(first), tim_free(second);
+    tim_params_done(&forward), tim_params_done(&backward);
+}
+
+static void test_init_network_fused_and_patch_weights_are_single_matrices(void **state) {
+    (void)state;
+    TimConfig config = tiny(TIM_PRECISION_F32);
+    TimParams params = {0};
+    assert_ok(tim_network_params(&params, &config.network, &err));
+    float *weights = init(&params, 0, 1);
+    static const struct {
+        const char *name;
+        double fans; /* D = 16, C p p = 16 */
+    } cases[] = {{"x_embedder.proj.weight", 16 + 16}, {"blocks.0.attn.qkv.weight", 48 + 16}};
+    for (size_t c = 0; c < 2; c++) {
+        const TimParam *param = &params.items[tim_params_find(&params, cases[c].name)];
+        double mean, deviation, largest;
+        moments_of(weights + param->offset, param->count, &mean, &deviation, &largest);
+        assert_close(largest, sqrt(6.0 / cases[c].fans), 0.02);
+        assert_true(largest <= sqrt(6.0 / cases[c].fans));
+    }
+    tim_free(weights);
+    tim_params_done(&params);
+    tim_config_done(&config);
+}
+
+/* ---- data ---- */
+
+typedef struct Drawn {
+    float x[3 * PICTURES * SIDE * SIDE];
+    int64_t labels[3 * PICTURES], dropped[3 * PICTURES];
+} Drawn;
+
+static TimData *open_data(bool mirror, double dropout) {
+    TimConfig config = tiny(TIM_PRECISION_F32);
+    TimData *data;
+    config.data_mirror = mirror;
+    config.network.class_dropout_prob = dropout;
+    assert_ok(tim_data_open(&data, &config, &err));
+    tim_config_done(&config);
+    return data;
+}
+
+static void draw(TimData *data, uint64_t first, size_t count, Drawn *drawn) {
+    tim_data_read(data, 3, first, count, &(TimSamples){drawn->x, drawn->labels, drawn->dropped}, 2);
+}
+
+/* The number that picture k of `drawn` carries in its first pixel. */
+static int number_of(const Drawn *drawn, size_t k) {
+    return (int)lround(((double)drawn->x[k * SIDE * SIDE] + 1.0) * 127.5);
+}
+
+static void test_data_order_is_a_permutation_of_seed_and_epoch(void **state) {
+    (void)state;
+    enum { COUNT = 1000 };
+    uint32_t orders[4][COUNT];
+    bool seen[COUNT] = {false};
+    tim_data_order(orders[0], COUNT, 1, 0);
+    tim_data_order(orders[1], COUNT, 1, 0);
+    tim_data_order(orders[2], COUNT, 1, 1);
+    tim_data_order(orders[3], COUNT, 2, 0);
+    assert_memory_equal(orders[0], orders[1], sizeof orders[0]);
+    int moved = 0, kept[2] = {0, 0};
+    for (uint32_t i = 0; i < COUNT; i++) {
+        assert_false(seen[orders[0][i]]);
+        seen[orders[0][i]] = true;
+        moved += orders[0][i] != i;
+        for (int k = 0; k < 2; k++) kept[k] += orders[2 + k][i] == orders[0][i];
+    }
+    assert_true(moved > COUNT - 10 && kept[0] < 10 && kept[1] < 10); /* one place in COUNT stays by chance, on average */
+}
+
+static void test_data_read_each_epoch_has_every_picture_once(void **state) {
+    (void)state;
+    TimData *data = open_data(false, 0.1);
+    Drawn drawn;
+    int times[PICTURES] = {0};
+    for (uint64_t at = 0; at < 3 * PICTURES; at += BATCH) { /* 37 is no multiple of 8: batches cross both borders */
+        const size_t count = at + BATCH <= 3 * PICTURES ? BATCH : (size_t)(3 * PICTURES - at);
+        draw(data, at, count, &drawn);
+        for (size_t k = 0; k < count; k++) {
+            const int number = number_of(&drawn, k);
+            assert_in_range(number, 0, PICTURES - 1);
+            assert_int_equal(times[number]++, (int)((at + k) / PICTURES));
+            assert_int_equal(drawn.labels[k], number == PICTURES - 1 ? 0 : number % CLASSES);
+        }
+    }
+    tim_data_close(data);
+}
+
+static void test_data_read_pieces_equal_the_whole(void **state) {
+    (void)state;
+    TimData *data = open_data(true, 0.3);
+    static Drawn whole, piece;
+    draw(data, 0, 3 * PICTURES, &whole);
+    for (uint64_t at = 3 * PICTURES; at-- > 0;) { /* backwards, one at a time */
+        draw(data, at, 1, &piece);
+        assert_memory_equal(piece.x, whole.x + at * SIDE * SIDE, SIDE * SIDE * sizeof *piece.x);
+        assert_int_equal(piece.labels[0], whole.labels[at]);
+        assert_int_equal(piece.dropped[0], whole.dropped[at]);
+    }
+    tim_data_close(data);
+}
+
+static void test_data_read_pixels_span_minus_one_to_one(void **state) {
+    (void)state;
+    TimData *data = open_data(false, 0);
+    static Drawn drawn;
+    draw(data, 0, PICTURES, &drawn);
+    for (size_t k = 0; k < PICTURES; k++)
+        for (int p = 0; p < SIDE * SIDE; p++) {
+            const float expected = (float)pixel(number_of(&drawn, k), p / SIDE, p % SIDE) / 127.5F - 1.0F;
+            assert_true(drawn.x[k * SIDE * SIDE + (size_t)p] == expected);
+        }
+    tim_data_close(data);
+}
+
+static void test_data_read_drops_and_mirrors_their_share(void **state) {
+    (void)state;
+    enum { COUNT = 3 * PICTURES, ROUNDS = 40 };
+    TimData *data = open_data(true, 0.3);
+    static Drawn drawn;
+    int dropped = 0, mirrored = 0, both = 0;
+    for (int round = 0; round < ROUNDS; round++) {
+        draw(data, (uint64_t)round * COUNT, COUNT, &drawn);
+        for (size_t k = 0; k < COUNT; k++) {
+            const bool mirror = number_of(&drawn, k) == 20 || number_of(&drawn, k) == 230; /* the mark went to the other end */
+            const bool mark =
+                number_of(&drawn, k + 0) == 20 && lround(((double)drawn.x[k * SIDE * SIDE + SIDE - 1] + 1) * 127.5) == 20;
+            const bool drop = drawn.dropped[k] == CLASSES;
+            if (!drop) assert_int_equal(drawn.dropped[k], drawn.labels[k]);
+            dropped += drop, mirrored += mirror && !mark, both += drop && mirror && !mark;
+        }
+    }
+    assert_close((double)dropped / (ROUNDS * COUNT), 0.3, 0.03);
+    assert_close((double)mirrored / (ROUNDS * COUNT), 0.5, 0.05);
+    assert_close((double)both / (ROUNDS * COUNT), 0.15, 0.03);
+    tim_data_close(data);
+}
+
+static void test_data_read_without_dropout_keeps_all_labels(void **state) {
+    (void)state;
+    TimData *data = open_data(false, 0);
+    static Drawn drawn;
+    draw(data, 0, 3 * PICTURES, &drawn);
+    assert_memory_equal(drawn.labels, drawn.dropped, sizeof drawn.labels);
+    tim_data_close(data);
+}
+
+static void assert_no_data(const TimConfig *config, TimStatus status, const char *part) {
+    TimData *data;
+    assert_int_equal(tim_data_open(&data, config, &err), status);
+    assert_null(data);
+    assert_says(part);
+}
+
+static void test_data_open_unfit_set_says_why(void **state) {
+    (void)state;
+    TimConfig config = tiny(TIM_PRECISION_F32);
+    config.network.num_classes = CLASSES - 1;
+    assert_no_data(&config, TIM_E_ARGUMENT, "num_classes is 3");
+    config.network.num_classes = CLASSES;
+    config.network.input_size = 2 * SIDE;
+    assert_no_data(&config, TIM_E_ARGUMENT, "8 x 8");
+    config.network.input_size = SIDE;
+    config.network.in_channels = 3;
+    assert_no_data(&config, TIM_E_ARGUMENT, "3 channels");
+    config.network.in_channels = 1;
+    tim_free(config.data_dir);
+    config.data_dir = NULL;
+    assert_no_data(&config, TIM_E_ARGUMENT, "data.dataset.data_dir");
+    strcpy(config.data_type, "png");
+    assert_no_data(&config, TIM_E_UNSUPPORTED, "'png'; training reads fashion-mnist and idx");
+    tim_config_done(&config);
+}
+
+static void test_data_open_no_fashion_mnist_names_the_package(void **state) {
+    (void)state;
+    TimConfig config;
+    tim_config_init(&config);
+    config.data_type = (char[]){"fashion-mnist"};
+    config.data_dir = (char[]){"/nonexistent"};
+    assert_no_data(&config, TIM_E_IO, "dataset-fashion-mnist");
+}
+
+/* ---- schedule ---- */
+
+static double factor(TimSchedule schedule, int64_t warmup, int64_t step) {
+    const TimTrainingConfig config = {.lr_scheduler = schedule, .lr_warmup_steps = warmup, .max_train_steps = 110};
+    return tim_schedule_factor(&config, step);
+}
+
+static void test_schedule_values_are_those_of_diffusers(void **state) {
+    (void)state;
+    static const struct {
+        TimSchedule schedule;
+        int64_t warmup, step;
+        double expected;
+    } cases[] = {
+        {TIM_SCHEDULE_CONSTANT, 10, 0, 1},
+        {TIM_SCHEDULE_CONSTANT, 10, 109, 1},
+        {TIM_SCHEDULE_CONSTANT_WITH_WARMUP, 10, 0, 0},
+        {TIM_SCHEDULE_CONSTANT_WITH_WARMUP, 10, 4, 0.4},
+        {TIM_SCHEDULE_CONSTANT_WITH_WARMUP, 10, 10, 1},
+        {TIM_SCHEDULE_CONSTANT_WITH_WARMUP, 0, 0, 1},
+        {TIM_SCHEDULE_LINEAR, 10, 5, 0.5},
+        {TIM_SCHEDULE_LINEAR, 10, 10, 1},
+        {TIM_SCHEDULE_LINEAR, 10, 35, 0.75},
+        {TIM_SCHEDULE_LINEAR, 10, 110, 0},
+        {TIM_SCHEDULE_LINEAR, 10, 500, 0},
+        {TIM_SCHEDULE_COSINE, 10, 5, 0.5},
+        {TIM_SCHEDULE_COSINE, 10, 10, 1},
+        {TIM_SCHEDULE_COSINE, 10, 35, 0.85355339059327378},
+        {TIM_SCHEDULE_COSINE, 10, 60, 0.5},
+        {TIM_SCHEDULE_COSINE, 10, 110, 0},
+        {TIM_SCHEDULE_COSINE, 10, 500, 0},
+        {TIM_SCHEDULE_COSINE, 110, 110, 1},
+    };
+    for (size_t c = 0; c < sizeof cases / sizeof *cases; c++)
+        assert_close(factor(cases[c].schedule, cases[c].warmup, cases[c].step), cases[c].expected, 1e-15);
+}
+
+static void test_schedule_scale_lr_multiplies_by_the_batch(void **state) {
+    (void)state;
+    TimTrainingConfig config = {.learning_rate = 1e-4, .batch_size = 64, .learning_rate_base_batch_size = 256};
+    assert_close(tim_learning_rate(&config, 0), 1e-4, 1e-18);
+    config.scale_lr = true;
+    assert_close(tim_learning_rate(&config, 0), 0.25e-4, 1e-18);
+}
+
+/* ---- steps ---- */
+
+static const TimTrainerOptions options = {.seed = UINT64_MAX - 7, .threads = 1};
+
+static TimTrainer *new_trainer(const TimConfig *config) {
+    TimTrainer *trainer;
+    assert_ok(tim_trainer_new(&trainer, config, &options, &err));
+    return trainer;
+}
+
+static void run_steps(TimTrainer *trainer, int count) {
+    TimTrainReport report;
+    for (int i = 0; i < count; i++) assert_ok(tim_trainer_step(trainer, &report, &err));
+}
+
+static void assert_same_trainer(const TimTrainer *a, const TimTrainer *b) {
+    const size_t bytes = a->model->params.elements * sizeof(float);
+    assert_memory_equal(&a->state, &b->state, sizeof a->state);
+    assert_memory_equal(a->model->f32, b->model->f32, bytes);
+    assert_memory_equal(a->ema->f32, b->ema->f32, bytes);
+    assert_memory_equal(a->moments, b->moments, 2 * bytes);
+    if (a->model->bf16) assert_memory_equal(a->model->bf16, b->model->bf16, bytes / 2);
+}
+
+static void test_trainer_step_reports_what_it_did(void **state) {
+    (void)state;
+    TimConfig config = tiny(TIM_PRECISION_F32);
+    TimTrainer *trainer = new_trainer(&config);
+    TimTrainReport report;
+    assert_memory_equal(trainer->model->f32, trainer->ema->f32, trainer->model->params.elements * sizeof(float));
+    for (int step = 0; step < 5; step++) {
+        assert_ok(tim_trainer_step(trainer, &report, &err));
+        assert_int_equal(report.step, step + 1);
+        assert_int_equal(report.skipped, 0);
+        assert_close(report.learning_rate, 3e-3 * fmin(1, step / 3.0), 1e-12);
+        assert_close(report.ema_decay, (1.0 + step) / (10.0 + step), 1e-12);
+        assert_true(report.loss > 0 && report.denoising > 0 && report.grad_norm > 0 && report.proj == 0);
+        assert_true(report.seconds > 0 && report.pictures_per_second > 0);
+    }
+    assert_int_equal(tim_trainer_steps(trainer), 5);
+    tim_trainer_free(trainer);
+    tim_config_done(&config);
+}
+
+/* The loss at r = t on fixed pictures, noise and times: that of transitions is too noisy to compare over a few steps. */
+static double diffusion_loss(TimTrainer *trainer) {
+    enum { COUNT = 32 };
+    static float x[COUNT * SIDE * SIDE], z[COUNT * SIDE * SIDE];
+    int64_t labels[COUNT], dropped[COUNT];
+    double times[COUNT];
+    TimLosses losses = {0};
+    tim_data_read(trainer->data, 1, 0, COUNT, &(TimSamples){x, labels, dropped}, 1);
+    tim_rng_normal(z, COUNT * SIDE * SIDE, 1, 1, 0);
+    for (int i = 0; i < COUNT; i++) times[i] = (i + 0.5) / COUNT;
+    const TimBatch batch = {.size = COUNT, .diffusion = COUNT, .x = x, .z = z, .t = times, .r = times, .condition.labels = labels};
+    assert_ok(tim_objective_step(trainer->objective, &batch, &trainer->model->weights, NULL, trainer->gradients, &losses, &err));
+    return losses.denoising;
+}
+
+static void test_trainer_loss_falls_over_100_steps(void **state) {
+    (void)state;
+    TimConfig config = tiny(TIM_PRECISION_F32);
+    config.transition.use_dir_loss = false; /* the direction of one channel is its sign, which has no gradient */
+    TimTrainer *trainer = new_trainer(&config);
+    const double before = diffusion_loss(trainer);
+    run_steps(trainer, 100);
+    const double after = diffusion_loss(trainer);
+    if (!(after < 0.6 * before)) fail_msg("the loss went from %g to %g", before, after);
+    tim_trainer_free(trainer);
+    tim_config_done(&config);
+}
+
+static void test_trainer_gradient_not_finite_skips_the_update(void **state) {
+    (void)state;
+    TimConfig config = tiny(TIM_PRECISION_BF16);
+    TimTrainer *trainer = new_trainer(&config), *other = new_trainer(&config);
+    TimTrainReport report;
+    run_steps(trainer, 2), run_steps(other, 2);
+    const size_t place = trainer->model->params.items[tim_params_find(&trainer->model->params, "x_embedder.proj.bias")].offset;
+    const float kept = trainer->model->f32[place];
+    trainer->model->f32[place] = INFINITY;
+    tim_model_weights_changed(trainer->model);
+    assert_ok(tim_trainer_step(trainer, &report, &err));
+    assert_true(report.skipped_now && !isfinite(report.grad_norm));
+    assert_int_equal(report.skipped, 1);
+    assert_int_equal(report.step, 3);
+    trainer->model->f32[place] = kept;
+    tim_model_weights_changed(trainer->model);
+    other->state.step++, other->state.skipped++, other->state.position += BATCH; /* nothing else may have changed */
+    assert_same_trainer(trainer, other);
+    run_steps(trainer, 2), run_steps(other, 2);
+    assert_same_trainer(trainer, other);
+    tim_trainer_free(trainer), tim_trainer_free(other);
+    tim_config_done(&config);
+}
+
+static void test_trainer_guidance_runs_on_the_ema(void **state) {
+    (void)state;
+    TimConfig config = tiny(TIM_PRECISION_BF16);
+    config.transport.enhance_target = true, config.transport.w_cond = 0.5, config.transport.w_gt = 1.0;
+    TimTrainer *trainer = new_trainer(&config);
+    assert_non_null(trainer->ema->bf16);
+    run_steps(trainer, 3);
+    for (size_t i = 0; i < trainer->ema->params.elements; i++)
+        assert_int_equal(trainer->ema->bf16[i], tim_bf16_from_f32(trainer->ema->f32[i]));
+    tim_trainer_free(trainer);
+    config.network.class_dropout_prob = 0;
+    assert_int_equal(tim_trainer_new(&trainer, &config, &options, &err), TIM_E_ARGUMENT);
+    assert_says("class_dropout_prob");
+    tim_config_done(&config);
+}
+
+static void assert_refused(const TimConfig *config, const TimTrainerOptions *with, TimStatus status, const char *part) {
+    TimTrainer *trainer;
+    assert_int_equal(tim_trainer_new(&trainer, config, with, &err), status);
+    assert_null(trainer);
+    assert_says(part);
+}
+
+static void test_trainer_new_bad_values_are_named(void **state) {
+    (void)state;
+    TimConfig config = tiny(TIM_PRECISION_F32);
+    assert_refused(&config, &(TimTrainerOptions){.threads = -1}, TIM_E_ARGUMENT, "threads is -1");
+    assert_refused(&config, &(TimTrainerOptions){.micro_batch = -3}, TIM_E_ARGUMENT, "micro_batch is -3");
+    assert_refused(&config, &(TimTrainerOptions){.isa = "mmx"}, TIM_E_ARGUMENT, "'mmx'");
+    config.training.batch_size = 0;
+    assert_refused(&config, &options, TIM_E_ARGUMENT, "batch_size is 0");
+    config.training.batch_size = BATCH;
+    config.network.kind = TIM_NETWORK_T2I;
+    assert_refused(&config, &options, TIM_E_UNSUPPORTED, "text network");
+    tim_config_done(&config);
+}
+
+/* ---- checkpoints ---- */
+
+static void check_resume(TimPrecision precision, const char *name) {
+    static const TimTrainerOptions threaded = {.seed = 3, .threads = 2}, other_seed = {.seed = 4, .threads = 2};
+    TimConfig config = tiny(precision);
+    TimTrainer *whole, *stopped, *resumed;
+    assert_ok(tim_trainer_new(&whole, &config, &threaded, &err));
+    assert_ok(tim_trainer_new(&stopped, &config, &threaded, &err));
+    run_steps(whole, 7); /* crosses the end of an epoch */
+    run_steps(stopped, 3);
+    assert_ok(tim_trainer_save(stopped, in_folder(name), &err));
+    assert_ok(tim_trainer_new(&resumed, &config, &other_seed, &err));
+    assert_ok(tim_trainer_resume(resumed, in_folder(name), &err)); /* brings its own seed */
+    assert_same_trainer(stopped, resumed);
+    run_steps(resumed, 4);
+    assert_same_trainer(whole, resumed);
+    tim_trainer_free(whole), tim_trainer_free(stopped), tim_trainer_free(resumed);
+    tim_config_done(&config);
+}
+
+static void test_trainer_resume_fp32_has_the_bits_of_no_stop(void **state) {
+    (void)state;
+    check_resume(TIM_PRECISION_F32, "resume-f32");
+}
+
+static void test_trainer_resume_bf16_has_the_bits_of_no_stop(void **state) {
+    (void)state;
+    check_resume(TIM_PRECISION_BF16, "resume-bf16");
+}
+
+static void test_trainer_save_is_a_model_that_opens(void **state) {
+    (void)state;
+    TimConfig config = tiny(TIM_PRECISION_F32);
+    TimTrainer *trainer = new_trainer(&config);
+    TimModel *model;
+    run_steps(trainer, 3);
+    assert_ok(tim_trainer_save(trainer, in_folder("as-model"), &err));
+    assert_ok(tim_model_open(&model, in_folder("as-model"), NULL, &(TimModelOptions){.precision = TIM_PRECISION_F32}, &err));
+    assert_memory_equal(model->f32, trainer->ema->f32, model->params.elements * sizeof(float));
+    assert_true(model->config.training.ema_warmup); /* the whole configuration came along */
+    assert_string_equal(model->config.data_type, "idx");
+    tim_model_free(model);
+    tim_trainer_free(trainer);
+    tim_config_done(&config);
+}
+
+static void assert_not_resumed(TimTrainer *trainer, const char *checkpoint, const char *part) {
+    const TimStatus status = tim_trainer_resume(trainer, checkpoint, &err);
+    assert_true(status == TIM_E_FORMAT || status == TIM_E_IO || status == TIM_E_UNSUPPORTED);
+    assert_says(part);
+}
+
+static void test_trainer_resume_truncated_names_the_file_and_older_loads(void **state) {
+    (void)state;
+    static const char *const files[] = {TIM_STATE_FILE, "model.safetensors", TIM_RAW_WEIGHTS_FILE, TIM_OPTIMIZER_FILE};
+    TimConfig config = tiny(TIM_PRECISION_F32);
+    TimTrainer *trainer = new_trainer(&config), *other = new_trainer(&config);
+    assert_ok(tim_trainer_save(trainer, in_folder("whole"), &err));
+    for (size_t f = 0; f < 4; f++) {
+        char path[TIM_MAX_PATH];
+        struct stat info;
+        assert_ok(tim_trainer_save(trainer, in_folder("cut"), &err));
+        assert_ok(tim_path(path, &err, "%s/%s", in_folder("cut"), files[f]));
+        assert_int_equal(stat(path, &info), 0);
+        for (int quarters = 3; quarters >= 0; quarters--) {
+            assert_int_equal(truncate(path, info.st_size * quarters / 4), 0);
+            assert_not_resumed(other, in_folder("cut"), path);
+        }
+        assert_int_equal(unlink(path), 0);
+        assert_not_resumed(other, in_folder("cut"), path);
+    }
+    assert_ok(tim_trainer_resume(other, in_folder("whole"), &err));
+    assert_same_trainer(trainer, other);
+    tim_trainer_free(trainer), tim_trainer_free(other);
+    tim_config_done(&config);
+}
+
+static void test_trainer_resume_bad_state_says_what(void **state) {
+    (void)state;
+    static const struct {
+        const char *text, *part;
+    } cases[] = {
+        {"", "no JSON"},
+        {"[]", "'version' is missing"},
+        {"{\"version\": 2}", "version 2"},
+        {"{\"version\": 1, \"step\": 1.5, \"skipped\": 0, \"seed\": 1, \"position\": 8}", "'step'"},
+        {"{\"version\": 1, \"step\": -1, \"skipped\": 0, \"seed\": 1, \"position\": 8}", "'step'"},
+        {"{\"version\": 1, \"step\": 1, \"skipped\": 2, \"seed\": 1, \"position\": 8}", "2 of 1"},
+        {"{\"version\": 1, \"step\": 1, \"skipped\": 0, \"seed\": 1}", "'position'"},
+    };
+    TimConfig config = tiny(TIM_PRECISION_F32);
+    TimTrainer *trainer = new_trainer(&config);
+    assert_ok(tim_trainer_save(trainer, in_folder("state"), &err));
+    for (size_t c = 0; c < sizeof cases / sizeof *cases; c++) {
+        write_file(in_folder("state/" TIM_STATE_FILE), cases[c].text, strlen(cases[c].text));
+        assert_not_resumed(trainer, in_folder("state"), cases[c].part);
+        assert_says("state/" TIM_STATE_FILE);
+    }
+    tim_trainer_free(trainer);
+    tim_config_done(&config);
+}
+
+static void test_trainer_resume_other_network_says_so(void **state) {
+    (void)state;
+    TimConfig config = tiny(TIM_PRECISION_F32);
+    TimTrainer *trainer = new_trainer(&config);
+    assert_ok(tim_trainer_save(trainer, in_folder("other"), &err));
+    tim_trainer_free(trainer);
+    config.network.hidden_size = 32;
+    trainer = new_trainer(&config);
+    assert_not_resumed(trainer, in_folder("other"), "model.safetensors");
+    tim_trainer_free(trainer);
+    tim_config_done(&config);
+}
+
+static void test_trainer_save_failing_write_leaves_the_old_one(void **state) {
+    (void)state;
+    TimConfig config = tiny(TIM_PRECISION_F32);
+    TimTrainer *trainer = new_trainer(&config), *other = new_trainer(&config);
+    struct rlimit before, small;
+    assert_ok(tim_trainer_save(other, in_folder("full"), &err));
+    run_steps(trainer, 1);
+    assert_int_equal(getrlimit(RLIMIT_FSIZE, &before), 0);
+    small = before, small.rlim_cur = 20000; /* bytes: enough for the configuration, not for weights */
+    signal(SIGXFSZ, SIG_IGN);
+    assert_int_equal(setrlimit(RLIMIT_FSIZE, &small), 0);
+    const TimStatus status = tim_trainer_save(trainer, in_folder("full"), &err);
+    assert_int_equal(setrlimit(RLIMIT_FSIZE, &before), 0);
+    assert_int_equal(status, TIM_E_IO);
+    assert_says("full.tmp/model.safetensors");
+    assert_false(exists(in_folder("full.tmp")) || exists(in_folder("full.old")));
+    assert_ok(tim_trainer_resume(trainer, in_folder("full"), &err));
+    assert_same_trainer(trainer, other);
+    tim_trainer_free(trainer), tim_trainer_free(other);
+    tim_config_done(&config);
+}
+
+/* Saves checkpoint after checkpoint until it is killed. */
+static void save_forever(TimTrainer *trainer, const char *run) {
+    for (int64_t n = 0;; n++) {
+        char path[TIM_MAX_PATH];
+        trainer->state.step = n % 3;
+        if (tim_path(path, NULL, "%s/checkpoint-%d", run, (int)(n % 3)) != TIM_OK ||
+            tim_trainer_save(trainer, path, NULL) != TIM_OK || tim_checkpoint_rotate(run, 2, n % 3, NULL) != TIM_OK)
+            _exit(1);
+    }
+}
+
+static void test_trainer_save_killed_leaves_whole_checkpoints_only(void **state) {
+    (void)state;
+    TimConfig config = tiny(TIM_PRECISION_F32);
+    TimTrainer *trainer = new_trainer(&config);
+    const char *run = in_folder("killed");
+    for (useconds_t wait_us = 20000; wait_us < 60000; wait_us += 7001) {
+        const pid_t child = fork();
+        if (child == 0) save_forever(trainer, run);
+        usleep(wait_us);
+        int status;
+        assert_int_equal(kill(child, SIGKILL), 0);
+        assert_int_equal(waitpid(child, &status, 0), child);
+        assert_true(WIFSIGNALED(status));
+        for (int n = 0; n < 3; n++) {
+            char path[TIM_MAX_PATH];
+            assert_ok(tim_path(path, &err, "%s/checkpoint-%d", run, n));
+            if (exists(path)) assert_ok(tim_trainer_resume(trainer, path, &err));
+        }
+    }
+    tim_trainer_free(trainer);
+    tim_config_done(&config);
+}
+
+static void test_checkpoint_rotate_keeps_the_largest_and_the_newest(void **state) {
+    (void)state;
+    static const char *const names[] = {"checkpoint-5",  "checkpoint-10",    "checkpoint-9", "checkpoint-100",  "checkpoint-1x",
+                                        "checkpoint-+3", "checkpoint-7.tmp", "other",        "checkpoint-8.old"};
+    static const bool stays[] = {false, false, true, true, true, true, false, true, false};
+    const char *rotated = in_folder("rotate");
+    char path[TIM_MAX_PATH];
+    int64_t latest;
+    for (size_t i = 0; i < 9; i++) {
+        assert_ok(tim_path(path, &err, "%s/%s/inner", rotated, names[i]));
+        assert_ok(tim_folder_make(path, &err));
+    }
+    assert_ok(tim_checkpoint_rotate(rotated, 0, 9, &err)); /* no limit: only leftovers go */
+    assert_true(exists(in_folder("rotate/checkpoint-5")) && !exists(in_folder("rotate/checkpoint-8.old")));
+    assert_ok(tim_checkpoint_rotate(rotated, 2, 9, &err));
+    for (size_t i = 0; i < 9; i++) {
+        assert_ok(tim_path(path, &err, "%s/%s", rotated, names[i]));
+        assert_int_equal(exists(path), stays[i]);
+    }
+    assert_ok(tim_checkpoint_latest(&latest, rotated, &err));
+    assert_int_equal(latest, 100);
+    assert_ok(tim_checkpoint_latest(&latest, in_folder("nowhere"), &err));
+    assert_int_equal(latest, -1);
+}
+
+/* ---- runs ---- */
+
+/* What a run told. */
+typedef struct Told {
+    int events[TIM_TRAIN_ENDED + 1];
+    int64_t stop_at; /* ends the run when so many steps are done */
+    char started[TIM_MAX_PATH], saved[TIM_MAX_PATH];
+    int64_t step;
+    TimTrainEnd end;
+} Told;
+
+static bool listen(const TimTrainProgress *progress, void *user) {
+    Told *told = user;
+    told->events[progress->event]++;
+    told->step = progress->step;
+    told->end = progress->end;
+    if (progress->event == TIM_TRAIN_STARTED) snprintf(told->started, TIM_MAX_PATH, "%s", progress->path ? progress->path : "");
+    if (progress->event == TIM_TRAIN_SAVED) snprintf(told->saved, TIM_MAX_PATH, "%s", progress->path);
+    assert_int_equal(progress->pictures, PICTURES);
+    assert_int_equal(progress->report != NULL, progress->event == TIM_TRAIN_STEP || progress->event == TIM_TRAIN_LOGGED);
+    return !told->stop_at || progress->event != TIM_TRAIN_STEP || progress->step < told->stop_at;
+}
+
+static TimTrainOptions run_options(const char *out, const char *resume, Told *told) {
+    return (TimTrainOptions){.trainer = options, .out = out, .resume = resume, .log_every = 2, .progress = listen, .user = told};
+}
+
+static TimStatus run(const TimConfig *config, const char *out, const char *resume, Told *told) {
+    const TimTrainOptions with = run_options(out, resume, told);
+    return tim_train(config, &with, &err);
+}
+
+/* The steps that the log has lines for, in their order. */
+static int logged_steps(const char *path, long long steps[32]) {
+    FILE *stream = fopen(path, "r");
+    assert_non_null(stream);
+    char line[1024];
+    int count = 0;
+    for (; fgets(line, sizeof line, stream); count++) {
+        assert_int_equal(sscanf(line, "{\"step\": %lld, ", &steps[count]), 1);
+        assert_non_null(strstr(line, "\"denoising\": "));
+        assert_string_equal(line + strlen(line) - 2, "}\n");
+    }
+    fclose(stream);
+    return count;
+}
+
+static void test_train_run_leaves_the_published_layout(void **state) {
+    (void)state;
+    TimConfig config = tiny(TIM_PRECISION_F32), again;
+    Told told = {0};
+    long long steps[32];
+    config.training.max_train_steps = 5;
+    assert_ok(run(&config, in_folder("layout"), NULL, &told));
+    assert_int_equal(told.step, 5);
+    assert_int_equal(told.end, TIM_TRAIN_FINISHED);
+    static const int events[] = {
+        [TIM_TRAIN_STARTED] = 1, [TIM_TRAIN_STEP] = 5, [TIM_TRAIN_LOGGED] = 3, [TIM_TRAIN_SAVED] = 3, [TIM_TRAIN_ENDED] = 1};
+    assert_memory_equal(told.events, events, sizeof events);
+    assert_false(exists(in_folder("layout/checkpoints/checkpoint-2")));
+    assert_true(exists(in_folder("layout/checkpoints/checkpoint-4/state.json")));
+    assert_true(exists(in_folder("layout/checkpoints/checkpoint-5/optimizer.safetensors")));
+    assert_int_equal(logged_steps(in_folder("layout/log.jsonl"), steps), 3);
+    assert_true(steps[0] == 2 && steps[1] == 4 && steps[2] == 5);
+    assert_ok(tim_config_read(&again, in_folder("layout/configs/config.yaml"), &err));
+    assert_true(again.training.ema_warmup && again.training.max_train_steps == 5 && !again.data_mirror);
+    tim_config_done(&again);
+    tim_config_done(&config);
+}
+
+static void assert_same_checkpoint(const TimConfig *config, const char *a, const char *b) {
+    TimTrainer *first = new_trainer(config), *second = new_trainer(config);
+    assert_ok(tim_trainer_resume(first, a, &err));
+    assert_ok(tim_trainer_resume(second, b, &err));
+    assert_same_trainer(first, second);
+    tim_trainer_free(first), tim_trainer_free(second);
+}
+
+static void test_train_interrupted_run_ends_with_the_bits_of_a_whole_one(void **state) {
+    (void)state;
+    TimConfig config = tiny(TIM_PRECISION_F32);
+    Told told = {0};
+    long long steps[32];
+    assert_ok(run(&config, in_folder("whole-run"), NULL, &told));
+    told = (Told){.stop_at = 3};
+    assert_ok(run(&config, in_folder("broken-run"), "none", &told));
+    assert_int_equal(told.end, TIM_TRAIN_CANCELLED);
+    assert_string_equal(told.started, "");
+    assert_string_equal(told.saved, in_folder("broken-run/checkpoints/checkpoint-3"));
+    told = (Told){0};
+    assert_ok(run(&config, in_folder("broken-run"), "latest", &told));
+    assert_string_equal(told.started, in_folder("broken-run/checkpoints/checkpoint-3"));
+    assert_int_equal(told.events[TIM_TRAIN_STEP], 3);
+    assert_same_checkpoint(&config, in_folder("whole-run/checkpoints/checkpoint-6"),
+                           in_folder("broken-run/checkpoints/checkpoint-6"));
+    assert_int_equal(logged_steps(in_folder("broken-run/log.jsonl"), steps), 4);
+    assert_true(steps[0] == 2 && steps[1] == 3 && steps[2] == 4 && steps[3] == 6);
+    tim_config_done(&config);
+}
+
+static void test_train_finished_run_does_nothing_more(void **state) {
+    (void)state;
+    TimConfig config = tiny(TIM_PRECISION_F32);
+    Told told = {0};
+    assert_ok(run(&config, in_folder("done"), NULL, &told));
+    told = (Told){0};
+    assert_ok(run(&config, in_folder("done"), NULL, &told));
+    assert_int_equal(told.end, TIM_TRAIN_FINISHED);
+    assert_true(told.events[TIM_TRAIN_STEP] == 0 && told.events[TIM_TRAIN_SAVED] == 0 && told.events[TIM_TRAIN_ENDED] == 1);
+    tim_config_done(&config);
+}
+
+static void test_train_time_limit_saves_and_ends(void **state) {
+    (void)state;
+    TimConfig config = tiny(TIM_PRECISION_F32);
+    Told told = {0};
+    config.training.max_train_steps = 1000000;
+    config.training.checkpointing_steps = 1000000;
+    TimTrainOptions with = run_options(in_folder("short"), NULL, &told);
+    with.minutes = 0.2 / 60;
+    assert_ok(tim_train(&config, &with, &err));
+    assert_int_equal(told.end, TIM_TRAIN_TIME_UP);
+    assert_true(told.step > 0 && told.step < 1000000);
+    assert_int_equal(told.events[TIM_TRAIN_SAVED], 1);
+    assert_true(exists(told.saved));
+    tim_config_done(&config);
+}
+
+static void test_train_new_run_over_checkpoints_is_refused(void **state) {
+    (void)state;
+    TimConfig config = tiny(TIM_PRECISION_F32);
+    Told told = {.stop_at = 1};
+    assert_ok(run(&config, in_folder("twice"), "none", &told));
+    assert_int_equal(run(&config, in_folder("twice"), "none", &told), TIM_E_ARGUMENT);
+    assert_says("checkpoint-1 of another run");
+    tim_config_done(&config);
+}
+
+static void test_train_unwritable_folder_says_so(void **state) {
+    (void)state;
+    TimConfig config = tiny(TIM_PRECISION_F32);
+    Told told = {0};
+    write_file(in_folder("file"), "x", 1);
+    assert_int_equal(run(&config, in_folder("file/run"), NULL, &told), TIM_E_IO);
+    assert_says("file: cannot make the folder");
+    assert_int_equal(run(&config, "/proc/tim", NULL, &told), TIM_E_IO);
+    assert_says("/proc/tim: cannot make the folder");
+    assert_int_equal(run(&config, "", NULL, &told), TIM_E_ARGUMENT);
+    tim_config_done(&config);
+}
+
+static void test_train_broken_latest_is_named_and_older_goes_on(void **state) {
+    (void)state;
+    TimConfig config = tiny(TIM_PRECISION_F32);
+    Told told = {0};
+    assert_ok(run(&config, in_folder("broken"), NULL, &told));
+    assert_int_equal(truncate(in_folder("broken/checkpoints/checkpoint-6/model_1.safetensors"), 1000), 0);
+    assert_true(run(&config, in_folder("broken"), NULL, &told) != TIM_OK);
+    assert_says("checkpoint-6/model_1.safetensors");
+    assert_says("older checkpoint");
+    told = (Told){0};
+    assert_ok(run(&config, in_folder("broken"), in_folder("broken/checkpoints/checkpoint-4"), &told));
+    assert_int_equal(told.events[TIM_TRAIN_STEP], 2);
+    tim_config_done(&config);
+}
+
+/* A checkpoint whose weights give no finite gradient. */
+static void save_broken_weights(const TimConfig *config, const char *path) {
+    TimTrainer *trainer = new_trainer(config);
+    trainer->model->f32[0] = INFINITY;
+    assert_ok(tim_trainer_save(trainer, path, &err));
+    tim_trainer_free(trainer);
+}
+
+static void test_train_skipped_steps_are_logged_without_numbers(void **state) {
+    (void)state;
+    TimConfig config = tiny(TIM_PRECISION_F32);
+    Told told = {.stop_at = 2};
+    char line[1024] = "";
+    save_broken_weights(&config, in_folder("infinite"));
+    assert_ok(run(&config, in_folder("skips"), in_folder("infinite"), &told));
+    FILE *stream = fopen(in_folder("skips/log.jsonl"), "r");
+    assert_non_null(stream);
+    assert_non_null(fgets(line, sizeof line, stream));
+    fclose(stream);
+    assert_non_null(strstr(line, "{\"step\": 2, \"skipped\": 2, \"loss\": null, "));
+    tim_config_done(&config);
+}
+
+static void test_train_demo_configuration_is_sound(void **state) {
+    (void)state;
+    TimConfig config, again;
+    assert_ok(tim_config_read(&config, TIM_SOURCE_DIR "/configs/fashion_demo.yaml", &err));
+    assert_ok(tim_config_check(&config, &err));
+    assert_true(config.training.ema_warmup && config.training.batch_size == 128 &&
+                config.transition.derivative_type == TIM_DERIVATIVE_JVP);
+    config.data_mirror = true;
+    assert_ok(tim_config_write(&config, in_folder("demo.yaml"), &err));
+    assert_ok(tim_config_read(&again, in_folder("demo.yaml"), &err));
+    assert_true(again.training.ema_warmup && again.data_mirror && again.training.learning_rate == 6e-4);
+    tim_config_done(&config);
+    tim_config_done(&again);
+}
+
+int main(void) {
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_init_each_kind_has_its_distribution),
+        cmocka_unit_test(test_init_any_thread_count_gives_the_same_bits),
+        cmocka_unit_test(test_init_parameter_depends_on_its_name_alone),
+        cmocka_unit_test(test_init_network_fused_and_patch_weights_are_single_matrices),
+        cmocka_unit_test(test_data_order_is_a_permutation_of_seed_and_epoch),
+        cmocka_unit_test(test_data_read_each_epoch_has_every_picture_once),
+        cmocka_unit_test(test_data_read_pieces_equal_the_whole),
+        cmocka_unit_test(test_data_read_pixels_span_minus_one_to_one),
+        cmocka_unit_test(test_data_read_drops_and_mirrors_their_share),
+        cmocka_unit_test(test_data_read_without_dropout_keeps_all_labels),
+        cmocka_unit_test(test_data_open_unfit_set_says_why),
+        cmocka_unit_test(test_data_open_no_fashion_mnist_names_the_package),
+        cmocka_unit_test(test_schedule_values_are_those_of_diffusers),
+        cmocka_unit_test(test_schedule_scale_lr_multiplies_by_the_batch),
+        cmocka_unit_test(test_trainer_step_reports_what_it_did),
+        cmocka_unit_test(test_trainer_loss_falls_over_100_steps),
+        cmocka_unit_test(test_trainer_gradient_not_finite_skips_the_update),
+        cmocka_unit_test(test_trainer_guidance_runs_on_the_ema),
+        cmocka_unit_test(test_trainer_new_bad_values_are_named),
+        cmocka_unit_test(test_trainer_resume_fp32_has_the_bits_of_no_stop),
+        cmocka_unit_test(test_trainer_resume_bf16_has_the_bits_of_no_stop),
+        cmocka_unit_test(test_trainer_save_is_a_model_that_opens),
+        cmocka_unit_test(test_trainer_resume_truncated_names_the_file_and_older_loads),
+        cmocka_unit_test(test_trainer_resume_bad_state_says_what),
+        cmocka_unit_test(test_trainer_resume_other_network_says_so),
+        cmocka_unit_test(test_trainer_save_failing_write_leaves_the_old_one),
+        cmocka_unit_test(test_trainer_save_killed_leaves_whole_checkpoints_only),
+        cmocka_unit_test(test_checkpoint_rotate_keeps_the_largest_and_the_newest),
+        cmocka_unit_test(test_train_run_leaves_the_published_layout),
+        cmocka_unit_test(test_train_interrupted_run_ends_with_the_bits_of_a_whole_one),
+        cmocka_unit_test(test_train_finished_run_does_nothing_more),
+        cmocka_unit_test(test_train_time_limit_saves_and_ends),
+        cmocka_unit_test(test_train_new_run_over_checkpoints_is_refused),
+        cmocka_unit_test(test_train_unwritable_folder_says_so),
+        cmocka_unit_test(test_train_broken_latest_is_named_and_older_goes_on),
+        cmocka_unit_test(test_train_skipped_steps_are_logged_without_numbers),
+        cmocka_unit_test(test_train_demo_configuration_is_sound),
+    };
+    return cmocka_run_group_tests_name("train", tests, make_folder, remove_folder);
+}
