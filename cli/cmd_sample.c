@@ -8,6 +8,7 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "class_names.h"
 #include "commands.h"
 #include "options.h"
 #include "tim/sample.h"
@@ -140,7 +141,7 @@ static TimStatus append_sheet(Drawing *d, const TimPictures *pictures, int64_t f
 static const char *column_label(const Drawing *d, int64_t column, int64_t columns, char text[LABEL_BYTES]) {
     for (int64_t i = column; i < d->request->count; i += columns)
         if (d->labels[i] != d->labels[column]) return NULL;
-    snprintf(text, LABEL_BYTES, "class %" PRId64, d->labels[column]);
+    class_label(text, LABEL_BYTES, tim_model_config(d->model), d->labels[column]);
     return text;
 }
 

@@ -2,7 +2,10 @@
 #ifndef TIM_CLI_COMMANDS_H
 #define TIM_CLI_COMMANDS_H
 
+int cmd_bench(int count, char **words);
+int cmd_demo(int count, char **words);
 int cmd_inspect(int count, char **words);
 int cmd_sample(int count, char **words);
+int cmd_train(int count, char **words);
 
 #endif

@@ -14,8 +14,11 @@ typedef struct Command {
 
 /* In the order of the help. */
 static const Command commands[] = {
+    {"demo", cmd_demo, "draw a sheet with the small model that comes with the program"},
+    {"train", cmd_train, "train a network on pictures"},
     {"sample", cmd_sample, "draw pictures from a model"},
     {"inspect", cmd_inspect, "show what a model or a safetensors file holds"},
+    {"bench", cmd_bench, "measure the speed on this machine"},
 };
 
 enum { COMMAND_COUNT = sizeof commands / sizeof *commands };

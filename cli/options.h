@@ -59,7 +59,7 @@ Option option_choice(const char *name, int *place, const char *const *words, con
 /* The same option, which takes a value and must be given. */
 Option option_required(Option option);
 
-enum { MAX_OPERANDS = 4 };
+enum { MAX_OPERANDS = 16 };
 
 /* What a command takes. */
 typedef struct CommandLine {

@@ -147,7 +147,8 @@ static void test_layout_sizes_overflow_memory_error(void **state) {
     (void)state;
     TimError err;
     size_t total;
-    TimBlock one = {.bytes = SIZE_MAX, .dies = 1}, two[] = {{.bytes = SIZE_MAX / 2, .dies = 1}, {.bytes = SIZE_MAX / 2, .dies = 1}, {.bytes = 64, .dies = 1}};
+    TimBlock one = {.bytes = SIZE_MAX, .dies = 1},
+             two[] = {{.bytes = SIZE_MAX / 2, .dies = 1}, {.bytes = SIZE_MAX / 2, .dies = 1}, {.bytes = 64, .dies = 1}};
     assert_int_equal(tim_layout(&one, 1, &total, &err), TIM_E_MEMORY);
     assert_int_equal(tim_layout(two, 3, &total, &err), TIM_E_MEMORY);
 }
@@ -281,7 +282,8 @@ static void test_add_shapes_disagree_error_names_op(void **state) {
         Fixture f;
         fixture_init(&f, &plain);
         const TimRef in[] = {input(&f, 3, 5), input(&f, 4, 7), input(&f, 6, 11)};
-        const TimOpParams heads = {.attention = {3}}, patch = {.patch = {.channels = 1, .height = 4, .width = 4, .patch = 3}}, none = {0};
+        const TimOpParams heads = {.attention = {3}}, patch = {.patch = {.channels = 1, .height = 4, .width = 4, .patch = 3}},
+                          none = {0};
         const bool patches = kind == TIM_OP_PATCHIFY || kind == TIM_OP_UNPATCHIFY;
         const TimOpParams params = patches ? patch : kind == TIM_OP_ATTENTION ? heads : none;
         assert_int_equal(tim_tape_add(f.tape, (TimOpKind)kind, params, 3, in), TIM_NONE);
@@ -463,9 +465,21 @@ static void test_backward_again_gradients_accumulate(void **state) {
 
 /* ---- networks ---- */
 
-static const TimNetworkConfig tiny = {.patch_size = 2, .in_channels = 3, .depth = 2, .hidden_size = 16, .num_heads = 2, .encoder_depth = 1,
-                                      .mlp_ratio = 2, .z_dim = 6, .projector_dim = 10, .num_classes = 5, .class_dropout_prob = 0.1,
-                                      .cap_feat_dim = 7, .use_new_embed = true, .qk_norm = true, .distance_aware = true};
+static const TimNetworkConfig tiny = {.patch_size = 2,
+                                      .in_channels = 3,
+                                      .depth = 2,
+                                      .hidden_size = 16,
+                                      .num_heads = 2,
+                                      .encoder_depth = 1,
+                                      .mlp_ratio = 2,
+                                      .z_dim = 6,
+                                      .projector_dim = 10,
+                                      .num_classes = 5,
+                                      .class_dropout_prob = 0.1,
+                                      .cap_feat_dim = 7,
+                                      .use_new_embed = true,
+                                      .qk_norm = true,
+                                      .distance_aware = true};
 
 static TimNetworkConfig tiny_network(TimNetworkKind kind) {
     TimNetworkConfig config = tiny;
@@ -473,8 +487,8 @@ static TimNetworkConfig tiny_network(TimNetworkKind kind) {
     return config;
 }
 
-static const TimNetworkShape step = {.batch = 3, .height = 4, .width = 6, .caption_tokens = 5, .tangent_samples = 2, .gradients = true,
-                                     .hidden = true};
+static const TimNetworkShape step = {
+    .batch = 3, .height = 4, .width = 6, .caption_tokens = 5, .tangent_samples = 2, .gradients = true, .hidden = true};
 
 static const TimNetworkOptions reference = {.isa = TIM_ISA_REF, .threads = 1, .precision = TIM_PRECISION_F32};
 
@@ -566,11 +580,11 @@ static void test_step_twice_same_bits(void **state) {
     static Outcome first, second;
     for (int variant = 0; variant < 8; variant++) {
         NetworkFixture f;
-        const TimNetworkOptions options = {.isa = tim_isa_best(), .threads = variant & 2 ? 3 : 1,
+        const TimNetworkOptions options = {.isa = tim_isa_best(),
+                                           .threads = variant & 2 ? 3 : 1,
                                            .precision = variant & 4 ? TIM_PRECISION_BF16 : TIM_PRECISION_F32};
         network_init(&f, network_kinds[variant & 1], &step, &options);
-        for (int pass = 0; pass < 2; pass++)
-            run_step(&f, pass ? &second : &first);
+        for (int pass = 0; pass < 2; pass++) run_step(&f, pass ? &second : &first);
         assert_memory_equal(&first, &second, sizeof first);
         network_done(&f);
     }
@@ -581,7 +595,8 @@ static void test_step_allocates_nothing(void **state) {
     static Outcome outcome;
     for (int variant = 0; variant < 4; variant++) {
         NetworkFixture f;
-        const TimNetworkOptions options = {.isa = tim_isa_best(), .threads = 2, .precision = variant & 2 ? TIM_PRECISION_BF16 : TIM_PRECISION_F32};
+        const TimNetworkOptions options = {
+            .isa = tim_isa_best(), .threads = 2, .precision = variant & 2 ? TIM_PRECISION_BF16 : TIM_PRECISION_F32};
         network_init(&f, network_kinds[variant & 1], &step, &options);
         const int before = allocations;
         run_step(&f, &outcome);
@@ -639,7 +654,8 @@ static void test_backward_network_equals_difference(void **state) {
     const double e = 1e-2;
     for (int variant = 0; variant < 4; variant++) {
         NetworkFixture f;
-        const TimNetworkOptions options = {.isa = variant & 2 ? tim_isa_best() : TIM_ISA_REF, .threads = 1, .precision = TIM_PRECISION_F32};
+        const TimNetworkOptions options = {
+            .isa = variant & 2 ? tim_isa_best() : TIM_ISA_REF, .threads = 1, .precision = TIM_PRECISION_F32};
         network_init(&f, network_kinds[variant & 1], &step, &options);
         run_step(&f, &outcome);
         for (size_t i = 0; i < f.base.params.count; i++) {
@@ -673,7 +689,8 @@ static void test_tangents_network_equal_difference(void **state) {
     const double e = 3e-3;
     for (int variant = 0; variant < 4; variant++) {
         NetworkFixture f;
-        const TimNetworkOptions options = {.isa = variant & 2 ? tim_isa_best() : TIM_ISA_REF, .threads = 1, .precision = TIM_PRECISION_F32};
+        const TimNetworkOptions options = {
+            .isa = variant & 2 ? tim_isa_best() : TIM_ISA_REF, .threads = 1, .precision = TIM_PRECISION_F32};
         network_init(&f, network_kinds[variant & 1], &step, &options);
         static Outcome outcome;
         float up[2 * 3 * 4 * 6], down[2 * 3 * 4 * 6];

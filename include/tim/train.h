@@ -45,10 +45,9 @@ typedef struct TimTrainReport {
 
 /* Makes a trainer before its first step: random weights from the seed, an equal EMA, zero moments. Takes a copy of `config`, whose
  * data.data_type names the pictures: "fashion-mnist" or "idx". `options` is read by this call only. Free with tim_trainer_free; *trainer
- * is NULL after a failure. Memory: 20 bytes a parameter, 22 in bf16 (24 with
- * guidance), plus activations. Errors: TIM_E_ARGUMENT for values out of range or
- * that do not fit each other or the pictures; TIM_E_UNSUPPORTED for the text network and other data; TIM_E_IO and TIM_E_FORMAT for the
- * pictures; TIM_E_MEMORY. */
+ * is NULL after a failure. Memory: 20 bytes a parameter, 22 in bf16 (24 with guidance), plus activations. Errors: TIM_E_ARGUMENT for
+ * values out of range or that do not fit each other or the pictures; TIM_E_UNSUPPORTED for the text network, other data and instruction
+ * sets this processor lacks; TIM_E_IO and TIM_E_FORMAT for the pictures; TIM_E_MEMORY. */
 TIM_API TimStatus tim_trainer_new(TimTrainer **trainer, const TimConfig *config, const TimTrainerOptions *options, TimError *err);
 
 /* Frees a trainer; NULL is fine. */
@@ -117,10 +116,9 @@ typedef struct TimTrainOptions {
 } TimTrainOptions;
 
 /* Trains until max_train_steps, the time limit or the callback ends it, with a checkpoint every checkpointing_steps and at the end; the
- * oldest beyond checkpoints_total_limit are deleted (0: none), never the one just written. Ending early is no failure. A new
- * run starts log.jsonl afresh, a resumed one appends to it; lines of steps that a killed run did after its last checkpoint
- * stay and are followed by their repetition. Borrows everything. Errors: as tim_trainer_new, _resume, _step and _save; TIM_E_IO for
- * the folder and the log. */
+ * oldest beyond checkpoints_total_limit are deleted (0: none), never the one just written. Ending early is no failure. A new run starts
+ * log.jsonl afresh, a resumed one appends to it; lines of steps that a killed run did after its last checkpoint stay and are followed by
+ * their repetition. Borrows everything. Errors: as tim_trainer_new, _resume, _step and _save; TIM_E_IO for the folder and the log. */
 TIM_API TimStatus tim_train(const TimConfig *config, const TimTrainOptions *options, TimError *err);
 
 #ifdef __cplusplus

@@ -159,9 +159,8 @@ static TimStatus make_training(Bench *b, TimError *err) {
 }
 
 static TimStatus make(Bench *b, TimError *err) {
-    TimNetworkOptions options = {.isa = tim_isa_best(), .threads = b->options->threads, .precision = b->options->precision};
-    if (b->options->isa && !tim_isa_from_name(b->options->isa, &options.isa))
-        return tim_fail(err, TIM_E_ARGUMENT, "no instruction set is called \"%s\"; known are ref, generic, avx2, avx512, avx512_bf16", b->options->isa);
+    TimNetworkOptions options = {.threads = b->options->threads, .precision = b->options->precision};
+    TIM_TRY(tim_isa_choose(b->options->isa, &options.isa, err));
     tim_config_init(&b->config);
     b->config.network = b->c->network;
     TIM_TRY(tim_model_new(&b->model, &b->config, &options, err));

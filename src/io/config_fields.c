@@ -91,9 +91,11 @@ static const TimField fields[] = {
     {"model.text_encoder_dir", TIM_FIELD_TEXT, AT(text_encoder_dir), 0, 0, NULL, 0},
     {"model.proj_coeff", TIM_FIELD_DOUBLE, AT(training.proj_coeff), 0, 1e6, NULL, 0},
     {"model.ema_decay", TIM_FIELD_DOUBLE, AT(training.ema_decay), 0, 1, NULL, 0},
+    {"model.ema_warmup", TIM_FIELD_BOOL, AT(training.ema_warmup), 0, 0, NULL, 0},
 
     {"data.data_type", TIM_FIELD_TEXT, AT(data_type), 0, 0, NULL, 0},
     {"data.dataset.data_dir", TIM_FIELD_TEXT, AT(data_dir), 0, 0, NULL, 0},
+    {"data.dataset.mirror", TIM_FIELD_BOOL, AT(data_mirror), 0, 0, NULL, 0},
     {"data.dataloader.batch_size", TIM_FIELD_INT, AT(training.batch_size), 1, 1e6, NULL, 0},
 
     {"training.max_train_steps", TIM_FIELD_INT64, AT(training.max_train_steps), 0, 1e12, NULL, 0},

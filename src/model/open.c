@@ -129,17 +129,6 @@ static TimStatus read_config(TimConfig *config, const Places *places, bool given
     return tim_fail_within(err, status, "no configuration beside the weights, name one");
 }
 
-static TimStatus find_isa(TimIsa *isa, const char *name, TimError *err) {
-    *isa = tim_isa_best();
-    if (!name) return TIM_OK;
-    if (!tim_isa_from_name(name, isa))
-        return tim_fail(err, TIM_E_ARGUMENT, "no instruction set is called '%s'; give ref, generic, avx2, avx512 or avx512_bf16",
-                        name);
-    if (tim_isa_available(*isa)) return TIM_OK;
-    return tim_fail(err, TIM_E_UNSUPPORTED, "this processor or this build has no %s; the best it has is %s", name,
-                    tim_isa_name(tim_isa_best()));
-}
-
 static TimStatus network_options(TimNetworkOptions *out, const TimModelOptions *options, TimError *err) {
     enum { MAX_THREADS = 4096 };
     if (options->precision != TIM_PRECISION_F32 && options->precision != TIM_PRECISION_BF16)
@@ -148,7 +137,7 @@ static TimStatus network_options(TimNetworkOptions *out, const TimModelOptions *
         return tim_fail(err, TIM_E_ARGUMENT, "threads is %d; give 1 to %d, or 0 for as many as OpenMP would use", options->threads,
                         MAX_THREADS);
     *out = (TimNetworkOptions){.threads = options->threads, .precision = options->precision};
-    return find_isa(&out->isa, options->isa, err);
+    return tim_isa_choose(options->isa, &out->isa, err);
 }
 
 static TimStatus open_places(TimModel **model, const Places *places, bool config_given, const TimNetworkOptions *options,

@@ -51,6 +51,15 @@ bool tim_isa_from_name(const char *name, TimIsa *isa) {
     return false;
 }
 
+TimStatus tim_isa_choose(const char *name, TimIsa *isa, TimError *err) {
+    *isa = tim_isa_best();
+    if (!name) return TIM_OK;
+    if (!tim_isa_from_name(name, isa))
+        return tim_fail(err, TIM_E_ARGUMENT, "no instruction set is called '%.40s'; give ref, generic, avx2, avx512 or avx512_bf16", name);
+    if (tim_isa_available(*isa)) return TIM_OK;
+    return tim_fail(err, TIM_E_UNSUPPORTED, "this processor or this build has no %s; the best it has is %s", name, tim_isa_name(tim_isa_best()));
+}
+
 const TimOp *tim_op_get(TimOpKind kind, TimIsa isa) {
     switch (isa) {
 #if defined(__x86_64__)

@@ -4,6 +4,8 @@
 
 #include <stdbool.h>
 
+#include "base/error.h"
+
 typedef enum TimIsa { TIM_ISA_REF, TIM_ISA_GENERIC, TIM_ISA_AVX2, TIM_ISA_AVX512, TIM_ISA_AVX512_BF16, TIM_ISA_COUNT } TimIsa;
 
 /* The best one this processor and this build have. */
@@ -17,5 +19,9 @@ const char *tim_isa_name(TimIsa isa);
 
 /* False when no instruction set has that name. */
 bool tim_isa_from_name(const char *name, TimIsa *isa);
+
+/* The instruction set called `name`, or the best one for NULL. TIM_E_ARGUMENT lists the known names, TIM_E_UNSUPPORTED names the best
+ * one when this processor or build lacks it. */
+TimStatus tim_isa_choose(const char *name, TimIsa *isa, TimError *err);
 
 #endif

@@ -48,16 +48,20 @@ void tim_adamw_update(const TimAdamWVectors *v, const TimAdamWStep *step) {
     }
 }
 
+/* Sums over fixed parts, added in order: the bits depend on nothing but the values. */
 double tim_l2_norm(const float *values, size_t count, int threads) {
-    double sum = 0;
-#pragma omp parallel for num_threads(threads) schedule(static) reduction(+ : sum)
-    for (int part = 0; part < threads; part++) {
-        double own = 0;
-        const size_t end = count * (size_t)(part + 1) / (size_t)threads;
-        for (size_t i = count * (size_t)part / (size_t)threads; i < end; i++) own += (double)values[i] * (double)values[i];
-        sum += own;
+    enum { PARTS = 64 };
+    double sums[PARTS];
+#pragma omp parallel for num_threads(threads) schedule(static)
+    for (int part = 0; part < PARTS; part++) {
+        double sum = 0;
+        const size_t end = count * (size_t)(part + 1) / PARTS;
+        for (size_t i = count * (size_t)part / PARTS; i < end; i++) sum += (double)values[i] * (double)values[i];
+        sums[part] = sum;
     }
-    return sqrt(sum);
+    double total = 0;
+    for (int part = 0; part < PARTS; part++) total += sums[part];
+    return sqrt(total);
 }
 
 double tim_clip_factor(double norm, double max_norm) {

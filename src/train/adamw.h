@@ -25,7 +25,7 @@ typedef struct TimAdamWVectors {
 
 void tim_adamw_update(const TimAdamWVectors *vectors, const TimAdamWStep *step);
 
-/* L2 norm of `values`, summed in fp64. Same bits for the same thread count. */
+/* L2 norm of `values`, summed in fp64. The same bits for any thread count. */
 double tim_l2_norm(const float *values, size_t count, int threads);
 
 /* The factor that clips a gradient of norm `norm` to `max_norm`: min(1, max_norm / (norm + 1e-6)), 1 when max_norm <= 0. */

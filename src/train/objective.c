@@ -19,6 +19,11 @@ typedef struct Slot {
     TimNetwork network;
 } Slot;
 
+/* What one sample adds to the losses. */
+typedef struct SampleLoss {
+    double weighted, denoising, proj;
+} SampleLoss;
+
 /* Rows of one micro-batch, kept between the passes; all (micro, C H W). */
 typedef struct Rows {
     float *x_t, *v_t, *derivative, *f_cond, *f_null, *target;
@@ -33,6 +38,7 @@ struct TimObjective {
     Slot slots[MAX_TAPES];
     int slot_count;
     Rows rows;
+    SampleLoss *sample_losses; /* (micro) */
     size_t picture; /* C H W */
     TimTapeTimes *times;
 };
@@ -45,7 +51,7 @@ static TimStatus make_rows(TimObjective *o, TimError *err) {
     if (!tim_mul_size((size_t)o->shape.micro_batch, o->picture, &count))
         return tim_fail(err, TIM_E_MEMORY, "a micro-batch of %lld pictures does not fit; use a smaller one", (long long)o->shape.micro_batch);
     for (size_t i = 0; i < sizeof all / sizeof *all; i++) TIM_TRY(tim_new(all[i], count, sizeof **all[i], "a micro-batch", err));
-    return TIM_OK;
+    return tim_new(&o->sample_losses, (size_t)o->shape.micro_batch, sizeof *o->sample_losses, "a micro-batch", err);
 }
 
 TimStatus tim_objective_new(TimObjective **out, const TimConfig *config, const TimNetworkOptions *options, const TimObjectiveShape *shape,
@@ -74,6 +80,7 @@ void tim_objective_free(TimObjective *o) {
     for (int i = 0; i < o->slot_count; i++) tim_network_done(&o->slots[i].network);
     float *const all[] = {o->rows.x_t, o->rows.v_t, o->rows.derivative, o->rows.f_cond, o->rows.f_null, o->rows.target};
     for (size_t i = 0; i < sizeof all / sizeof *all; i++) tim_free(all[i]);
+    tim_free(o->sample_losses);
     tim_free(o);
 }
 
@@ -269,11 +276,6 @@ static void make_target(TimObjective *o, Part part, int64_t k) {
     }
 }
 
-/* What one sample adds to the losses. */
-typedef struct SampleLoss {
-    double weighted, denoising, proj;
-} SampleLoss;
-
 static SampleLoss finish_sample(TimObjective *o, TimNetwork *n, Part part, int64_t k, TimLosses *losses) {
     const TimNetworkConfig *c = &o->config->network;
     const int64_t i = part.first + k;
@@ -302,19 +304,16 @@ static SampleLoss finish_sample(TimObjective *o, TimNetwork *n, Part part, int64
     return loss;
 }
 
+/* The sums run in order of the samples: the same bits for any thread count. */
 static void finish(TimObjective *o, TimNetwork *n, Part part, TimLosses *losses) {
-    double weighted = 0, denoising = 0, proj = 0;
-#pragma omp parallel for num_threads(o->options.threads) schedule(static) reduction(+ : weighted, denoising, proj)
-    for (int64_t k = 0; k < part.size; k++) {
-        const SampleLoss loss = finish_sample(o, n, part, k, losses);
-        weighted += loss.weighted;
-        denoising += loss.denoising;
-        proj += loss.proj;
-    }
+#pragma omp parallel for num_threads(o->options.threads) schedule(static)
+    for (int64_t k = 0; k < part.size; k++) o->sample_losses[k] = finish_sample(o, n, part, k, losses);
     const double batch = (double)part.batch->size;
-    losses->weighted += weighted / batch;
-    losses->denoising += denoising / batch;
-    losses->proj += proj / batch;
+    for (int64_t k = 0; k < part.size; k++) {
+        losses->weighted += o->sample_losses[k].weighted / batch;
+        losses->denoising += o->sample_losses[k].denoising / batch;
+        losses->proj += o->sample_losses[k].proj / batch;
+    }
 }
 
 /* ---- one step ---- */

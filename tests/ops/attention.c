@@ -19,7 +19,8 @@ static void list(OpCases *cases, TimDtype dtype) {
         c.params.attention.heads = heads;
         c.n_in = 3;
         for (int j = 0; j < 3; j++)
-            c.in[j] = (OpInput){.rows = j ? m : n, .cols = (int64_t)heads * width, .dtype = dtype, .spread = extreme && j < 2 ? 5 : 1};
+            c.in[j] =
+                (OpInput){.rows = j ? m : n, .cols = (int64_t)heads * width, .dtype = dtype, .spread = extreme && j < 2 ? 5 : 1};
         c.tangents = ops_subset(7, i + 3);
         c.wanted = ops_mostly(7, i);
         c.rounds = true;
@@ -33,7 +34,8 @@ static void list(OpCases *cases, TimDtype dtype) {
 }
 
 /* One query of one head: o (width) = softmax(q k' / sqrt(width)) v; `weights` has room for the m keys, rows are `stride` apart. */
-static void attend(double *o, const double *q, const double *k, const double *v, double *weights, int64_t m, int64_t width, int64_t stride) {
+static void attend(double *o, const double *q, const double *k, const double *v, double *weights, int64_t m, int64_t width,
+                   int64_t stride) {
     double max = -INFINITY, sum = 0;
     for (int64_t j = 0; j < m; j++) {
         double score = 0;

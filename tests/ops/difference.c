@@ -23,18 +23,21 @@ static void forward_at(const OpSuite *suite, const OpCase *c, const OpTensor *in
     OpTensor moved[TIM_OP_MAX_IN] = {0};
     for (int i = 0; i < c->n_in; i++) {
         moved[i] = ops_tensor_new(in[i].rows, in[i].cols, TIM_F64);
-        for (int64_t at = 0; at < in[i].rows * in[i].cols; at++) moved[i].v[at] = in[i].v[at] + (along[i].v ? e * along[i].v[at] : 0);
+        for (int64_t at = 0; at < in[i].rows * in[i].cols; at++)
+            moved[i].v[at] = in[i].v[at] + (along[i].v ? e * along[i].v[at] : 0);
     }
     ops_forward_f64(suite, c, moved, out);
     for (int i = 0; i < c->n_in; i++) ops_tensor_free(&moved[i]);
 }
 
-void ops_difference(const OpSuite *suite, const OpCase *c, const OpTensor *in, const OpTensor *along, OpTensor d_out[TIM_OP_MAX_OUT]) {
+void ops_difference(const OpSuite *suite, const OpCase *c, const OpTensor *in, const OpTensor *along,
+                    OpTensor d_out[TIM_OP_MAX_OUT]) {
     OpTensor below[TIM_OP_MAX_OUT];
     forward_at(suite, c, in, along, step, d_out);
     forward_at(suite, c, in, along, -step, below);
     for (int i = 0; i < TIM_OP_MAX_OUT; i++) {
-        for (int64_t at = 0; at < d_out[i].rows * d_out[i].cols; at++) d_out[i].v[at] = (d_out[i].v[at] - below[i].v[at]) / (2 * step);
+        for (int64_t at = 0; at < d_out[i].rows * d_out[i].cols; at++)
+            d_out[i].v[at] = (d_out[i].v[at] - below[i].v[at]) / (2 * step);
         ops_tensor_free(&below[i]);
     }
 }

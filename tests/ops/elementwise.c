@@ -68,7 +68,8 @@ enum { SPREADS = sizeof spreads / sizeof *spreads };
 
 static void list_gates(OpCases *cases, TimOpKind kind, int n_in, TimDtype dtype) {
     for (size_t i = 0; i < OPS_ROWS * OPS_COLS; i++)
-        ops_add(cases, alike(kind, ops_rows[i / OPS_COLS], ops_cols[i % OPS_COLS], n_in, dtype, spreads[(i + i / SPREADS) % SPREADS], i));
+        ops_add(cases,
+                alike(kind, ops_rows[i / OPS_COLS], ops_cols[i % OPS_COLS], n_in, dtype, spreads[(i + i / SPREADS) % SPREADS], i));
 }
 
 static void list_silu(OpCases *cases, TimDtype dtype) {

@@ -11,7 +11,8 @@ static Dtypes dtypes_of(TimDtype dtype, size_t index) {
 
 static void list(OpCases *cases, TimDtype dtype) {
     for (size_t i = 0; i < 60; i++) {
-        const int64_t rows = ops_rows[i % OPS_ROWS], k = ops_cols[i * 5 % OPS_COLS], n = ops_cols[(i * 7 + i / OPS_COLS + 2) % OPS_COLS];
+        const int64_t rows = ops_rows[i % OPS_ROWS], k = ops_cols[i * 5 % OPS_COLS],
+                      n = ops_cols[(i * 7 + i / OPS_COLS + 2) % OPS_COLS];
         const Dtypes of = dtypes_of(dtype, i / 2 % 4);
         OpCase c = ops_case(TIM_OP_LINEAR, rows, i);
         c.params.linear = (TimLinearParams){.out = of.y, .has_bias = i % 2};

@@ -68,7 +68,8 @@ static void add_modulate(OpCases *cases, int64_t tokens, int64_t cols, TimDtype 
         c.in[c.n_in++] = vector(samples, cols, false);
     }
     for (int i = 0; i < (modulate ? 2 : 0); i++) c.in[c.n_in++] = vector(samples, cols, false);
-    c.params.modulate = (TimModulateParams){.residual = residual, .modulate = modulate, .eps = eps_for(cols, c.in[0].spread), .out = dtype};
+    c.params.modulate =
+        (TimModulateParams){.residual = residual, .modulate = modulate, .eps = eps_for(cols, c.in[0].spread), .out = dtype};
     const unsigned all = (1U << c.n_in) - 1;
     c.tangents = ops_subset(all, index / 4 * 7);
     c.wanted = ops_mostly(all, index);
@@ -124,8 +125,13 @@ static void add_head_norm(OpCases *cases, TimDtype dtype, int slots, bool shift,
     const int heads = 1 + (int)(index % 3), width = widths[index % 11];
     const int64_t tokens = token_counts[index % 7], samples = 1 + (int64_t)(index / 3 % 3), cols = (int64_t)heads * slots * width;
     OpCase c = {.kind = TIM_OP_HEAD_NORM, .samples = samples, .tangent_samples = 1 + (int64_t)(index / 9) % samples};
-    TimHeadNormParams p = {.heads = heads, .slots = slots, .norm = {-1, -1, -1}, .has_shift = shift, .eps = eps_for(width, 1),
-                           .cos = rope_table(false), .sin = rope_table(true)};
+    TimHeadNormParams p = {.heads = heads,
+                           .slots = slots,
+                           .norm = {-1, -1, -1},
+                           .has_shift = shift,
+                           .eps = eps_for(width, 1),
+                           .cos = rope_table(false),
+                           .sin = rope_table(true)};
     c.in[c.n_in++] = (OpInput){.rows = samples * tokens, .cols = cols, .dtype = dtype, .spread = index % 8 == 7 ? 100 : 1};
     if (shift) c.in[c.n_in++] = vector(samples, cols, false);
     c.tangents = ops_subset((1U << c.n_in) - 1, index);

@@ -87,9 +87,9 @@ double ops_dot(const OpTensor *a, const OpTensor *b);
 typedef struct OpSetup {
     TimIsa isa;
     int threads;
-    bool in_f32; /* keep the rounded values, compute and store in f32: the oracle of a bf16 case */
-    bool padded; /* matrices are columns of wider ones; else dense */
-    bool add;    /* every cotangent is added to */
+    bool in_f32;  /* keep the rounded values, compute and store in f32: the oracle of a bf16 case */
+    bool padded;  /* matrices are columns of wider ones; else dense */
+    unsigned add; /* bit i: the cotangent of in[i] is added to, not overwritten */
 } OpSetup;
 
 typedef struct OpRun {
@@ -112,20 +112,22 @@ bool ops_has_bf16(const OpCase *c);
 
 typedef struct OpSuite {
     const char *name;
-    void (*list)(OpCases *cases, TimDtype dtype); /* no cases: the op does not exist in that dtype */
+    void (*list)(OpCases *cases, TimDtype dtype);                            /* no cases: the op does not exist in that dtype */
     void (*forward)(const OpCase *c, double *const *in, double *const *out); /* the formula in fp64, dense */
 } OpSuite;
 
 enum { OPS_SUITES = TIM_OP_COUNT };
 extern const OpSuite *const ops_suites[OPS_SUITES];
 
-extern const OpSuite ops_suite_add, ops_suite_attention, ops_suite_cast, ops_suite_embedding, ops_suite_head_norm, ops_suite_layer_norm,
-    ops_suite_linear, ops_suite_modulate, ops_suite_patchify, ops_suite_silu, ops_suite_sinusoid, ops_suite_swiglu, ops_suite_unpatchify;
+extern const OpSuite ops_suite_add, ops_suite_attention, ops_suite_cast, ops_suite_embedding, ops_suite_head_norm,
+    ops_suite_layer_norm, ops_suite_linear, ops_suite_modulate, ops_suite_patchify, ops_suite_silu, ops_suite_sinusoid,
+    ops_suite_swiglu, ops_suite_unpatchify;
 
 /* out = the op at in (n_in) in fp64; fills `out` with new tensors. */
 void ops_forward_f64(const OpSuite *suite, const OpCase *c, const OpTensor *in, OpTensor out[TIM_OP_MAX_OUT]);
 
 /* d_out = the derivative of the fp64 forward at `in` along `along`, all samples; absent directions are zero. Central differences. */
-void ops_difference(const OpSuite *suite, const OpCase *c, const OpTensor *in, const OpTensor *along, OpTensor d_out[TIM_OP_MAX_OUT]);
+void ops_difference(const OpSuite *suite, const OpCase *c, const OpTensor *in, const OpTensor *along,
+                    OpTensor d_out[TIM_OP_MAX_OUT]);
 
 #endif

@@ -22,8 +22,17 @@ typedef struct Piece {
     uint16_t mark;
 } Piece;
 
-enum { IN = 0, T_IN = IN + TIM_OP_MAX_IN, G_IN = T_IN + TIM_OP_MAX_IN, OUT = G_IN + TIM_OP_MAX_IN, T_OUT = OUT + TIM_OP_MAX_OUT,
-       G_OUT = T_OUT + TIM_OP_MAX_OUT, SAVE = G_OUT + TIM_OP_MAX_OUT, WORK = SAVE + TIM_OP_MAX_SAVE, PIECES };
+enum {
+    IN = 0,
+    T_IN = IN + TIM_OP_MAX_IN,
+    G_IN = T_IN + TIM_OP_MAX_IN,
+    OUT = G_IN + TIM_OP_MAX_IN,
+    T_OUT = OUT + TIM_OP_MAX_OUT,
+    G_OUT = T_OUT + TIM_OP_MAX_OUT,
+    SAVE = G_OUT + TIM_OP_MAX_OUT,
+    WORK = SAVE + TIM_OP_MAX_SAVE,
+    PIECES
+};
 
 typedef struct Trial {
     OpCase c; /* in the dtypes of this run */
@@ -127,8 +136,13 @@ static OpCase in_f32(OpCase c) {
 }
 
 static TimNode bare_node(const OpCase *c, TimIsa isa) {
-    TimNode node = {.op = tim_op_get(c->kind, isa), .params = c->params, .isa = isa, .threads = 1, .samples = c->samples,
-                    .tangent_samples = c->tangent_samples, .n_in = c->n_in};
+    TimNode node = {.op = tim_op_get(c->kind, isa),
+                    .params = c->params,
+                    .isa = isa,
+                    .threads = 1,
+                    .samples = c->samples,
+                    .tangent_samples = c->tangent_samples,
+                    .n_in = c->n_in};
     for (int i = 0; i < c->n_in; i++)
         node.in[i] = (TimMatrix){.rows = c->in[i].rows, .cols = c->in[i].cols, .stride = c->in[i].cols, .dtype = c->in[i].dtype};
     return node;
@@ -171,7 +185,7 @@ static void place_inputs(Trial *t) {
         if (input->param) g.dtype = TIM_F32;
         if (has_tangents(&t->c) && t->c.tangents >> i & 1) n->t_in[i] = place(t, T_IN + i, tangent_shape(t, n->in[i]), padded);
         if (t->c.wanted >> i & 1) n->g_in[i] = place(t, G_IN + i, g, padded);
-        n->add_in[i] = t->setup.add || input->param;
+        n->add_in[i] = (t->setup.add >> i & 1) || input->param;
         n->in[i] = place(t, IN + i, n->in[i], padded);
     }
 }

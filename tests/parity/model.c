@@ -12,10 +12,8 @@ TimStatus parity_network_config(ParityFile *file, TimNetworkConfig *config, TimE
 
 TimStatus parity_network_options(const ParityFile *file, TimNetworkOptions *options, TimError *err) {
     const ParityOptions *o = &file->run->options;
-    *options = (TimNetworkOptions){.isa = o->reference ? TIM_ISA_REF : tim_isa_best(), .threads = 2,
-                                   .precision = o->bf16 ? TIM_PRECISION_BF16 : TIM_PRECISION_F32};
-    if (o->isa && !tim_isa_from_name(o->isa, &options->isa)) return tim_fail(err, TIM_E_ARGUMENT, "no instruction set is called %s", o->isa);
-    return TIM_OK;
+    *options = (TimNetworkOptions){.threads = 2, .precision = o->bf16 ? TIM_PRECISION_BF16 : TIM_PRECISION_F32};
+    return tim_isa_choose(o->reference ? "ref" : o->isa, &options->isa, err);
 }
 
 TimStatus parity_fill_weights(const TimParams *params, float *weights, TimError *err) {

@@ -1,0 +1,145 @@
+#include "train/checkpoint.h"
+
+#include <jansson.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "io/file.h"
+#include "model/store.h"
+#include "train/folder.h"
+
+enum { VERSION = 1 }; /* of state.json */
+
+/* ---- moments ---- */
+
+static TimStatus add_prefixed(TimParams *out, const TimParams *params, const char *prefix, TimError *err) {
+    for (size_t i = 0; i < params->count; i++) {
+        const TimParam *p = &params->items[i];
+        char name[256];
+        int index;
+        const int length = snprintf(name, sizeof name, "%s.%s", prefix, p->name);
+        if (length < 0 || (size_t)length >= sizeof name)
+            return tim_fail(err, TIM_E_INTERNAL, "the parameter name %.80s... is too long", p->name);
+        TIM_TRY(tim_params_add(out, name, p->rank, p->dims, TIM_INIT_ZERO, &index, err));
+    }
+    return TIM_OK;
+}
+
+TimStatus tim_moment_params(TimParams *out, const TimParams *params, TimError *err) {
+    TIM_TRY(add_prefixed(out, params, "exp_avg", err));
+    return add_prefixed(out, params, "exp_avg_sq", err);
+}
+
+/* ---- writing ---- */
+
+static TimStatus write_vector(const float *vector, const TimParams *params, const char *folder, const char *name, TimError *err) {
+    static const TimStoredText texts[] = {{"format", "pt"}}; /* what Python's readers ask for */
+    char path[TIM_MAX_PATH];
+    TIM_TRY(tim_path(path, err, "%s/%s", folder, name));
+    return tim_weights_write(vector, params, TIM_F32, texts, 1, path, err);
+}
+
+static TimStatus write_text(const char *text, const char *path, TimError *err) {
+    TimFileWriter writer;
+    TIM_TRY(tim_file_writer_open(&writer, path, err));
+    TimStatus status = tim_file_writer_write(&writer, text, strlen(text), err);
+    if (status == TIM_OK) status = tim_file_writer_commit(&writer, err);
+    tim_file_writer_abandon(&writer);
+    return status;
+}
+
+/* JSON's integers are signed: seeds from 2^63 on appear negative. */
+static TimStatus write_state(const TimTrainState *state, const char *folder, TimError *err) {
+    char path[TIM_MAX_PATH], text[256];
+    TIM_TRY(tim_path(path, err, "%s/" TIM_STATE_FILE, folder));
+    snprintf(text, sizeof text, "{\"version\": %d, \"step\": %lld, \"skipped\": %lld, \"seed\": %lld, \"position\": %lld}\n",
+             VERSION, (long long)state->step, (long long)state->skipped, (long long)state->seed, (long long)state->position);
+    return write_text(text, path, err);
+}
+
+static TimStatus write_all(const TimTrainer *t, const char *folder, TimError *err) {
+    const TimParams *params = &t->model->params;
+    char config[TIM_MAX_PATH];
+    TIM_TRY(tim_path(config, err, "%s/" TIM_CONFIG_FILE, folder));
+    TIM_TRY(tim_config_write(&t->model->config, config, err));
+    TIM_TRY(write_vector(t->ema->f32, params, folder, TIM_MODEL_FILE, err));
+    TIM_TRY(write_vector(t->model->f32, params, folder, TIM_RAW_WEIGHTS_FILE, err));
+    TIM_TRY(write_vector(t->moments, &t->moment_params, folder, TIM_OPTIMIZER_FILE, err));
+    return write_state(&t->state, folder, err);
+}
+
+static TimStatus write_folder(const TimTrainer *t, const char *temporary, const char *folder, TimError *err) {
+    TIM_TRY(tim_folder_remove(temporary, err)); /* of a run that was killed while it wrote */
+    TIM_TRY(tim_folder_make(temporary, err));
+    TIM_TRY(write_all(t, temporary, err));
+    return tim_folder_publish(temporary, folder, err);
+}
+
+TimStatus tim_trainer_save(const TimTrainer *t, const char *folder, TimError *err) {
+    char temporary[TIM_MAX_PATH];
+    TIM_TRY(tim_path(temporary, err, "%s.tmp", folder));
+    const TimStatus status = write_folder(t, temporary, folder, err);
+    if (status != TIM_OK) (void)tim_folder_remove(temporary, NULL);
+    return status;
+}
+
+/* ---- reading ---- */
+
+static TimStatus get_integer(const json_t *object, const char *key, int64_t low, int64_t *out, TimError *err) {
+    const json_t *value = json_object_get(object, key);
+    *out = json_integer_value(value);
+    if (json_is_integer(value) && *out >= low) return TIM_OK;
+    return tim_fail(err, TIM_E_FORMAT, "the key '%s' is missing or no integer from %lld", key, (long long)low);
+}
+
+static TimStatus parse_state(TimTrainState *state, const json_t *object, TimError *err) {
+    int64_t version = 0, seed = 0, position = 0;
+    TIM_TRY(get_integer(object, "version", 0, &version, err));
+    if (version != VERSION)
+        return tim_fail(err, TIM_E_UNSUPPORTED, "it has the version %lld; this library reads version %d", (long long)version,
+                        VERSION);
+    TIM_TRY(get_integer(object, "step", 0, &state->step, err));
+    TIM_TRY(get_integer(object, "skipped", 0, &state->skipped, err));
+    TIM_TRY(get_integer(object, "seed", INT64_MIN, &seed, err));
+    TIM_TRY(get_integer(object, "position", 0, &position, err));
+    state->seed = (uint64_t)seed;
+    state->position = (uint64_t)position;
+    if (state->skipped <= state->step) return TIM_OK;
+    return tim_fail(err, TIM_E_FORMAT, "%lld of %lld steps were skipped", (long long)state->skipped, (long long)state->step);
+}
+
+static TimStatus read_json(TimTrainState *state, const char *path, TimError *err) {
+    TimFile file;
+    json_error_t at;
+    TIM_TRY(tim_file_open(&file, path, err));
+    json_t *object = json_loadb((const char *)file.data, file.size, JSON_REJECT_DUPLICATES, &at);
+    tim_file_close(&file);
+    const TimStatus status = object
+                                 ? parse_state(state, object, err)
+                                 : tim_fail(err, TIM_E_FORMAT, "it is no JSON: %s in line %d; is it complete?", at.text, at.line);
+    json_decref(object);
+    return status == TIM_OK ? TIM_OK : tim_fail_within(err, status, "%s", path);
+}
+
+static TimStatus read_state(TimTrainState *state, const char *folder, TimError *err) {
+    char path[TIM_MAX_PATH];
+    TIM_TRY(tim_path(path, err, "%s/" TIM_STATE_FILE, folder));
+    return read_json(state, path, err);
+}
+
+static TimStatus read_vector(float *vector, const TimParams *params, const char *folder, const char *name, TimError *err) {
+    char path[TIM_MAX_PATH];
+    TIM_TRY(tim_path(path, err, "%s/%s", folder, name));
+    return tim_weights_read(vector, params, path, true, err);
+}
+
+TimStatus tim_trainer_resume(TimTrainer *t, const char *folder, TimError *err) {
+    const TimParams *params = &t->model->params;
+    TIM_TRY(read_state(&t->state, folder, err));
+    TIM_TRY(read_vector(t->ema->f32, params, folder, TIM_MODEL_FILE, err));
+    TIM_TRY(read_vector(t->model->f32, params, folder, TIM_RAW_WEIGHTS_FILE, err));
+    TIM_TRY(read_vector(t->moments, &t->moment_params, folder, TIM_OPTIMIZER_FILE, err));
+    tim_model_weights_changed(t->model);
+    tim_model_weights_changed(t->ema);
+    return TIM_OK;
+}

@@ -1,0 +1,29 @@
+#include "train/schedule.h"
+
+#include <math.h>
+
+/* How far a step is on the way from the end of the warm-up (0) to max_train_steps (1). */
+static double progress(const TimTrainingConfig *config, int64_t step) {
+    const int64_t length = config->max_train_steps - config->lr_warmup_steps;
+    return fmin(1.0, (double)(step - config->lr_warmup_steps) / (double)(length > 1 ? length : 1));
+}
+
+double tim_schedule_factor(const TimTrainingConfig *config, int64_t step) {
+    const bool warming = config->lr_scheduler != TIM_SCHEDULE_CONSTANT && step < config->lr_warmup_steps;
+    if (warming) return (double)step / (double)config->lr_warmup_steps;
+    switch (config->lr_scheduler) {
+    case TIM_SCHEDULE_CONSTANT:
+    case TIM_SCHEDULE_CONSTANT_WITH_WARMUP:
+        return 1.0;
+    case TIM_SCHEDULE_LINEAR:
+        return 1.0 - progress(config, step);
+    case TIM_SCHEDULE_COSINE:
+        return 0.5 * (1.0 + cos(3.14159265358979323846 * progress(config, step)));
+    }
+    return 1.0;
+}
+
+double tim_learning_rate(const TimTrainingConfig *config, int64_t step) {
+    const double scale = config->scale_lr ? (double)config->batch_size / config->learning_rate_base_batch_size : 1.0;
+    return config->learning_rate * scale * tim_schedule_factor(config, step);
+}

@@ -1,0 +1,16 @@
+/* The learning rate of a step. Source: diffusers' get_scheduler (constant, constant_with_warmup, linear, cosine with half a wave). */
+#ifndef TIM_TRAIN_SCHEDULE_H
+#define TIM_TRAIN_SCHEDULE_H
+
+#include <stdint.h>
+
+#include "tim/config.h"
+
+/* The factor of step `step`, 0 for the first: s / warmup while s < warmup (the plain constant has no warm-up), then 1, or falling to 0
+ * at max_train_steps and 0 from there on. So a step under warm-up changes nothing at first: its rate is 0. Pure. */
+double tim_schedule_factor(const TimTrainingConfig *config, int64_t step);
+
+/* learning_rate, times batch_size / learning_rate_base_batch_size with scale_lr, times the factor. Pure. */
+double tim_learning_rate(const TimTrainingConfig *config, int64_t step);
+
+#endif

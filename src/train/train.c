@@ -1,0 +1,248 @@
+/* A whole run: where it starts, its steps, its log and its checkpoints, and what ends it.
+ * Invariant: the newest checkpoint and the steps after it are a function of configuration, seed and threads, not of interruptions. */
+#include "tim/train.h"
+
+#include <errno.h>
+#include <math.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "base/error.h"
+#include "io/number.h"
+#include "train/folder.h"
+#include "train/trainer.h"
+
+enum { LOG_EVERY = 50 }; /* steps */
+
+/* Sums over the steps since the last line of the log. */
+typedef struct Window {
+    int64_t steps, updates;
+    TimTrainReport sum; /* losses and norm over updates, times over steps; the rest is the last step's */
+} Window;
+
+typedef struct Run {
+    const TimTrainOptions *options;
+    TimTrainer *trainer;
+    double begin;
+    int64_t saved; /* the step of the checkpoint written or read last, or -1 */
+    Window window;
+    TimTrainEnd end;
+    char checkpoints[TIM_MAX_PATH], log[TIM_MAX_PATH];
+} Run;
+
+/* ---- telling ---- */
+
+static void tell(Run *run, TimTrainEvent event, const TimTrainReport *report, const char *path) {
+    const TimTrainer *t = run->trainer;
+    const TimTrainProgress progress = {.event = event,
+                                       .end = run->end,
+                                       .step = t->state.step,
+                                       .max_steps = t->model->config.training.max_train_steps,
+                                       .seconds = tim_clock() - run->begin,
+                                       .report = report,
+                                       .path = path,
+                                       .parameters = tim_model_parameter_count(t->model),
+                                       .pictures = tim_data_count(t->data)};
+    if (!run->options->progress || run->options->progress(&progress, run->options->user)) return;
+    if (run->end == TIM_TRAIN_RUNNING) run->end = TIM_TRAIN_CANCELLED;
+}
+
+/* ---- the log ---- */
+
+static void add_to_window(Window *window, const TimTrainReport *r) {
+    TimTrainReport *sum = &window->sum;
+    const bool updated = !r->skipped_now;
+    window->steps++;
+    window->updates += updated;
+    sum->step = r->step;
+    sum->skipped = r->skipped;
+    sum->skipped_now |= r->skipped_now;
+    sum->loss += updated ? r->loss : 0;
+    sum->denoising += updated ? r->denoising : 0;
+    sum->proj += updated ? r->proj : 0;
+    sum->grad_norm += updated ? r->grad_norm : 0;
+    sum->learning_rate = r->learning_rate;
+    sum->ema_decay = r->ema_decay;
+    sum->seconds += r->seconds;
+    sum->seconds_data += r->seconds_data;
+    sum->seconds_objective += r->seconds_objective;
+    sum->seconds_update += r->seconds_update;
+}
+
+/* The means; losses and norm are NaN when no step made an update. */
+static TimTrainReport mean_of(const Window *window, int batch_size) {
+    TimTrainReport mean = window->sum;
+    const double steps = (double)window->steps, updates = window->updates ? (double)window->updates : NAN;
+    mean.loss /= updates;
+    mean.denoising /= updates;
+    mean.proj /= updates;
+    mean.grad_norm /= updates;
+    mean.pictures_per_second = batch_size * steps / mean.seconds;
+    mean.seconds /= steps;
+    mean.seconds_data /= steps;
+    mean.seconds_objective /= steps;
+    mean.seconds_update /= steps;
+    return mean;
+}
+
+/* JSON knows no NaN. */
+static void print_number(FILE *stream, const char *key, double value) {
+    char text[40] = "null";
+    if (isfinite(value)) tim_number_print(value, text, sizeof text);
+    fprintf(stream, ", \"%s\": %s", key, text);
+}
+
+static void print_line(FILE *stream, const TimTrainReport *r) {
+    fprintf(stream, "{\"step\": %lld, \"skipped\": %lld", (long long)r->step, (long long)r->skipped);
+    print_number(stream, "loss", r->loss);
+    print_number(stream, "denoising", r->denoising);
+    print_number(stream, "proj", r->proj);
+    print_number(stream, "grad_norm", r->grad_norm);
+    print_number(stream, "lr", r->learning_rate);
+    print_number(stream, "ema_decay", r->ema_decay);
+    print_number(stream, "seconds_per_step", r->seconds);
+    print_number(stream, "pictures_per_second", r->pictures_per_second);
+    fputs("}\n", stream);
+}
+
+static TimStatus append_line(const char *path, const TimTrainReport *report, TimError *err) {
+    FILE *stream = fopen(path, "a");
+    if (!stream) return tim_fail(err, TIM_E_IO, "%s: cannot open for appending: %s", path, strerror(errno));
+    print_line(stream, report);
+    const bool written = !ferror(stream);
+    if (fclose(stream) == 0 && written) return TIM_OK;
+    return tim_fail(err, TIM_E_IO, "%s: cannot write: %s", path, strerror(errno));
+}
+
+/* Adds the line when it is due, at every multiple of log_every and at the end. */
+static TimStatus log_steps(Run *run, TimError *err) {
+    const int64_t every = run->options->log_every ? run->options->log_every : LOG_EVERY;
+    const bool due = run->trainer->state.step % every == 0 || run->end != TIM_TRAIN_RUNNING;
+    if (!due || run->window.steps == 0) return TIM_OK;
+    const TimTrainReport mean = mean_of(&run->window, run->trainer->model->config.training.batch_size);
+    run->window = (Window){0};
+    TIM_TRY(append_line(run->log, &mean, err));
+    tell(run, TIM_TRAIN_LOGGED, &mean, NULL);
+    return TIM_OK;
+}
+
+/* ---- checkpoints ---- */
+
+static TimStatus save(Run *run, TimError *err) {
+    const TimTrainer *t = run->trainer;
+    char path[TIM_MAX_PATH];
+    TIM_TRY(tim_path(path, err, "%s/checkpoint-%lld", run->checkpoints, (long long)t->state.step));
+    TIM_TRY(tim_trainer_save(t, path, err));
+    TIM_TRY(tim_checkpoint_rotate(run->checkpoints, t->model->config.training.checkpoints_total_limit, t->state.step, err));
+    run->saved = t->state.step;
+    tell(run, TIM_TRAIN_SAVED, NULL, path);
+    return TIM_OK;
+}
+
+static TimStatus save_when_due(Run *run, TimError *err) {
+    const TimTrainer *t = run->trainer;
+    const bool due = t->state.step % t->model->config.training.checkpointing_steps == 0 || run->end != TIM_TRAIN_RUNNING;
+    return due && run->saved != t->state.step ? save(run, err) : TIM_OK;
+}
+
+/* ---- the start ---- */
+
+static TimStatus check(const TimTrainOptions *options, TimError *err) {
+    if (!options->out || !*options->out) return tim_fail(err, TIM_E_ARGUMENT, "no folder for the run; give one to write to");
+    if (options->log_every < 0)
+        return tim_fail(err, TIM_E_ARGUMENT, "log_every is %lld; it must be at least 0", (long long)options->log_every);
+    if (options->minutes >= 0 && options->minutes <= 1e9) return TIM_OK;
+    return tim_fail(err, TIM_E_ARGUMENT, "minutes is %g; it must be at least 0", options->minutes);
+}
+
+static TimStatus make_folders(Run *run, TimError *err) {
+    char configs[TIM_MAX_PATH];
+    TIM_TRY(tim_path(configs, err, "%s/configs", run->options->out));
+    TIM_TRY(tim_path(run->checkpoints, err, "%s/checkpoints", run->options->out));
+    TIM_TRY(tim_path(run->log, err, "%s/log.jsonl", run->options->out));
+    TIM_TRY(tim_folder_make(configs, err));
+    return tim_folder_make(run->checkpoints, err);
+}
+
+/* The checkpoint to go on from, or an empty path. */
+static TimStatus find_start(const Run *run, char path[TIM_MAX_PATH], TimError *err) {
+    const char *how = run->options->resume ? run->options->resume : "latest";
+    int64_t latest;
+    *path = '\0';
+    if (strcmp(how, "latest") != 0 && strcmp(how, "none") != 0) return tim_path(path, err, "%s", how);
+    TIM_TRY(tim_checkpoint_latest(&latest, run->checkpoints, err));
+    if (latest < 0) return TIM_OK;
+    if (strcmp(how, "none") == 0)
+        return tim_fail(err, TIM_E_ARGUMENT,
+                        "%s holds checkpoint-%lld of another run: resume that, or give a new run another folder", run->checkpoints,
+                        (long long)latest);
+    return tim_path(path, err, "%s/checkpoint-%lld", run->checkpoints, (long long)latest);
+}
+
+static TimStatus start_new(Run *run, TimError *err) {
+    run->saved = -1;
+    if (remove(run->log) == 0 || errno == ENOENT) return TIM_OK;
+    return tim_fail(err, TIM_E_IO, "%s: cannot remove the log of an earlier run: %s", run->log, strerror(errno));
+}
+
+static TimStatus resume(Run *run, const char *path, TimError *err) {
+    const TimStatus status = tim_trainer_resume(run->trainer, path, err);
+    if (status != TIM_OK) return tim_fail_within(err, status, "cannot resume (to go on from an older checkpoint, name its folder)");
+    run->saved = run->trainer->state.step;
+    return TIM_OK;
+}
+
+static TimStatus start(Run *run, TimError *err) {
+    char path[TIM_MAX_PATH];
+    TIM_TRY(find_start(run, path, err));
+    TIM_TRY(*path ? resume(run, path, err) : start_new(run, err));
+    char config[TIM_MAX_PATH];
+    TIM_TRY(tim_path(config, err, "%s/configs/config.yaml", run->options->out));
+    TIM_TRY(tim_config_write(&run->trainer->model->config, config, err));
+    tell(run, TIM_TRAIN_STARTED, NULL, *path ? path : NULL);
+    return TIM_OK;
+}
+
+/* ---- the run ---- */
+
+static void decide(Run *run) {
+    const TimTrainer *t = run->trainer;
+    const bool time_up = run->options->minutes > 0 && tim_clock() - run->begin >= 60 * run->options->minutes;
+    if (run->end != TIM_TRAIN_RUNNING) return;
+    if (t->state.step >= t->model->config.training.max_train_steps)
+        run->end = TIM_TRAIN_FINISHED;
+    else if (time_up)
+        run->end = TIM_TRAIN_TIME_UP;
+}
+
+static TimStatus step(Run *run, TimError *err) {
+    TimTrainReport report;
+    TIM_TRY(tim_trainer_step(run->trainer, &report, err));
+    add_to_window(&run->window, &report);
+    tell(run, TIM_TRAIN_STEP, &report, NULL);
+    return TIM_OK;
+}
+
+static TimStatus run_steps(Run *run, TimError *err) {
+    for (decide(run); run->end == TIM_TRAIN_RUNNING;) {
+        TIM_TRY(step(run, err));
+        decide(run);
+        TIM_TRY(log_steps(run, err));
+        TIM_TRY(save_when_due(run, err));
+    }
+    TIM_TRY(log_steps(run, err)); /* for a callback that ended the run when told of a line or a checkpoint */
+    TIM_TRY(save_when_due(run, err));
+    tell(run, TIM_TRAIN_ENDED, NULL, NULL);
+    return TIM_OK;
+}
+
+TimStatus tim_train(const TimConfig *config, const TimTrainOptions *options, TimError *err) {
+    Run run = {.options = options, .begin = tim_clock()};
+    TIM_TRY(check(options, err));
+    TIM_TRY(make_folders(&run, err)); /* first: it fails fastest */
+    TIM_TRY(tim_trainer_new(&run.trainer, config, &options->trainer, err));
+    TimStatus status = start(&run, err);
+    if (status == TIM_OK) status = run_steps(&run, err);
+    tim_trainer_free(run.trainer);
+    return status;
+}

@@ -1,0 +1,231 @@
+/* One optimiser step after the other: batch, noise and times from counters, objective, clipping, AdamW, EMA. */
+#include "train/trainer.h"
+
+#include <math.h>
+#include <string.h>
+#include <time.h>
+
+#include "base/memory.h"
+#include "base/rng.h"
+#include "train/adamw.h"
+#include "train/checkpoint.h"
+#include "train/init.h"
+#include "train/schedule.h"
+#include "train/streams.h"
+#include "train/time_pairs.h"
+
+enum { MAX_THREADS = 4096 };
+static const int64_t max_steps = INT64_C(1) << 30; /* what time_pairs can count */
+
+/* ---- making ---- */
+
+static TimStatus check(const TimConfig *config, const TimTrainerOptions *options, TimError *err) {
+    TIM_TRY(tim_config_check(config, err));
+    const bool guided = config->transport.enhance_target;
+    if (config->network.kind == TIM_NETWORK_T2I)
+        return tim_fail(err, TIM_E_UNSUPPORTED,
+                        "training of the text network is not implemented: use the target tim.models.c2i.tim_model.TiM");
+    if (guided && !(config->network.class_dropout_prob > 0))
+        return tim_fail(err, TIM_E_ARGUMENT, "enhance_target needs the null class: set class_dropout_prob above 0, such as 0.1");
+    if (options->threads < 0 || options->threads > MAX_THREADS)
+        return tim_fail(err, TIM_E_ARGUMENT, "threads is %d; give 1 to %d, or 0 for as many as OpenMP would use", options->threads,
+                        MAX_THREADS);
+    if (options->micro_batch >= 0) return TIM_OK;
+    return tim_fail(err, TIM_E_ARGUMENT, "micro_batch is %d; give at least 1, or 0 for a good default", options->micro_batch);
+}
+
+static TimStatus make_models(TimTrainer *t, const TimConfig *config, const TimTrainerOptions *options, TimError *err) {
+    TimNetworkOptions network = {.threads = options->threads, .precision = config->training.mixed_precision};
+    TIM_TRY(tim_isa_choose(options->isa, &network.isa, err));
+    TIM_TRY(tim_model_new(&t->model, config, &network, err));
+    if (!config->transport.enhance_target)
+        network.precision = TIM_PRECISION_F32; /* nobody runs the average: a copy would be idle */
+    TIM_TRY(tim_model_new(&t->ema, config, &network, err));
+    tim_init_weights(t->model->f32, &t->model->params, options->seed, t->model->options.threads);
+    memcpy(t->ema->f32, t->model->f32, t->model->params.elements * sizeof(float));
+    tim_model_weights_changed(t->model);
+    tim_model_weights_changed(t->ema);
+    return TIM_OK;
+}
+
+static TimStatus make_vectors(TimTrainer *t, TimError *err) {
+    TIM_TRY(tim_moment_params(&t->moment_params, &t->model->params, err));
+    TIM_TRY(tim_new(&t->gradients, t->model->params.elements, sizeof(float), "the gradients", err));
+    return tim_new(&t->moments, t->moment_params.elements, sizeof(float), "Adam's moments", err);
+}
+
+/* Elements of one picture, which the network's configuration keeps far below overflow of 64 bits. */
+static size_t picture_size(const TimTrainer *t) {
+    const TimNetworkConfig *network = &t->model->config.network;
+    return (size_t)network->in_channels * (size_t)network->input_size * (size_t)network->input_size;
+}
+
+static TimStatus make_batch(TimTrainer *t, TimError *err) {
+    TimTrainBatch *b = &t->batch;
+    const size_t size = (size_t)t->model->config.training.batch_size;
+    size_t elements;
+    if (!tim_mul_size(size, picture_size(t), &elements))
+        return tim_fail(err, TIM_E_MEMORY, "a batch of %zu pictures does not fit into memory", size);
+    TIM_TRY(tim_new(&b->samples.x, elements, sizeof(float), "a batch", err));
+    TIM_TRY(tim_new(&b->z, elements, sizeof(float), "the noise of a batch", err));
+    TIM_TRY(tim_new(&b->t, size, sizeof(double), "a batch", err));
+    TIM_TRY(tim_new(&b->r, size, sizeof(double), "a batch", err));
+    TIM_TRY(tim_new(&b->samples.labels, size, sizeof(int64_t), "a batch", err));
+    TIM_TRY(tim_new(&b->samples.dropped, size, sizeof(int64_t), "a batch", err));
+    TIM_TRY(tim_new(&b->null_class, size, sizeof(int64_t), "a batch", err));
+    for (size_t i = 0; i < size; i++) b->null_class[i] = t->model->config.network.num_classes;
+    return TIM_OK;
+}
+
+static TimStatus make_objective(TimTrainer *t, int micro_batch, TimError *err) {
+    const int side = t->model->config.network.input_size;
+    const TimObjectiveShape shape = {.height = side, .width = side, .micro_batch = micro_batch};
+    return tim_objective_new(&t->objective, &t->model->config, &t->model->options, &shape, &t->model->params, err);
+}
+
+static TimStatus fill(TimTrainer *t, const TimConfig *config, const TimTrainerOptions *options, TimError *err) {
+    TIM_TRY(check(config, options, err));
+    t->state.seed = options->seed;
+    TIM_TRY(tim_data_open(&t->data, config, err));
+    TIM_TRY(make_models(t, config, options, err));
+    TIM_TRY(make_vectors(t, err));
+    TIM_TRY(make_batch(t, err));
+    return make_objective(t, options->micro_batch, err);
+}
+
+TimStatus tim_trainer_new(TimTrainer **trainer, const TimConfig *config, const TimTrainerOptions *options, TimError *err) {
+    TimTrainer *t;
+    *trainer = NULL;
+    TIM_TRY(tim_new(&t, 1, sizeof *t, "a trainer", err));
+    const TimStatus status = fill(t, config, options, err);
+    if (status != TIM_OK) {
+        tim_trainer_free(t);
+        return status;
+    }
+    *trainer = t;
+    return TIM_OK;
+}
+
+void tim_trainer_free(TimTrainer *t) {
+    if (!t) return;
+    void *const blocks[] = {t->gradients, t->moments, t->batch.samples.x, t->batch.samples.labels, t->batch.samples.dropped,
+                            t->batch.z,   t->batch.t, t->batch.r,         t->batch.null_class};
+    tim_objective_free(t->objective);
+    tim_data_close(t->data);
+    tim_model_free(t->model);
+    tim_model_free(t->ema);
+    tim_params_done(&t->moment_params);
+    for (size_t i = 0; i < sizeof blocks / sizeof *blocks; i++) tim_free(blocks[i]);
+    tim_free(t);
+}
+
+int64_t tim_trainer_steps(const TimTrainer *t) {
+    return t->state.step;
+}
+
+/* ---- a step ---- */
+
+double tim_clock(void) {
+    struct timespec time;
+    clock_gettime(CLOCK_MONOTONIC, &time);
+    return (double)time.tv_sec + 1e-9 * (double)time.tv_nsec;
+}
+
+static void draw_noise(TimTrainer *t) {
+    const size_t size = (size_t)t->model->config.training.batch_size, picture = picture_size(t);
+    const uint64_t seed = t->state.seed, stream = tim_stream(TIM_STREAM_NOISE, (uint64_t)t->state.step);
+#pragma omp parallel for num_threads(t->model->options.threads) schedule(static)
+    for (size_t i = 0; i < size; i++) tim_rng_normal(t->batch.z + i * picture, picture, seed, stream, i * picture);
+}
+
+static TimBatch draw_batch(TimTrainer *t) {
+    const TimConfig *config = &t->model->config;
+    const TimTrainState *s = &t->state;
+    const size_t size = (size_t)config->training.batch_size;
+    TimTrainBatch *b = &t->batch;
+    tim_data_read(t->data, s->seed, s->position, size, &b->samples, t->model->options.threads);
+    draw_noise(t);
+    const size_t diffusion = tim_time_pairs(b->t, b->r, size, &config->transport, &config->transition, s->seed,
+                                            tim_stream(TIM_STREAM_TIMES, 0), (uint64_t)s->step);
+    return (TimBatch){.size = (int64_t)size,
+                      .diffusion = (int64_t)diffusion,
+                      .x = b->samples.x,
+                      .z = b->z,
+                      .t = b->t,
+                      .r = b->r,
+                      .condition.labels = b->samples.dropped,
+                      .teacher.labels = b->samples.labels,
+                      .null.labels = b->null_class};
+}
+
+static double ema_decay(const TimTrainingConfig *config, int64_t updates) {
+    const double warm = (1.0 + (double)updates) / (10.0 + (double)updates);
+    return config->ema_warmup && warm < config->ema_decay ? warm : config->ema_decay;
+}
+
+/* Clips, updates weights and EMA, and renews what is derived from them. A step that was skipped counts for the learning rate, but not
+ * for Adam's bias correction and the EMA's warm-up: those count updates. */
+static void update(TimTrainer *t, TimTrainReport *report) {
+    const TimTrainingConfig *config = &t->model->config.training;
+    const int64_t updates = t->state.step - t->state.skipped;
+    const TimAdamWVectors vectors = {.weights = t->model->f32,
+                                     .first = t->moments,
+                                     .second = t->moments + t->model->params.elements,
+                                     .ema = t->ema->f32,
+                                     .gradients = t->gradients,
+                                     .bf16 = t->model->bf16,
+                                     .count = t->model->params.elements};
+    const TimAdamWStep step = {.lr = report->learning_rate,
+                               .beta1 = config->beta1,
+                               .beta2 = config->beta2,
+                               .eps = config->eps,
+                               .weight_decay = config->weight_decay,
+                               .step = updates + 1,
+                               .gradient_scale = tim_clip_factor(report->grad_norm, config->max_grad_norm),
+                               .ema_decay = ema_decay(config, updates),
+                               .threads = t->model->options.threads};
+    tim_adamw_update(&vectors, &step);
+    tim_model_weights_changed(t->ema);
+    report->ema_decay = step.ema_decay;
+}
+
+/* Gradients into t->gradients, losses into the report. */
+static TimStatus differentiate(TimTrainer *t, const TimBatch *batch, TimTrainReport *report, TimError *err) {
+    TimLosses losses = {0};
+    memset(t->gradients, 0, t->model->params.elements * sizeof *t->gradients);
+    TIM_TRY(tim_objective_step(t->objective, batch, &t->model->weights, &t->ema->weights, t->gradients, &losses, err));
+    report->loss = losses.weighted;
+    report->denoising = losses.denoising;
+    report->proj = losses.proj;
+    return TIM_OK;
+}
+
+static void advance(TimTrainer *t, TimTrainReport *report) {
+    t->state.step++;
+    t->state.skipped += report->skipped_now;
+    t->state.position += (uint64_t)t->model->config.training.batch_size;
+    report->step = t->state.step;
+    report->skipped = t->state.skipped;
+}
+
+TimStatus tim_trainer_step(TimTrainer *t, TimTrainReport *report, TimError *err) {
+    if (t->state.step >= max_steps)
+        return tim_fail(err, TIM_E_ARGUMENT, "%lld steps are done, as many as a run can have", (long long)t->state.step);
+    const double begin = tim_clock();
+    *report = (TimTrainReport){.learning_rate = tim_learning_rate(&t->model->config.training, t->state.step)};
+    const TimBatch batch = draw_batch(t);
+    const double drawn = tim_clock();
+    TIM_TRY(differentiate(t, &batch, report, err));
+    const double differentiated = tim_clock();
+    report->grad_norm = tim_l2_norm(t->gradients, t->model->params.elements, t->model->options.threads);
+    report->skipped_now = !isfinite(report->grad_norm);
+    if (!report->skipped_now) update(t, report);
+    advance(t, report);
+    const double end = tim_clock();
+    report->seconds = end - begin;
+    report->seconds_data = drawn - begin;
+    report->seconds_objective = differentiated - drawn;
+    report->seconds_update = end - differentiated;
+    report->pictures_per_second = (double)batch.size / report->seconds;
+    return TIM_OK;
+}
