@@ -13,7 +13,7 @@
 #include "base/memory.h"
 #include "ops/ops.h"
 
-/* Relative to the largest magnitude of a result. f32: sums of a few hundred terms in another order. bf16: rounding once is off by at
+/* Relative to the largest magnitude of a result. f32: sums of a few hundred terms in another order. bf16: rounding is off by at
  * most 2^-8 of the number; an op that rounds inside as well gets twice that. */
 static const double tolerance_f32 = 1e-5, tolerance_bf16 = 0x1p-8 + 1e-5;
 

@@ -161,6 +161,7 @@ typedef struct Fixture {
     TimTape *tape;
     TimWeights weights;
     float *values, *gradients;
+    TimBf16 *halves; /* the values rounded */
     TimError err;
 } Fixture;
 
@@ -181,6 +182,7 @@ static void fixture_done(Fixture *f) {
     tim_params_done(&f->params);
     tim_weights_done(&f->weights);
     tim_free(f->values);
+    tim_free(f->halves);
     tim_free(f->gradients);
 }
 
@@ -198,9 +200,11 @@ static void fill_weights(Fixture *f) {
 static void fixture_bind(Fixture *f, TimTape *tape) {
     must(tim_new(&f->values, f->params.elements, sizeof(float), "weights", &f->err), &f->err);
     must(tim_new(&f->gradients, f->params.elements, sizeof(float), "gradients", &f->err), &f->err);
+    must(tim_new(&f->halves, f->params.elements, sizeof *f->halves, "weights", &f->err), &f->err);
     must(tim_weights_new(&f->weights, f->params.count, &f->err), &f->err);
     fill_weights(f);
-    tim_weights_point(&f->weights, &f->params, f->values, NULL);
+    for (size_t i = 0; i < f->params.elements; i++) f->halves[i] = tim_bf16_from_f32(f->values[i]);
+    tim_weights_point(&f->weights, &f->params, f->values, f->halves);
     must(tim_tape_bind(tape, &f->weights, f->gradients, &f->err), &f->err);
 }
 
@@ -496,7 +500,6 @@ static const TimNetworkOptions reference = {.isa = TIM_ISA_REF, .threads = 1, .p
 typedef struct NetworkFixture {
     Fixture base; /* no tape of its own */
     TimNetwork network;
-    TimBf16 *halves;
 } NetworkFixture;
 
 static void fill_inputs(const TimNetwork *n) {
@@ -516,20 +519,12 @@ static void network_init(NetworkFixture *f, TimNetworkKind kind, const TimNetwor
     Fixture *base = &f->base;
     const TimNetworkConfig config = tiny_network(kind);
     must(tim_network_new(&f->network, &config, shape, options, &base->params, &base->err), &base->err);
-    must(tim_new(&base->values, base->params.elements, sizeof(float), "weights", &base->err), &base->err);
-    must(tim_new(&base->gradients, base->params.elements, sizeof(float), "gradients", &base->err), &base->err);
-    must(tim_new(&f->halves, base->params.elements, sizeof *f->halves, "weights", &base->err), &base->err);
-    must(tim_weights_new(&base->weights, base->params.count, &base->err), &base->err);
-    fill_weights(base);
-    for (size_t i = 0; i < base->params.elements; i++) f->halves[i] = tim_bf16_from_f32(base->values[i]);
-    tim_weights_point(&base->weights, &base->params, base->values, f->halves);
-    must(tim_tape_bind(f->network.tape, &base->weights, base->gradients, &base->err), &base->err);
+    fixture_bind(base, f->network.tape);
     fill_inputs(&f->network);
 }
 
 static void network_done(NetworkFixture *f) {
     tim_network_done(&f->network);
-    tim_free(f->halves);
     fixture_done(&f->base);
 }
 

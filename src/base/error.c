@@ -1,6 +1,5 @@
 #include "base/error.h"
 
-#include <stdarg.h>
 #include <stdio.h>
 #include <string.h>
 
@@ -15,14 +14,18 @@ static void mark_cut(char *text, size_t size, int wanted) {
     if (wanted >= 0 && (size_t)wanted >= size) memcpy(text + size - 4, "...", 4);
 }
 
-TimStatus tim_fail(TimError *err, TimStatus status, const char *format, ...) {
+TimStatus tim_fail_with(TimError *err, TimStatus status, const char *format, va_list args) {
     if (!err) return status;
     err->status = status;
+    mark_cut(err->text, sizeof err->text, vsnprintf(err->text, sizeof err->text, format, args));
+    return status;
+}
+
+TimStatus tim_fail(TimError *err, TimStatus status, const char *format, ...) {
     va_list args;
     va_start(args, format);
-    const int wanted = vsnprintf(err->text, sizeof err->text, format, args);
+    tim_fail_with(err, status, format, args);
     va_end(args);
-    mark_cut(err->text, sizeof err->text, wanted);
     return status;
 }
 

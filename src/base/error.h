@@ -2,10 +2,15 @@
 #ifndef TIM_BASE_ERROR_H
 #define TIM_BASE_ERROR_H
 
+#include <stdarg.h>
+
 #include "tim/status.h"
 
 /* Fills `err` (may be NULL) and returns `status`, so that a check reads `return tim_fail(err, TIM_E_..., ...)`. */
 TimStatus tim_fail(TimError *err, TimStatus status, const char *format, ...) __attribute__((format(printf, 3, 4)));
+
+/* The same with the arguments in a list. */
+TimStatus tim_fail_with(TimError *err, TimStatus status, const char *format, va_list args) __attribute__((format(printf, 3, 0)));
 
 /* Puts "context: " before the text of an error that is already set, for callers that know the file or tensor. Returns `status`. */
 TimStatus tim_fail_within(TimError *err, TimStatus status, const char *format, ...) __attribute__((format(printf, 3, 4)));

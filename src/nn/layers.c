@@ -19,8 +19,9 @@ static TimRef vector(TimTape *tape, TimInit init, int64_t length, const char *pr
 
 TimRef tim_linear(TimTape *tape, TimRef x, const TimLinearSpec *spec, const char *name) {
     const int64_t matrix[2] = {spec->out_features, tim_tape_shape(tape, x).cols};
-    const TimRef in[3] = {x, param(tape, spec->dtype, spec->init, spec->rank ? spec->rank : 2, spec->rank ? spec->dims : matrix, name, "weight"),
-                          spec->bias ? vector(tape, TIM_INIT_ZERO, spec->out_features, name, "bias") : TIM_NONE};
+    TimRef in[3] = {x};
+    in[1] = param(tape, spec->dtype, spec->init, spec->rank ? spec->rank : 2, spec->rank ? spec->dims : matrix, name, "weight");
+    if (spec->bias) in[2] = vector(tape, TIM_INIT_ZERO, spec->out_features, name, "bias");
     const TimOpParams params = {.linear = {.out = spec->out, .has_bias = spec->bias}};
     return tim_tape_add(tape, TIM_OP_LINEAR, params, spec->bias ? 3 : 2, in);
 }
@@ -34,7 +35,9 @@ static TimRef linear_part(TimTape *tape, TimRef x, const TimLinearSpec *spec, co
 
 TimRef tim_swiglu_mlp(TimTape *tape, TimRef x, int64_t hidden, TimInit hidden_init, const TimLinearSpec *spec, const char *name) {
     const TimLinearSpec inner = {.out_features = hidden, .bias = true, .init = hidden_init, .dtype = spec->dtype, .out = spec->dtype};
-    const TimRef in[2] = {linear_part(tape, x, &inner, name, "fc1_g"), linear_part(tape, x, &inner, name, "fc1_x")};
+    TimRef in[2];
+    in[0] = linear_part(tape, x, &inner, name, "fc1_g");
+    in[1] = linear_part(tape, x, &inner, name, "fc1_x");
     return linear_part(tape, tim_tape_add(tape, TIM_OP_SWIGLU, (TimOpParams){0}, 2, in), spec, name, "fc2");
 }
 
@@ -48,7 +51,9 @@ TimRef tim_timestep_embedding(TimTape *tape, TimRef t, int64_t width, TimInit in
 
 TimRef tim_layer_norm(TimTape *tape, TimRef x, float eps, const char *name) {
     const int64_t width = tim_tape_shape(tape, x).cols;
-    const TimRef in[3] = {x, vector(tape, TIM_INIT_ONE, width, name, "weight"), vector(tape, TIM_INIT_ZERO, width, name, "bias")};
+    TimRef in[3] = {x};
+    in[1] = vector(tape, TIM_INIT_ONE, width, name, "weight");
+    in[2] = vector(tape, TIM_INIT_ZERO, width, name, "bias");
     return tim_tape_add(tape, TIM_OP_LAYER_NORM, (TimOpParams){.layer_norm = {eps}}, 3, in);
 }
 

@@ -1,5 +1,6 @@
 /* Layers as lines of a model file: each adds its ops to the tape under the checkpoint's parameter names.
- * `name` is a prefix; a layer appends ".weight" and so on. */
+ * `name` is a prefix; a layer appends ".weight" and so on. Parameters are declared one by one in the order of the checkpoint, never
+ * inside one expression, whose order of evaluation C leaves open. */
 #ifndef TIM_NN_LAYERS_H
 #define TIM_NN_LAYERS_H
 

@@ -24,6 +24,7 @@ static void forward(const TimNode *node) {
 }
 
 static void vjp(const TimNode *node) {
+    if (!node->g_in[1].data) return;
     for (int64_t r = 0; r < node->g_out[0].rows; r++) {
         float *entry = tim_matrix_f32(&node->g_in[1], label_of(node, r));
         const float *g = tim_matrix_f32(&node->g_out[0], r);

@@ -26,6 +26,7 @@ static TimStatus infer(TimNode *node, TimError *err) {
         if (p->norm[s] < 0) continue;
         TIM_TRY(require(node, p->norm[s] + 1 < node->n_in && node->in[p->norm[s]].cols == width && node->in[p->norm[s] + 1].cols == width,
                         "a norm's weight or bias does not fit the head", err));
+        TIM_TRY(require(node, node->in[p->norm[s]].dtype == TIM_F32 && node->in[p->norm[s] + 1].dtype == TIM_F32, "wants f32 norm weights", err));
         node->vjp_reads_in |= 3U << p->norm[s];
     }
     node->n_out = 1;

@@ -19,6 +19,7 @@ static TimStatus infer(TimNode *node, TimError *err) {
     const TimLinearParams *p = &node->params.linear;
     const TimMatrix *x = &node->in[0], *w = &node->in[1];
     TIM_TRY(require(node, node->n_in == (p->has_bias ? 3 : 2) && is_float(x) && is_float(w), "wants x, W and the bias if it has one", err));
+    TIM_TRY(require(node, w->dtype == TIM_BF16 || (x->dtype == TIM_F32 && p->out == TIM_F32), "has an f32 W: x and y must be f32 too", err));
     TIM_TRY(require(node, x->cols == w->cols, "W has other columns than x", err));
     TIM_TRY(require(node, !p->has_bias || (node->in[2].cols == w->rows && node->in[2].dtype == TIM_F32), "the bias does not fit W", err));
     node->n_out = 1;

@@ -7,6 +7,7 @@
 
 #if defined(TIM_HAVE_ONEDNN)
 #include <dnnl.h>
+#include <omp.h>
 #endif
 
 struct TimMatmul {
@@ -129,6 +130,17 @@ static void free_onednn(TimMatmul *p) {
     if (p->engine) dnnl_engine_destroy(p->engine);
 }
 
+/* oneDNN uses as many threads as OpenMP would give the caller: planning and running happen under the plan's own number. */
+static int enter_threads(int threads) {
+    const int before = omp_get_max_threads();
+    if (threads != before) omp_set_num_threads(threads);
+    return before;
+}
+
+static void leave_threads(int threads, int before) {
+    if (threads != before) omp_set_num_threads(before);
+}
+
 /* oneDNN takes handles as void *, also those it only reads. */
 static void *handle(const void *data) {
     void *out;
@@ -137,6 +149,7 @@ static void *handle(const void *data) {
 }
 
 static void run_onednn(const TimMatmul *p, const void *a, const void *b, const float *bias, void *c, void *work) {
+    const int before = enter_threads(p->shape.threads);
     dnnl_memory_set_data_handle_v2(p->a, handle(a), p->stream);
     dnnl_memory_set_data_handle_v2(p->b, handle(b), p->stream);
     dnnl_memory_set_data_handle_v2(p->c, c, p->stream);
@@ -149,6 +162,7 @@ static void run_onednn(const TimMatmul *p, const void *a, const void *b, const f
     }
     dnnl_primitive_execute(p->primitive, p->stream, count, args);
     dnnl_stream_wait(p->stream);
+    leave_threads(p->shape.threads, before);
 }
 
 #endif
@@ -162,7 +176,9 @@ TimStatus tim_matmul_new(TimMatmul **out, const TimMatmulShape *shape, TimError 
     plan->shape = *shape;
 #if defined(TIM_HAVE_ONEDNN)
     if (!shape->plain) {
+        const int before = enter_threads(shape->threads);
         const dnnl_status_t status = plan_onednn(plan);
+        leave_threads(shape->threads, before);
         if (status != dnnl_success) {
             tim_matmul_free(plan);
             return tim_fail(err, status == dnnl_out_of_memory ? TIM_E_MEMORY : TIM_E_INTERNAL,

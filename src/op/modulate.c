@@ -173,8 +173,8 @@ static void add_to(float *restrict out, const float *restrict a, int64_t n) {
     for (int64_t i = 0; i < n; i++) out[i] += a[i];
 }
 
-/* g_x2 of row r, in `out`. */
-static void stream_cotangent(const TimNode *node, const float *scale, Sums sums, int64_t r, float *out, float *scratch) {
+/* What y passes on to g_x2 of row r, in `out`. */
+static void norm_cotangent(const TimNode *node, const float *scale, Sums sums, int64_t r, float *out, float *scratch) {
     const int64_t n = node->in[0].cols;
     const size_t width = scratch_floats(n);
     float *hat = scratch, *g_hat = scratch + width;
@@ -186,6 +186,15 @@ static void stream_cotangent(const TimNode *node, const float *scale, Sums sums,
     memcpy(g_hat, g_y, (size_t)n * sizeof *g_hat);
     if (scale) add_product(g_hat, g_y, scale, n);
     norm_derivative(out, g_hat, hat, stats.rstd, n);
+}
+
+/* g_x2 of row r, in `out`: either output may have no cotangent. */
+static void stream_cotangent(const TimNode *node, const float *scale, Sums sums, int64_t r, float *out, float *scratch) {
+    const int64_t n = node->in[0].cols;
+    if (node->g_out[0].data)
+        norm_cotangent(node, scale, sums, r, out, scratch);
+    else
+        memset(out, 0, (size_t)n * sizeof *out);
     if (node->n_out == 2 && node->g_out[1].data) add_to(out, tim_matrix_f32(&node->g_out[1], r), n);
 }
 

@@ -38,22 +38,24 @@ static TimStatus infer_unpatchify(TimNode *node, TimError *err) {
     return want_scratch(node, 2 * scratch_floats(x->cols), err);
 }
 
-/* Moves one token between its row `token` of `values` and picture `picture`; the element order is c, y, x or y, x, c. */
-static void move_token(Geometry s, bool channel_first, bool to_picture, int64_t index, float *picture, float *values) {
+typedef enum Move { GATHER, SCATTER, SCATTER_ADD } Move;
+
+/* Moves token `index` between `values` and its patch of `picture`; the element order is c, y, x or y, x, c. */
+static void move_token(Geometry s, bool channel_first, Move move, int64_t index, float *picture, float *values) {
     const int64_t top = index / s.tokens_w * s.patch, left = index % s.tokens_w * s.patch;
     for (int64_t c = 0; c < s.channels; c++)
         for (int64_t y = 0; y < s.patch; y++)
             for (int64_t x = 0; x < s.patch; x++) {
                 const int64_t at = channel_first ? (c * s.patch + y) * s.patch + x : (y * s.patch + x) * s.channels + c;
                 float *pixel = &picture[(c * s.height + top + y) * s.width + left + x];
-                if (to_picture)
-                    *pixel = values[at];
-                else
+                if (move == GATHER)
                     values[at] = *pixel;
+                else
+                    *pixel = values[at] + (move == SCATTER_ADD ? *pixel : 0);
             }
 }
 
-/* Every picture lies in exactly one token's patch, so overwriting and gathering need no order. */
+/* Every pixel lies in exactly one token's patch, so scattering and gathering need no order. */
 static void to_tokens(const TimNode *node, const TimMatrix *pictures, const TimMatrix *tokens, bool channel_first, bool add) {
     const Geometry s = geometry_of(&node->params.patch);
     const size_t width = scratch_floats(tokens->cols);
@@ -62,13 +64,13 @@ static void to_tokens(const TimNode *node, const TimMatrix *pictures, const TimM
         float *scratch = (float *)node->work + (size_t)part * 2 * width;
         const int64_t end = tokens->rows * (part + 1) / node->threads;
         for (int64_t r = tokens->rows * part / node->threads; r < end; r++) {
-            move_token(s, channel_first, false, r % s.tokens, tim_matrix_f32(pictures, r / s.tokens), scratch);
+            move_token(s, channel_first, GATHER, r % s.tokens, tim_matrix_f32(pictures, r / s.tokens), scratch);
             row_write(tokens, r, scratch, add);
         }
     }
 }
 
-static void to_pictures(const TimNode *node, const TimMatrix *tokens, const TimMatrix *pictures, bool channel_first) {
+static void to_pictures(const TimNode *node, const TimMatrix *tokens, const TimMatrix *pictures, bool channel_first, bool add) {
     const Geometry s = geometry_of(&node->params.patch);
     const size_t width = scratch_floats(tokens->cols);
 #pragma omp parallel for num_threads(node->threads) schedule(static)
@@ -78,7 +80,7 @@ static void to_pictures(const TimNode *node, const TimMatrix *tokens, const TimM
         for (int64_t r = tokens->rows * part / node->threads; r < end; r++) {
             const float *row = row_read(tokens, r, scratch);
             if (row != scratch) memcpy(scratch, row, (size_t)tokens->cols * sizeof *row);
-            move_token(s, channel_first, true, r % s.tokens, tim_matrix_f32(pictures, r / s.tokens), scratch);
+            move_token(s, channel_first, add ? SCATTER_ADD : SCATTER, r % s.tokens, tim_matrix_f32(pictures, r / s.tokens), scratch);
         }
     }
 }
@@ -92,15 +94,15 @@ static void jvp_patchify(const TimNode *node) {
 }
 
 static void vjp_patchify(const TimNode *node) {
-    to_pictures(node, &node->g_out[0], &node->g_in[0], true);
+    to_pictures(node, &node->g_out[0], &node->g_in[0], true, node->add_in[0]);
 }
 
 static void forward_unpatchify(const TimNode *node) {
-    to_pictures(node, &node->in[0], &node->out[0], false);
+    to_pictures(node, &node->in[0], &node->out[0], false, false);
 }
 
 static void jvp_unpatchify(const TimNode *node) {
-    to_pictures(node, &node->t_in[0], &node->t_out[0], false);
+    to_pictures(node, &node->t_in[0], &node->t_out[0], false, false);
 }
 
 static void vjp_unpatchify(const TimNode *node) {

@@ -32,6 +32,8 @@ static TimStatus measure(TimParam *param, TimError *err) {
 TimStatus tim_params_add(TimParams *params, const char *name, int rank, const int64_t *dims, TimInit init, int *index, TimError *err) {
     *index = tim_params_find(params, name);
     if (*index >= 0) return check_same(&params->items[*index], rank, dims, err);
+    if (rank < 1 || rank > TIM_PARAM_MAX_RANK)
+        return tim_fail(err, TIM_E_INTERNAL, "parameter %s has %d axes, not 1 to %d", name, rank, TIM_PARAM_MAX_RANK);
     TIM_TRY(tim_grow(&params->items, &params->capacity, params->count, sizeof *params->items, "the parameter list", err));
     TimParam param = {.rank = rank, .init = init, .offset = params->elements};
     memcpy(param.dims, dims, (size_t)rank * sizeof *dims);

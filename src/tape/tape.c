@@ -1,7 +1,6 @@
 #include "tape/tape.h"
 
 #include <stdarg.h>
-#include <stdio.h>
 #include <string.h>
 #include <time.h>
 
@@ -86,11 +85,9 @@ const TimTapeOptions *tim_tape_options(const TimTape *tape) {
 void tim_tape_fail(TimTape *tape, TimStatus status, const char *format, ...) {
     if (tape->status != TIM_OK) return;
     va_list args;
-    char text[sizeof tape->error.text];
     va_start(args, format);
-    vsnprintf(text, sizeof text, format, args);
+    tape->status = tim_fail_with(&tape->error, status, format, args);
     va_end(args);
-    tape->status = tim_fail(&tape->error, status, "%s", text);
 }
 
 static TimRef add_value(TimTape *tape, Value value) {
@@ -133,7 +130,7 @@ TimRef tim_tape_param(TimTape *tape, TimDtype dtype, TimInit init, int rank, con
 TimRef tim_tape_columns(TimTape *tape, TimRef ref, int64_t first, int64_t count) {
     const Value *base = get(tape, ref);
     if (tape->status != TIM_OK || !base) return TIM_NONE;
-    if (first < 0 || count <= 0 || first + count > base->m.cols || base->kind == COLUMNS) {
+    if (first < 0 || count <= 0 || first + count > base->m.cols || base->kind == COLUMNS || base->kind == PARAM) {
         tim_tape_fail(tape, TIM_E_INTERNAL, "columns %lld to %lld of a value with %lld", (long long)first, (long long)(first + count), (long long)base->m.cols);
         return TIM_NONE;
     }

@@ -244,7 +244,7 @@ static void fill_guidance(TimObjective *o, TimNetwork *n, Part part, int64_t row
 static TimStatus guide(TimObjective *o, Part part, const TimWeights *ema, TimError *err) {
     if (!any_guided(o, part)) return TIM_OK;
     if (!ema) return tim_fail(err, TIM_E_ARGUMENT, "model guidance needs the weights of the guiding network: keep an EMA");
-    const bool both = o->config->transport.w_cond > 0;
+    const bool both = o->config->transport.w_cond != 0;
     TimNetwork *n;
     TIM_TRY(tape_for(o, GUIDANCE, both ? 2 * part.size : part.size, false, &n, err));
     TIM_TRY(tim_tape_bind(n->tape, ema, NULL, err));

@@ -8,8 +8,8 @@ static const int64_t queries[] = {1, 5, 49, 63, 64, 65, 130}, keys[] = {1, 7, 12
 static const int widths[] = {4, 8, 16, 32, 64, 72, 96, 128, 256};
 enum { QUERIES = 7, KEYS = 6, WIDTHS = 9, CASES = 63 };
 
-/* Scores have the deviation of q times that of k: with 5 each they reach +-80, and the softmax picks one key. Keys around 20 shift all
- * scores of a query by as much, which no probability may notice. */
+/* Scores have the deviation of q times that of k: with 5 each they reach +-80, and the softmax picks one key. Keys around 20 shift
+ * all scores of a query by as much, which no probability may notice. */
 static void list(OpCases *cases, TimDtype dtype) {
     for (size_t i = 0; i < CASES; i++) {
         const int heads = 1 + (int)(i % 3), width = widths[i % WIDTHS];

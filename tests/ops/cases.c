@@ -1,7 +1,6 @@
 #include "ops/ops.h"
 
 #include <assert.h>
-#include <math.h>
 #include <stdlib.h>
 
 #include "base/bf16.h"

@@ -1,4 +1,4 @@
-/* The fp64 oracle's derivatives. A central difference with step e errs by e^2 / 6 third derivatives and by 1e-16 / e of rounding. */
+/* The fp64 oracle's derivatives. A central difference with step e errs by e^2 / 6 third derivatives, and 1e-16 / e by rounding. */
 #include <string.h>
 
 #include "ops/ops.h"

@@ -73,7 +73,7 @@ static void add_modulate(OpCases *cases, int64_t tokens, int64_t cols, TimDtype 
     const unsigned all = (1U << c.n_in) - 1;
     c.tangents = ops_subset(all, index / 4 * 7);
     c.wanted = ops_mostly(all, index);
-    c.seeded = residual && index % 2 ? 1 : 3;
+    c.seeded = residual ? 1 + (unsigned)(index % 3) : 3;
     c.slack = 1 + c.in[0].center;
     ops_add(cases, c);
 }

@@ -97,7 +97,7 @@ typedef struct OpRun {
     bool contained; /* nothing was written outside the results and the workspace */
 } OpRun;
 
-/* Forward, jvp and vjp of the case. Workspace and everything not yet written hold NaN. Fails the test when the op refuses the case. */
+/* Forward, jvp and vjp of the case. Workspace and what is not yet written hold NaN. Fails the test when the op refuses the case. */
 OpRun ops_run(const OpCase *c, OpSetup setup);
 
 void ops_run_free(OpRun *run);
@@ -126,7 +126,7 @@ extern const OpSuite ops_suite_add, ops_suite_attention, ops_suite_cast, ops_sui
 /* out = the op at in (n_in) in fp64; fills `out` with new tensors. */
 void ops_forward_f64(const OpSuite *suite, const OpCase *c, const OpTensor *in, OpTensor out[TIM_OP_MAX_OUT]);
 
-/* d_out = the derivative of the fp64 forward at `in` along `along`, all samples; absent directions are zero. Central differences. */
+/* d_out = the derivative of the fp64 forward at `in` along `along`, all samples; absent directions are zero. */
 void ops_difference(const OpSuite *suite, const OpCase *c, const OpTensor *in, const OpTensor *along,
                     OpTensor d_out[TIM_OP_MAX_OUT]);
 

@@ -1,7 +1,7 @@
 /* One run of a case on a node laid out by hand, with more freedom than the tape takes: any matrix may be columns of a wider one.
  * All memory is filled with NaN patterns, different for each matrix, so that a stray read shows in the results and a stray write in
  * the pattern. What the op's node says that the vjp does not read is wiped before the vjp: the tape gives that memory away. */
-#include <math.h>
+#include <omp.h>
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stdlib.h>
@@ -47,7 +47,7 @@ static void wipe(Piece *p) {
     for (size_t i = 0; i < p->words; i++) p->memory[i] = p->mark;
 }
 
-/* Gives piece `index` memory for a matrix of this shape. A padded one is the middle of three side by side, as k is in a projection. */
+/* Gives piece `index` memory for this shape. A padded one is the middle of three side by side, as k is in a projection. */
 static TimMatrix place(Trial *t, int index, TimMatrix shape, bool padded) {
     Piece *p = &t->piece[index];
     const size_t words = tim_dtype_size(shape.dtype) / sizeof(uint16_t);
@@ -269,6 +269,7 @@ static void backward(Trial *t, OpRun *run) {
 OpRun ops_run(const OpCase *c, OpSetup setup) {
     Trial t;
     OpRun run = {0};
+    omp_set_num_threads(setup.threads); /* oneDNN goes by this number, not by the node's */
     trial_new(&t, c, setup);
     fill_inputs(&t, c);
     forward(&t, &run);
