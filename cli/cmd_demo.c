@@ -2,6 +2,7 @@
  * Every row starts from the same noise: only the number of evaluations differs. */
 #include <errno.h>
 #include <inttypes.h>
+#include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -30,10 +31,12 @@ typedef struct Demo {
     TimPictures size;  /* of a row; without pixels */
 } Demo;
 
-static TimStatus fail(TimError *err, TimStatus status, const char *what, const char *cause) {
-    err->status = status;
-    snprintf(err->text, sizeof err->text, "%.200s: %.200s", what, cause);
-    return status;
+__attribute__((format(printf, 3, 4))) static TimStatus fail(TimError *err, TimStatus status, const char *format, ...) {
+    va_list args;
+    va_start(args, format);
+    vsnprintf(err->text, sizeof err->text, format, args);
+    va_end(args);
+    return err->status = status;
 }
 
 /* ---- the sheet ---- */
@@ -99,7 +102,7 @@ static TimStatus draw_pictures(const Demo *d, int steps, TimPictures *pictures, 
 static TimStatus keep_row(Demo *d, int row, const TimPictures *pictures, TimError *err) {
     const size_t bytes = (size_t)pictures->count * (size_t)pictures->height * (size_t)pictures->width * (size_t)pictures->channels;
     if (!d->pictures) d->pictures = calloc(ROWS, bytes);
-    if (!d->pictures) return fail(err, TIM_E_MEMORY, d->out, "no memory for the sheet");
+    if (!d->pictures) return fail(err, TIM_E_MEMORY, "no memory for the sheet's pictures, %zu bytes", ROWS * bytes);
     memcpy(d->pictures + (size_t)row * bytes, pictures->pixels, bytes);
     d->size = *pictures;
     d->size.pixels = NULL;
@@ -152,7 +155,8 @@ static TimStatus make_folders(const char *path, TimError *err) {
     snprintf(part, sizeof part, "%s", path);
     for (char *slash = strchr(part + 1, '/'); slash; slash = strchr(slash + 1, '/')) {
         *slash = '\0';
-        if (!make_folder(part)) return fail(err, TIM_E_IO, part, strerror(errno));
+        if (!make_folder(part))
+            return fail(err, TIM_E_IO, "%.300s: cannot make the folder: %s; name another with --out", part, strerror(errno));
         *slash = '/';
     }
     return TIM_OK;

@@ -3,6 +3,7 @@
 #define _GNU_SOURCE /* memmem */
 #include <dirent.h>
 #include <limits.h>
+#include <math.h>
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -40,24 +41,25 @@ static bool find_program(void) {
     return snprintf(program, sizeof program, "%.*s/cli/tim", PATH_MAX - 16, self) > 0 && access(program, X_OK) == 0;
 }
 
-static TimStatus save_model(void) {
-    const TimConfig config = small_config(TIM_TRANSPORT_OT_FM);
+/* Random weights for `config`, in the folder `name`. */
+static TimStatus save_model(const char *name, const TimConfig *config) {
     const TimNetworkOptions options = {.isa = tim_isa_best(), .threads = 1};
     const TimStoredText text = {"made by", "hash\twith \"quotes\""};
     char path[PATH_BYTES];
     TimModel *model;
-    TIM_TRY(tim_model_new(&model, &config, &options, &err));
+    TIM_TRY(tim_model_new(&model, config, &options, &err));
     TimStatus status = fill_hash_weights(model, &err);
-    snprintf(path, sizeof path, "%s/model", folder);
-    if (status == TIM_OK) status = tim_model_save(&config, model->f32, &model->params, TIM_F32, &text, 1, path, &err);
+    snprintf(path, sizeof path, "%s/%s", folder, name);
+    if (status == TIM_OK) status = tim_model_save(config, model->f32, &model->params, TIM_F32, &text, 1, path, &err);
     tim_model_free(model);
     return status;
 }
 
 static int set_up(void **state) {
     (void)state;
+    const TimConfig config = small_config(TIM_TRANSPORT_OT_FM);
     if (!find_program() || !mkdtemp(folder)) return -1;
-    return save_model() == TIM_OK ? 0 : -1;
+    return save_model("model", &config) == TIM_OK ? 0 : -1;
 }
 
 /* Files, and folders of files. */
@@ -370,6 +372,155 @@ static void test_inspect_failures_exit_1(void **state) {
     assert_fails("inspect .", 1, "./model.safetensors");
 }
 
+/* ---- demo ---- */
+
+enum { DEMO_ROWS = 5, DEMO_COLUMNS = 10, DEMO_SIDE = 28 };
+
+/* Of the demo's shape: gray pictures of 28 x 28 pixels, ten classes, the data set that names them. */
+static void save_demo_model(const char *name) {
+    static char data_type[] = "fashion-mnist";
+    TimConfig config = small_config(TIM_TRANSPORT_OT_FM);
+    config.network.input_size = DEMO_SIDE;
+    config.network.patch_size = 4;
+    config.network.num_classes = DEMO_COLUMNS;
+    config.data_type = data_type;
+    assert_int_equal(save_model(name, &config), TIM_OK);
+}
+
+/* The demo's sheet with black pictures. */
+static TimImage blank_demo_sheet(void) {
+    static const uint8_t pictures[DEMO_ROWS * DEMO_COLUMNS * DEMO_SIDE * DEMO_SIDE];
+    static const char *const columns[] = {"T-shirt", "trouser", "pullover", "dress", "coat",
+                                          "sandal",  "shirt",   "sneaker",  "bag",   "ankle boot"};
+    static const char *const rows[] = {"1 evaluation", "2 evaluations", "4 evaluations", "8 evaluations", "32 evaluations"};
+    const TimSheet sheet = {.rows = DEMO_ROWS,
+                            .columns = DEMO_COLUMNS,
+                            .height = DEMO_SIDE,
+                            .width = DEMO_SIDE,
+                            .channels = 1,
+                            .pictures = pictures,
+                            .title = "tim.c: one set of weights, any number of steps",
+                            .column_labels = columns,
+                            .row_labels = rows,
+                            .scale = 3,
+                            .text_scale = 1};
+    TimImage image;
+    assert_int_equal(tim_sheet_draw(&image, &sheet, &err), TIM_OK);
+    return image;
+}
+
+/* Labels and paper are nowhere black: where `blank` is not, the two must agree. */
+static void assert_same_frame(const TimImage *sheet, const TimImage *blank) {
+    const size_t pixels = (size_t)blank->height * (size_t)blank->width;
+    size_t drawn = 0;
+    assert_int_equal(sheet->height, blank->height);
+    assert_int_equal(sheet->width, blank->width);
+    assert_int_equal(sheet->channels, 1);
+    for (size_t i = 0; i < pixels; i++) {
+        if (blank->pixels[i] != 0) assert_int_equal(sheet->pixels[i], blank->pixels[i]);
+        drawn += blank->pixels[i] == 0 && sheet->pixels[i] != 0;
+    }
+    assert_true(drawn > pixels / 10); /* pictures are there */
+}
+
+/* The last line of stdout is the whole path of the file. */
+static void assert_ends_with_path(const char *name) {
+    char whole[PATH_MAX], end[PATH_MAX + 2];
+    assert_non_null(realpath(in_folder(name), whole));
+    const int length = snprintf(end, sizeof end, "\n%s\n", whole);
+    assert_true(strlen(out) > (size_t)length);
+    assert_string_equal(out + strlen(out) - (size_t)length, end);
+}
+
+static void test_demo_sheet_has_labels_and_pictures(void **state) {
+    (void)state;
+    TimImage sheet, blank = blank_demo_sheet();
+    save_demo_model("models");
+    assert_int_equal(mkdir(in_folder("deep"), 0777), 0); /* one folder is there, one is made */
+    assert_runs("demo --model models --out deep/demo --seed 3 --threads 1");
+    assert_contains(out, "models: 0.");
+    assert_contains(out, "\n  32 evaluations ");
+    assert_ends_with_path("deep/demo/sheet.png");
+    assert_int_equal(tim_image_read_png(&sheet, in_folder("deep/demo/sheet.png"), &err), TIM_OK);
+    assert_same_frame(&sheet, &blank);
+    tim_image_done(&sheet);
+    tim_image_done(&blank);
+}
+
+static void test_demo_same_seed_same_sheet(void **state) {
+    (void)state;
+    save_demo_model("models");
+    assert_runs("demo --model models --out first --seed 3");
+    assert_runs("demo --model models --out again/ --seed 3");
+    assert_runs("demo --model models --out other --seed 4");
+    assert_same_files(in_folder("first/sheet.png"), in_folder("again/sheet.png"), true);
+    assert_same_files(in_folder("first/sheet.png"), in_folder("other/sheet.png"), false);
+}
+
+static void test_demo_failures_say_what_and_the_remedy(void **state) {
+    (void)state;
+    assert_fails("demo", 1, "models/fashion-demo");
+    assert_contains(said, "./bootstrap demo");
+    assert_contains(said, "tim train --config");
+    assert_int_equal(access(in_folder("out"), F_OK), -1); /* nothing was made */
+    assert_fails("demo --out=", 2, "--out: name a folder");
+    assert_int_equal(tim("demo --model model --out model/config.yaml/demo"), 1);
+    assert_contains(said, "model/config.yaml: cannot make the folder");
+    assert_null(strstr(said, "bootstrap")); /* the model is there */
+}
+
+/* ---- bench ---- */
+
+static void test_bench_list_names_cases(void **state) {
+    (void)state;
+    assert_runs("bench --list");
+    assert_contains(out, "train_small:jvp\n");
+    assert_contains(out, "\nxl256\n");
+    assert_fails("bench train_smal:jvp", 2, "no case is called 'train_smal:jvp'; did you mean 'train_small:jvp'?");
+    assert_fails("bench xyzzyxyzzy", 2, "no case is called 'xyzzyxyzzy'; --list names them");
+    assert_fails("bench --precision fp16", 2, "--precision: 'fp16' does not fit; give one of bf16, fp32, both");
+}
+
+static double positive(const json_t *object, const char *key) {
+    const double value = json_number_value(json_object_get(object, key));
+    if (!(value > 0)) print_error("\"%s\" is %g\n", key, value);
+    assert_true(value > 0);
+    return value;
+}
+
+static void assert_op_is_whole(const json_t *op) {
+    assert_non_null(json_string_value(json_object_get(op, "name")));
+    positive(op, "forward_s");
+    assert_true(json_is_number(json_object_get(op, "jvp_s")));
+    assert_true(json_is_number(json_object_get(op, "vjp_s")));
+}
+
+static void test_bench_json_has_every_figure(void **state) {
+    (void)state;
+#if defined(__SANITIZE_ADDRESS__)
+    skip(); /* the cases are too large for it */
+#endif
+    assert_runs("bench --json --runs 1 train_small:none");
+    json_t *root = json_loads(out, JSON_REJECT_DUPLICATES, NULL);
+    assert_non_null(root);
+    const json_t *cases = json_object_get(root, "cases"), *only = json_array_get(cases, 0), *ops = json_object_get(only, "ops");
+    const double peak = positive(json_object_get(root, "peak"), "bf16");
+    positive(json_object_get(root, "peak"), "f32");
+    assert_int_equal(json_integer_value(json_object_get(root, "threads")), 1);
+    assert_int_equal(json_array_size(cases), 1);
+    assert_string_equal(json_string_value(json_object_get(only, "case")), "train_small:none");
+    assert_string_equal(json_string_value(json_object_get(only, "precision")), "bf16");
+    assert_int_equal(json_integer_value(json_object_get(only, "runs")), 1);
+    const double rate = positive(only, "gflop") / positive(only, "median_s");
+    assert_true(fabs(positive(only, "gflop_per_s") - rate) < 1e-3 * rate);
+    assert_true(fabs(positive(only, "percent_of_peak") - 100 * rate / peak) < 0.1 * rate / peak);
+    assert_true(positive(only, "min_s") <= positive(only, "median_s"));
+    positive(only, "memory_mib");
+    assert_true(json_array_size(ops) > 4);
+    for (size_t i = 0; i < json_array_size(ops); i++) assert_op_is_whole(json_array_get(ops, i));
+    json_decref(root);
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_tim_help_and_version),
@@ -385,6 +536,11 @@ int main(void) {
         cmocka_unit_test(test_inspect_json_is_json),
         cmocka_unit_test(test_inspect_any_safetensors),
         cmocka_unit_test(test_inspect_failures_exit_1),
+        cmocka_unit_test(test_demo_sheet_has_labels_and_pictures),
+        cmocka_unit_test(test_demo_same_seed_same_sheet),
+        cmocka_unit_test(test_demo_failures_say_what_and_the_remedy),
+        cmocka_unit_test(test_bench_list_names_cases),
+        cmocka_unit_test(test_bench_json_has_every_figure),
     };
     return cmocka_run_group_tests(tests, set_up, tear_down);
 }
