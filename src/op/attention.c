@@ -8,7 +8,7 @@
 
 #include "op/tile.h"
 
-enum { TQ = 64, TK = 128 }; /* queries and keys of a tile */
+enum { TQ = 64, TK = 128 }; /* queries and keys of a tile at most; TK is whole vectors */
 
 static TimStatus check(const TimNode *node, TimError *err) {
     const TimMatrix *q = &node->in[0], *k = &node->in[1], *v = &node->in[2];
@@ -26,14 +26,19 @@ typedef struct Shape {
     int64_t n, m;             /* queries and keys of a sample */
     float scale;
     bool pairs;
-    int64_t words; /* of one head's row */
+    int64_t words;  /* of one head's row */
+    int64_t tq, tk; /* queries and keys of a tile: no more than there are, so that small tiles lie close together */
 } Shape;
+
+static int64_t min64(int64_t a, int64_t b) {
+    return a < b ? a : b;
+}
 
 static Shape shape_of(const TimNode *node) {
     const int64_t heads = node->params.attention.heads, width = node->in[0].cols / heads;
     const bool pairs = TILE_HAS_PAIRS && node->in[0].dtype == TIM_BF16;
-    return (Shape){heads, width, padded(width), node->in[0].rows / node->samples, node->in[1].rows / node->samples,
-                   1.0F / sqrtf((float)width), pairs, pairs ? width / 2 : width};
+    const int64_t n = node->in[0].rows / node->samples, m = node->in[1].rows / node->samples;
+    return (Shape){heads, width, padded(width), n, m, 1.0F / sqrtf((float)width), pairs, pairs ? width / 2 : width, min64(n, TQ), padded(min64(m, TK))};
 }
 
 /* Summed words of `count` rows. */
@@ -43,20 +48,20 @@ static int64_t row_words(Shape s, int64_t count) {
 
 /* Tiles of one thread, carved from its workspace. */
 typedef struct Tiles {
-    float *q, *t_q, *g_o, *o;        /* (TQ, ld): words by columns where a copy is needed; o is fp32 */
-    float *sum_o;                    /* (TQ, ld): the output or its tangent */
-    float *q_rows, *g_o_rows;        /* (TQ, ld): words by rows */
-    float *k, *v, *t_k, *t_v;        /* (TK, ld): words by rows, or a copy by columns on its way to a transposed tile */
-    float *g_k, *g_v;                /* (TK, ld) */
-    float *kt, *vt, *t_kt;           /* (words, TK): transposed */
-    float *s, *t_s, *packed, *other; /* (TQ, TK) */
-    float *max, *sum, *delta;        /* (TQ) */
-    float *zeros;                    /* (TK) */
+    float *q, *t_q, *g_o, *o;        /* (tq, ld): words by columns where a copy is needed; o is fp32 */
+    float *sum_o;                    /* (tq, ld): the output or its tangent */
+    float *q_rows, *g_o_rows;        /* (tq, ld): words by rows */
+    float *k, *v, *t_k, *t_v;        /* (tk, ld): words by rows, or a copy by columns on its way to a transposed tile */
+    float *g_k, *g_v;                /* (tk, ld) */
+    float *kt, *vt, *t_kt;           /* (words, tk): transposed */
+    float *s, *t_s, *packed, *other; /* (tq, tk) */
+    float *max, *sum, *delta;        /* (tq) */
+    float *zeros;                    /* (tk) */
     float *g_q;                      /* (N, ld): the vjp sums it over the key tiles */
 } Tiles;
 
 static size_t tiles_floats(Shape s) {
-    return (size_t)((7 * TQ + 9 * TK + s.n) * s.ld + 4 * TQ * TK + 3 * TQ + TK);
+    return (size_t)((7 * s.tq + 9 * s.tk + s.n) * s.ld + 4 * s.tq * s.tk + 3 * s.tq + s.tk);
 }
 
 static Tiles tiles_of(const TimNode *node, Shape s) {
@@ -65,13 +70,13 @@ static Tiles tiles_of(const TimNode *node, Shape s) {
     float **const of_q[] = {&t.q, &t.t_q, &t.g_o, &t.o, &t.sum_o, &t.q_rows, &t.g_o_rows};
     float **const of_k[] = {&t.k, &t.v, &t.t_k, &t.t_v, &t.g_k, &t.g_v, &t.kt, &t.vt, &t.t_kt};
     float **const of_s[] = {&t.s, &t.t_s, &t.packed, &t.other}, **const rows[] = {&t.max, &t.sum, &t.delta};
-    for (int i = 0; i < 7; i++, p += TQ * s.ld) *of_q[i] = p;
-    for (int i = 0; i < 9; i++, p += TK * s.ld) *of_k[i] = p;
-    for (int i = 0; i < 4; i++, p += TQ * TK) *of_s[i] = p;
-    for (int i = 0; i < 3; i++, p += TQ) *rows[i] = p;
+    for (int i = 0; i < 7; i++, p += s.tq * s.ld) *of_q[i] = p;
+    for (int i = 0; i < 9; i++, p += s.tk * s.ld) *of_k[i] = p;
+    for (int i = 0; i < 4; i++, p += s.tq * s.tk) *of_s[i] = p;
+    for (int i = 0; i < 3; i++, p += s.tq) *rows[i] = p;
     t.zeros = p;
-    t.g_q = p + TK;
-    memset(t.zeros, 0, TK * sizeof *t.zeros);
+    t.g_q = p + s.tk;
+    memset(t.zeros, 0, s.tk * sizeof *t.zeros);
     return t;
 }
 
@@ -87,10 +92,6 @@ static TimStatus infer(TimNode *node, TimError *err) {
     return want_scratch(node, scratch_floats((int64_t)tiles_floats(s)), err);
 }
 
-static int64_t min64(int64_t a, int64_t b) {
-    return a < b ? a : b;
-}
-
 /* One tile's place: queries q0 ... q0 + nq and keys k0 ... k0 + nk of head `head` of a sample. */
 typedef struct Place {
     int64_t q_row, k_row, col; /* first rows of the sample and first column of the head in the matrices */
@@ -98,11 +99,11 @@ typedef struct Place {
 } Place;
 
 static Place at_queries(Shape s, int64_t sample, int64_t head, int64_t q0) {
-    return (Place){.q_row = sample * s.n, .k_row = sample * s.m, .col = head * s.width, .q0 = q0, .nq = min64(TQ, s.n - q0)};
+    return (Place){.q_row = sample * s.n, .k_row = sample * s.m, .col = head * s.width, .q0 = q0, .nq = min64(s.tq, s.n - q0)};
 }
 
 static Place at_keys(Shape s, Place p, int64_t k0) {
-    p.k0 = k0, p.nk = min64(TK, s.m - k0), p.nk_padded = padded(p.nk);
+    p.k0 = k0, p.nk = min64(s.tk, s.m - k0), p.nk_padded = padded(p.nk);
     return p;
 }
 
@@ -117,7 +118,7 @@ static TileSource keys(const TimMatrix *m, Shape s, Place p) {
 /* Keys as the right side of a product that sums over the head's width; `space` is only used on the way. */
 static void load_transposed(float *tile, float *space, const TimMatrix *m, Shape s, Place p) {
     const TileSource source = keys(m, s, p);
-    tile_transpose(tile, TK, tile_by_columns(space, s.ld, &source, s.pairs), p.nk, s.words);
+    tile_transpose(tile, s.tk, tile_by_columns(space, s.ld, &source, s.pairs), p.nk, s.words);
 }
 
 static void load_key_rows(float *tile, const TimMatrix *m, Shape s, Place p) {
@@ -125,9 +126,9 @@ static void load_key_rows(float *tile, const TimMatrix *m, Shape s, Place p) {
     tile_load_by_rows(tile, s.ld, &source, s.pairs);
 }
 
-/* out (nq, TK) = [out +] rows * transposed keys */
+/* out (nq, tk) = [out +] rows * transposed keys */
 static void scores(float *out, TileWords rows, const float *transposed, Shape s, Place p, bool add) {
-    tile_product(&(TileProduct){p.nq, p.nk_padded, s.words, rows.data, rows.ld, 1, transposed, TK, out, TK, add}, s.pairs);
+    tile_product(&(TileProduct){p.nq, p.nk_padded, s.words, rows.data, rows.ld, 1, transposed, s.tk, out, s.tk, add}, s.pairs);
 }
 
 /* out (nq, ld) += weights (nq, nk) * values (nk, ld); the weights are words by columns */
@@ -141,17 +142,17 @@ static void weigh_transposed(float *out, TileWords weights, const float *values,
 }
 
 static TileWords by_columns(float *space, const float *tile, Shape s, Place p) {
-    return tile_pack_by_columns(space, tile, TK, p.nq, p.nk_padded, s.pairs);
+    return tile_pack_by_columns(space, tile, s.tk, p.nq, p.nk_padded, s.pairs);
 }
 
 static TileWords by_rows(float *space, const float *tile, const Tiles *t, Shape s, Place p) {
-    return tile_pack_by_rows(space, tile, TK, p.nq, p.nk_padded, t->zeros, s.pairs);
+    return tile_pack_by_rows(space, tile, s.tk, p.nq, p.nk_padded, t->zeros, s.pairs);
 }
 
 /* Padding columns get a score whose exponential is nothing, so that rows can be treated in whole vectors. */
-static void hide_padding(float *tile, Place p) {
+static void hide_padding(float *tile, Shape s, Place p) {
     for (int64_t i = 0; p.nk < p.nk_padded && i < p.nq; i++)
-        for (int64_t j = p.nk; j < p.nk_padded; j++) tile[i * TK + j] = -1e30F;
+        for (int64_t j = p.nk; j < p.nk_padded; j++) tile[i * s.tk + j] = -1e30F;
 }
 
 /* ---- forward ---- */
@@ -176,7 +177,7 @@ static float row_exp(float *restrict x, float scale, float shift, int64_t n) {
 
 /* Folds one row of scores into the running maximum, sum and output. */
 static void soften_row(Tiles *t, Shape s, Place p, int64_t i) {
-    float *row = t->s + i * TK, *restrict o = t->sum_o + i * s.ld;
+    float *row = t->s + i * s.tk, *restrict o = t->sum_o + i * s.ld;
     const float max = fmaxf(t->max[i], s.scale * row_max(row, p.nk_padded));
     const float decay = exp_f32(t->max[i] - max);
     t->max[i] = max;
@@ -202,12 +203,12 @@ static void forward_tile(const TimNode *node, Shape s, Tiles *t, Place p, float 
     const TileWords q_words = tile_by_columns(t->q, s.ld, &q, s.pairs);
     memset(t->sum_o, 0, (size_t)(p.nq * s.ld) * sizeof *t->sum_o);
     for (int64_t i = 0; i < p.nq; i++) t->max[i] = -INFINITY, t->sum[i] = 0;
-    for (int64_t k0 = 0; k0 < s.m; k0 += TK) {
+    for (int64_t k0 = 0; k0 < s.m; k0 += s.tk) {
         p = at_keys(s, p, k0);
         load_transposed(t->kt, t->v, &node->in[1], s, p);
         load_key_rows(t->v, &node->in[2], s, p);
         scores(t->s, q_words, t->kt, s, p, false);
-        hide_padding(t->s, p);
+        hide_padding(t->s, s, p);
         for (int64_t i = 0; i < p.nq; i++) soften_row(t, s, p, i);
         weigh(t->sum_o, by_columns(t->packed, t->s, s, p), t->v, s, p);
     }
@@ -216,10 +217,10 @@ static void forward_tile(const TimNode *node, Shape s, Tiles *t, Place p, float 
 
 static void forward(const TimNode *node) {
     const Shape s = shape_of(node);
-    const int64_t tiles = (s.n + TQ - 1) / TQ, tasks = node->samples * s.heads * tiles;
+    const int64_t tiles = (s.n + s.tq - 1) / s.tq, tasks = node->samples * s.heads * tiles;
 #pragma omp parallel for num_threads(node->threads) schedule(static)
     for (int64_t task = 0; task < tasks; task++) {
-        const int64_t pair = task / tiles, q0 = task % tiles * TQ;
+        const int64_t pair = task / tiles, q0 = task % tiles * s.tq;
         Tiles t = tiles_of(node, s);
         forward_tile(node, s, &t, at_queries(s, pair / s.heads, pair % s.heads, q0), tim_matrix_f32(&node->save[0], pair) + q0);
     }
@@ -228,8 +229,8 @@ static void forward(const TimNode *node) {
 /* s = P = exp(scale S - lse) of the tile at `p`. */
 static void probabilities(Tiles *t, TileWords q, Shape s, Place p, const float *lse) {
     scores(t->s, q, t->kt, s, p, false);
-    hide_padding(t->s, p);
-    for (int64_t i = 0; i < p.nq; i++) row_exp(t->s + i * TK, s.scale, lse[i], p.nk_padded);
+    hide_padding(t->s, s, p);
+    for (int64_t i = 0; i < p.nq; i++) row_exp(t->s + i * s.tk, s.scale, lse[i], p.nk_padded);
 }
 
 /* ---- jvp ---- */
@@ -237,8 +238,8 @@ static void probabilities(Tiles *t, TileWords q, Shape s, Place p, const float *
 /* w = scale P w by rows; adds each row's sum to t->sum. */
 static void weigh_score_tangents(Tiles *t, Shape s, Place p) {
     for (int64_t i = 0; i < p.nq; i++) {
-        float *restrict w = t->t_s + i * TK;
-        const float *restrict probability = t->s + i * TK;
+        float *restrict w = t->t_s + i * s.tk;
+        const float *restrict probability = t->s + i * s.tk;
         float sum = 0;
 #pragma omp simd reduction(+ : sum)
         for (int64_t j = 0; j < p.nk_padded; j++) {
@@ -282,8 +283,8 @@ static void jvp_tile(const TimNode *node, Shape s, Tiles *t, Place p, Place t_p,
     const TileSource source = queries(&node->in[0], s, p);
     const TileWords q = tile_by_columns(t->q, s.ld, &source, s.pairs);
     memset(t->sum_o, 0, (size_t)(p.nq * s.ld) * sizeof *t->sum_o);
-    memset(t->sum, 0, TQ * sizeof *t->sum);
-    for (int64_t k0 = 0; k0 < s.m; k0 += TK) {
+    memset(t->sum, 0, s.tq * sizeof *t->sum);
+    for (int64_t k0 = 0; k0 < s.m; k0 += s.tk) {
         p = at_keys(s, p, k0), t_p = at_keys(s, t_p, k0);
         load_transposed(t->kt, t->v, &node->in[1], s, p);
         probabilities(t, q, s, p, lse);
@@ -300,11 +301,11 @@ static void jvp_tile(const TimNode *node, Shape s, Tiles *t, Place p, Place t_p,
 
 static void jvp(const TimNode *node) {
     const Shape s = shape_of(node);
-    const int64_t tiles = (s.n + TQ - 1) / TQ, tasks = node->tangent_samples * s.heads * tiles;
+    const int64_t tiles = (s.n + s.tq - 1) / s.tq, tasks = node->tangent_samples * s.heads * tiles;
     const int64_t first = node->samples - node->tangent_samples;
 #pragma omp parallel for num_threads(node->threads) schedule(static)
     for (int64_t task = 0; task < tasks; task++) {
-        const int64_t pair = task / tiles, q0 = task % tiles * TQ, sample = pair / s.heads, head = pair % s.heads;
+        const int64_t pair = task / tiles, q0 = task % tiles * s.tq, sample = pair / s.heads, head = pair % s.heads;
         Tiles t = tiles_of(node, s);
         const float *lse = tim_matrix_f32(&node->save[0], first * s.heads + pair) + q0;
         jvp_tile(node, s, &t, at_queries(s, first + sample, head, q0), at_queries(s, sample, head, q0), lse);
@@ -317,7 +318,7 @@ static void jvp(const TimNode *node) {
 static void output_sums(const TimNode *node, Tiles *t, Shape s, Place p) {
     const TileSource o = queries(&node->out[0], s, p), g_o = queries(&node->g_out[0], s, p);
     for (int64_t i = 0; i < p.nq; i++) {
-        float *restrict a = t->o, *restrict b = t->o + s.ld;
+        float *restrict a = t->o, *restrict b = t->sum_o;
         tile_load_row(a, s.ld, &o, i);
         tile_load_row(b, s.ld, &g_o, i);
         float sum = 0;
@@ -331,8 +332,8 @@ static void output_sums(const TimNode *node, Tiles *t, Shape s, Place p) {
 static void score_cotangents(Tiles *t, TileWords g_o, Shape s, Place p) {
     scores(t->t_s, g_o, t->vt, s, p, false);
     for (int64_t i = 0; i < p.nq; i++) {
-        float *restrict g = t->t_s + i * TK;
-        const float *restrict probability = t->s + i * TK, delta = t->delta[i];
+        float *restrict g = t->t_s + i * s.tk;
+        const float *restrict probability = t->s + i * s.tk, delta = t->delta[i];
 #pragma omp simd
         for (int64_t j = 0; j < p.nk_padded; j++) g[j] = s.scale * probability[j] * (g[j] - delta);
     }
@@ -356,9 +357,9 @@ static void vjp_keys(const TimNode *node, Shape s, Tiles *t, Place key, const fl
     load_key_rows(t->k, &node->in[1], s, key);
     memset(t->g_k, 0, (size_t)(key.nk * s.ld) * sizeof(float));
     memset(t->g_v, 0, (size_t)(key.nk * s.ld) * sizeof(float));
-    for (int64_t q0 = 0; q0 < s.n; q0 += TQ) {
+    for (int64_t q0 = 0; q0 < s.n; q0 += s.tq) {
         Place p = key;
-        p.q0 = q0, p.nq = min64(TQ, s.n - q0);
+        p.q0 = q0, p.nq = min64(s.tq, s.n - q0);
         vjp_tile(node, s, t, p, lse + q0);
     }
     const int64_t row = key.k_row + key.k0;
@@ -370,7 +371,7 @@ static void vjp_head(const TimNode *node, Shape s, Tiles *t, int64_t sample, int
     const float *lse = tim_matrix_f32(&node->save[0], sample * s.heads + head);
     const Place place = at_queries(s, sample, head, 0);
     memset(t->g_q, 0, (size_t)(s.n * s.ld) * sizeof(float));
-    for (int64_t k0 = 0; k0 < s.m; k0 += TK) vjp_keys(node, s, t, at_keys(s, place, k0), lse);
+    for (int64_t k0 = 0; k0 < s.m; k0 += s.tk) vjp_keys(node, s, t, at_keys(s, place, k0), lse);
     if (node->g_in[0].data) tile_store(&node->g_in[0], place.q_row, place.col, s.n, s.width, t->g_q, s.ld, node->add_in[0]);
 }
 

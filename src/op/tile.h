@@ -258,6 +258,17 @@ static inline __attribute__((always_inline)) void transpose_square(Vec rows[TIM_
     }
 }
 
+/* A square at the edge: rows beyond `rows` and columns beyond `cols` are zero and not read. */
+static inline void transpose_edge(float *out, int64_t ld, const float *in, int64_t ld_in, int64_t rows, int64_t cols) {
+    Vec square[TIM_VECTOR];
+    for (int i = 0; i < TIM_VECTOR; i++) {
+        square[i] = (Vec){0};
+        if (i < rows) memcpy(&square[i], in + i * ld_in, (size_t)cols * sizeof(float));
+    }
+    transpose_square(square);
+    for (int i = 0; i < cols; i++) vec_store(out + i * ld, square[i]);
+}
+
 static inline void transpose_whole(float *out, int64_t ld, const float *in, int64_t ld_in) {
     Vec rows[TIM_VECTOR];
     for (int i = 0; i < TIM_VECTOR; i++) rows[i] = vec_load(in + i * ld_in);
@@ -266,23 +277,20 @@ static inline void transpose_whole(float *out, int64_t ld, const float *in, int6
 }
 #endif
 
-/* out (cols, ld) = the transpose of the words (rows, cols); columns of `out` from `rows` to its next whole vector are zero. */
+/* out (cols, ld) = the transpose of the words (rows, cols); columns of `out` from `rows` to its next whole vector are zero.
+ * Words move as bits: a pair need not be a float that survives a register of its own. */
 static inline void tile_transpose(float *restrict out, int64_t ld, TileWords in, int64_t rows, int64_t cols) {
     for (int64_t r = 0; r < rows; r += TIM_VECTOR)
         for (int64_t c = 0; c < cols; c += TIM_VECTOR) {
             const float *corner = in.data + r * in.ld + c;
 #if TIM_VECTOR > 1
-            if (r + TIM_VECTOR <= rows && c + TIM_VECTOR <= cols) {
+            if (r + TIM_VECTOR <= rows && c + TIM_VECTOR <= cols)
                 transpose_whole(out + c * ld + r, ld, corner, in.ld);
-                continue;
-            }
+            else
+                transpose_edge(out + c * ld + r, ld, corner, in.ld, rows - r, cols - c < TIM_VECTOR ? cols - c : TIM_VECTOR);
+#else
+            memcpy(out + c * ld + r, corner, sizeof(float));
 #endif
-            for (int64_t j = 0; j < TIM_VECTOR && c + j < cols; j++)
-                for (int64_t i = 0; i < TIM_VECTOR; i++) {
-                    uint32_t word = 0; /* moved as bits: a pair need not be a float that survives a register */
-                    if (r + i < rows) memcpy(&word, corner + i * in.ld + j, sizeof word);
-                    memcpy(out + (c + j) * ld + r + i, &word, sizeof word);
-                }
         }
 }
 

@@ -10,7 +10,7 @@
 
 /* Tapes by purpose and size: a batch is cut into at most two sizes of diffusion and two of transition micro-batches, and each of the
  * latter has its finite difference and its guidance. */
-enum { MAX_TAPES = 16, DEFAULT_MICRO_BATCH = 32 };
+enum { MAX_TAPES = 16, DEFAULT_MICRO_BATCH = 64 };
 
 typedef enum Purpose { TRAIN, DIFFERENCE, GUIDANCE } Purpose;
 
