@@ -295,6 +295,21 @@ static void test_sample_failures_exit_1_and_say_what(void **state) {
 
 /* ---- inspect ---- */
 
+static void test_convert_bf16_model_draws(void **state) {
+    (void)state;
+    assert_int_equal(tim("convert --model model --out half"), 0);
+    assert_int_equal(tim("inspect half"), 0);
+    assert_non_null(strstr(out, "BF16"));
+    assert_int_equal(tim("sample --model half --steps 1 --classes 0 --out half.png"), 0);
+}
+
+static void test_convert_missing_model_exits_1(void **state) {
+    (void)state;
+    assert_int_equal(tim("convert --model nowhere --out half2"), 1);
+    assert_non_null(strstr(said, "nowhere"));
+    assert_int_equal(tim("convert --model model"), 2);
+}
+
 static void test_inspect_shows_model(void **state) {
     (void)state;
     assert_runs("inspect model");
@@ -532,6 +547,8 @@ int main(void) {
         cmocka_unit_test(test_sample_same_command_same_file),
         cmocka_unit_test(test_sample_guidance_without_effect_said_once),
         cmocka_unit_test(test_sample_failures_exit_1_and_say_what),
+        cmocka_unit_test(test_convert_bf16_model_draws),
+        cmocka_unit_test(test_convert_missing_model_exits_1),
         cmocka_unit_test(test_inspect_shows_model),
         cmocka_unit_test(test_inspect_json_is_json),
         cmocka_unit_test(test_inspect_any_safetensors),

@@ -25,6 +25,10 @@ typedef struct TimModelOptions {
  * another shape is TIM_E_FORMAT, named with what was expected and found. Free with tim_model_free. */
 TIM_API TimStatus tim_model_open(TimModel **model, const char *path, const char *config_path, const TimModelOptions *options, TimError *err);
 
+/* Writes the model to `folder` (made unless it is there) as tim_model_open reads it: model.safetensors with the official tensor names
+ * in fp32 or rounded to bf16, and config.yaml. Each file is replaced only when its new content is whole. */
+TIM_API TimStatus tim_model_write(const TimModel *model, const char *folder, TimPrecision precision, TimError *err);
+
 /* Frees a model; NULL is fine. */
 TIM_API void tim_model_free(TimModel *model);
 

@@ -78,3 +78,8 @@ TimStatus tim_model_save(const TimConfig *config, const float *vector, const Tim
     tim_free(weights_path);
     return status;
 }
+
+TimStatus tim_model_write(const TimModel *model, const char *folder, TimPrecision precision, TimError *err) {
+    const TimDtype dtype = precision == TIM_PRECISION_BF16 ? TIM_BF16 : TIM_F32;
+    return tim_model_save(&model->config, model->f32, &model->params, dtype, NULL, 0, folder, err);
+}

@@ -1,0 +1,46 @@
+/* tim convert: the same model with its weights in another precision, as files that tim sample takes. */
+#include <stdio.h>
+
+#include "commands.h"
+#include "options.h"
+#include "tim/model.h"
+
+typedef struct Request {
+    const char *model, *config, *out;
+    int precision;
+} Request;
+
+static const char *const precision_words[] = {"bf16", "fp32", NULL};
+static const TimPrecision precisions[] = {TIM_PRECISION_BF16, TIM_PRECISION_F32};
+
+static ExitCode convert(const Request *r) {
+    TimError err;
+    TimModel *model = NULL;
+    TimStatus status = tim_model_open(&model, r->model, r->config, NULL, &err);
+    if (status == TIM_OK) status = tim_model_write(model, r->out, precisions[r->precision], &err);
+    if (status == TIM_OK)
+        printf("%s: %.2f M parameters in %s\n", r->out, 1e-6 * (double)tim_model_parameter_count(model), precision_words[r->precision]);
+    else
+        fprintf(stderr, "tim convert: %s\n", err.text);
+    tim_model_free(model);
+    return status == TIM_OK ? EXIT_FINE : EXIT_FAILED;
+}
+
+int cmd_convert(int count, char **words) {
+    Request r = {0};
+    const Option options[] = {
+        option_required(option_text("model", &r.model, "DIR|FILE", "model to read")),
+        option_text("config", &r.config, "YAML", "its configuration (default: config.yaml beside the weights)"),
+        option_required(option_text("out", &r.out, "DIR", "folder to write model.safetensors and config.yaml to")),
+        option_choice("precision", &r.precision, precision_words, "of the weights written (default bf16)"),
+    };
+    const CommandLine line = {
+        .command = "convert",
+        .summary = "Writes a model's weights in another precision.",
+        .options = options,
+        .option_count = sizeof options / sizeof *options,
+    };
+    Operands none;
+    ExitCode code;
+    return command_line_parse(&line, count, words, &none, &code) ? convert(&r) : code;
+}
