@@ -198,7 +198,7 @@ static bool parse(Demo *d, int count, char **words, ExitCode *code) {
     const Option options[] = {
         option_text("out", &d->out, "DIR", "folder for sheet.png (default out/demo)"),
         option_text("model", &d->model_path, "DIR|FILE", "what to draw from (default models/fashion-demo)"),
-        option_uint64("seed", &d->seed, "start of the random numbers (default 0)"),
+        option_uint64("seed", &d->seed, "start of the random numbers (default 1)"),
         option_choice("precision", &d->precision, precision_words, "of the matrix products (default bf16)"),
         option_int("threads", &d->threads, 1, 4096, "threads to use (default: as many as there are cores)"),
     };
@@ -214,7 +214,7 @@ static bool parse(Demo *d, int count, char **words, ExitCode *code) {
 }
 
 int cmd_demo(int count, char **words) {
-    Demo d = {.model_path = "models/fashion-demo", .out = "out/demo"};
+    Demo d = {.model_path = "models/fashion-demo", .out = "out/demo", .seed = 1};
     ExitCode code;
     char path[MAX_PATH];
     if (!parse(&d, count, words, &code)) return code;
