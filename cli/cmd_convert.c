@@ -19,7 +19,8 @@ static ExitCode convert(const Request *r) {
     TimStatus status = tim_model_open(&model, r->model, r->config, NULL, &err);
     if (status == TIM_OK) status = tim_model_write(model, r->out, precisions[r->precision], &err);
     if (status == TIM_OK)
-        printf("%s: %.2f M parameters in %s\n", r->out, 1e-6 * (double)tim_model_parameter_count(model), precision_words[r->precision]);
+        printf("%s: %.2f M parameters in %s\n", r->out, 1e-6 * (double)tim_model_parameter_count(model),
+               precision_words[r->precision]);
     else
         fprintf(stderr, "tim convert: %s\n", err.text);
     tim_model_free(model);

@@ -11,10 +11,23 @@
 
 enum { BATCH = 3, SIDE = 8, CHANNELS = 4, PICTURE = CHANNELS * SIDE * SIDE };
 
-static const TimNetworkConfig config = {.kind = TIM_NETWORK_C2I, .input_size = SIDE, .patch_size = 2, .in_channels = CHANNELS, .depth = 3,
-                                        .hidden_size = 48, .num_heads = 3, .encoder_depth = 2, .mlp_ratio = 4, .z_dim = 24, .projector_dim = 40,
-                                        .lora_hidden_size = 20, .num_classes = 10, .class_dropout_prob = 0.1, .use_new_embed = true,
-                                        .qk_norm = true, .distance_aware = true};
+static const TimNetworkConfig config = {.kind = TIM_NETWORK_C2I,
+                                        .input_size = SIDE,
+                                        .patch_size = 2,
+                                        .in_channels = CHANNELS,
+                                        .depth = 3,
+                                        .hidden_size = 48,
+                                        .num_heads = 3,
+                                        .encoder_depth = 2,
+                                        .mlp_ratio = 4,
+                                        .z_dim = 24,
+                                        .projector_dim = 40,
+                                        .lora_hidden_size = 20,
+                                        .num_classes = 10,
+                                        .class_dropout_prob = 0.1,
+                                        .use_new_embed = true,
+                                        .qk_norm = true,
+                                        .distance_aware = true};
 
 /* What one run gives: mean squares of the output, its tangent and all gradients. */
 typedef struct Sums {
@@ -64,7 +77,8 @@ static TimStatus run(TimNetwork *n, const TimParams *params, float *weights, flo
     tim_hash_uniform("seed", (size_t)BATCH * PICTURE, tim_tape_cotangent(n->tape, n->f).data);
     tim_tape_backward(n->tape);
     *sums = (Sums){mean_square(tim_tape_value(n->tape, n->f).data, (size_t)BATCH * PICTURE),
-                   mean_square(tim_tape_tangent(n->tape, n->f).data, (size_t)BATCH * PICTURE), mean_square(gradients, params->elements)};
+                   mean_square(tim_tape_tangent(n->tape, n->f).data, (size_t)BATCH * PICTURE),
+                   mean_square(gradients, params->elements)};
     return TIM_OK;
 }
 

@@ -19,34 +19,34 @@ typedef enum TimNetworkKind {
 
 /* Which times the interval embedding sees, besides t itself. The last term of each goes through delta_embedder. */
 typedef enum TimNewCondition {
-    TIM_CONDITION_T_MINUS_R,     /* "t-r", in every published configuration */
-    TIM_CONDITION_R,             /* "r" */
-    TIM_CONDITION_T_R,           /* "t,r" */
-    TIM_CONDITION_T_T_MINUS_R,   /* "t,t-r" */
-    TIM_CONDITION_R_T_MINUS_R,   /* "r,t-r" */
-    TIM_CONDITION_T_R_T_MINUS_R  /* "t,r,t-r" */
+    TIM_CONDITION_T_MINUS_R,    /* "t-r", in every published configuration */
+    TIM_CONDITION_R,            /* "r" */
+    TIM_CONDITION_T_R,          /* "t,r" */
+    TIM_CONDITION_T_T_MINUS_R,  /* "t,t-r" */
+    TIM_CONDITION_R_T_MINUS_R,  /* "r,t-r" */
+    TIM_CONDITION_T_R_T_MINUS_R /* "t,r,t-r" */
 } TimNewCondition;
 
 typedef struct TimNetworkConfig {
     TimNetworkKind kind;
-    int input_size;        /* side of the training picture or latent; the network itself takes any grid */
-    int patch_size;        /* p */
-    int in_channels;       /* C */
-    int depth;             /* number of blocks */
-    int hidden_size;       /* D */
-    int num_heads;         /* H; the head width D / H must be a multiple of 4 */
-    int encoder_depth;     /* the projector reads the hidden state after this many blocks */
-    double mlp_ratio;      /* MLP hidden width = floor(2 * floor(D * mlp_ratio) / 3) */
-    int z_dim;             /* width of the projector's output */
-    int projector_dim;     /* hidden width of the projector */
-    int lora_hidden_size;  /* hidden width of a block's adaLN; 0 (null in the file) means 3 * floor(D / 4) */
-    int num_classes;       /* class network: classes without the null class */
+    int input_size;            /* side of the training picture or latent; the network itself takes any grid */
+    int patch_size;            /* p */
+    int in_channels;           /* C */
+    int depth;                 /* number of blocks */
+    int hidden_size;           /* D */
+    int num_heads;             /* H; the head width D / H must be a multiple of 4 */
+    int encoder_depth;         /* the projector reads the hidden state after this many blocks */
+    double mlp_ratio;          /* MLP hidden width = floor(2 * floor(D * mlp_ratio) / 3) */
+    int z_dim;                 /* width of the projector's output */
+    int projector_dim;         /* hidden width of the projector */
+    int lora_hidden_size;      /* hidden width of a block's adaLN; 0 (null in the file) means 3 * floor(D / 4) */
+    int num_classes;           /* class network: classes without the null class */
     double class_dropout_prob; /* class network: > 0 adds the null row to the class table */
-    int cap_feat_dim;      /* text network: width of the caption features */
+    int cap_feat_dim;          /* text network: width of the caption features */
     TimNewCondition new_condition;
-    bool use_new_embed;    /* false: delta_embedder is t_embedder */
+    bool use_new_embed; /* false: delta_embedder is t_embedder */
     bool qk_norm;
-    bool distance_aware;   /* adds qkv_d(interval embedding) to qkv */
+    bool distance_aware; /* adds qkv_d(interval embedding) to qkv */
 } TimNetworkConfig;
 
 typedef enum TimTransportKind {
@@ -59,7 +59,7 @@ typedef enum TimTransportKind {
 
 typedef struct TimTransportConfig {
     TimTransportKind kind;
-    double p_mean, p_std;        /* OT-FM, TrigFlow, EDM: of the normal number behind a time */
+    double p_mean, p_std; /* OT-FM, TrigFlow, EDM: of the normal number behind a time */
     double sigma_d;
     double t_max, t_min;         /* where sampling starts and ends */
     double beta_min, beta_d;     /* VP-SDE */

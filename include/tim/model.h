@@ -23,7 +23,8 @@ typedef struct TimModelOptions {
 /* Opens a model for inference. `path` is a .safetensors file with the official tensor names, or a folder that holds model.safetensors.
  * The configuration is read from `config_path`, or (NULL) from config.yaml beside the weights. A tensor that is missing, unknown or of
  * another shape is TIM_E_FORMAT, named with what was expected and found. Free with tim_model_free. */
-TIM_API TimStatus tim_model_open(TimModel **model, const char *path, const char *config_path, const TimModelOptions *options, TimError *err);
+TIM_API TimStatus tim_model_open(TimModel **model, const char *path, const char *config_path, const TimModelOptions *options,
+                                 TimError *err);
 
 /* Writes the model to `folder` (made unless it is there) as tim_model_open reads it: model.safetensors with the official tensor names
  * in fp32 or rounded to bf16, and config.yaml. Each file is replaced only when its new content is whole. */

@@ -4,8 +4,7 @@
 #include <string.h>
 
 const char *tim_status_name(TimStatus status) {
-    static const char *const names[] = {"ok",          "argument",  "memory",  "io", "format",
-                                        "unsupported", "cancelled", "internal"};
+    static const char *const names[] = {"ok", "argument", "memory", "io", "format", "unsupported", "cancelled", "internal"};
     const unsigned index = (unsigned)status;
     return index < sizeof names / sizeof *names ? names[index] : "unknown";
 }

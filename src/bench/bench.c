@@ -22,16 +22,42 @@ typedef struct Case {
     Derivative derivative;
 } Case;
 
-#define PUBLISHED .mlp_ratio = 4, .qk_norm = true, .use_new_embed = true, .distance_aware = true, .z_dim = 768, .projector_dim = 2048
-#define SMALL                                                                                                                            \
-    .network = {.kind = TIM_NETWORK_C2I, .input_size = 28, .patch_size = 4, .in_channels = 1, .depth = 8, .hidden_size = 192,            \
-                .num_heads = 3, .encoder_depth = 3, .lora_hidden_size = 64, .num_classes = 10, .class_dropout_prob = 0.1, .mlp_ratio = 4, \
-                .qk_norm = true, .use_new_embed = true, .distance_aware = true, .z_dim = 16, .projector_dim = 16}
-#define B4                                                                                                                               \
-    .network = {.kind = TIM_NETWORK_C2I, .input_size = 32, .patch_size = 4, .in_channels = 4, .depth = 12, .hidden_size = 768,           \
-                .num_heads = 12, .encoder_depth = 4, .lora_hidden_size = 256, .num_classes = 1000, .class_dropout_prob = 0.1, PUBLISHED}
-#define XL(...)                                                                                                                          \
-    .network = {.depth = 28, .hidden_size = 1152, .num_heads = 16, .encoder_depth = 8, .lora_hidden_size = 384, PUBLISHED, __VA_ARGS__}
+#define PUBLISHED                                                                                                                  \
+    .mlp_ratio = 4, .qk_norm = true, .use_new_embed = true, .distance_aware = true, .z_dim = 768, .projector_dim = 2048
+#define SMALL                                                                                                                      \
+    .network = {.kind = TIM_NETWORK_C2I,                                                                                           \
+                .input_size = 28,                                                                                                  \
+                .patch_size = 4,                                                                                                   \
+                .in_channels = 1,                                                                                                  \
+                .depth = 8,                                                                                                        \
+                .hidden_size = 192,                                                                                                \
+                .num_heads = 3,                                                                                                    \
+                .encoder_depth = 3,                                                                                                \
+                .lora_hidden_size = 64,                                                                                            \
+                .num_classes = 10,                                                                                                 \
+                .class_dropout_prob = 0.1,                                                                                         \
+                .mlp_ratio = 4,                                                                                                    \
+                .qk_norm = true,                                                                                                   \
+                .use_new_embed = true,                                                                                             \
+                .distance_aware = true,                                                                                            \
+                .z_dim = 16,                                                                                                       \
+                .projector_dim = 16}
+#define B4                                                                                                                         \
+    .network = {.kind = TIM_NETWORK_C2I,                                                                                           \
+                .input_size = 32,                                                                                                  \
+                .patch_size = 4,                                                                                                   \
+                .in_channels = 4,                                                                                                  \
+                .depth = 12,                                                                                                       \
+                .hidden_size = 768,                                                                                                \
+                .num_heads = 12,                                                                                                   \
+                .encoder_depth = 4,                                                                                                \
+                .lora_hidden_size = 256,                                                                                           \
+                .num_classes = 1000,                                                                                               \
+                .class_dropout_prob = 0.1,                                                                                         \
+                PUBLISHED}
+#define XL(...)                                                                                                                    \
+    .network = {                                                                                                                   \
+        .depth = 28, .hidden_size = 1152, .num_heads = 16, .encoder_depth = 8, .lora_hidden_size = 384, PUBLISHED, __VA_ARGS__}
 
 static const Case cases[] = {
     {.name = "train_small:jvp", SMALL, .batch = 128, .training = true, .derivative = JVP},
@@ -41,11 +67,17 @@ static const Case cases[] = {
     {.name = "train_b4:dde", B4, .batch = 32, .training = true, .derivative = DDE},
     {.name = "train_b4:none", B4, .batch = 32, .training = true, .derivative = NONE},
     {.name = "b4", B4, .batch = 32},
-    {.name = "xl256", XL(.kind = TIM_NETWORK_C2I, .input_size = 32, .patch_size = 2, .in_channels = 4, .num_classes = 1000, .class_dropout_prob = 0.1),
+    {.name = "xl256",
+     XL(.kind = TIM_NETWORK_C2I, .input_size = 32, .patch_size = 2, .in_channels = 4, .num_classes = 1000,
+        .class_dropout_prob = 0.1),
      .batch = 1},
-    {.name = "t2i512", XL(.kind = TIM_NETWORK_T2I, .input_size = 16, .patch_size = 1, .in_channels = 32, .cap_feat_dim = 1152), .batch = 1,
+    {.name = "t2i512",
+     XL(.kind = TIM_NETWORK_T2I, .input_size = 16, .patch_size = 1, .in_channels = 32, .cap_feat_dim = 1152),
+     .batch = 1,
      .caption_tokens = 64},
-    {.name = "t2i1024", XL(.kind = TIM_NETWORK_T2I, .input_size = 32, .patch_size = 1, .in_channels = 32, .cap_feat_dim = 1152), .batch = 1,
+    {.name = "t2i1024",
+     XL(.kind = TIM_NETWORK_T2I, .input_size = 32, .patch_size = 1, .in_channels = 32, .cap_feat_dim = 1152),
+     .batch = 1,
      .caption_tokens = 64},
 };
 
@@ -63,7 +95,8 @@ static int compare_doubles(const void *a, const void *b) {
 /* ---- the machine's peak ---- */
 
 static TimStatus time_product(double *gflops, int64_t m, int64_t n, int64_t k, TimDtype dtype, int threads, TimError *err) {
-    const TimMatmulShape shape = {.m = m, .n = n, .k = k, .lda = k, .ldb = k, .ldc = n, .b_transposed = true, .in = dtype, .out = dtype, .threads = threads};
+    const TimMatmulShape shape = {
+        .m = m, .n = n, .k = k, .lda = k, .ldb = k, .ldc = n, .b_transposed = true, .in = dtype, .out = dtype, .threads = threads};
     TimMatmul *plan;
     char *memory;
     const size_t size = tim_dtype_size(dtype), a = (size_t)(m * k) * size, b = (size_t)(n * k) * size, c = (size_t)(m * n) * size;
@@ -124,7 +157,8 @@ static TimStatus random_floats(float **out, size_t count, uint64_t stream, float
 
 static TimStatus make_data(Bench *b, TimError *err) {
     const Case *c = b->c;
-    const size_t batch = (size_t)c->batch, side = (size_t)c->network.input_size, picture = (size_t)c->network.in_channels * side * side;
+    const size_t batch = (size_t)c->batch, side = (size_t)c->network.input_size,
+                 picture = (size_t)c->network.in_channels * side * side;
     const size_t tokens = (side / (size_t)c->network.patch_size) * (side / (size_t)c->network.patch_size);
     TIM_TRY(random_floats(&b->x, batch * picture, 1, 1, err));
     TIM_TRY(random_floats(&b->z, batch * picture, 2, 1, err));
@@ -146,15 +180,19 @@ static TimStatus make_data(Bench *b, TimError *err) {
 
 static TimStatus make_training(Bench *b, TimError *err) {
     const size_t count = b->model->params.elements;
-    const TimObjectiveShape shape = {.height = b->c->network.input_size, .width = b->c->network.input_size, .micro_batch = b->options->micro_batch,
-                                     .alignment = true, .no_derivative = b->c->derivative == NONE};
+    const TimObjectiveShape shape = {.height = b->c->network.input_size,
+                                     .width = b->c->network.input_size,
+                                     .micro_batch = b->options->micro_batch,
+                                     .alignment = true,
+                                     .no_derivative = b->c->derivative == NONE};
     b->config.transition.derivative_type = b->c->derivative == DDE ? TIM_DERIVATIVE_DDE : TIM_DERIVATIVE_JVP;
     b->config.transition.use_dir_loss = true;
     TIM_TRY(tim_objective_new(&b->objective, &b->config, &b->model->options, &shape, &b->model->params, err));
     TIM_TRY(tim_new(&b->gradients, count, sizeof(float), "the gradients", err));
     TIM_TRY(tim_new(&b->vectors.first, count, sizeof(float), "the moments", err));
     TIM_TRY(tim_new(&b->vectors.second, count, sizeof(float), "the moments", err));
-    b->vectors.weights = b->model->f32, b->vectors.bf16 = b->model->bf16, b->vectors.gradients = b->gradients, b->vectors.count = count;
+    b->vectors.weights = b->model->f32, b->vectors.bf16 = b->model->bf16, b->vectors.gradients = b->gradients,
+    b->vectors.count = count;
     return TIM_OK;
 }
 
@@ -175,21 +213,35 @@ static void done(Bench *b) {
     tim_objective_free(b->objective);
     tim_model_free(b->model);
     tim_config_done(&b->config);
-    void *const blocks[] = {b->gradients, b->vectors.first, b->vectors.second, b->x, b->z, b->times, b->h_target, b->caption, b->t, b->r, b->labels};
+    void *const blocks[] = {b->gradients, b->vectors.first, b->vectors.second, b->x, b->z, b->times, b->h_target, b->caption, b->t,
+                            b->r,         b->labels};
     for (size_t i = 0; i < sizeof blocks / sizeof *blocks; i++) tim_free(blocks[i]);
 }
 
 static TimStatus run_training(Bench *b, TimError *err) {
     const TimCondition labels = {.labels = b->labels};
-    const TimBatch batch = {.size = b->c->batch, .diffusion = b->c->batch / 2, .x = b->x, .z = b->z, .t = b->t, .r = b->r, .condition = labels,
-                            .teacher = labels, .h_target = b->h_target};
+    const TimBatch batch = {.size = b->c->batch,
+                            .diffusion = b->c->batch / 2,
+                            .x = b->x,
+                            .z = b->z,
+                            .t = b->t,
+                            .r = b->r,
+                            .condition = labels,
+                            .teacher = labels,
+                            .h_target = b->h_target};
     TimLosses losses = {0};
     const size_t count = b->model->params.elements;
     memset(b->gradients, 0, count * sizeof *b->gradients);
     TIM_TRY(tim_objective_step(b->objective, &batch, &b->model->weights, NULL, b->gradients, &losses, err));
     const double norm = tim_l2_norm(b->gradients, count, b->model->options.threads);
-    const TimAdamWStep adamw = {.lr = 1e-4, .beta1 = .9, .beta2 = .999, .eps = 1e-8, .weight_decay = 1e-2, .step = ++b->step,
-                                .gradient_scale = tim_clip_factor(norm, 1), .threads = b->model->options.threads};
+    const TimAdamWStep adamw = {.lr = 1e-4,
+                                .beta1 = .9,
+                                .beta2 = .999,
+                                .eps = 1e-8,
+                                .weight_decay = 1e-2,
+                                .step = ++b->step,
+                                .gradient_scale = tim_clip_factor(norm, 1),
+                                .threads = b->model->options.threads};
     tim_adamw_update(&b->vectors, &adamw);
     return TIM_OK;
 }
@@ -212,9 +264,14 @@ static void start_measuring(Bench *b) {
 }
 
 static double gflop_of(const Bench *b) {
-    const double forward = tim_network_flops(&b->c->network, (int)b->c->network.input_size, (int)b->c->network.input_size, b->c->caption_tokens, b->c->training);
+    const double forward = tim_network_flops(&b->c->network, (int)b->c->network.input_size, (int)b->c->network.input_size,
+                                             b->c->caption_tokens, b->c->training);
     const double batch = (double)b->c->batch, transition = batch / 2;
-    const double forwards = !b->c->training ? batch : 3 * batch + (b->c->derivative == JVP ? 1 : b->c->derivative == DDE ? 2 : 0) * transition;
+    const double forwards = !b->c->training ? batch
+                                            : 3 * batch + (b->c->derivative == JVP   ? 1
+                                                           : b->c->derivative == DDE ? 2
+                                                                                     : 0) *
+                                                              transition;
     return 1e-9 * forward * forwards;
 }
 

@@ -125,7 +125,8 @@ TimStatus tim_model_check_labels(const TimNetworkConfig *config, const int64_t *
     const int64_t rows = config->num_classes + (config->class_dropout_prob > 0);
     for (int64_t i = 0; i < batch; i++)
         if (labels[i] < 0 || labels[i] >= rows)
-            return tim_fail(err, TIM_E_ARGUMENT, "class %lld of picture %lld is not in 0 ... %lld", (long long)labels[i], (long long)i, (long long)rows - 1);
+            return tim_fail(err, TIM_E_ARGUMENT, "class %lld of picture %lld is not in 0 ... %lld", (long long)labels[i],
+                            (long long)i, (long long)rows - 1);
     return TIM_OK;
 }
 
@@ -138,7 +139,9 @@ TimStatus tim_model_evaluate(TimModel *model, int64_t batch, int height, int wid
                              const TimCondition *condition, float *f, TimError *err) {
     const TimNetworkConfig *config = &model->config.network;
     if (config->kind == TIM_NETWORK_C2I) TIM_TRY(tim_model_check_labels(config, condition->labels, batch, err));
-    const TimNetworkShape shape = {.batch = batch, .height = height, .width = width,
+    const TimNetworkShape shape = {.batch = batch,
+                                   .height = height,
+                                   .width = width,
                                    .caption_tokens = config->kind == TIM_NETWORK_T2I ? condition->caption_tokens : 0};
     TimNetwork *n;
     TIM_TRY(tape_for(model, &shape, &n, err));

@@ -19,7 +19,8 @@ typedef struct Build {
 static const float eps_block = 1e-6F;
 
 static TimLinearSpec over_tokens(const Build *b, int64_t out_features) {
-    return (TimLinearSpec){.out_features = out_features, .bias = true, .init = TIM_INIT_XAVIER, .dtype = b->product, .out = b->product};
+    return (TimLinearSpec){
+        .out_features = out_features, .bias = true, .init = TIM_INIT_XAVIER, .dtype = b->product, .out = b->product};
 }
 
 static TimLinearSpec over_samples(int64_t out_features, bool bias, TimInit init) {
@@ -44,13 +45,17 @@ static void add_inputs(Build *b) {
 /* (B, C H W) -> (B N, D) */
 static TimRef embed_patches(const Build *b) {
     const TimNetworkConfig *c = b->config;
-    const TimPatchParams patch = {.channels = c->in_channels, .height = b->network->shape.height, .width = b->network->shape.width,
-                                  .patch = c->patch_size, .out = b->product};
+    const TimPatchParams patch = {.channels = c->in_channels,
+                                  .height = b->network->shape.height,
+                                  .width = b->network->shape.width,
+                                  .patch = c->patch_size,
+                                  .out = b->product};
     TimLinearSpec spec = over_tokens(b, c->hidden_size);
     spec.out = TIM_F32;
     spec.rank = 4;
     spec.dims[0] = c->hidden_size, spec.dims[1] = c->in_channels, spec.dims[2] = spec.dims[3] = c->patch_size;
-    return tim_linear(b->tape, tim_tape_add(b->tape, TIM_OP_PATCHIFY, (TimOpParams){.patch = patch}, 1, &b->network->x), &spec, "x_embedder.proj");
+    return tim_linear(b->tape, tim_tape_add(b->tape, TIM_OP_PATCHIFY, (TimOpParams){.patch = patch}, 1, &b->network->x), &spec,
+                      "x_embedder.proj");
 }
 
 /* ---- conditions ---- */
@@ -81,7 +86,8 @@ static TimRef embed_interval(const Build *b, TimRef of_t) {
 static TimRef embed_class(const Build *b) {
     const TimNetworkConfig *c = b->config;
     const int64_t dims[2] = {c->num_classes + (c->class_dropout_prob > 0), c->hidden_size};
-    const TimRef in[2] = {b->network->labels, tim_tape_param(b->tape, TIM_F32, TIM_INIT_NORMAL, 2, dims, "y_embedder.embedding_table.weight")};
+    const TimRef in[2] = {b->network->labels,
+                          tim_tape_param(b->tape, TIM_F32, TIM_INIT_NORMAL, 2, dims, "y_embedder.embedding_table.weight")};
     return tim_tape_add(b->tape, TIM_OP_EMBEDDING, (TimOpParams){0}, 2, in);
 }
 
@@ -160,7 +166,8 @@ static TimRef feed_forward(const Build *b, TimRef y, const char *block) {
 static TimRef modulation_of(const Build *b, const char *block) {
     char name[128];
     const TimNetworkConfig *c = b->config;
-    const int chunks = c->kind == TIM_NETWORK_T2I ? 9 : 6, lora = c->lora_hidden_size ? c->lora_hidden_size : c->hidden_size / 4 * 3;
+    const int chunks = c->kind == TIM_NETWORK_T2I ? 9 : 6,
+              lora = c->lora_hidden_size ? c->lora_hidden_size : c->hidden_size / 4 * 3;
     const TimLinearSpec fc2 = over_samples((int64_t)chunks * c->hidden_size, true, TIM_INIT_ZERO);
     return tim_swiglu_mlp(b->tape, b->c, lora, TIM_INIT_XAVIER, &fc2, join(name, block, "adaLN_modulation"));
 }
@@ -218,8 +225,8 @@ static TimRef final_layer(Build *b, TimStream *stream) {
     linear.init = TIM_INIT_ZERO;
     linear.out = TIM_F32;
     const TimRef tokens = tim_linear(b->tape, open_stream(b, stream, m, c->depth), &linear, "final_layer.linear");
-    const TimPatchParams patch = {.channels = c->in_channels, .height = b->network->shape.height, .width = b->network->shape.width,
-                                  .patch = c->patch_size};
+    const TimPatchParams patch = {
+        .channels = c->in_channels, .height = b->network->shape.height, .width = b->network->shape.width, .patch = c->patch_size};
     return tim_tape_add(b->tape, TIM_OP_UNPATCHIFY, (TimOpParams){.patch = patch}, 1, &tokens);
 }
 
@@ -237,7 +244,8 @@ static void record(Build *b) {
 /* ---- interface ---- */
 
 static TimStatus make_rope(TimNetwork *n, const TimNetworkConfig *config, TimError *err) {
-    const int h = n->shape.height / config->patch_size, w = n->shape.width / config->patch_size, width = config->hidden_size / config->num_heads;
+    const int h = n->shape.height / config->patch_size, w = n->shape.width / config->patch_size,
+              width = config->hidden_size / config->num_heads;
     size_t count;
     if (!tim_mul_size((size_t)h, (size_t)w, &count) || !tim_mul_size(count, (size_t)width, &count))
         return tim_fail(err, TIM_E_MEMORY, "a grid of %d x %d tokens does not fit into memory", h, w);
@@ -249,8 +257,9 @@ static TimStatus make_rope(TimNetwork *n, const TimNetworkConfig *config, TimErr
 
 static TimStatus check_shape(const TimNetworkConfig *c, const TimNetworkShape *s, TimError *err) {
     if (s->height <= 0 || s->width <= 0 || s->height % c->patch_size || s->width % c->patch_size)
-        return tim_fail(err, TIM_E_ARGUMENT, "a picture of %d x %d (width x height) cannot be cut into patches of %d: use multiples of %d",
-                        s->width, s->height, c->patch_size, c->patch_size);
+        return tim_fail(err, TIM_E_ARGUMENT,
+                        "a picture of %d x %d (width x height) cannot be cut into patches of %d: use multiples of %d", s->width,
+                        s->height, c->patch_size, c->patch_size);
     if (c->kind == TIM_NETWORK_T2I && s->caption_tokens <= 0)
         return tim_fail(err, TIM_E_ARGUMENT, "the text network wants a caption of at least one token, not %d", s->caption_tokens);
     return TIM_OK;
@@ -258,18 +267,23 @@ static TimStatus check_shape(const TimNetworkConfig *c, const TimNetworkShape *s
 
 static TimStatus record_and_plan(Build *b, const TimNetworkOptions *options, TimParams *params, TimError *err) {
     TimNetwork *n = b->network;
-    const TimTapeOptions tape = {.isa = options->isa, .threads = options->threads, .samples = n->shape.batch,
-                                 .tangent_samples = n->shape.tangent_samples, .gradients = n->shape.gradients, .product = b->product};
+    const TimTapeOptions tape = {.isa = options->isa,
+                                 .threads = options->threads,
+                                 .samples = n->shape.batch,
+                                 .tangent_samples = n->shape.tangent_samples,
+                                 .gradients = n->shape.gradients,
+                                 .product = b->product};
     TIM_TRY(make_rope(n, b->config, err));
     TIM_TRY(tim_tape_new(&n->tape, &tape, params, err));
     b->tape = n->tape;
-    b->heads = (TimHeads){.heads = b->config->num_heads, .cos = n->cos, .sin = n->sin, .shift = TIM_NONE, .qk_norm = b->config->qk_norm};
+    b->heads =
+        (TimHeads){.heads = b->config->num_heads, .cos = n->cos, .sin = n->sin, .shift = TIM_NONE, .qk_norm = b->config->qk_norm};
     record(b);
     return tim_tape_plan(n->tape, err);
 }
 
-TimStatus tim_network_new(TimNetwork *network, const TimNetworkConfig *config, const TimNetworkShape *shape, const TimNetworkOptions *options,
-                          TimParams *params, TimError *err) {
+TimStatus tim_network_new(TimNetwork *network, const TimNetworkConfig *config, const TimNetworkShape *shape,
+                          const TimNetworkOptions *options, TimParams *params, TimError *err) {
     *network = (TimNetwork){.shape = *shape, .f = TIM_NONE, .hidden = TIM_NONE};
     TIM_TRY(check_shape(config, shape, err));
     Build build = {.config = config, .network = network, .product = options->precision == TIM_PRECISION_BF16 ? TIM_BF16 : TIM_F32};
@@ -286,7 +300,8 @@ void tim_network_done(TimNetwork *network) {
 }
 
 TimStatus tim_network_params(TimParams *params, const TimNetworkConfig *config, TimError *err) {
-    const TimNetworkShape smallest = {.batch = 1, .height = config->patch_size, .width = config->patch_size, .caption_tokens = 1, .hidden = true};
+    const TimNetworkShape smallest = {
+        .batch = 1, .height = config->patch_size, .width = config->patch_size, .caption_tokens = 1, .hidden = true};
     const TimNetworkOptions options = {.isa = TIM_ISA_REF, .threads = 1, .precision = TIM_PRECISION_F32};
     TimNetwork network;
     TIM_TRY(tim_network_new(&network, config, &smallest, &options, params, err));
@@ -307,8 +322,10 @@ static double mlp_flops(double rows, double in, double hidden, double out) {
 
 static double block_flops(const TimNetworkConfig *c, double n, double m) {
     const double d = c->hidden_size, wide = (double)(int64_t)(c->hidden_size * c->mlp_ratio);
-    const double chunks = c->kind == TIM_NETWORK_T2I ? 9 : 6, lora = c->lora_hidden_size ? c->lora_hidden_size : c->hidden_size / 4 * 3;
-    double sum = product(n, d, 4 * d) + 4 * n * n * d + mlp_flops(n, d, (double)((int64_t)wide * 2 / 3), d) + mlp_flops(1, d, lora, chunks * d);
+    const double chunks = c->kind == TIM_NETWORK_T2I ? 9 : 6,
+                 lora = c->lora_hidden_size ? c->lora_hidden_size : c->hidden_size / 4 * 3;
+    double sum = product(n, d, 4 * d) + 4 * n * n * d + mlp_flops(n, d, (double)((int64_t)wide * 2 / 3), d) +
+                 mlp_flops(1, d, lora, chunks * d);
     if (c->distance_aware) sum += product(1, d, 3 * d);
     if (c->kind == TIM_NETWORK_T2I) sum += product(n, d, 2 * d) + product(m, d, 2 * d) + 4 * n * m * d;
     return sum;
@@ -320,6 +337,8 @@ double tim_network_flops(const TimNetworkConfig *c, int height, int width, int c
     double sum = product(n, patch, d) * 2 + 2 * (product(1, 256, d) + product(1, d, d)) + c->depth * block_flops(c, n, m);
     sum += mlp_flops(1, d, (double)(c->hidden_size / 2), 2 * d);
     if (c->kind == TIM_NETWORK_T2I) sum += mlp_flops(m, c->cap_feat_dim, 4 * d, d);
-    if (hidden) sum += product(n, d, c->projector_dim) + product(n, c->projector_dim, c->projector_dim) + product(n, c->projector_dim, c->z_dim);
+    if (hidden)
+        sum += product(n, d, c->projector_dim) + product(n, c->projector_dim, c->projector_dim) +
+               product(n, c->projector_dim, c->z_dim);
     return sum;
 }

@@ -12,7 +12,7 @@ typedef struct TimNetworkShape {
     int caption_tokens;      /* M, text network only */
     int64_t tangent_samples; /* the last of the batch; see TimTapeOptions */
     bool gradients;
-    bool hidden;             /* also the projected hidden state */
+    bool hidden; /* also the projected hidden state */
 } TimNetworkShape;
 
 /* How it runs. */
@@ -35,8 +35,8 @@ typedef struct TimNetwork {
 } TimNetwork;
 
 /* Records and plans. `params` gains the parameters on the first trace and must outlive the network. */
-TimStatus tim_network_new(TimNetwork *network, const TimNetworkConfig *config, const TimNetworkShape *shape, const TimNetworkOptions *options,
-                          TimParams *params, TimError *err);
+TimStatus tim_network_new(TimNetwork *network, const TimNetworkConfig *config, const TimNetworkShape *shape,
+                          const TimNetworkOptions *options, TimParams *params, TimError *err);
 
 void tim_network_done(TimNetwork *network);
 

@@ -4,7 +4,8 @@
 
 enum { NAME_MAX_BYTES = 160 };
 
-static TimRef param(TimTape *tape, TimDtype dtype, TimInit init, int rank, const int64_t *dims, const char *prefix, const char *suffix) {
+static TimRef param(TimTape *tape, TimDtype dtype, TimInit init, int rank, const int64_t *dims, const char *prefix,
+                    const char *suffix) {
     char name[NAME_MAX_BYTES];
     if (snprintf(name, sizeof name, "%s.%s", prefix, suffix) >= NAME_MAX_BYTES) {
         tim_tape_fail(tape, TIM_E_INTERNAL, "the parameter name %s.%s is too long", prefix, suffix);
@@ -34,7 +35,8 @@ static TimRef linear_part(TimTape *tape, TimRef x, const TimLinearSpec *spec, co
 }
 
 TimRef tim_swiglu_mlp(TimTape *tape, TimRef x, int64_t hidden, TimInit hidden_init, const TimLinearSpec *spec, const char *name) {
-    const TimLinearSpec inner = {.out_features = hidden, .bias = true, .init = hidden_init, .dtype = spec->dtype, .out = spec->dtype};
+    const TimLinearSpec inner = {
+        .out_features = hidden, .bias = true, .init = hidden_init, .dtype = spec->dtype, .out = spec->dtype};
     TimRef in[2];
     in[0] = linear_part(tape, x, &inner, name, "fc1_g");
     in[1] = linear_part(tape, x, &inner, name, "fc1_x");
@@ -72,7 +74,8 @@ TimRef tim_stream_norm(TimTape *tape, TimStream *stream, TimRef shift, TimRef sc
     int n = 1;
     if (residual) in[n++] = stream->h, in[n++] = stream->gate;
     if (modulate) in[n++] = shift, in[n++] = scale;
-    const TimOpParams params = {.modulate = {.residual = residual, .modulate = modulate, .eps = eps, .out = tim_tape_options(tape)->product}};
+    const TimOpParams params = {
+        .modulate = {.residual = residual, .modulate = modulate, .eps = eps, .out = tim_tape_options(tape)->product}};
     const TimRef y = tim_tape_add(tape, TIM_OP_MODULATE, params, n, in);
     if (residual && y != TIM_NONE) *stream = (TimStream){y + 1, TIM_NONE, TIM_NONE};
     return y;
@@ -94,8 +97,13 @@ static TimRef attention(TimTape *tape, TimRef q, TimRef k, TimRef v, int heads) 
 }
 
 static TimHeadNormParams head_params(const TimHeads *heads, int slots) {
-    return (TimHeadNormParams){.heads = heads->heads, .slots = slots, .norm = {-1, -1, -1}, .has_shift = heads->shift != TIM_NONE,
-                               .eps = 1e-5F, .cos = heads->cos, .sin = heads->sin};
+    return (TimHeadNormParams){.heads = heads->heads,
+                               .slots = slots,
+                               .norm = {-1, -1, -1},
+                               .has_shift = heads->shift != TIM_NONE,
+                               .eps = 1e-5F,
+                               .cos = heads->cos,
+                               .sin = heads->sin};
 }
 
 TimRef tim_self_attention(TimTape *tape, TimRef qkv, const TimHeads *heads, const char *name) {
@@ -108,8 +116,8 @@ TimRef tim_self_attention(TimTape *tape, TimRef qkv, const TimHeads *heads, cons
     p.norm[1] = add_norm(tape, heads, d / heads->heads, name, "k_norm", in, &n);
     p.rope[0] = p.rope[1] = heads->cos != NULL;
     const TimRef packed = tim_tape_add(tape, TIM_OP_HEAD_NORM, (TimOpParams){.head_norm = p}, n, in);
-    return attention(tape, tim_tape_columns(tape, packed, 0, d), tim_tape_columns(tape, packed, d, d), tim_tape_columns(tape, packed, 2 * d, d),
-                     heads->heads);
+    return attention(tape, tim_tape_columns(tape, packed, 0, d), tim_tape_columns(tape, packed, d, d),
+                     tim_tape_columns(tape, packed, 2 * d, d), heads->heads);
 }
 
 TimRef tim_cross_attention(TimTape *tape, TimRef q, TimRef kv, const TimHeads *heads, const char *name) {

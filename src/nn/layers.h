@@ -9,10 +9,10 @@
 typedef struct TimLinearSpec {
     int64_t out_features;
     bool bias;
-    TimInit init;      /* of the weight; biases start at zero */
-    TimDtype dtype;    /* of the product's inputs */
-    TimDtype out;      /* of y */
-    int rank;          /* of the stored weight when it is no matrix: a patch embedding is a convolution kernel, (D, C, p, p) */
+    TimInit init;   /* of the weight; biases start at zero */
+    TimDtype dtype; /* of the product's inputs */
+    TimDtype out;   /* of y */
+    int rank;       /* of the stored weight when it is no matrix: a patch embedding is a convolution kernel, (D, C, p, p) */
     int64_t dims[TIM_PARAM_MAX_RANK];
 } TimLinearSpec;
 

@@ -13,11 +13,13 @@ enum { TQ = 64, TK = 128 }; /* queries and keys of a tile at most; TK is whole v
 static TimStatus check(const TimNode *node, TimError *err) {
     const TimMatrix *q = &node->in[0], *k = &node->in[1], *v = &node->in[2];
     const int heads = node->params.attention.heads;
-    TIM_TRY(require(node, node->n_in == 3 && is_float(q) && q->dtype == k->dtype && q->dtype == v->dtype, "wants q, k and v of one dtype", err));
+    TIM_TRY(require(node, node->n_in == 3 && is_float(q) && q->dtype == k->dtype && q->dtype == v->dtype,
+                    "wants q, k and v of one dtype", err));
     TIM_TRY(require(node, k->rows == v->rows && q->cols == k->cols && q->cols == v->cols, "k or v do not fit q", err));
     TIM_TRY(require(node, heads > 0 && q->cols % heads == 0 && q->rows % node->samples == 0 && k->rows % node->samples == 0,
                     "heads or samples do not divide the shape", err));
-    return require(node, q->cols / heads % 2 == 0 && q->stride % 2 == 0 && k->stride % 2 == 0 && v->stride % 2 == 0, "wants even widths", err);
+    return require(node, q->cols / heads % 2 == 0 && q->stride % 2 == 0 && k->stride % 2 == 0 && v->stride % 2 == 0,
+                   "wants even widths", err);
 }
 
 /* Fixed facts of a pass. */
@@ -38,7 +40,16 @@ static Shape shape_of(const TimNode *node) {
     const int64_t heads = node->params.attention.heads, width = node->in[0].cols / heads;
     const bool pairs = TILE_HAS_PAIRS && node->in[0].dtype == TIM_BF16;
     const int64_t n = node->in[0].rows / node->samples, m = node->in[1].rows / node->samples;
-    return (Shape){heads, width, padded(width), n, m, 1.0F / sqrtf((float)width), pairs, pairs ? width / 2 : width, min64(n, TQ), padded(min64(m, TK))};
+    return (Shape){heads,
+                   width,
+                   padded(width),
+                   n,
+                   m,
+                   1.0F / sqrtf((float)width),
+                   pairs,
+                   pairs ? width / 2 : width,
+                   min64(n, TQ),
+                   padded(min64(m, TK))};
 }
 
 /* Summed words of `count` rows. */
@@ -133,12 +144,14 @@ static void scores(float *out, TileWords rows, const float *transposed, Shape s,
 
 /* out (nq, ld) += weights (nq, nk) * values (nk, ld); the weights are words by columns */
 static void weigh(float *out, TileWords weights, const float *values, Shape s, Place p) {
-    tile_product(&(TileProduct){p.nq, s.ld, row_words(s, p.nk), weights.data, weights.ld, 1, values, s.ld, out, s.ld, true}, s.pairs);
+    tile_product(&(TileProduct){p.nq, s.ld, row_words(s, p.nk), weights.data, weights.ld, 1, values, s.ld, out, s.ld, true},
+                 s.pairs);
 }
 
 /* out (nk, ld) += weights' (nk, nq) * values (nq, ld); the weights are words by rows */
 static void weigh_transposed(float *out, TileWords weights, const float *values, Shape s, Place p) {
-    tile_product(&(TileProduct){p.nk, s.ld, row_words(s, p.nq), weights.data, 1, weights.ld, values, s.ld, out, s.ld, true}, s.pairs);
+    tile_product(&(TileProduct){p.nk, s.ld, row_words(s, p.nq), weights.data, 1, weights.ld, values, s.ld, out, s.ld, true},
+                 s.pairs);
 }
 
 static TileWords by_columns(float *space, const float *tile, Shape s, Place p) {

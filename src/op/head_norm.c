@@ -11,22 +11,26 @@ enum { ROWS = 4 }; /* scratch rows of slots * D a thread; parameter sums follow 
 static TimStatus infer(TimNode *node, TimError *err) {
     const TimHeadNormParams *p = &node->params.head_norm;
     const TimMatrix *x = &node->in[0];
-    TIM_TRY(require(node, node->n_in >= 1 && is_float(x) && p->heads > 0 && p->slots > 0 && p->slots <= TIM_HEAD_NORM_MAX_SLOTS &&
-                              x->cols % (p->heads * p->slots) == 0 && x->rows % node->samples == 0,
+    TIM_TRY(require(node,
+                    node->n_in >= 1 && is_float(x) && p->heads > 0 && p->slots > 0 && p->slots <= TIM_HEAD_NORM_MAX_SLOTS &&
+                        x->cols % (p->heads * p->slots) == 0 && x->rows % node->samples == 0,
                     "wants a projection of heads x slots", err));
     const int64_t width = x->cols / (p->heads * p->slots);
     TIM_TRY(require(node, width % 2 == 0, "wants an even head width", err));
     node->vjp_reads_in = 1;
     if (p->has_shift) {
         const TimMatrix *shift = &node->in[1];
-        TIM_TRY(require(node, shift->rows == node->samples && shift->cols == x->cols && shift->dtype == TIM_F32, "the shift does not fit x", err));
+        TIM_TRY(require(node, shift->rows == node->samples && shift->cols == x->cols && shift->dtype == TIM_F32,
+                        "the shift does not fit x", err));
         node->vjp_reads_in |= 2;
     }
     for (int s = 0; s < p->slots; s++) {
         if (p->norm[s] < 0) continue;
-        TIM_TRY(require(node, p->norm[s] + 1 < node->n_in && node->in[p->norm[s]].cols == width && node->in[p->norm[s] + 1].cols == width,
+        TIM_TRY(require(node,
+                        p->norm[s] + 1 < node->n_in && node->in[p->norm[s]].cols == width && node->in[p->norm[s] + 1].cols == width,
                         "a norm's weight or bias does not fit the head", err));
-        TIM_TRY(require(node, node->in[p->norm[s]].dtype == TIM_F32 && node->in[p->norm[s] + 1].dtype == TIM_F32, "wants f32 norm weights", err));
+        TIM_TRY(require(node, node->in[p->norm[s]].dtype == TIM_F32 && node->in[p->norm[s] + 1].dtype == TIM_F32,
+                        "wants f32 norm weights", err));
         node->vjp_reads_in |= 3U << p->norm[s];
     }
     node->n_out = 1;
@@ -72,8 +76,8 @@ static void read_shifted(Shape s, const TimMatrix *x, const TimMatrix *shift, in
 }
 
 /* In place; `sign` -1 rotates back, which is the transpose. */
-static inline __attribute__((always_inline)) void rotate(float *restrict x, const float *restrict cos, const float *restrict sin, float sign,
-                                                         const int64_t width) {
+static inline __attribute__((always_inline)) void rotate(float *restrict x, const float *restrict cos, const float *restrict sin,
+                                                         float sign, const int64_t width) {
 #pragma omp simd
     for (int64_t i = 0; i < width; i += 2) {
         const float a = x[i], b = x[i + 1], c = cos[i], d = sign * sin[i];
@@ -118,11 +122,20 @@ static inline __attribute__((always_inline)) void forward_heads(float *restrict 
 
 static void forward_slot(float *u, const Heads *h, int64_t width) {
     switch (width) {
-    case 32: forward_heads(u, h, 32); return;
-    case 64: forward_heads(u, h, 64); return;
-    case 72: forward_heads(u, h, 72); return;
-    case 128: forward_heads(u, h, 128); return;
-    default: forward_heads(u, h, width);
+    case 32:
+        forward_heads(u, h, 32);
+        return;
+    case 64:
+        forward_heads(u, h, 64);
+        return;
+    case 72:
+        forward_heads(u, h, 72);
+        return;
+    case 128:
+        forward_heads(u, h, 128);
+        return;
+    default:
+        forward_heads(u, h, width);
     }
 }
 
@@ -146,8 +159,8 @@ static void forward(const TimNode *node) {
 
 /* ---- jvp ---- */
 
-static inline __attribute__((always_inline)) void jvp_heads(const float *restrict u, float *restrict t, float *restrict hat, const Heads *h,
-                                                            const int64_t width) {
+static inline __attribute__((always_inline)) void jvp_heads(const float *restrict u, float *restrict t, float *restrict hat,
+                                                            const Heads *h, const int64_t width) {
     for (int i = 0; i < h->count; i++, u += width, t += width) {
         if (h->w) {
             const Stats stats = row_stats(u, width, h->eps);
@@ -161,11 +174,20 @@ static inline __attribute__((always_inline)) void jvp_heads(const float *restric
 
 static void jvp_slot(const float *u, float *t, float *hat, const Heads *h, int64_t width) {
     switch (width) {
-    case 32: jvp_heads(u, t, hat, h, 32); return;
-    case 64: jvp_heads(u, t, hat, h, 64); return;
-    case 72: jvp_heads(u, t, hat, h, 72); return;
-    case 128: jvp_heads(u, t, hat, h, 128); return;
-    default: jvp_heads(u, t, hat, h, width);
+    case 32:
+        jvp_heads(u, t, hat, h, 32);
+        return;
+    case 64:
+        jvp_heads(u, t, hat, h, 64);
+        return;
+    case 72:
+        jvp_heads(u, t, hat, h, 72);
+        return;
+    case 128:
+        jvp_heads(u, t, hat, h, 128);
+        return;
+    default:
+        jvp_heads(u, t, hat, h, width);
     }
 }
 
@@ -209,8 +231,9 @@ static float *parameter_sums(Shape s, float *scratch, int slot) {
 }
 
 /* g becomes the cotangent of u; g_w and g_b are this thread's sums. */
-static inline __attribute__((always_inline)) void vjp_heads(const float *restrict u, float *restrict g, float *restrict hat, float *restrict g_w,
-                                                            float *restrict g_b, const Heads *h, const int64_t width) {
+static inline __attribute__((always_inline)) void vjp_heads(const float *restrict u, float *restrict g, float *restrict hat,
+                                                            float *restrict g_w, float *restrict g_b, const Heads *h,
+                                                            const int64_t width) {
     for (int i = 0; i < h->count; i++, u += width, g += width) {
         if (h->cos) rotate(g, h->cos, h->sin, -1.0F, width);
         if (!h->w) continue;
@@ -228,11 +251,20 @@ static inline __attribute__((always_inline)) void vjp_heads(const float *restric
 
 static void vjp_slot(const float *u, float *g, float *hat, float *g_w, float *g_b, const Heads *h, int64_t width) {
     switch (width) {
-    case 32: vjp_heads(u, g, hat, g_w, g_b, h, 32); return;
-    case 64: vjp_heads(u, g, hat, g_w, g_b, h, 64); return;
-    case 72: vjp_heads(u, g, hat, g_w, g_b, h, 72); return;
-    case 128: vjp_heads(u, g, hat, g_w, g_b, h, 128); return;
-    default: vjp_heads(u, g, hat, g_w, g_b, h, width);
+    case 32:
+        vjp_heads(u, g, hat, g_w, g_b, h, 32);
+        return;
+    case 64:
+        vjp_heads(u, g, hat, g_w, g_b, h, 64);
+        return;
+    case 72:
+        vjp_heads(u, g, hat, g_w, g_b, h, 72);
+        return;
+    case 128:
+        vjp_heads(u, g, hat, g_w, g_b, h, 128);
+        return;
+    default:
+        vjp_heads(u, g, hat, g_w, g_b, h, width);
     }
 }
 
@@ -245,7 +277,8 @@ static void vjp_row(const TimNode *node, Shape s, int64_t r, float *scratch, flo
     for (int slot = 0; slot < s.p->slots; slot++) {
         const Heads h = heads_of(node, s, slot, r % s.tokens);
         float *g_w = parameter_sums(s, scratch, slot);
-        if (h.w || h.cos) vjp_slot(u + slot * slot_cols, g + slot * slot_cols, hat, g_w, g_w + scratch_floats(s.width), &h, s.width);
+        if (h.w || h.cos)
+            vjp_slot(u + slot * slot_cols, g + slot * slot_cols, hat, g_w, g_w + scratch_floats(s.width), &h, s.width);
     }
     if (node->g_in[0].data) row_write(&node->g_in[0], r, g, node->add_in[0]);
 #pragma omp simd

@@ -16,9 +16,11 @@ extern const TimOp *const tim_op_table_avx512_bf16[TIM_OP_COUNT];
 bool tim_isa_available(TimIsa isa) {
     switch (isa) {
     case TIM_ISA_REF:
-    case TIM_ISA_GENERIC: return true;
+    case TIM_ISA_GENERIC:
+        return true;
 #if defined(__x86_64__)
-    case TIM_ISA_AVX2: return __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma");
+    case TIM_ISA_AVX2:
+        return __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma");
     case TIM_ISA_AVX512_BF16:
         if (!__builtin_cpu_supports("avx512bf16")) return false;
         __attribute__((fallthrough));
@@ -26,7 +28,8 @@ bool tim_isa_available(TimIsa isa) {
         return __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512bw") && __builtin_cpu_supports("avx512dq") &&
                __builtin_cpu_supports("avx512vl");
 #endif
-    default: return false;
+    default:
+        return false;
     }
 }
 
@@ -55,19 +58,26 @@ TimStatus tim_isa_choose(const char *name, TimIsa *isa, TimError *err) {
     *isa = tim_isa_best();
     if (!name) return TIM_OK;
     if (!tim_isa_from_name(name, isa))
-        return tim_fail(err, TIM_E_ARGUMENT, "no instruction set is called '%.40s'; give ref, generic, avx2, avx512 or avx512_bf16", name);
+        return tim_fail(err, TIM_E_ARGUMENT, "no instruction set is called '%.40s'; give ref, generic, avx2, avx512 or avx512_bf16",
+                        name);
     if (tim_isa_available(*isa)) return TIM_OK;
-    return tim_fail(err, TIM_E_UNSUPPORTED, "this processor or this build has no %s; the best it has is %s", name, tim_isa_name(tim_isa_best()));
+    return tim_fail(err, TIM_E_UNSUPPORTED, "this processor or this build has no %s; the best it has is %s", name,
+                    tim_isa_name(tim_isa_best()));
 }
 
 const TimOp *tim_op_get(TimOpKind kind, TimIsa isa) {
     switch (isa) {
 #if defined(__x86_64__)
-    case TIM_ISA_AVX2: return tim_op_table_avx2[kind];
-    case TIM_ISA_AVX512: return tim_op_table_avx512[kind];
-    case TIM_ISA_AVX512_BF16: return tim_op_table_avx512_bf16[kind];
+    case TIM_ISA_AVX2:
+        return tim_op_table_avx2[kind];
+    case TIM_ISA_AVX512:
+        return tim_op_table_avx512[kind];
+    case TIM_ISA_AVX512_BF16:
+        return tim_op_table_avx512_bf16[kind];
 #endif
-    case TIM_ISA_REF: return tim_op_table_ref[kind];
-    default: return tim_op_table_generic[kind];
+    case TIM_ISA_REF:
+        return tim_op_table_ref[kind];
+    default:
+        return tim_op_table_generic[kind];
     }
 }

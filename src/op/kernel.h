@@ -114,7 +114,8 @@ static inline size_t scratch_floats(int64_t n) {
 static inline TimStatus want_scratch(TimNode *node, size_t per_thread, TimError *err) {
     size_t bytes;
     if (!tim_mul_size(per_thread, sizeof(float) * (size_t)node->threads, &bytes))
-        return tim_fail(err, TIM_E_MEMORY, "%s: workspace of %zu floats a thread does not fit; use a smaller batch or picture", node->op->name, per_thread);
+        return tim_fail(err, TIM_E_MEMORY, "%s: workspace of %zu floats a thread does not fit; use a smaller batch or picture",
+                        node->op->name, per_thread);
     if (bytes > node->work_bytes) node->work_bytes = bytes;
     return TIM_OK;
 }

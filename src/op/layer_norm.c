@@ -4,7 +4,8 @@
 static TimStatus infer(TimNode *node, TimError *err) {
     const TimMatrix *x = &node->in[0];
     TIM_TRY(require(node, node->n_in == 3 && is_float(x), "wants x, weight and bias", err));
-    TIM_TRY(require(node, node->in[1].cols == x->cols && node->in[2].cols == x->cols, "weight or bias have another width than x", err));
+    TIM_TRY(
+        require(node, node->in[1].cols == x->cols && node->in[2].cols == x->cols, "weight or bias have another width than x", err));
     TIM_TRY(require(node, node->in[1].dtype == TIM_F32 && node->in[2].dtype == TIM_F32, "wants f32 weight and bias", err));
     node->n_out = 1;
     node->out[0] = matrix_of(x->dtype, x->rows, x->cols);

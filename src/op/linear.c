@@ -18,10 +18,13 @@ static bool converts(const TimNode *node) {
 static TimStatus infer(TimNode *node, TimError *err) {
     const TimLinearParams *p = &node->params.linear;
     const TimMatrix *x = &node->in[0], *w = &node->in[1];
-    TIM_TRY(require(node, node->n_in == (p->has_bias ? 3 : 2) && is_float(x) && is_float(w), "wants x, W and the bias if it has one", err));
-    TIM_TRY(require(node, w->dtype == TIM_BF16 || (x->dtype == TIM_F32 && p->out == TIM_F32), "has an f32 W: x and y must be f32 too", err));
+    TIM_TRY(require(node, node->n_in == (p->has_bias ? 3 : 2) && is_float(x) && is_float(w),
+                    "wants x, W and the bias if it has one", err));
+    TIM_TRY(require(node, w->dtype == TIM_BF16 || (x->dtype == TIM_F32 && p->out == TIM_F32),
+                    "has an f32 W: x and y must be f32 too", err));
     TIM_TRY(require(node, x->cols == w->cols, "W has other columns than x", err));
-    TIM_TRY(require(node, !p->has_bias || (node->in[2].cols == w->rows && node->in[2].dtype == TIM_F32), "the bias does not fit W", err));
+    TIM_TRY(require(node, !p->has_bias || (node->in[2].cols == w->rows && node->in[2].dtype == TIM_F32), "the bias does not fit W",
+                    err));
     node->n_out = 1;
     node->out[0] = matrix_of(p->out, x->rows, w->rows);
     node->vjp_reads_in = 3;
@@ -43,8 +46,16 @@ static TimStatus plan_all(TimNode *node, Plan *plan, TimError *err) {
     const TimMatrix *x = &node->in[0], *w = &node->in[1], *y = &node->out[0];
     const TimDtype dtype = w->dtype;
     const int64_t rows = x->rows, k = w->cols, n = w->rows;
-    const TimMatmulShape forward = {.m = rows, .n = n, .k = k, .lda = stride_as(x, dtype), .ldb = w->stride, .ldc = y->stride,
-                                    .b_transposed = true, .in = dtype, .out = y->dtype, .has_bias = node->params.linear.has_bias};
+    const TimMatmulShape forward = {.m = rows,
+                                    .n = n,
+                                    .k = k,
+                                    .lda = stride_as(x, dtype),
+                                    .ldb = w->stride,
+                                    .ldc = y->stride,
+                                    .b_transposed = true,
+                                    .in = dtype,
+                                    .out = y->dtype,
+                                    .has_bias = node->params.linear.has_bias};
     TIM_TRY(plan_product(node, plan, Y, forward, err));
     if (node->t_out[0].rows) {
         TimMatmulShape tangent = forward;
@@ -54,13 +65,28 @@ static TimStatus plan_all(TimNode *node, Plan *plan, TimError *err) {
     }
     const int64_t ldg = stride_as(&node->g_out[0], dtype);
     if (node->g_in[0].rows) {
-        const TimMatmulShape g_x = {.m = rows, .n = k, .k = n, .lda = ldg, .ldb = w->stride, .ldc = node->g_in[0].stride, .in = dtype,
-                                    .out = node->g_in[0].dtype, .add = node->add_in[0]};
+        const TimMatmulShape g_x = {.m = rows,
+                                    .n = k,
+                                    .k = n,
+                                    .lda = ldg,
+                                    .ldb = w->stride,
+                                    .ldc = node->g_in[0].stride,
+                                    .in = dtype,
+                                    .out = node->g_in[0].dtype,
+                                    .add = node->add_in[0]};
         TIM_TRY(plan_product(node, plan, G_X, g_x, err));
     }
     if (node->g_in[1].rows && !outer_serves(&node->g_out[0], x)) {
-        const TimMatmulShape g_w = {.m = n, .n = k, .k = rows, .lda = ldg, .a_transposed = true, .ldb = stride_as(x, dtype),
-                                    .ldc = node->g_in[1].stride, .in = dtype, .out = TIM_F32, .add = true};
+        const TimMatmulShape g_w = {.m = n,
+                                    .n = k,
+                                    .k = rows,
+                                    .lda = ldg,
+                                    .a_transposed = true,
+                                    .ldb = stride_as(x, dtype),
+                                    .ldc = node->g_in[1].stride,
+                                    .in = dtype,
+                                    .out = TIM_F32,
+                                    .add = true};
         TIM_TRY(plan_product(node, plan, G_W, g_w, err));
     }
     return TIM_OK;
@@ -90,7 +116,8 @@ static TimStatus prepare(TimNode *node, TimError *err) {
     const int64_t widest = node->in[0].cols > node->out[0].cols ? node->in[0].cols : node->out[0].cols;
     if (converts(node)) plan->converted = 2 * align_up((size_t)(node->in[0].rows * widest) * tim_dtype_size(node->in[1].dtype));
     node->work_bytes = plan->converted + products;
-    const size_t sums = 2 * scratch_floats(node->out[0].cols), outer = scratch_floats((int64_t)outer_scratch(w->rows, w->cols, node->threads));
+    const size_t sums = 2 * scratch_floats(node->out[0].cols),
+                 outer = scratch_floats((int64_t)outer_scratch(w->rows, w->cols, node->threads));
     return want_scratch(node, (size_t)(plan->converted / sizeof(float)) + (sums > outer ? sums : outer), err);
 }
 

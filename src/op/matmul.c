@@ -78,8 +78,8 @@ static dnnl_status_t make_attributes(dnnl_primitive_attr_t *attributes, bool add
     return status;
 }
 
-static dnnl_status_t make_memory(TimMatmul *p, const dnnl_memory_desc_t *a, const dnnl_memory_desc_t *b, const dnnl_memory_desc_t *c,
-                                 const dnnl_memory_desc_t *bias, const dnnl_memory_desc_t *scratch) {
+static dnnl_status_t make_memory(TimMatmul *p, const dnnl_memory_desc_t *a, const dnnl_memory_desc_t *b,
+                                 const dnnl_memory_desc_t *c, const dnnl_memory_desc_t *bias, const dnnl_memory_desc_t *scratch) {
     dnnl_status_t status = dnnl_memory_create(&p->a, a, p->engine, DNNL_MEMORY_NONE);
     if (status == dnnl_success) status = dnnl_memory_create(&p->b, b, p->engine, DNNL_MEMORY_NONE);
     if (status == dnnl_success) status = dnnl_memory_create(&p->c, c, p->engine, DNNL_MEMORY_NONE);
@@ -154,7 +154,8 @@ static void run_onednn(const TimMatmul *p, const void *a, const void *b, const f
     dnnl_memory_set_data_handle_v2(p->b, handle(b), p->stream);
     dnnl_memory_set_data_handle_v2(p->c, c, p->stream);
     dnnl_memory_set_data_handle_v2(p->scratch, work, p->stream);
-    dnnl_exec_arg_t args[5] = {{DNNL_ARG_SRC, p->a}, {DNNL_ARG_WEIGHTS, p->b}, {DNNL_ARG_DST, p->c}, {DNNL_ARG_SCRATCHPAD, p->scratch}};
+    dnnl_exec_arg_t args[5] = {
+        {DNNL_ARG_SRC, p->a}, {DNNL_ARG_WEIGHTS, p->b}, {DNNL_ARG_DST, p->c}, {DNNL_ARG_SCRATCHPAD, p->scratch}};
     int count = 4;
     if (p->shape.has_bias) {
         dnnl_memory_set_data_handle_v2(p->bias, handle(bias), p->stream);

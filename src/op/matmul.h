@@ -12,12 +12,12 @@
 
 typedef struct TimMatmulShape {
     int64_t m, n, k;
-    int64_t lda, ldb, ldc;        /* elements between rows as stored */
+    int64_t lda, ldb, ldc;           /* elements between rows as stored */
     bool a_transposed, b_transposed; /* A stored (k, m); B stored (n, k) */
-    TimDtype in, out;             /* of A and B; of C: f32 or bf16 */
-    bool has_bias;                /* f32 (n) */
-    bool add;                     /* onto C */
-    bool plain;                   /* no library: scalar C, fp32 sums */
+    TimDtype in, out;                /* of A and B; of C: f32 or bf16 */
+    bool has_bias;                   /* f32 (n) */
+    bool add;                        /* onto C */
+    bool plain;                      /* no library: scalar C, fp32 sums */
     int threads;
 } TimMatmulShape;
 

@@ -27,11 +27,14 @@ static TimStatus infer(TimNode *node, TimError *err) {
     const TimModulateParams *p = &node->params.modulate;
     const Inputs at = inputs_of(p);
     const TimMatrix *x = &node->in[0];
-    TIM_TRY(require(node, node->n_in == 1 + 2 * p->residual + 2 * p->modulate, "has another number of inputs than its options say", err));
-    TIM_TRY(require(node, x->dtype == TIM_F32 && x->rows % node->samples == 0, "wants f32 x with as many rows for each sample", err));
+    TIM_TRY(require(node, node->n_in == 1 + 2 * p->residual + 2 * p->modulate, "has another number of inputs than its options say",
+                    err));
+    TIM_TRY(
+        require(node, x->dtype == TIM_F32 && x->rows % node->samples == 0, "wants f32 x with as many rows for each sample", err));
     TIM_TRY(require(node, is_per_sample(node, at.gate) && is_per_sample(node, at.shift) && is_per_sample(node, at.scale),
                     "wants f32 gate, shift and scale with one row a sample", err));
-    TIM_TRY(require(node, at.h < 0 || (node->in[at.h].rows == x->rows && node->in[at.h].cols == x->cols), "h differs from x in shape", err));
+    TIM_TRY(require(node, at.h < 0 || (node->in[at.h].rows == x->rows && node->in[at.h].cols == x->cols),
+                    "h differs from x in shape", err));
     node->n_out = p->residual ? 2 : 1;
     node->out[0] = matrix_of(p->out, x->rows, x->cols);
     if (p->residual) node->out[1] = matrix_of(TIM_F32, x->rows, x->cols);
@@ -52,12 +55,14 @@ static const float *sample_row(const TimMatrix *all, int index, int64_t sample) 
 
 /* ---- forward ---- */
 
-static void add_gated(float *restrict out, const float *restrict x, const float *restrict gate, const float *restrict h, int64_t n) {
+static void add_gated(float *restrict out, const float *restrict x, const float *restrict gate, const float *restrict h,
+                      int64_t n) {
 #pragma omp simd
     for (int64_t i = 0; i < n; i++) out[i] = x[i] + gate[i] * h[i];
 }
 
-static void modulate(float *restrict y, const float *restrict x, Stats s, const float *restrict scale, const float *restrict shift, int64_t n) {
+static void modulate(float *restrict y, const float *restrict x, Stats s, const float *restrict scale, const float *restrict shift,
+                     int64_t n) {
     if (!scale) {
         normalize(y, x, s, n);
         return;
@@ -110,7 +115,8 @@ static void add_product(float *restrict out, const float *restrict a, const floa
 }
 
 /* t_x2 = t_x + t_gate h + gate t_h, row r of the tangents, row `first` + r of the primal. */
-static const float *stream_tangent(const TimNode *node, Inputs at, int64_t first, int64_t r, int64_t sample, int64_t t_sample, float *scratch) {
+static const float *stream_tangent(const TimNode *node, Inputs at, int64_t first, int64_t r, int64_t sample, int64_t t_sample,
+                                   float *scratch) {
     const int64_t n = node->in[0].cols;
     const size_t bytes = (size_t)n * sizeof(float);
     float *t = node->params.modulate.residual ? tim_matrix_f32(&node->t_out[1], r) : scratch;

@@ -31,7 +31,8 @@ static inline __attribute__((always_inline)) void normalize(float *restrict hat,
 }
 
 /* out = rstd (v - mean(v) - hat mean(v hat)): the derivative of the norm is symmetric, so tangents and cotangents both go here. */
-static inline __attribute__((always_inline)) void norm_derivative(float *out, const float *v, const float *restrict hat, float rstd, int64_t n) {
+static inline __attribute__((always_inline)) void norm_derivative(float *out, const float *v, const float *restrict hat, float rstd,
+                                                                  int64_t n) {
     float sum = 0, product = 0;
 #pragma omp simd reduction(+ : sum, product)
     for (int64_t i = 0; i < n; i++) {

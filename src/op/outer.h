@@ -59,9 +59,12 @@ static inline void pack_panels(float *out, const TileSource *s) {
 static inline void multiply_panels(const TimMatrix *w, const float *g, const float *x, int64_t n0, int64_t n, int64_t words) {
     for (int64_t k0 = 0; k0 < w->cols; k0 += OUTER_PANEL)
         for (int64_t i0 = 0; i0 < n; i0 += OUTER_PANEL) {
-            const int64_t m = n - i0 < OUTER_PANEL ? n - i0 : OUTER_PANEL, cols = w->cols - k0 < OUTER_PANEL ? w->cols - k0 : OUTER_PANEL;
+            const int64_t m = n - i0 < OUTER_PANEL ? n - i0 : OUTER_PANEL,
+                          cols = w->cols - k0 < OUTER_PANEL ? w->cols - k0 : OUTER_PANEL;
             float *c = tim_matrix_f32(w, n0 + i0) + k0;
-            tile_product(&(TileProduct){m, cols, words, g + i0 * words, 1, OUTER_PANEL, x + k0 * words, OUTER_PANEL, c, w->stride, true}, true);
+            tile_product(
+                &(TileProduct){m, cols, words, g + i0 * words, 1, OUTER_PANEL, x + k0 * words, OUTER_PANEL, c, w->stride, true},
+                true);
         }
 }
 

@@ -22,7 +22,8 @@ static TimStatus infer_patchify(TimNode *node, TimError *err) {
     TIM_TRY(check(node, err));
     const TimPatchParams *p = &node->params.patch;
     const Geometry s = geometry_of(p);
-    TIM_TRY(require(node, node->in[0].dtype == TIM_F32 && node->in[0].cols == s.channels * s.height * s.width, "wants f32 pictures", err));
+    TIM_TRY(require(node, node->in[0].dtype == TIM_F32 && node->in[0].cols == s.channels * s.height * s.width, "wants f32 pictures",
+                    err));
     node->n_out = 1;
     node->out[0] = matrix_of(p->out, node->in[0].rows * s.tokens, s.channels * s.patch * s.patch);
     return want_scratch(node, 2 * scratch_floats(node->out[0].cols), err);
@@ -32,7 +33,8 @@ static TimStatus infer_unpatchify(TimNode *node, TimError *err) {
     TIM_TRY(check(node, err));
     const Geometry s = geometry_of(&node->params.patch);
     const TimMatrix *x = &node->in[0];
-    TIM_TRY(require(node, is_float(x) && x->cols == s.channels * s.patch * s.patch && x->rows % s.tokens == 0, "wants tokens of pictures", err));
+    TIM_TRY(require(node, is_float(x) && x->cols == s.channels * s.patch * s.patch && x->rows % s.tokens == 0,
+                    "wants tokens of pictures", err));
     node->n_out = 1;
     node->out[0] = matrix_of(TIM_F32, x->rows / s.tokens, s.channels * s.height * s.width);
     return want_scratch(node, 2 * scratch_floats(x->cols), err);
@@ -80,7 +82,8 @@ static void to_pictures(const TimNode *node, const TimMatrix *tokens, const TimM
         for (int64_t r = tokens->rows * part / node->threads; r < end; r++) {
             const float *row = row_read(tokens, r, scratch);
             if (row != scratch) memcpy(scratch, row, (size_t)tokens->cols * sizeof *row);
-            move_token(s, channel_first, add ? SCATTER_ADD : SCATTER, r % s.tokens, tim_matrix_f32(pictures, r / s.tokens), scratch);
+            move_token(s, channel_first, add ? SCATTER_ADD : SCATTER, r % s.tokens, tim_matrix_f32(pictures, r / s.tokens),
+                       scratch);
         }
     }
 }
@@ -110,5 +113,7 @@ static void vjp_unpatchify(const TimNode *node) {
 }
 
 extern const TimOp TIM_ISA_SYMBOL(tim_op_patchify), TIM_ISA_SYMBOL(tim_op_unpatchify);
-const TimOp TIM_ISA_SYMBOL(tim_op_patchify) = {"patchify", infer_patchify, NULL, NULL, forward_patchify, vjp_patchify, jvp_patchify};
-const TimOp TIM_ISA_SYMBOL(tim_op_unpatchify) = {"unpatchify", infer_unpatchify, NULL, NULL, forward_unpatchify, vjp_unpatchify, jvp_unpatchify};
+const TimOp TIM_ISA_SYMBOL(tim_op_patchify) = {"patchify",       infer_patchify, NULL,        NULL,
+                                               forward_patchify, vjp_patchify,   jvp_patchify};
+const TimOp TIM_ISA_SYMBOL(tim_op_unpatchify) = {"unpatchify",       infer_unpatchify, NULL,          NULL,
+                                                 forward_unpatchify, vjp_unpatchify,   jvp_unpatchify};

@@ -68,8 +68,8 @@ typedef struct TileProduct {
 } TileProduct;
 
 /* rows x vectors of C; the constants are known at every call, so the accumulators stay in registers. */
-static inline __attribute__((always_inline)) void tile_block(const int rows, const int vectors, const bool pairs, const TileProduct *t, int64_t i0,
-                                                             int64_t j0) {
+static inline __attribute__((always_inline)) void tile_block(const int rows, const int vectors, const bool pairs,
+                                                             const TileProduct *t, int64_t i0, int64_t j0) {
     Vec acc[TILE_ROWS][TILE_VECTORS];
     const float *a = t->a + i0 * t->a_row, *b = t->b + j0;
     float *c = t->c + i0 * t->ldc + j0;
@@ -85,16 +85,28 @@ static inline __attribute__((always_inline)) void tile_block(const int rows, con
         for (int j = 0; j < vectors; j++) vec_store(c + i * t->ldc + j * TIM_VECTOR, acc[i][j]);
 }
 
-static inline __attribute__((always_inline)) void tile_columns(const int vectors, const bool pairs, const TileProduct *t, int64_t j0) {
+static inline __attribute__((always_inline)) void tile_columns(const int vectors, const bool pairs, const TileProduct *t,
+                                                               int64_t j0) {
     int64_t i = 0;
     for (; i + TILE_ROWS <= t->m; i += TILE_ROWS) tile_block(TILE_ROWS, vectors, pairs, t, i, j0);
     switch (t->m - i) {
-    case 5: tile_block(5, vectors, pairs, t, i, j0); break;
-    case 4: tile_block(4, vectors, pairs, t, i, j0); break;
-    case 3: tile_block(3, vectors, pairs, t, i, j0); break;
-    case 2: tile_block(2, vectors, pairs, t, i, j0); break;
-    case 1: tile_block(1, vectors, pairs, t, i, j0); break;
-    default: break;
+    case 5:
+        tile_block(5, vectors, pairs, t, i, j0);
+        break;
+    case 4:
+        tile_block(4, vectors, pairs, t, i, j0);
+        break;
+    case 3:
+        tile_block(3, vectors, pairs, t, i, j0);
+        break;
+    case 2:
+        tile_block(2, vectors, pairs, t, i, j0);
+        break;
+    case 1:
+        tile_block(1, vectors, pairs, t, i, j0);
+        break;
+    default:
+        break;
     }
 }
 
@@ -103,11 +115,18 @@ static inline __attribute__((always_inline)) void tile_product_of(const bool pai
     for (; j + TILE_VECTORS * TIM_VECTOR <= t->n; j += TILE_VECTORS * TIM_VECTOR) tile_columns(TILE_VECTORS, pairs, t, j);
     switch ((t->n - j) / TIM_VECTOR) {
 #if TIM_VECTOR == 16
-    case 3: tile_columns(3, pairs, t, j); break;
-    case 2: tile_columns(2, pairs, t, j); break;
+    case 3:
+        tile_columns(3, pairs, t, j);
+        break;
+    case 2:
+        tile_columns(2, pairs, t, j);
+        break;
 #endif
-    case 1: tile_columns(1, pairs, t, j); break;
-    default: break;
+    case 1:
+        tile_columns(1, pairs, t, j);
+        break;
+    default:
+        break;
     }
 }
 
@@ -223,7 +242,8 @@ static inline void pack_two_rows(float *out, const float *a, const float *b, int
 #endif
 
 /* The same by rows: row r of the result holds rows 2 r and 2 r + 1. `zeros` is a row of zeros for an odd last one. */
-static inline TileWords tile_pack_by_rows(float *space, const float *tile, int64_t ld, int64_t rows, int64_t cols, const float *zeros, bool pairs) {
+static inline TileWords tile_pack_by_rows(float *space, const float *tile, int64_t ld, int64_t rows, int64_t cols,
+                                          const float *zeros, bool pairs) {
 #if defined(__AVX512BF16__)
     if (pairs) {
         for (int64_t r = 0; r < rows; r += 2)
@@ -297,7 +317,8 @@ static inline void tile_transpose(float *restrict out, int64_t ld, TileWords in,
 /* ---- storing ---- */
 
 /* m[row ...][col ...] (+)= tile */
-static inline void tile_store(const TimMatrix *m, int64_t row, int64_t col, int64_t rows, int64_t cols, const float *tile, int64_t ld, bool add) {
+static inline void tile_store(const TimMatrix *m, int64_t row, int64_t col, int64_t rows, int64_t cols, const float *tile,
+                              int64_t ld, bool add) {
     const TimMatrix part = tim_matrix_columns(*m, col, cols);
     for (int64_t r = 0; r < rows; r++) row_write(&part, row + r, tile + r * ld, add);
 }

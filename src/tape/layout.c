@@ -34,11 +34,13 @@ static TimStatus place_all(TimBlock **order, TimBlock **live, size_t count, size
     for (size_t i = 0; i < count; i++) {
         TimBlock *block = order[i];
         size_t padded, at, end;
-        if (!tim_add_size(block->bytes, TIM_ALIGNMENT - 1, &padded)) return tim_fail(err, TIM_E_MEMORY, "a block of %zu bytes does not fit", block->bytes);
+        if (!tim_add_size(block->bytes, TIM_ALIGNMENT - 1, &padded))
+            return tim_fail(err, TIM_E_MEMORY, "a block of %zu bytes does not fit", block->bytes);
         block->bytes = padded - padded % TIM_ALIGNMENT;
         alive = drop_dead(live, alive, block->born);
         block->offset = find_gap(live, alive, block->bytes, &at);
-        if (!tim_add_size(block->offset, block->bytes, &end)) return tim_fail(err, TIM_E_MEMORY, "the tape does not fit into memory");
+        if (!tim_add_size(block->offset, block->bytes, &end))
+            return tim_fail(err, TIM_E_MEMORY, "the tape does not fit into memory");
         if (end > *total) *total = end;
         for (size_t j = alive++; j > at; j--) live[j] = live[j - 1];
         live[at] = block;

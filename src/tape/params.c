@@ -29,7 +29,8 @@ static TimStatus measure(TimParam *param, TimError *err) {
     return TIM_OK;
 }
 
-TimStatus tim_params_add(TimParams *params, const char *name, int rank, const int64_t *dims, TimInit init, int *index, TimError *err) {
+TimStatus tim_params_add(TimParams *params, const char *name, int rank, const int64_t *dims, TimInit init, int *index,
+                         TimError *err) {
     *index = tim_params_find(params, name);
     if (*index >= 0) return check_same(&params->items[*index], rank, dims, err);
     if (rank < 1 || rank > TIM_PARAM_MAX_RANK)

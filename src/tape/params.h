@@ -6,8 +6,8 @@
 #include <stddef.h>
 #include <stdint.h>
 
-#include "base/error.h"
 #include "base/bf16.h"
+#include "base/error.h"
 
 enum { TIM_PARAM_MAX_RANK = 4 };
 
@@ -34,7 +34,8 @@ typedef struct TimParams {
 int tim_params_find(const TimParams *params, const char *name);
 
 /* Appends a parameter, or finds the one of that name and checks its shape: networks may share parameters. */
-TimStatus tim_params_add(TimParams *params, const char *name, int rank, const int64_t *dims, TimInit init, int *index, TimError *err);
+TimStatus tim_params_add(TimParams *params, const char *name, int rank, const int64_t *dims, TimInit init, int *index,
+                         TimError *err);
 
 void tim_params_done(TimParams *params);
 

@@ -19,9 +19,9 @@ typedef struct Value {
     bool wants_cotangent; /* depends on a parameter */
     bool has_tangent;
     bool kept, seeded;
-    bool reached; /* backward arrives here */
-    bool written; /* planning: some vjp has written the cotangent already */
-    int64_t covered; /* planning: columns that reached views cover */
+    bool reached;                   /* backward arrives here */
+    bool written;                   /* planning: some vjp has written the cotangent already */
+    int64_t covered;                /* planning: columns that reached views cover */
     int last_use, last_tangent_use; /* times */
     int first_cotangent;            /* time of the first write */
     int block, g_block, t_block;    /* index into blocks, or -1 */
@@ -55,8 +55,10 @@ struct TimTape {
 
 TimStatus tim_tape_new(TimTape **out, const TimTapeOptions *options, TimParams *params, TimError *err) {
     *out = NULL;
-    if (options->samples <= 0 || options->tangent_samples < 0 || options->tangent_samples > options->samples || options->threads <= 0)
-        return tim_fail(err, TIM_E_ARGUMENT, "a tape wants samples > 0, 0 <= tangent samples <= samples and threads > 0, not %lld, %lld, %d",
+    if (options->samples <= 0 || options->tangent_samples < 0 || options->tangent_samples > options->samples ||
+        options->threads <= 0)
+        return tim_fail(err, TIM_E_ARGUMENT,
+                        "a tape wants samples > 0, 0 <= tangent samples <= samples and threads > 0, not %lld, %lld, %d",
                         (long long)options->samples, (long long)options->tangent_samples, options->threads);
     if (!tim_isa_available(options->isa))
         return tim_fail(err, TIM_E_UNSUPPORTED, "this processor lacks the instruction set %s", tim_isa_name(options->isa));
@@ -92,7 +94,8 @@ void tim_tape_fail(TimTape *tape, TimStatus status, const char *format, ...) {
 
 static TimRef add_value(TimTape *tape, Value value) {
     if (tape->status != TIM_OK) return TIM_NONE;
-    tape->status = tim_grow(&tape->values, &tape->value_capacity, tape->value_count, sizeof value, "the tape's values", &tape->error);
+    tape->status =
+        tim_grow(&tape->values, &tape->value_capacity, tape->value_count, sizeof value, "the tape's values", &tape->error);
     if (tape->status != TIM_OK) return TIM_NONE;
     value.block = value.g_block = value.t_block = -1;
     tape->values[tape->value_count] = value;
@@ -124,18 +127,27 @@ TimRef tim_tape_param(TimTape *tape, TimDtype dtype, TimInit init, int rank, con
     if (tape->status == TIM_OK) tape->status = tim_params_add(tape->params, name, rank, dims, init, &index, &tape->error);
     if (tape->status != TIM_OK) return TIM_NONE;
     const TimParam *param = &tape->params->items[index];
-    return add_value(tape, (Value){.kind = PARAM, .m = shaped(dtype, param->rows, param->cols), .param = index, .wants_cotangent = tape->options.gradients});
+    return add_value(tape, (Value){.kind = PARAM,
+                                   .m = shaped(dtype, param->rows, param->cols),
+                                   .param = index,
+                                   .wants_cotangent = tape->options.gradients});
 }
 
 TimRef tim_tape_columns(TimTape *tape, TimRef ref, int64_t first, int64_t count) {
     const Value *base = get(tape, ref);
     if (tape->status != TIM_OK || !base) return TIM_NONE;
     if (first < 0 || count <= 0 || first + count > base->m.cols || base->kind == COLUMNS || base->kind == PARAM) {
-        tim_tape_fail(tape, TIM_E_INTERNAL, "columns %lld to %lld of a value with %lld", (long long)first, (long long)(first + count), (long long)base->m.cols);
+        tim_tape_fail(tape, TIM_E_INTERNAL, "columns %lld to %lld of a value with %lld", (long long)first,
+                      (long long)(first + count), (long long)base->m.cols);
         return TIM_NONE;
     }
-    Value view = {.kind = COLUMNS, .m = base->m, .t = base->t, .base = ref, .first_column = first,
-                  .wants_cotangent = base->wants_cotangent, .has_tangent = base->has_tangent};
+    Value view = {.kind = COLUMNS,
+                  .m = base->m,
+                  .t = base->t,
+                  .base = ref,
+                  .first_column = first,
+                  .wants_cotangent = base->wants_cotangent,
+                  .has_tangent = base->has_tangent};
     view.m.cols = count;
     view.t.cols = base->has_tangent ? count : 0;
     return add_value(tape, view);
@@ -174,7 +186,8 @@ static void add_results(TimTape *tape, Step *step) {
     }
     if (tangent && !node->op->jvp) tim_tape_fail(tape, TIM_E_INTERNAL, "op %s has no jvp", node->op->name);
     for (int i = 0; i < node->n_out; i++) {
-        Value value = {.kind = OUTPUT, .m = node->out[i], .node = (int)tape->step_count, .wants_cotangent = wants, .has_tangent = tangent};
+        Value value = {
+            .kind = OUTPUT, .m = node->out[i], .node = (int)tape->step_count, .wants_cotangent = wants, .has_tangent = tangent};
         if (tangent) value.t = shaped(value.m.dtype, tangent_rows(tape, value.m.rows), value.m.cols);
         step->out[i] = add_value(tape, value);
     }
@@ -254,9 +267,11 @@ static TimStatus check_views(const TimTape *tape, TimError *err) {
     for (size_t i = 0; i < tape->value_count; i++) {
         const Value *value = &tape->values[i];
         if (!value->covered) continue;
-        if (value->written) return tim_fail(err, TIM_E_INTERNAL, "a value is used whole and by columns: backward cannot tell who writes first");
+        if (value->written)
+            return tim_fail(err, TIM_E_INTERNAL, "a value is used whole and by columns: backward cannot tell who writes first");
         if (value->covered != value->m.cols)
-            return tim_fail(err, TIM_E_INTERNAL, "%lld of %lld columns get a cotangent", (long long)value->covered, (long long)value->m.cols);
+            return tim_fail(err, TIM_E_INTERNAL, "%lld of %lld columns get a cotangent", (long long)value->covered,
+                            (long long)value->m.cols);
     }
     return TIM_OK;
 }
@@ -296,7 +311,8 @@ static void trace_uses(TimTape *tape) {
 static TimStatus add_block(TimTape *tape, const TimMatrix *m, int born, int dies, int *index, TimError *err) {
     size_t bytes;
     if (!tim_mul_size((size_t)m->rows, (size_t)m->cols, &bytes) || !tim_mul_size(bytes, tim_dtype_size(m->dtype), &bytes))
-        return tim_fail(err, TIM_E_MEMORY, "a value of (%lld, %lld) does not fit into memory", (long long)m->rows, (long long)m->cols);
+        return tim_fail(err, TIM_E_MEMORY, "a value of (%lld, %lld) does not fit into memory", (long long)m->rows,
+                        (long long)m->cols);
     TIM_TRY(tim_grow(&tape->blocks, &tape->block_capacity, tape->block_count, sizeof *tape->blocks, "the tape's blocks", err));
     *index = (int)tape->block_count;
     tape->blocks[tape->block_count++] = (TimBlock){.bytes = bytes, .born = born, .dies = dies};
@@ -310,7 +326,8 @@ static TimStatus add_blocks(TimTape *tape, TimError *err) {
         const bool input = value->kind == INPUT;
         const int born = input ? 0 : forward_time(value->node), end = end_time(tape);
         TIM_TRY(add_block(tape, &value->m, born, input ? end : value->last_use, &value->block, err));
-        if (value->has_tangent) TIM_TRY(add_block(tape, &value->t, born, input ? end : value->last_tangent_use, &value->t_block, err));
+        if (value->has_tangent)
+            TIM_TRY(add_block(tape, &value->t, born, input ? end : value->last_tangent_use, &value->t_block, err));
         if (value->reached && !input)
             TIM_TRY(add_block(tape, &value->m, value->first_cotangent, backward_time(tape, value->node), &value->g_block, err));
     }
@@ -411,8 +428,10 @@ TimStatus tim_tape_bind(TimTape *tape, const TimWeights *weights, float *gradien
         Value *value = &tape->values[i];
         if (value->kind != PARAM) continue;
         const TimParam *param = &tape->params->items[value->param];
-        const void *data = value->m.dtype == TIM_F32 ? (const void *)weights->f32[value->param] : (const void *)weights->bf16[value->param];
-        if (!data) return tim_fail(err, TIM_E_ARGUMENT, "parameter %s has no %s values", param->name, tim_dtype_name(value->m.dtype));
+        const void *data =
+            value->m.dtype == TIM_F32 ? (const void *)weights->f32[value->param] : (const void *)weights->bf16[value->param];
+        if (!data)
+            return tim_fail(err, TIM_E_ARGUMENT, "parameter %s has no %s values", param->name, tim_dtype_name(value->m.dtype));
         memcpy(&value->m.data, &data, sizeof data); /* read only: no op writes to a parameter */
         value->g.data = value->reached && gradients ? gradients + param->offset : NULL;
     }

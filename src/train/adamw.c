@@ -9,9 +9,17 @@ typedef struct Factors {
 
 static Factors factors_of(const TimAdamWStep *s) {
     const double correction1 = 1.0 - pow(s->beta1, (double)s->step), correction2 = 1.0 - pow(s->beta2, (double)s->step);
-    return (Factors){(float)(1.0 - s->lr * s->weight_decay), (float)s->beta1, (float)s->beta2, (float)(1.0 - s->beta1), (float)(1.0 - s->beta2),
-                     (float)(s->lr / correction1), (float)(1.0 / sqrt(correction2)), (float)s->eps, (float)s->gradient_scale,
-                     (float)s->ema_decay, (float)(1.0 - s->ema_decay)};
+    return (Factors){(float)(1.0 - s->lr * s->weight_decay),
+                     (float)s->beta1,
+                     (float)s->beta2,
+                     (float)(1.0 - s->beta1),
+                     (float)(1.0 - s->beta2),
+                     (float)(s->lr / correction1),
+                     (float)(1.0 / sqrt(correction2)),
+                     (float)s->eps,
+                     (float)s->gradient_scale,
+                     (float)s->ema_decay,
+                     (float)(1.0 - s->ema_decay)};
 }
 
 static void update_range(const TimAdamWVectors *v, Factors f, size_t begin, size_t end) {

@@ -55,12 +55,14 @@ static double squared_part(const float *f, const float *target, size_t count) {
 
 static double direction_part(const float *f, const float *target, TimLossShape s) {
     double sum = 0;
-    for (size_t p = 0; s.direction && p < s.positions; p++) sum += 1.0 - cosine((Pair){f + p, target + p, s.channels, s.positions}).cos;
+    for (size_t p = 0; s.direction && p < s.positions; p++)
+        sum += 1.0 - cosine((Pair){f + p, target + p, s.channels, s.positions}).cos;
     return sum / (double)s.positions;
 }
 
 double tim_loss(const float *f, const float *target, TimLossShape shape) {
-    return finite_or_bound(squared_part(f, target, shape.channels * shape.positions)) + finite_or_bound(direction_part(f, target, shape));
+    return finite_or_bound(squared_part(f, target, shape.channels * shape.positions)) +
+           finite_or_bound(direction_part(f, target, shape));
 }
 
 void tim_loss_gradient(float *g, const float *f, const float *target, TimLossShape shape, double scale) {

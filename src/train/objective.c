@@ -39,7 +39,7 @@ struct TimObjective {
     int slot_count;
     Rows rows;
     SampleLoss *sample_losses; /* (micro) */
-    size_t picture; /* C H W */
+    size_t picture;            /* C H W */
     TimTapeTimes *times;
 };
 
@@ -49,13 +49,14 @@ static TimStatus make_rows(TimObjective *o, TimError *err) {
     float **const all[] = {&o->rows.x_t, &o->rows.v_t, &o->rows.derivative, &o->rows.f_cond, &o->rows.f_null, &o->rows.target};
     size_t count;
     if (!tim_mul_size((size_t)o->shape.micro_batch, o->picture, &count))
-        return tim_fail(err, TIM_E_MEMORY, "a micro-batch of %lld pictures does not fit; use a smaller one", (long long)o->shape.micro_batch);
+        return tim_fail(err, TIM_E_MEMORY, "a micro-batch of %lld pictures does not fit; use a smaller one",
+                        (long long)o->shape.micro_batch);
     for (size_t i = 0; i < sizeof all / sizeof *all; i++) TIM_TRY(tim_new(all[i], count, sizeof **all[i], "a micro-batch", err));
     return tim_new(&o->sample_losses, (size_t)o->shape.micro_batch, sizeof *o->sample_losses, "a micro-batch", err);
 }
 
-TimStatus tim_objective_new(TimObjective **out, const TimConfig *config, const TimNetworkOptions *options, const TimObjectiveShape *shape,
-                            TimParams *params, TimError *err) {
+TimStatus tim_objective_new(TimObjective **out, const TimConfig *config, const TimNetworkOptions *options,
+                            const TimObjectiveShape *shape, TimParams *params, TimError *err) {
     TimObjective *o;
     *out = NULL;
     TIM_TRY(tim_new(&o, 1, sizeof *o, "the objective", err));
@@ -98,14 +99,20 @@ void tim_objective_measure(TimObjective *o, TimTapeTimes *times) {
 /* ---- tapes ---- */
 
 static TimNetworkShape shape_for(const TimObjective *o, Purpose purpose, int64_t batch, bool tangent) {
-    return (TimNetworkShape){.batch = batch, .height = o->shape.height, .width = o->shape.width, .caption_tokens = o->shape.caption_tokens,
-                             .tangent_samples = tangent ? batch : 0, .gradients = purpose == TRAIN, .hidden = purpose == TRAIN && o->shape.alignment};
+    return (TimNetworkShape){.batch = batch,
+                             .height = o->shape.height,
+                             .width = o->shape.width,
+                             .caption_tokens = o->shape.caption_tokens,
+                             .tangent_samples = tangent ? batch : 0,
+                             .gradients = purpose == TRAIN,
+                             .hidden = purpose == TRAIN && o->shape.alignment};
 }
 
 static Slot *find(TimObjective *o, Purpose purpose, const TimNetworkShape *shape) {
     for (int i = 0; i < o->slot_count; i++) {
         Slot *slot = &o->slots[i];
-        if (slot->purpose == purpose && slot->network.shape.batch == shape->batch && slot->network.shape.tangent_samples == shape->tangent_samples)
+        if (slot->purpose == purpose && slot->network.shape.batch == shape->batch &&
+            slot->network.shape.tangent_samples == shape->tangent_samples)
             return slot;
     }
     return NULL;
@@ -139,7 +146,8 @@ typedef struct Part {
     bool transition;
 } Part;
 
-static void fill_condition(const TimObjective *o, TimNetwork *n, int64_t row, const TimCondition *condition, int64_t first, int64_t size) {
+static void fill_condition(const TimObjective *o, TimNetwork *n, int64_t row, const TimCondition *condition, int64_t first,
+                           int64_t size) {
     if (n->labels != TIM_NONE) {
         const TimMatrix m = tim_tape_value(n->tape, n->labels);
         memcpy((int64_t *)m.data + row, condition->labels + first, (size_t)size * sizeof(int64_t));
@@ -147,7 +155,8 @@ static void fill_condition(const TimObjective *o, TimNetwork *n, int64_t row, co
     }
     const size_t caption = (size_t)o->shape.caption_tokens * (size_t)o->config->network.cap_feat_dim;
     const TimMatrix m = tim_tape_value(n->tape, n->caption);
-    memcpy((float *)m.data + (size_t)row * caption, condition->caption + (size_t)first * caption, (size_t)size * caption * sizeof(float));
+    memcpy((float *)m.data + (size_t)row * caption, condition->caption + (size_t)first * caption,
+           (size_t)size * caption * sizeof(float));
 }
 
 static void fill_times(const TimObjective *o, TimNetwork *n, int64_t row, double t, double r) {
@@ -270,7 +279,8 @@ static void make_target(TimObjective *o, Part part, int64_t k) {
     if (guided) c = tim_transport_guide(&o->config->transport, c);
     const float *x = part.batch->x + (size_t)i * o->picture, *z = part.batch->z + (size_t)i * o->picture;
     for (size_t p = 0; p < o->picture; p++) {
-        double sum = c.x * (double)x[p] + c.z * (double)z[p] + c.x_t * (double)o->rows.x_t[at + p] + c.e * (double)o->rows.derivative[at + p];
+        double sum = c.x * (double)x[p] + c.z * (double)z[p] + c.x_t * (double)o->rows.x_t[at + p] +
+                     c.e * (double)o->rows.derivative[at + p];
         if (guided) sum += c.f_cond * (double)o->rows.f_cond[at + p] + c.f_null * (double)o->rows.f_null[at + p];
         o->rows.target[at + p] = (float)sum;
     }
@@ -280,13 +290,14 @@ static SampleLoss finish_sample(TimObjective *o, TimNetwork *n, Part part, int64
     const TimNetworkConfig *c = &o->config->network;
     const int64_t i = part.first + k;
     const double batch = (double)part.batch->size;
-    const TimLossShape shape = {(size_t)c->in_channels, (size_t)o->shape.height * (size_t)o->shape.width, o->config->transition.use_dir_loss};
+    const TimLossShape shape = {(size_t)c->in_channels, (size_t)o->shape.height * (size_t)o->shape.width,
+                                o->config->transition.use_dir_loss};
     const TimMatrix g_f = tim_tape_cotangent(n->tape, n->f);
     const float *f = picture_row(n, n->f, k), *target = o->rows.target + (size_t)k * o->picture;
     make_target(o, part, k);
-    const double w_time = i < part.batch->diffusion
-                              ? 1.0
-                              : tim_time_weight(&o->config->transition, o->config->transport.sigma_d, part.batch->t[i], part.batch->r[i]);
+    const double w_time = i < part.batch->diffusion ? 1.0
+                                                    : tim_time_weight(&o->config->transition, o->config->transport.sigma_d,
+                                                                      part.batch->t[i], part.batch->r[i]);
     SampleLoss loss = {.denoising = tim_loss(f, target, shape)};
     const double weight = w_time / (loss.denoising + 1e-5);
     loss.weighted = weight * loss.denoising;
@@ -318,8 +329,8 @@ static void finish(TimObjective *o, TimNetwork *n, Part part, TimLosses *losses)
 
 /* ---- one step ---- */
 
-static TimStatus run_part(TimObjective *o, Part part, const TimWeights *weights, const TimWeights *ema, float *gradients, TimLosses *losses,
-                          TimError *err) {
+static TimStatus run_part(TimObjective *o, Part part, const TimWeights *weights, const TimWeights *ema, float *gradients,
+                          TimLosses *losses, TimError *err) {
     const bool exact = part.transition && o->config->transition.derivative_type == TIM_DERIVATIVE_JVP && !o->shape.no_derivative;
     TimNetwork *n;
     TIM_TRY(tape_for(o, TRAIN, part.size, exact, &n, err));
@@ -334,8 +345,8 @@ static TimStatus run_part(TimObjective *o, Part part, const TimWeights *weights,
 }
 
 /* Samples [first, first + count) in pieces of nearly equal size, at most two sizes. */
-static TimStatus run_range(TimObjective *o, const TimBatch *batch, int64_t first, int64_t count, bool transition, const TimWeights *weights,
-                           const TimWeights *ema, float *gradients, TimLosses *losses, TimError *err) {
+static TimStatus run_range(TimObjective *o, const TimBatch *batch, int64_t first, int64_t count, bool transition,
+                           const TimWeights *weights, const TimWeights *ema, float *gradients, TimLosses *losses, TimError *err) {
     const int64_t pieces = (count + o->shape.micro_batch - 1) / o->shape.micro_batch;
     for (int64_t p = 0; p < pieces; p++) {
         const int64_t begin = count * p / pieces, end = count * (p + 1) / pieces;
@@ -347,7 +358,8 @@ static TimStatus run_range(TimObjective *o, const TimBatch *batch, int64_t first
 
 static TimStatus check(const TimObjective *o, const TimBatch *b, TimError *err) {
     if (b->size <= 0 || b->diffusion < 0 || b->diffusion > b->size)
-        return tim_fail(err, TIM_E_ARGUMENT, "a batch of %lld with %lld diffusion samples", (long long)b->size, (long long)b->diffusion);
+        return tim_fail(err, TIM_E_ARGUMENT, "a batch of %lld with %lld diffusion samples", (long long)b->size,
+                        (long long)b->diffusion);
     if (o->shape.alignment && !b->h_target) return tim_fail(err, TIM_E_ARGUMENT, "the alignment loss needs h_target");
     if (o->config->network.kind != TIM_NETWORK_C2I) return TIM_OK;
     TIM_TRY(tim_model_check_labels(&o->config->network, b->condition.labels, b->size, err));
@@ -356,8 +368,8 @@ static TimStatus check(const TimObjective *o, const TimBatch *b, TimError *err) 
     return tim_model_check_labels(&o->config->network, b->null.labels, b->size, err);
 }
 
-TimStatus tim_objective_step(TimObjective *o, const TimBatch *batch, const TimWeights *weights, const TimWeights *ema, float *gradients,
-                             TimLosses *losses, TimError *err) {
+TimStatus tim_objective_step(TimObjective *o, const TimBatch *batch, const TimWeights *weights, const TimWeights *ema,
+                             float *gradients, TimLosses *losses, TimError *err) {
     TIM_TRY(check(o, batch, err));
     losses->weighted = losses->denoising = losses->proj = 0;
     TIM_TRY(run_range(o, batch, 0, batch->diffusion, false, weights, ema, gradients, losses, err));

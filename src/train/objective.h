@@ -14,16 +14,16 @@
 typedef struct TimObjective TimObjective;
 
 typedef struct TimObjectiveShape {
-    int height, width;    /* of the picture or latent */
-    int caption_tokens;   /* text network, else 0 */
-    int64_t micro_batch;  /* at most this many samples at once; 0: a good default */
-    bool alignment;       /* batches carry h_target */
-    bool no_derivative;   /* E = 0, for measuring only: what the derivative costs */
+    int height, width;   /* of the picture or latent */
+    int caption_tokens;  /* text network, else 0 */
+    int64_t micro_batch; /* at most this many samples at once; 0: a good default */
+    bool alignment;      /* batches carry h_target */
+    bool no_derivative;  /* E = 0, for measuring only: what the derivative costs */
 } TimObjectiveShape;
 
 /* `config` and `params` are borrowed and must outlive the objective. */
-TimStatus tim_objective_new(TimObjective **out, const TimConfig *config, const TimNetworkOptions *options, const TimObjectiveShape *shape,
-                            TimParams *params, TimError *err);
+TimStatus tim_objective_new(TimObjective **out, const TimConfig *config, const TimNetworkOptions *options,
+                            const TimObjectiveShape *shape, TimParams *params, TimError *err);
 
 void tim_objective_free(TimObjective *objective);
 
@@ -34,15 +34,16 @@ typedef struct TimBatch {
     const float *x, *z;     /* (B, C H W): data and noise */
     const double *t, *r;    /* (B), t >= r */
     TimCondition condition; /* after dropout: what the network and its derivative see */
-    TimCondition teacher;   /* what the guiding network's conditional call sees (class: labels before dropout; text: as `condition`) */
-    TimCondition null;      /* the null condition of every sample; only read when the transport guides */
-    const float *h_target;  /* (B N, z_dim) with alignment, else NULL */
+    TimCondition
+        teacher;       /* what the guiding network's conditional call sees (class: labels before dropout; text: as `condition`) */
+    TimCondition null; /* the null condition of every sample; only read when the transport guides */
+    const float *h_target; /* (B N, z_dim) with alignment, else NULL */
 } TimBatch;
 
 typedef struct TimLosses {
-    double weighted;   /* mean of the weighted losses: what is minimised, without alignment */
-    double denoising;  /* mean of the losses per sample */
-    double proj;       /* alignment loss, before proj_coeff */
+    double weighted;  /* mean of the weighted losses: what is minimised, without alignment */
+    double denoising; /* mean of the losses per sample */
+    double proj;      /* alignment loss, before proj_coeff */
     /* Filled when not NULL; the caller's. */
     float *target;      /* (B, C H W) */
     float *per_sample;  /* (B) */

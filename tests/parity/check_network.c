@@ -50,8 +50,12 @@ static void compare(ParityFile *file, const char *name, TimMatrix m, double tole
 static TimStatus check(ParityFile *file, TimModel *model, TimError *err) {
     Inputs in;
     TIM_TRY(read_inputs(file, &model->config.network, &in, err));
-    const TimNetworkShape shape = {.batch = (int64_t)in.shape->dims[0], .height = (int)in.shape->dims[2], .width = (int)in.shape->dims[3],
-                                   .caption_tokens = in.condition.caption_tokens, .tangent_samples = (int64_t)in.shape->dims[0], .hidden = true};
+    const TimNetworkShape shape = {.batch = (int64_t)in.shape->dims[0],
+                                   .height = (int)in.shape->dims[2],
+                                   .width = (int)in.shape->dims[3],
+                                   .caption_tokens = in.condition.caption_tokens,
+                                   .tangent_samples = (int64_t)in.shape->dims[0],
+                                   .hidden = true};
     TimNetwork n;
     TIM_TRY(tim_network_new(&n, &model->config.network, &shape, &model->options, &model->params, err));
     const TimStatus status = tim_tape_bind(n.tape, &model->weights, NULL, err);

@@ -48,7 +48,9 @@ static TimStatus find_word(const char *text, const char *const *words, int count
 
 /* "sqrt of tan" */
 static TimStatus read_time_weight(ParityFile *file, TimTransitionConfig *config, TimError *err) {
-    static const char *const kinds[] = {"constant", "reciprocal", "sqrt", "square", "Soft-Min-SNR"}, *const taus[] = {"identity", "tan", "sigmoid"};
+    static const char *const kinds[] = {"constant", "reciprocal", "sqrt", "square", "Soft-Min-SNR"}, *const taus[] = {"identity",
+                                                                                                                      "tan",
+                                                                                                                      "sigmoid"};
     const char *text;
     char kind[32], tau[32];
     int index;
@@ -79,8 +81,8 @@ static TimStatus read_guidance(Step *s, TimError *err) {
     const char *ema;
     TIM_TRY(parity_json(s->file, "guided", &guided, err));
     if (json_object_size(guided) == 0) return TIM_OK;
-    if (json_unpack_ex(guided, &cause, 0, "{s:F, s:F, s:F, s:F, s:s}", "w_gt", &c->w_gt, "w_cond", &c->w_cond, "w_start", &c->w_start, "w_end",
-                       &c->w_end, "ema", &ema) != 0)
+    if (json_unpack_ex(guided, &cause, 0, "{s:F, s:F, s:F, s:F, s:s}", "w_gt", &c->w_gt, "w_cond", &c->w_cond, "w_start",
+                       &c->w_start, "w_end", &c->w_end, "ema", &ema) != 0)
         return tim_fail(err, TIM_E_FORMAT, "metadata guided: %s", cause.text);
     if (sscanf(ema, "initial weights times %lf, kept", &s->ema_factor) != 1)
         return tim_fail(err, TIM_E_FORMAT, "metadata guided: ema is \"%s\"", ema);
@@ -93,8 +95,8 @@ static TimStatus read_updates(Step *s, TimError *err) {
     json_t *adamw;
     json_error_t cause;
     TIM_TRY(parity_json(s->file, "adamw", &adamw, err));
-    if (json_unpack_ex(adamw, &cause, 0, "{s:F, s:[FF], s:F, s:F, s:F, s:i}", "lr", &u->lr, "betas", &u->beta1, &u->beta2, "weight_decay",
-                       &u->weight_decay, "eps", &u->eps, "clip", &u->clip, "steps", &u->steps) != 0)
+    if (json_unpack_ex(adamw, &cause, 0, "{s:F, s:[FF], s:F, s:F, s:F, s:i}", "lr", &u->lr, "betas", &u->beta1, &u->beta2,
+                       "weight_decay", &u->weight_decay, "eps", &u->eps, "clip", &u->clip, "steps", &u->steps) != 0)
         return tim_fail(err, TIM_E_FORMAT, "metadata adamw: %s", cause.text);
     return TIM_OK;
 }
@@ -142,8 +144,11 @@ static TimStatus read_batch(Step *s, TimError *err) {
     b->teacher = b->condition;
     if (s->config.transport.enhance_target) TIM_TRY(parity_condition(s->file, &s->config.network, "null", &b->null, err));
     /* Micro-batches of 3 cut both halves unevenly: the sums must not depend on it. */
-    s->shape = (TimObjectiveShape){.height = (int)shape->dims[2], .width = (int)shape->dims[3], .caption_tokens = b->condition.caption_tokens,
-                                   .micro_batch = 3, .alignment = true};
+    s->shape = (TimObjectiveShape){.height = (int)shape->dims[2],
+                                   .width = (int)shape->dims[3],
+                                   .caption_tokens = b->condition.caption_tokens,
+                                   .micro_batch = 3,
+                                   .alignment = true};
     return TIM_OK;
 }
 
@@ -232,8 +237,14 @@ static TimStatus update(Step *s, double *norms, TimError *err) {
     for (int k = 0; k < u->steps; k++) {
         if (k) TIM_TRY(step(s, err));
         norms[k] = tim_l2_norm(s->gradients, count, 2);
-        const TimAdamWStep adamw = {.lr = u->lr, .beta1 = u->beta1, .beta2 = u->beta2, .eps = u->eps, .weight_decay = u->weight_decay, .step = k + 1,
-                                    .gradient_scale = tim_clip_factor(norms[k], u->clip), .threads = 2};
+        const TimAdamWStep adamw = {.lr = u->lr,
+                                    .beta1 = u->beta1,
+                                    .beta2 = u->beta2,
+                                    .eps = u->eps,
+                                    .weight_decay = u->weight_decay,
+                                    .step = k + 1,
+                                    .gradient_scale = tim_clip_factor(norms[k], u->clip),
+                                    .threads = 2};
         tim_adamw_update(&vectors, &adamw);
     }
     return TIM_OK;

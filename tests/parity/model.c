@@ -42,7 +42,8 @@ TimStatus parity_model(ParityFile *file, TimModel **model, TimError *err) {
     return TIM_OK;
 }
 
-TimStatus parity_condition(ParityFile *file, const TimNetworkConfig *config, const char *name, TimCondition *condition, TimError *err) {
+TimStatus parity_condition(ParityFile *file, const TimNetworkConfig *config, const char *name, TimCondition *condition,
+                           TimError *err) {
     *condition = (TimCondition){0};
     if (config->kind == TIM_NETWORK_C2I) {
         int64_t *labels;

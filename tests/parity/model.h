@@ -18,6 +18,7 @@ TimStatus parity_model(ParityFile *file, TimModel **model, TimError *err);
 TimStatus parity_fill_weights(const TimParams *params, float *weights, TimError *err);
 
 /* Labels (B) or caption (B, M, cap) of the tensor `name`, whichever the network takes. */
-TimStatus parity_condition(ParityFile *file, const TimNetworkConfig *config, const char *name, TimCondition *condition, TimError *err);
+TimStatus parity_condition(ParityFile *file, const TimNetworkConfig *config, const char *name, TimCondition *condition,
+                           TimError *err);
 
 #endif
