@@ -4,13 +4,16 @@
 
 enum { NAME_MAX_BYTES = 160 };
 
+/* "prefix.part" in `name`; a name that does not fit makes the recording fail. */
+static void join(TimTape *tape, char name[NAME_MAX_BYTES], const char *prefix, const char *part) {
+    if (snprintf(name, NAME_MAX_BYTES, "%s.%s", prefix, part) >= NAME_MAX_BYTES)
+        tim_tape_fail(tape, TIM_E_INTERNAL, "the parameter name %s.%s is too long", prefix, part);
+}
+
 static TimRef param(TimTape *tape, TimDtype dtype, TimInit init, int rank, const int64_t *dims, const char *prefix,
                     const char *suffix) {
     char name[NAME_MAX_BYTES];
-    if (snprintf(name, sizeof name, "%s.%s", prefix, suffix) >= NAME_MAX_BYTES) {
-        tim_tape_fail(tape, TIM_E_INTERNAL, "the parameter name %s.%s is too long", prefix, suffix);
-        return TIM_NONE;
-    }
+    join(tape, name, prefix, suffix);
     return tim_tape_param(tape, dtype, init, rank, dims, name);
 }
 
@@ -29,8 +32,7 @@ TimRef tim_linear(TimTape *tape, TimRef x, const TimLinearSpec *spec, const char
 
 static TimRef linear_part(TimTape *tape, TimRef x, const TimLinearSpec *spec, const char *prefix, const char *part) {
     char name[NAME_MAX_BYTES];
-    if (snprintf(name, sizeof name, "%s.%s", prefix, part) >= NAME_MAX_BYTES)
-        tim_tape_fail(tape, TIM_E_INTERNAL, "the parameter name %s.%s is too long", prefix, part);
+    join(tape, name, prefix, part);
     return tim_linear(tape, x, spec, name);
 }
 
@@ -85,8 +87,7 @@ TimRef tim_stream_norm(TimTape *tape, TimStream *stream, TimRef shift, TimRef sc
 static int add_norm(TimTape *tape, const TimHeads *heads, int64_t width, const char *prefix, const char *part, TimRef *in, int *n) {
     if (!heads->qk_norm) return -1;
     char name[NAME_MAX_BYTES];
-    if (snprintf(name, sizeof name, "%s.%s", prefix, part) >= NAME_MAX_BYTES)
-        tim_tape_fail(tape, TIM_E_INTERNAL, "the parameter name %s.%s is too long", prefix, part);
+    join(tape, name, prefix, part);
     in[(*n)++] = vector(tape, TIM_INIT_ONE, width, name, "weight");
     in[(*n)++] = vector(tape, TIM_INIT_ZERO, width, name, "bias");
     return *n - 2;

@@ -121,17 +121,12 @@ static TimStatus prepare(TimNode *node, TimError *err) {
     return want_scratch(node, (size_t)(plan->converted / sizeof(float)) + (sums > outer ? sums : outer), err);
 }
 
-/* `m` in `dtype`: its own data, or a dense copy at `space`. */
+/* `m` in `dtype`: its own data, or a dense copy at `space`. Only f32 is ever converted, to bf16: infer refuses the rest. */
 static const void *as_dtype(const TimNode *node, const TimMatrix *m, TimDtype dtype, void *space) {
     if (m->dtype == dtype) return m->data;
     const TimMatrix copy = {.data = space, .rows = m->rows, .cols = m->cols, .stride = m->cols, .dtype = dtype};
 #pragma omp parallel for num_threads(node->threads) schedule(static)
-    for (int64_t r = 0; r < m->rows; r++) {
-        if (dtype == TIM_F32)
-            widen(tim_matrix_f32(&copy, r), tim_matrix_bf16(m, r), m->cols);
-        else
-            narrow(tim_matrix_bf16(&copy, r), tim_matrix_f32(m, r), m->cols);
-    }
+    for (int64_t r = 0; r < m->rows; r++) narrow(tim_matrix_bf16(&copy, r), tim_matrix_f32(m, r), m->cols);
     return space;
 }
 
