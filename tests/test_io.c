@@ -626,7 +626,7 @@ static void assert_same_config(const TimConfig *a, const TimConfig *b) {
                 l->derivative_type == k->derivative_type && l->differential_epsilon == k->differential_epsilon &&
                 l->weight_time_type == k->weight_time_type && l->weight_time_tangent == k->weight_time_tangent &&
                 l->weight_time_sigmoid == k->weight_time_sigmoid && l->weight_t_and_r == k->weight_t_and_r &&
-                l->use_dir_loss == k->use_dir_loss);
+                l->use_dir_loss == k->use_dir_loss && l->loss_weight_power == k->loss_weight_power);
     const TimTrainingConfig *r = &a->training, *s = &b->training;
     assert_true(r->max_train_steps == s->max_train_steps && r->checkpointing_steps == s->checkpointing_steps &&
                 r->checkpoints_total_limit == s->checkpoints_total_limit && r->learning_rate == s->learning_rate &&

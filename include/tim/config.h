@@ -91,6 +91,7 @@ typedef struct TimTransitionConfig {
     bool weight_time_sigmoid; /* tau = t / (1 - t) */
     bool weight_t_and_r;      /* false: D = tau(t) instead of tau(t) - tau(r) */
     bool use_dir_loss;        /* adds 1 - cos(F, target) over the channel axis */
+    double loss_weight_power; /* p of a sample's weight w_time / (loss + 1e-5)^p; published 1, 0 is the plain squared error */
 } TimTransitionConfig;
 
 typedef enum TimSchedule {

@@ -67,6 +67,7 @@ static const TimTransitionConfig transition_defaults = {
     .weight_time_sigmoid = false,
     .weight_t_and_r = true,
     .use_dir_loss = true,
+    .loss_weight_power = 1.0,
 };
 
 /* Where the published files differ, those of TiM-XL/2 at 256 pixels. */

@@ -299,7 +299,7 @@ static SampleLoss finish_sample(TimObjective *o, TimNetwork *n, Part part, int64
                                                     : tim_time_weight(&o->config->transition, o->config->transport.sigma_d,
                                                                       part.batch->t[i], part.batch->r[i]);
     SampleLoss loss = {.denoising = tim_loss(f, target, shape)};
-    const double weight = w_time / (loss.denoising + 1e-5);
+    const double weight = w_time / pow(loss.denoising + 1e-5, o->config->transition.loss_weight_power);
     loss.weighted = weight * loss.denoising;
     tim_loss_gradient(tim_matrix_f32(&g_f, k), f, target, shape, weight / batch);
     if (losses->target) memcpy(losses->target + (size_t)i * o->picture, target, o->picture * sizeof *target);

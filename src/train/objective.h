@@ -2,7 +2,7 @@
  *
  *   target = transport's combination of x, z, x_t and E = dF/dt along the path with r held fixed
  *   loss_i = mean (F - target)^2  [+ mean over positions of 1 - cos(F, target) over channels]
- *   total  = mean_i w_time(t_i, r_i) loss_i / (stop_grad(loss_i) + 1e-5)  +  proj_coeff * alignment
+ *   total  = mean_i w_time(t_i, r_i) loss_i / (stop_grad(loss_i) + 1e-5)^p  +  proj_coeff * alignment
  *
  * The exact derivative rides beside the primal pass of the samples with r != t; the finite difference runs its two evaluations as one batch.
  * The batch runs in micro-batches that stay in the cache; losses and gradients do not depend on the cut beyond rounding. */
