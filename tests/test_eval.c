@@ -1,0 +1,314 @@
+/* The statistics of features: against numbers from NumPy and SciPy in fp64, against all pairs compared in fp64, and by what must not
+ * change them. */
+#include <math.h>
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include <cmocka.h>
+
+#include "eval/features.h"
+#include "eval/frechet.h"
+
+static void close_to(double actual, double expected, double tolerance) {
+    if (!(fabs(actual - expected) <= tolerance * fmax(1.0, fabs(expected)))) {
+        print_error("%.17g is not within %g of %.17g\n", actual, tolerance, expected);
+        fail();
+    }
+}
+
+static void *block(size_t count, size_t size) {
+    void *out = calloc(count, size);
+    assert_non_null(out);
+    return out;
+}
+
+/* Number `index` of a fixed sequence, uniform on [-1, 1); the comments' NumPy values use the same. */
+static double number(uint64_t index) {
+    uint64_t h = (index + 1) * UINT64_C(0x9E3779B97F4A7C15);
+    h = (h ^ h >> 30) * UINT64_C(0xBF58476D1CE4E5B9);
+    h = (h ^ h >> 27) * UINT64_C(0x94D049BB133111EB);
+    h ^= h >> 31;
+    return (double)(h >> 40) * 0x1p-23 - 1.0;
+}
+
+/* Value c of row i = shift + scale u / (1 + c), u being number first + i d + c: columns of unlike spread. */
+static float *make(uint64_t first, size_t count, size_t width, double shift, double scale) {
+    float *values = block(count * width, sizeof *values);
+    for (size_t i = 0; i < count * width; i++) values[i] = (float)(shift + scale * number(first + i) / (1.0 + (double)(i % width)));
+    return values;
+}
+
+static TimFeatures features(const float *values, size_t count, size_t width) {
+    return (TimFeatures){values, count, width};
+}
+
+static void assert_text(TimStatus status, const TimError *err, const char *part) {
+    assert_int_equal(status, TIM_E_ARGUMENT);
+    if (!strstr(err->text, part)) {
+        print_error("\"%s\" does not say \"%s\"\n", err->text, part);
+        fail();
+    }
+}
+
+/* ---- moments ---- */
+
+/* Added `batch` rows at a time. */
+static TimMoments moments_of(const float *values, size_t count, size_t width, size_t batch) {
+    TimMoments m;
+    TimError err;
+    assert_int_equal(tim_moments_init(&m, width, &err), TIM_OK);
+    for (size_t i = 0; i < count; i += batch)
+        assert_int_equal(tim_moments_add(&m, values + i * width, count - i < batch ? count - i : batch, &err), TIM_OK);
+    assert_int_equal(tim_moments_finish(&m, &err), TIM_OK);
+    return m;
+}
+
+enum { ROWS = 700, WIDTH = 9 };
+
+static void test_moments_any_batch_size_gives_the_same_bits(void **state) {
+    (void)state;
+    static const size_t batches[] = {1, 7, 256, 257, 600};
+    float *values = make(0, ROWS, WIDTH, 100, 3);
+    TimMoments whole = moments_of(values, ROWS, WIDTH, ROWS);
+    for (size_t b = 0; b < sizeof batches / sizeof *batches; b++) {
+        TimMoments m = moments_of(values, ROWS, WIDTH, batches[b]);
+        assert_int_equal(m.count, ROWS);
+        assert_memory_equal(m.mean, whole.mean, WIDTH * sizeof(double));
+        assert_memory_equal(m.covariance, whole.covariance, WIDTH * WIDTH * sizeof(double));
+        tim_moments_done(&m);
+    }
+    tim_moments_done(&whole);
+    free(values);
+}
+
+static TimMoments moments_of_f64(const double *values, size_t count, size_t width, size_t batch) {
+    TimMoments m;
+    TimError err;
+    assert_int_equal(tim_moments_init(&m, width, &err), TIM_OK);
+    for (size_t i = 0; i < count; i += batch)
+        assert_int_equal(tim_moments_add_f64(&m, values + i * width, count - i < batch ? count - i : batch, &err), TIM_OK);
+    assert_int_equal(tim_moments_finish(&m, &err), TIM_OK);
+    return m;
+}
+
+/* Against two passes in fp64; `origin` is what every value of the moments has more than `values`. */
+static void compare_moments(const TimMoments *m, const double *values, double origin, double tolerance) {
+    double mean[WIDTH] = {0};
+    for (size_t i = 0; i < ROWS * WIDTH; i++) mean[i % WIDTH] += values[i] / ROWS;
+    for (size_t a = 0; a < WIDTH; a++) {
+        close_to(m->mean[a] - origin, mean[a], tolerance * fmax(1, origin));
+        for (size_t b = 0; b < WIDTH; b++) {
+            double sum = 0;
+            for (size_t i = 0; i < ROWS; i++) sum += (values[i * WIDTH + a] - mean[a]) * (values[i * WIDTH + b] - mean[b]);
+            close_to(m->covariance[a * WIDTH + b], sum / (ROWS - 1), tolerance);
+        }
+    }
+}
+
+static void test_moments_rows_in_either_order_equal_two_passes(void **state) {
+    (void)state;
+    double values[ROWS * WIDTH], reversed[ROWS * WIDTH];
+    for (size_t i = 0; i < ROWS * WIDTH; i++) values[i] = number(i) + (double)(i / WIDTH) / ROWS; /* the mean drifts */
+    for (size_t i = 0; i < ROWS; i++) memcpy(reversed + (ROWS - 1 - i) * WIDTH, values + i * WIDTH, WIDTH * sizeof *values);
+    TimMoments m = moments_of_f64(values, ROWS, WIDTH, 50), r = moments_of_f64(reversed, ROWS, WIDTH, 1);
+    compare_moments(&m, values, 0, 1e-14);
+    compare_moments(&r, values, 0, 1e-14);
+    tim_moments_done(&m);
+    tim_moments_done(&r);
+}
+
+/* With a mean of 1e8 and a spread of 1, sums of plain squares would keep no digit. */
+static void test_moments_far_from_zero_keep_their_digits(void **state) {
+    (void)state;
+    const double origin = 0x1p27;
+    double values[ROWS * WIDTH], far[ROWS * WIDTH];
+    for (size_t i = 0; i < ROWS * WIDTH; i++) values[i] = number(i), far[i] = origin + values[i]; /* exact: 24 bits and 27 */
+    TimMoments m = moments_of_f64(far, ROWS, WIDTH, 3);
+    compare_moments(&m, values, origin, 1e-12);
+    tim_moments_done(&m);
+}
+
+static void test_moments_float_and_double_rows_agree(void **state) {
+    (void)state;
+    float *values = make(5, ROWS, WIDTH, 0.25, 2);
+    double wide[ROWS * WIDTH];
+    for (size_t i = 0; i < ROWS * WIDTH; i++) wide[i] = (double)values[i];
+    TimMoments a = moments_of(values, ROWS, WIDTH, 11), b = moments_of_f64(wide, ROWS, WIDTH, 12);
+    assert_memory_equal(a.covariance, b.covariance, WIDTH * WIDTH * sizeof(double));
+    tim_moments_done(&a);
+    tim_moments_done(&b);
+    free(values);
+}
+
+static void test_moments_wrong_width_refused(void **state) {
+    (void)state;
+    TimMoments m;
+    TimError err;
+    assert_text(tim_moments_init(&m, 0, &err), &err, "rows of 0 values");
+    tim_moments_done(&m);
+    assert_text(tim_moments_init(&m, TIM_MOMENTS_MAX_WIDTH + 1, &err), &err, "rows of 16385 values");
+    tim_moments_done(&m);
+}
+
+static void test_moments_bad_value_refused_and_nothing_added(void **state) {
+    (void)state;
+    TimMoments m;
+    TimError err;
+    const float good[6] = {1, 2, 3, 4, 5, 7}, bad[6] = {1, 2, 3, 4, 5, NAN};
+    const double infinite[3] = {0, -INFINITY, 0};
+    assert_int_equal(tim_moments_init(&m, 3, &err), TIM_OK);
+    assert_int_equal(tim_moments_add(&m, good, 2, &err), TIM_OK);
+    assert_text(tim_moments_add(&m, bad, 2, &err), &err, "row 3, column 2 is nan");
+    assert_text(tim_moments_add_f64(&m, infinite, 1, &err), &err, "row 2, column 1 is -inf");
+    assert_int_equal(m.count, 2);
+    assert_int_equal(tim_moments_finish(&m, &err), TIM_OK);
+    close_to(m.mean[2], 5, 0);
+    close_to(m.covariance[8], 8, 0);
+    tim_moments_done(&m);
+}
+
+static void test_moments_order_of_calls_is_checked(void **state) {
+    (void)state;
+    TimMoments m;
+    TimError err;
+    const float rows[4] = {1, 2, 3, 4};
+    double distance;
+    assert_int_equal(tim_moments_init(&m, 2, &err), TIM_OK);
+    assert_int_equal(tim_moments_add(&m, NULL, 0, &err), TIM_OK);
+    assert_int_equal(tim_moments_add(&m, rows, 1, &err), TIM_OK);
+    assert_text(tim_moments_finish(&m, &err), &err, "1 rows");
+    assert_int_equal(tim_moments_add(&m, rows + 2, 1, &err), TIM_OK);
+    assert_text(tim_frechet_distance(&distance, &m, &m, &err), &err, "first set are not finished");
+    assert_int_equal(tim_moments_finish(&m, &err), TIM_OK);
+    assert_text(tim_moments_add(&m, rows, 1, &err), &err, "2 rows are finished");
+    assert_text(tim_moments_finish(&m, &err), &err, "finished");
+    tim_moments_done(&m);
+}
+
+/* ---- Frechet distance ---- */
+
+static double frechet_of(TimFeatures a, TimFeatures b) {
+    TimMoments of_a = moments_of(a.values, a.count, a.width, a.count), of_b = moments_of(b.values, b.count, b.width, b.count);
+    double distance, other_way;
+    TimError err;
+    assert_int_equal(tim_frechet_distance(&distance, &of_a, &of_b, &err), TIM_OK);
+    assert_int_equal(tim_frechet_distance(&other_way, &of_b, &of_a, &err), TIM_OK);
+    close_to(other_way, distance, 1e-13);
+    tim_moments_done(&of_a);
+    tim_moments_done(&of_b);
+    return distance;
+}
+
+/* SciPy: |mu|^2 + tr(Ca + Cb - 2 sqrtm(Ca Cb)); the low ranks by singular values of the centred rows, as sqrtm errs by 7e-9. */
+static void test_frechet_numbers_of_scipy(void **state) {
+    (void)state;
+    float *a = make(0, 40, 6, 0.5, 1.0), *b = make(1000, 30, 6, 0.75, 1.5);
+    close_to(frechet_of(features(a, 40, 6), features(b, 30, 6)), 0.56872026373113238, 1e-13);
+    close_to(frechet_of(features(a, 5, 6), features(b, 4, 6)), 1.1027824063986122, 1e-13);
+    free(a);
+    free(b);
+}
+
+static void test_frechet_set_to_itself_is_zero(void **state) {
+    (void)state;
+    static const size_t counts[] = {500, 41, 40, 12, 2}; /* of width 40: full rank, and all below */
+    float *a = make(0, 500, 40, 2, 1);
+    for (size_t i = 0; i < sizeof counts / sizeof *counts; i++)
+        close_to(frechet_of(features(a, counts[i], 40), features(a, counts[i], 40)), 0, 1e-12);
+    free(a);
+}
+
+static void test_frechet_shifted_set_is_the_squared_shift(void **state) {
+    (void)state;
+    static const size_t counts[] = {200, 6};
+    float *a = make(0, 200, 10, 0, 1), *b = make(0, 200, 10, 0, 1);
+    for (size_t i = 0; i < 2000; i++) a[i] = roundf(a[i] * 0x1p12F) * 0x1p-12F, b[i] = a[i] + (float)(i % 10) * 0.5F; /* exact */
+    for (size_t i = 0; i < 2; i++) close_to(frechet_of(features(a, counts[i], 10), features(b, counts[i], 10)), 285 * 0.25, 1e-13);
+    free(a);
+    free(b);
+}
+
+/* sum (s - 1)^2 var_c for a set stretched by s about its mean */
+static void test_frechet_stretched_set_follows_formula(void **state) {
+    (void)state;
+    float *a = make(0, 300, 7, 0, 1), *b = make(0, 300, 7, 0, 1);
+    for (size_t i = 0; i < 2100; i++) b[i] *= 4.0F;
+    TimMoments m = moments_of(a, 300, 7, 300);
+    double expected = 0;
+    for (size_t c = 0; c < 7; c++) expected += 9.0 * (m.covariance[c * 8] + m.mean[c] * m.mean[c]);
+    close_to(frechet_of(features(a, 300, 7), features(b, 300, 7)), expected, 1e-13);
+    tim_moments_done(&m);
+    free(a);
+    free(b);
+}
+
+static void test_frechet_constant_columns_add_their_means_only(void **state) {
+    (void)state;
+    float *a = make(0, 50, 4, 0, 1), *b = make(900, 60, 4, 0.5, 2), wide[2][60 * 6];
+    for (size_t i = 0; i < 60; i++)
+        for (size_t c = 0; c < 6; c++) {
+            if (i < 50) wide[0][i * 6 + c] = c == 0 ? 3.0F : c == 5 ? 0.0F : a[i * 4 + c - 1];
+            wide[1][i * 6 + c] = c == 0 ? 5.0F : c == 5 ? 0.0F : b[i * 4 + c - 1];
+        }
+    const double narrow = frechet_of(features(a, 50, 4), features(b, 60, 4));
+    close_to(frechet_of(features(wide[0], 50, 6), features(wide[1], 60, 6)), narrow + 4, 1e-13);
+    free(a);
+    free(b);
+}
+
+/* NumPy, singular values of the centred rows. Roots of eigenvalues err by 1e-8 here, up or down with the processor. */
+static void test_frechet_collinear_columns_keep_all_digits(void **state) {
+    (void)state;
+    float *a = make(0, 40, 6, 0.5, 1.0), *b = make(1000, 30, 6, 0.75, 1.5);
+    for (size_t i = 0; i < 30; i++) b[i * 6 + 4] = 2.0F * b[i * 6 + 3];
+    close_to(frechet_of(features(a, 40, 6), features(b, 30, 6)), 1.9657635148928829, 1e-13);
+    free(a);
+    free(b);
+}
+
+static void test_frechet_set_without_spread_adds_the_other_trace(void **state) {
+    (void)state;
+    float same[6] = {1, 2, 1, 2, 1, 2}, other[6] = {1, 2, 3, 4, 5, 0};
+    close_to(frechet_of(features(same, 3, 2), features(same, 3, 2)), 0, 0);
+    close_to(frechet_of(features(same, 3, 2), features(other, 3, 2)), 4 + 4 + 4, 1e-14);
+}
+
+static void test_frechet_widths_and_overflow_refused(void **state) {
+    (void)state;
+    const double large[4] = {1e200, 0, -1e200, 1};
+    float rows[6] = {1, 2, 3, 4, 5, 7};
+    double distance;
+    TimError err;
+    TimMoments a = moments_of(rows, 2, 3, 2), b = moments_of(rows, 3, 2, 1), c = moments_of_f64(large, 2, 2, 2);
+    assert_text(tim_frechet_distance(&distance, &a, &b, &err), &err, "rows of 3 and of 2 values");
+    assert_text(tim_frechet_distance(&distance, &b, &c, &err), &err, "overflow");
+    tim_moments_done(&a);
+    tim_moments_done(&b);
+    tim_moments_done(&c);
+}
+
+int main(void) {
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_moments_any_batch_size_gives_the_same_bits),
+        cmocka_unit_test(test_moments_rows_in_either_order_equal_two_passes),
+        cmocka_unit_test(test_moments_far_from_zero_keep_their_digits),
+        cmocka_unit_test(test_moments_float_and_double_rows_agree),
+        cmocka_unit_test(test_moments_wrong_width_refused),
+        cmocka_unit_test(test_moments_bad_value_refused_and_nothing_added),
+        cmocka_unit_test(test_moments_order_of_calls_is_checked),
+        cmocka_unit_test(test_frechet_numbers_of_scipy),
+        cmocka_unit_test(test_frechet_set_to_itself_is_zero),
+        cmocka_unit_test(test_frechet_shifted_set_is_the_squared_shift),
+        cmocka_unit_test(test_frechet_stretched_set_follows_formula),
+        cmocka_unit_test(test_frechet_constant_columns_add_their_means_only),
+        cmocka_unit_test(test_frechet_collinear_columns_keep_all_digits),
+        cmocka_unit_test(test_frechet_set_without_spread_adds_the_other_trace),
+        cmocka_unit_test(test_frechet_widths_and_overflow_refused),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
