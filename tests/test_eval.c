@@ -13,6 +13,7 @@
 
 #include "eval/features.h"
 #include "eval/frechet.h"
+#include "eval/kernel_distance.h"
 
 static void close_to(double actual, double expected, double tolerance) {
     if (!(fabs(actual - expected) <= tolerance * fmax(1.0, fabs(expected)))) {
@@ -292,6 +293,113 @@ static void test_frechet_widths_and_overflow_refused(void **state) {
     tim_moments_done(&c);
 }
 
+/* ---- kernel distance ---- */
+
+static TimKernelDistance kernel_of(TimFeatures a, TimFeatures b, size_t subsets, size_t size, uint64_t seed) {
+    TimKernelDistance out;
+    TimError err;
+    const TimKernelOptions options = {subsets, size, seed};
+    assert_int_equal(tim_kernel_distance(&out, a, b, &options, &err), TIM_OK);
+    return out;
+}
+
+/* Subsets of everything are permutations, and NumPy knows the sum. */
+static void test_kernel_whole_sets_give_the_number_of_numpy(void **state) {
+    (void)state;
+    float *a = make(0, 30, 6, 0.5, 1.0), *b = make(1000, 30, 6, 0.75, 1.5);
+    const TimKernelDistance d = kernel_of(features(a, 30, 6), features(b, 30, 6), 5, 1000, 0);
+    close_to(d.mean, 0.53180637395932617, 1e-13);
+    close_to(d.deviation, 0, 1e-13);
+    free(a);
+    free(b);
+}
+
+static double kernel(const float *x, const float *y, size_t d) {
+    double dot = 0;
+    for (size_t c = 0; c < d; c++) dot += (double)x[c] * (double)y[c];
+    return pow(dot / (double)d + 1.0, 3.0);
+}
+
+/* Sum over all pairs of rows, without the pairs (i, i) where the sets are one. */
+static double kernel_pairs(const float *x, const float *y, size_t n, size_t d) {
+    double sum = 0;
+    for (size_t i = 0; i < n; i++)
+        for (size_t j = 0; j < n; j++)
+            if (x != y || i != j) sum += kernel(x + i * d, y + j * d, d);
+    return sum;
+}
+
+static void test_kernel_many_panels_equal_all_pairs(void **state) {
+    (void)state;
+    static const size_t sizes[] = {2, 127, 128, 129, 300};
+    enum { D = 11 };
+    float *a = make(0, 300, D, 0, 2), *b = make(5000, 300, D, 0.5, 1);
+    for (size_t s = 0; s < sizeof sizes / sizeof *sizes; s++) {
+        const size_t n = sizes[s];
+        const double m = (double)n, within = kernel_pairs(a, a, n, D) + kernel_pairs(b, b, n, D);
+        const double expected = within / (m * (m - 1)) - 2 * kernel_pairs(a, b, n, D) / (m * m);
+        close_to(kernel_of(features(a, n, D), features(b, n, D), 1, n, 3).mean, expected, 1e-12);
+    }
+    free(a);
+    free(b);
+}
+
+static void test_kernel_same_distribution_is_zero_within_the_deviation(void **state) {
+    (void)state;
+    float *a = make(0, 1500, 16, 0, 1), *b = make(77777, 1000, 16, 0, 1), *c = make(99999, 1000, 16, 0.1, 1);
+    const TimKernelDistance same = kernel_of(features(a, 1500, 16), features(b, 1000, 16), 50, 100, 1);
+    const TimKernelDistance moved = kernel_of(features(a, 1500, 16), features(c, 1000, 16), 50, 100, 1);
+    assert_true(same.deviation > 0 && fabs(same.mean) < same.deviation);
+    assert_true(moved.mean > 3 * fabs(same.mean));
+    free(a);
+    free(b);
+    free(c);
+}
+
+/* The mean over many subsets comes near the value of the whole sets: the estimate is unbiased, and so is the draw. */
+static void test_kernel_subsets_average_to_the_whole(void **state) {
+    (void)state;
+    float *a = make(0, 200, 5, 0, 1), *b = make(5000, 200, 5, 0.4, 1);
+    const TimFeatures x = features(a, 200, 5), y = features(b, 200, 5);
+    const double whole = kernel_of(x, y, 1, 200, 0).mean;
+    const TimKernelDistance d = kernel_of(x, y, 2000, 20, 9);
+    assert_true(fabs(d.mean - whole) < 4 * d.deviation / sqrt(2000));
+    free(a);
+    free(b);
+}
+
+static void test_kernel_seed_decides_the_subsets(void **state) {
+    (void)state;
+    float *a = make(0, 90, 5, 0, 1), *b = make(5000, 70, 5, 0.4, 1);
+    const TimFeatures x = features(a, 90, 5), y = features(b, 70, 5);
+    const TimKernelDistance first = kernel_of(x, y, 4, 30, 1), again = kernel_of(x, y, 4, 30, 1), other = kernel_of(x, y, 4, 30, 2);
+    assert_memory_equal(&first, &again, sizeof first);
+    assert_true(first.mean != other.mean && first.deviation > 0);
+    free(a);
+    free(b);
+}
+
+static void test_kernel_bad_arguments_refused(void **state) {
+    (void)state;
+    float good[8] = {1, 2, 3, 4, 5, 6, 7, 8}, bad[8] = {1, 2, 3, 4, 5, INFINITY, 7, 8}, huge[8] = {1e38F, 1e38F, 1e38F, 1e38F};
+    TimKernelDistance out;
+    TimError err;
+    TimKernelOptions options = tim_kernel_options_default();
+    assert_true(options.subsets == 100 && options.subset_size == 1000);
+    const TimFeatures x = features(good, 4, 2);
+    assert_text(tim_kernel_distance(&out, features(good, 1, 2), x, &options, &err), &err, "first set of features: 1 rows");
+    assert_text(tim_kernel_distance(&out, x, features(good, 1, 2), &options, &err), &err, "second set of features: 1 rows");
+    assert_text(tim_kernel_distance(&out, features(good, 4, 0), x, &options, &err), &err, "a row has 0 values");
+    assert_text(tim_kernel_distance(&out, features(good, 2, 4), x, &options, &err), &err, "rows of 4 and of 2 values");
+    assert_text(tim_kernel_distance(&out, x, features(bad, 4, 2), &options, &err), &err, "row 2, column 1 is inf");
+    options.subset_size = 1;
+    assert_text(tim_kernel_distance(&out, x, x, &options, &err), &err, "100 subsets of 1 rows");
+    options = (TimKernelOptions){.subset_size = 2};
+    assert_text(tim_kernel_distance(&out, x, x, &options, &err), &err, "0 subsets of 2 rows");
+    options = tim_kernel_options_default();
+    assert_int_equal(tim_kernel_distance(&out, features(huge, 4, 2), x, &options, &err), TIM_OK); /* 1e228 fits into fp64 */
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_moments_any_batch_size_gives_the_same_bits),
@@ -309,6 +417,12 @@ int main(void) {
         cmocka_unit_test(test_frechet_collinear_columns_keep_all_digits),
         cmocka_unit_test(test_frechet_set_without_spread_adds_the_other_trace),
         cmocka_unit_test(test_frechet_widths_and_overflow_refused),
+        cmocka_unit_test(test_kernel_whole_sets_give_the_number_of_numpy),
+        cmocka_unit_test(test_kernel_many_panels_equal_all_pairs),
+        cmocka_unit_test(test_kernel_same_distribution_is_zero_within_the_deviation),
+        cmocka_unit_test(test_kernel_subsets_average_to_the_whole),
+        cmocka_unit_test(test_kernel_seed_decides_the_subsets),
+        cmocka_unit_test(test_kernel_bad_arguments_refused),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
