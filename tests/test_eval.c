@@ -14,6 +14,7 @@
 #include "eval/features.h"
 #include "eval/frechet.h"
 #include "eval/kernel_distance.h"
+#include "eval/neighbours.h"
 
 static void close_to(double actual, double expected, double tolerance) {
     if (!(fabs(actual - expected) <= tolerance * fmax(1.0, fabs(expected)))) {
@@ -400,6 +401,246 @@ static void test_kernel_bad_arguments_refused(void **state) {
     assert_int_equal(tim_kernel_distance(&out, features(huge, 4, 2), x, &options, &err), TIM_OK); /* 1e228 fits into fp64 */
 }
 
+/* ---- neighbours ---- */
+
+static double square_of(const float *a, const float *b, size_t d) {
+    double sum = 0;
+    for (size_t c = 0; c < d; c++) sum += ((double)a[c] - (double)b[c]) * ((double)a[c] - (double)b[c]);
+    return sum;
+}
+
+/* Index of the first nearest row by all pairs. */
+static size_t nearest_of(const float *query, TimFeatures references, double *distance) {
+    size_t best = 0;
+    double least = INFINITY;
+    for (size_t j = 0; j < references.count; j++) {
+        const double square = square_of(query, references.values + j * references.width, references.width);
+        if (square < least) least = square, best = j;
+    }
+    *distance = sqrt(least);
+    return best;
+}
+
+static void check_nearest(TimFeatures queries, TimFeatures references) {
+    size_t *index = block(queries.count, sizeof *index), *alone = block(queries.count, sizeof *alone);
+    double *distance = block(queries.count, sizeof *distance);
+    TimError err;
+    assert_int_equal(tim_neighbours_nearest(index, distance, queries, references, &err), TIM_OK);
+    assert_int_equal(tim_neighbours_nearest(alone, NULL, queries, references, &err), TIM_OK);
+    assert_memory_equal(index, alone, queries.count * sizeof *index);
+    for (size_t i = 0; i < queries.count; i++) {
+        double expected;
+        assert_int_equal(index[i], nearest_of(queries.values + i * queries.width, references, &expected));
+        assert_true(fabs(distance[i] - expected) <= 1e-14 * expected);
+    }
+    free(index);
+    free(alone);
+    free(distance);
+}
+
+static void test_nearest_random_rows_equal_all_pairs(void **state) {
+    (void)state;
+    static const size_t shapes[][3] = {{300, 2100, 7}, {256, 2048, 3}, {257, 2049, 16}, {1, 1, 1}, {3, 65, 129}, {40, 500, 700}};
+    for (size_t s = 0; s < sizeof shapes / sizeof *shapes; s++) {
+        const size_t n = shapes[s][0], m = shapes[s][1], d = shapes[s][2];
+        float *q = make(0, n, d, 0, 1), *r = make(1000000, m, d, 0.1, 1);
+        check_nearest(features(q, n, d), features(r, m, d));
+        free(q);
+        free(r);
+    }
+}
+
+/* Far from zero, in two clusters far apart, and with queries elsewhere, fp32 squares hold no digit of the small distances. */
+static void test_nearest_large_offsets_equal_all_pairs(void **state) {
+    (void)state;
+    enum { N = 200, M = 900, D = 12 };
+    float *q = make(0, N, D, 0, 1), *r = make(1000000, M, D, 0, 1);
+    for (size_t i = 0; i < N * D; i++) q[i] += 3e4F;
+    for (size_t i = 0; i < M * D; i++) r[i] += 3e4F;
+    check_nearest(features(q, N, D), features(r, M, D));
+    for (size_t i = 0; i < N / 2 * D; i++) q[i] -= 6e4F;
+    for (size_t i = 0; i < M / 2 * D; i++) r[i] -= 6e4F;
+    check_nearest(features(q, N, D), features(r, M, D));
+    for (size_t i = 0; i < N * D; i++) q[i] += 3e6F;
+    check_nearest(features(q, N, D), features(r, M, D));
+    free(q);
+    free(r);
+}
+
+static void test_nearest_extreme_scales_equal_all_pairs(void **state) {
+    (void)state;
+    static const float scales[] = {1e38F, 1e20F, 1e-20F, 1e-38F, 1e-43F};
+    enum { N = 60, M = 300, D = 5 };
+    for (size_t s = 0; s < sizeof scales / sizeof *scales; s++) {
+        float *q = make(0, N, D, 0, 1), *r = make(1000000, M, D, 0, 1);
+        for (size_t i = 0; i < N * D; i++) q[i] *= scales[s];
+        for (size_t i = 0; i < M * D; i++) r[i] *= scales[s];
+        check_nearest(features(q, N, D), features(r, M, D));
+        r[7] = 3e38F; /* one row beside which all others shrink to nothing */
+        check_nearest(features(q, N, D), features(r, M, D));
+        free(q);
+        free(r);
+    }
+}
+
+/* On a coarse grid most queries have several references at one distance, many at 0. */
+static void test_nearest_ties_go_to_the_first(void **state) {
+    (void)state;
+    enum { N = 300, M = 2500, D = 3 };
+    float *q = make(0, N, D, 0, 3), *r = make(1000000, M, D, 0, 3);
+    for (size_t i = 0; i < N * D; i++) q[i] = roundf(q[i]);
+    for (size_t i = 0; i < M * D; i++) r[i] = roundf(r[i]);
+    check_nearest(features(q, N, D), features(r, M, D));
+    check_nearest(features(r, M, D), features(r, M, D));
+    for (size_t i = 0; i < M * D; i++) r[i] = 0.3F;
+    check_nearest(features(q, N, D), features(r, M, D));
+    free(q);
+    free(r);
+}
+
+/* The worst order: every reference is nearer than all before it. */
+static void test_nearest_approaching_references_equal_all_pairs(void **state) {
+    (void)state;
+    enum { N = 3, M = 2300 };
+    float *q = make(0, N, 1, -5, 1), *r = block(M, sizeof *r);
+    for (size_t j = 0; j < M; j++) r[j] = (float)(M - j);
+    check_nearest(features(q, N, 1), features(r, M, 1));
+    free(q);
+    free(r);
+}
+
+static int ascending(const void *a, const void *b) {
+    const double x = *(const double *)a, y = *(const double *)b;
+    return (x > y) - (x < y);
+}
+
+/* The k-th smallest squared distance from row i to the others. */
+static double radius_square(TimFeatures f, size_t i, size_t k) {
+    double *squares = block(f.count, sizeof *squares);
+    for (size_t j = 0; j < f.count; j++)
+        squares[j] = j == i ? INFINITY : square_of(f.values + i * f.width, f.values + j * f.width, f.width);
+    qsort(squares, f.count, sizeof *squares, ascending);
+    const double square = squares[k - 1];
+    free(squares);
+    return square;
+}
+
+static void check_radii(TimFeatures f, size_t k) {
+    double *radius = block(f.count, sizeof *radius);
+    TimError err;
+    assert_int_equal(tim_neighbours_radii(radius, f, k, &err), TIM_OK);
+    for (size_t i = 0; i < f.count; i++) {
+        const double expected = sqrt(radius_square(f, i, k));
+        assert_true(fabs(radius[i] - expected) <= 1e-14 * expected);
+    }
+    free(radius);
+}
+
+static void test_radii_equal_all_pairs(void **state) {
+    (void)state;
+    static const size_t ks[] = {1, 3, 10, 599};
+    enum { N = 600, D = 9 };
+    float *f = make(0, N, D, 4, 1);
+    for (size_t i = 0; i < sizeof ks / sizeof *ks; i++) check_radii(features(f, N, D), ks[i]);
+    for (size_t i = 0; i < N * D; i++) f[i] = roundf(f[i]); /* duplicates */
+    for (size_t i = 0; i < sizeof ks / sizeof *ks; i++) check_radii(features(f, N, D), ks[i]);
+    memset(f, 0, N * D * sizeof *f);
+    check_radii(features(f, N, D), 3);
+    free(f);
+}
+
+static TimPrecisionRecall precision_recall(TimFeatures generated, TimFeatures real, size_t k) {
+    TimPrecisionRecall out;
+    TimError err;
+    assert_int_equal(tim_precision_recall(&out, generated, real, k, &err), TIM_OK);
+    return out;
+}
+
+static double share_of(TimFeatures queries, TimFeatures balls, size_t k) {
+    size_t inside = 0;
+    double *squares = block(balls.count, sizeof *squares);
+    for (size_t j = 0; j < balls.count; j++) squares[j] = radius_square(balls, j, k);
+    for (size_t i = 0; i < queries.count; i++) {
+        bool found = false;
+        for (size_t j = 0; j < balls.count && !found; j++)
+            found = square_of(queries.values + i * queries.width, balls.values + j * balls.width, balls.width) <= squares[j];
+        inside += found;
+    }
+    free(squares);
+    return (double)inside / (double)queries.count;
+}
+
+static void test_precision_recall_equal_all_pairs(void **state) {
+    (void)state;
+    static const double shifts[] = {0, 0.15, 0.3};
+    enum { N = 500, M = 700, D = 4 };
+    for (size_t s = 0; s < 3; s++)
+        for (int grid = 0; grid < 2; grid++) {
+            float *g = make(0, N, D, shifts[s], 0.7), *r = make(1000000, M, D, 0, 1);
+            for (size_t i = 0; grid && i < N * D; i++) g[i] = roundf(8 * g[i]);
+            for (size_t i = 0; grid && i < M * D; i++) r[i] = roundf(8 * r[i]);
+            const TimFeatures generated = features(g, N, D), real = features(r, M, D);
+            const TimPrecisionRecall out = precision_recall(generated, real, 3);
+            close_to(out.precision, share_of(generated, real, 3), 0);
+            close_to(out.recall, share_of(real, generated, 3), 0);
+            assert_true(out.precision > 0.05 && out.recall > 0.05 && out.recall < 1);
+            free(g);
+            free(r);
+        }
+}
+
+static void test_precision_recall_one_set_twice_is_one(void **state) {
+    (void)state;
+    float *a = make(0, 400, 20, 1, 1);
+    const TimPrecisionRecall out = precision_recall(features(a, 400, 20), features(a, 400, 20), 3);
+    assert_true(out.precision == 1 && out.recall == 1);
+    free(a);
+}
+
+static void test_precision_recall_far_sets_is_zero(void **state) {
+    (void)state;
+    float *a = make(0, 400, 20, 1, 1), *b = make(9000, 300, 20, 50, 1);
+    const TimPrecisionRecall out = precision_recall(features(a, 400, 20), features(b, 300, 20), 3);
+    assert_true(out.precision == 0 && out.recall == 0);
+    free(a);
+    free(b);
+}
+
+/* Few generated pictures of one kind, all real: precision without recall; and the reverse. */
+static void test_precision_recall_tell_quality_from_variety(void **state) {
+    (void)state;
+    float *narrow = make(0, 300, 2, 0, 0.05), *broad = make(9000, 300, 2, 0, 1);
+    const TimPrecisionRecall out = precision_recall(features(narrow, 300, 2), features(broad, 300, 2), 3);
+    assert_true(out.precision == 1 && out.recall < 0.1);
+    free(narrow);
+    free(broad);
+}
+
+static void test_precision_recall_surface_counts_as_inside(void **state) {
+    (void)state;
+    float real[2] = {0, 1}, generated[4] = {2, nextafterf(2, 3), -1, nextafterf(-1, -2)};
+    close_to(precision_recall(features(generated, 4, 1), features(real, 2, 1), 1).precision, 0.5, 0);
+}
+
+static void test_neighbours_bad_arguments_refused(void **state) {
+    (void)state;
+    float good[12] = {1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12}, bad[6] = {1, 2, NAN, 4, 5, 6};
+    const TimFeatures x = features(good, 6, 2);
+    size_t index[6];
+    double radius[6];
+    TimPrecisionRecall out;
+    TimError err;
+    assert_text(tim_neighbours_nearest(index, NULL, features(good, 0, 2), x, &err), &err, "queries: 0 rows");
+    assert_text(tim_neighbours_nearest(index, NULL, x, features(bad, 3, 2), &err), &err, "references: row 1, column 0 is nan");
+    assert_text(tim_neighbours_nearest(index, NULL, x, features(good, 4, 3), &err), &err, "rows of 2 and of 3 values");
+    assert_text(tim_neighbours_nearest(index, NULL, x, features(good, 4, 0), &err), &err, "references: a row has 0 values");
+    assert_text(tim_neighbours_radii(radius, x, 6, &err), &err, "neighbour 6 of a row among 6 rows");
+    assert_text(tim_neighbours_radii(radius, x, 0, &err), &err, "neighbour 0");
+    assert_text(tim_neighbours_radii(radius, features(good, 1, 2), 1, &err), &err, "1 rows");
+    assert_text(tim_precision_recall(&out, x, features(good, 3, 2), 3, &err), &err, "real features: neighbour 3 of a row among 3");
+    assert_text(tim_precision_recall(&out, features(bad, 3, 2), x, 1, &err), &err, "generated features: row 1, column 0 is nan");
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_moments_any_batch_size_gives_the_same_bits),
@@ -423,6 +664,18 @@ int main(void) {
         cmocka_unit_test(test_kernel_subsets_average_to_the_whole),
         cmocka_unit_test(test_kernel_seed_decides_the_subsets),
         cmocka_unit_test(test_kernel_bad_arguments_refused),
+        cmocka_unit_test(test_nearest_random_rows_equal_all_pairs),
+        cmocka_unit_test(test_nearest_large_offsets_equal_all_pairs),
+        cmocka_unit_test(test_nearest_extreme_scales_equal_all_pairs),
+        cmocka_unit_test(test_nearest_ties_go_to_the_first),
+        cmocka_unit_test(test_nearest_approaching_references_equal_all_pairs),
+        cmocka_unit_test(test_radii_equal_all_pairs),
+        cmocka_unit_test(test_precision_recall_equal_all_pairs),
+        cmocka_unit_test(test_precision_recall_one_set_twice_is_one),
+        cmocka_unit_test(test_precision_recall_far_sets_is_zero),
+        cmocka_unit_test(test_precision_recall_tell_quality_from_variety),
+        cmocka_unit_test(test_precision_recall_surface_counts_as_inside),
+        cmocka_unit_test(test_neighbours_bad_arguments_refused),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -1,0 +1,341 @@
+/* A matrix product in fp32 proposes, fp64 decides. Of all pairs |x - y|^2 = |x|^2 + |y|^2 - 2 x . y is made in blocks from centred
+ * features, lowered by a bound of its error; only a pair whose lowered square could still matter is computed again from the features
+ * themselves. Nothing is lost: a pair that the bound rules out lies beyond what its query still wants.
+ *
+ * The bound, with u = 2^-24 and x, y rounded to fp32 after centring: the rounding of x and y moves the square by at most
+ * 4 u (|x|^2 + |y|^2), the product by d u / (1 - d u) (|x|^2 + |y|^2) for any order of its sum, and what is then computed in fp32 by
+ * a few u of its terms. `slack` = (d + 16) u / (1 - (d + 16) u) of each square covers all of it. A common power of two brings the
+ * longest row to a length below 1, so nothing overflows, and `tiny` covers what underflows. */
+#include "eval/neighbours.h"
+
+#include <cblas.h>
+#include <math.h>
+#include <stdbool.h>
+
+#include "base/memory.h"
+
+enum { QUERIES = 256, REFERENCES = 2048, CHUNK = 64 }; /* a block of products is 2 MiB and stays in the cache */
+
+static const double tiny = 0x1p-100;
+
+/* What is asked: visit() sees every pair (i, j) with |q_i - r_j|^2 <= limit[i] + reach[j], for one i in the order of j, and says what
+ * limit[i] is from then on; -INFINITY: no more pairs of i. It may see pairs beyond. Different i run at the same time. */
+typedef struct Search {
+    TimFeatures queries, references;
+    bool same;           /* queries and references are one set: no row is its own neighbour */
+    double *limit;       /* (queries.count) */
+    const double *reach; /* (references.count); NULL: zeros */
+    double (*visit)(struct Search *search, size_t i, size_t j, double square);
+    void *state;
+} Search;
+
+/* How blocks are made, and the blocks. */
+typedef struct Work {
+    size_t width;
+    double *centre;       /* (width): mean of the references */
+    double scale, slack;  /* scale: of a length; a power of two */
+    float *q, *r, *panel; /* (QUERIES, width); (REFERENCES, width); (QUERIES, REFERENCES): -2 q . r */
+    double *q_square;     /* (QUERIES) */
+    float *r_line;        /* (REFERENCES): a pair matters where panel + r_line <= the query's line */
+} Work;
+
+static TimStatus make_work(Work *w, size_t width, TimError *err) {
+    const char *what = "blocks of features";
+    const double rounding = ((double)width + 16.0) * 0x1p-24;
+    *w = (Work){.width = width, .slack = rounding / (1.0 - rounding)};
+    TIM_TRY(tim_new(&w->centre, width, sizeof *w->centre, what, err));
+    TIM_TRY(tim_new(&w->q, QUERIES * width, sizeof *w->q, what, err));
+    TIM_TRY(tim_new(&w->r, REFERENCES * width, sizeof *w->r, what, err));
+    TIM_TRY(tim_new(&w->panel, (size_t)QUERIES * REFERENCES, sizeof *w->panel, what, err));
+    TIM_TRY(tim_new(&w->q_square, QUERIES, sizeof *w->q_square, what, err));
+    return tim_new(&w->r_line, REFERENCES, sizeof *w->r_line, what, err);
+}
+
+static void free_work(Work *w) {
+    tim_free(w->centre);
+    tim_free(w->q);
+    tim_free(w->r);
+    tim_free(w->panel);
+    tim_free(w->q_square);
+    tim_free(w->r_line);
+}
+
+/* ---- blocks ---- */
+
+static void find_centre(double *centre, TimFeatures from) {
+    for (size_t i = 0; i < from.count; i++)
+        for (size_t c = 0; c < from.width; c++) centre[c] += (double)from.values[i * from.width + c];
+    for (size_t c = 0; c < from.width; c++) centre[c] /= (double)from.count;
+}
+
+static double longest(const double *centre, TimFeatures of) {
+    double most = 0;
+#pragma omp parallel for schedule(static) reduction(max : most)
+    for (size_t i = 0; i < of.count; i++) {
+        double sum = 0;
+        for (size_t c = 0; c < of.width; c++) {
+            const double value = (double)of.values[i * of.width + c] - centre[c];
+            sum += value * value;
+        }
+        most = fmax(most, sum);
+    }
+    return sqrt(most);
+}
+
+static void find_frame(Work *w, const Search *s) {
+    find_centre(w->centre, s->references);
+    const double length = fmax(longest(w->centre, s->references), s->same ? 0.0 : longest(w->centre, s->queries));
+    int exponent;
+    frexp(length, &exponent); /* length < 2^exponent */
+    w->scale = ldexp(1.0, -exponent);
+}
+
+/* block = row centred and scaled; returns its squared length. */
+static double place_row(float *block, const float *row, const Work *w) {
+    double sum = 0;
+    for (size_t c = 0; c < w->width; c++) {
+        block[c] = (float)(((double)row[c] - w->centre[c]) * w->scale);
+        sum += (double)block[c] * (double)block[c];
+    }
+    return sum;
+}
+
+/* A square of features in the blocks' scale. */
+static double scaled(double square, const Work *w) {
+    return square * w->scale * w->scale;
+}
+
+static float rounded_down(double value) {
+    return nextafterf((float)value, -INFINITY);
+}
+
+/* `rows` references from `first`: lowered squared length minus reach. */
+static void place_references(Work *w, const Search *s, size_t first, size_t rows) {
+#pragma omp parallel for schedule(static)
+    for (size_t j = 0; j < rows; j++) {
+        const double square = place_row(w->r + j * w->width, s->references.values + (first + j) * w->width, w);
+        const double reach = s->reach ? scaled(s->reach[first + j], w) : 0.0;
+        w->r_line[j] = rounded_down(square * (1.0 - w->slack) - reach * (1.0 + w->slack) - tiny);
+    }
+}
+
+static void place_queries(Work *w, const Search *s, size_t first, size_t rows) {
+#pragma omp parallel for schedule(static)
+    for (size_t i = 0; i < rows; i++)
+        w->q_square[i] = place_row(w->q + i * w->width, s->queries.values + (first + i) * w->width, w);
+}
+
+/* The other side of the comparison for a query of squared length `square`. */
+static float query_line(double limit, double square, const Work *w) {
+    if (limit == -INFINITY) return -INFINITY;
+    return -rounded_down(square * (1.0 - w->slack) - scaled(limit, w) * (1.0 + w->slack) - tiny);
+}
+
+static double squared_distance(const float *a, const float *b, size_t width) {
+    double sum = 0;
+#pragma omp simd reduction(+ : sum)
+    for (size_t c = 0; c < width; c++) {
+        const double difference = (double)a[c] - (double)b[c];
+        sum += difference * difference;
+    }
+    return sum;
+}
+
+/* ---- search ---- */
+
+static bool any_matters(const float *panel, const float *r_line, size_t count, float q_line) {
+    int any = 0;
+#pragma omp simd reduction(| : any)
+    for (size_t j = 0; j < count; j++) any |= panel[j] + r_line[j] <= q_line;
+    return any;
+}
+
+/* Blocks of a panel: `queries` rows from `query` on against `references` rows from `reference` on. */
+typedef struct Place {
+    size_t query, queries, reference, references;
+} Place;
+
+/* A query of the panel. */
+typedef struct Row {
+    size_t i; /* in the set */
+    double square;
+    float line;
+} Row;
+
+/* Decides what the product proposes among `count` references from `first` on, the products and lines of which are given. */
+static void decide(Search *s, const Work *w, Row *row, size_t first, const float *panel, const float *r_line, size_t count) {
+    const float *query = s->queries.values + row->i * w->width;
+    for (size_t n = 0; n < count; n++) {
+        const size_t j = first + n;
+        if (!(panel[n] + r_line[n] <= row->line) || (s->same && row->i == j)) continue;
+        const double square = squared_distance(query, s->references.values + j * w->width, w->width);
+        s->limit[row->i] = s->visit(s, row->i, j, square);
+        row->line = query_line(s->limit[row->i], row->square, w);
+    }
+}
+
+static void scan_row(Search *s, const Work *w, Place at, size_t number) {
+    const float *panel = w->panel + number * at.references;
+    Row row = {.i = at.query + number, .square = w->q_square[number]};
+    if (s->limit[row.i] == -INFINITY) return;
+    row.line = query_line(s->limit[row.i], row.square, w);
+    for (size_t n = 0; n < at.references; n += CHUNK) {
+        const size_t count = at.references - n < CHUNK ? at.references - n : CHUNK;
+        if (any_matters(panel + n, w->r_line + n, count, row.line))
+            decide(s, w, &row, at.reference + n, panel + n, w->r_line + n, count);
+    }
+}
+
+static void search_panel(Search *s, Work *w, Place at) {
+    const int m = (int)at.queries, n = (int)at.references, d = (int)w->width;
+    cblas_sgemm(CblasRowMajor, CblasNoTrans, CblasTrans, m, n, d, -2.0F, w->q, d, w->r, d, 0.0F, w->panel, n);
+#pragma omp parallel for schedule(dynamic, 8)
+    for (size_t i = 0; i < at.queries; i++) scan_row(s, w, at, i);
+}
+
+static size_t smaller(size_t a, size_t b) {
+    return a < b ? a : b;
+}
+
+static TimStatus search(Search *s, TimError *err) {
+    Work w;
+    TimStatus status = make_work(&w, s->queries.width, err);
+    if (status == TIM_OK) find_frame(&w, s);
+    for (size_t j = 0; status == TIM_OK && j < s->references.count; j += REFERENCES) {
+        const size_t references = smaller(REFERENCES, s->references.count - j);
+        place_references(&w, s, j, references);
+        for (size_t i = 0; i < s->queries.count; i += QUERIES) {
+            const size_t queries = smaller(QUERIES, s->queries.count - i);
+            place_queries(&w, s, i, queries);
+            search_panel(s, &w, (Place){i, queries, j, references});
+        }
+    }
+    free_work(&w);
+    return status;
+}
+
+/* limit (count) = `value` */
+static TimStatus new_limits(double **limit, size_t count, double value, TimError *err) {
+    TIM_TRY(tim_new(limit, count, sizeof **limit, "limits of a search", err));
+    for (size_t i = 0; i < count; i++) (*limit)[i] = value;
+    return TIM_OK;
+}
+
+static TimStatus check_pair(TimFeatures a, const char *a_name, TimFeatures b, const char *b_name, size_t least, TimError *err) {
+    TIM_TRY(tim_features_check(a, least, a_name, err));
+    TIM_TRY(tim_features_check(b, least, b_name, err));
+    return tim_features_check_widths(a.width, b.width, err);
+}
+
+/* ---- nearest ---- */
+
+/* Keeps the first of the nearest: the limit is the least square so far, and at 0 nothing can be nearer. */
+static double keep_nearest(Search *s, size_t i, size_t j, double square) {
+    size_t *index = s->state;
+    if (square >= s->limit[i]) return s->limit[i];
+    index[i] = j;
+    return square > 0.0 ? square : -INFINITY;
+}
+
+TimStatus tim_neighbours_nearest(size_t *index, double *distance, TimFeatures queries, TimFeatures references, TimError *err) {
+    TIM_TRY(check_pair(queries, "queries", references, "references", 1, err));
+    Search s = {.queries = queries, .references = references, .visit = keep_nearest, .state = index};
+    TIM_TRY(new_limits(&s.limit, queries.count, INFINITY, err));
+    const TimStatus status = search(&s, err);
+    for (size_t i = 0; status == TIM_OK && distance && i < queries.count; i++) distance[i] = sqrt(fmax(0.0, s.limit[i]));
+    tim_free(s.limit);
+    return status;
+}
+
+/* ---- radii ---- */
+
+/* The k least squares so far of every row, ascending. */
+typedef struct Least {
+    size_t k;
+    double *squares; /* (count, k) */
+} Least;
+
+static double keep_least(Search *s, size_t i, size_t j, double square) {
+    (void)j;
+    const Least *least = s->state;
+    double *squares = least->squares + i * least->k;
+    size_t place = least->k;
+    for (; place > 0 && square < squares[place - 1]; place--)
+        if (place < least->k) squares[place] = squares[place - 1];
+    if (place < least->k) squares[place] = square;
+    const double worst = squares[least->k - 1];
+    return worst > 0.0 ? worst : -INFINITY;
+}
+
+static TimStatus find_least(Least *least, TimFeatures features, TimError *err) {
+    size_t elements;
+    if (!tim_mul_size(features.count, least->k, &elements))
+        return tim_fail(err, TIM_E_MEMORY, "%zu neighbours of %zu rows do not fit; use a smaller k", least->k, features.count);
+    TIM_TRY(new_limits(&least->squares, elements, INFINITY, err));
+    Search s = {.queries = features, .references = features, .same = true, .visit = keep_least, .state = least};
+    TIM_TRY(new_limits(&s.limit, features.count, INFINITY, err));
+    const TimStatus status = search(&s, err);
+    tim_free(s.limit);
+    return status;
+}
+
+/* square[i] = squared distance to the k-th nearest other row. */
+static TimStatus squared_radii(double *square, TimFeatures features, size_t k, TimError *err) {
+    Least least = {.k = k};
+    const TimStatus status = find_least(&least, features, err);
+    for (size_t i = 0; status == TIM_OK && i < features.count; i++) square[i] = least.squares[i * k + k - 1];
+    tim_free(least.squares);
+    return status;
+}
+
+static TimStatus check_k(TimFeatures features, size_t k, const char *name, TimError *err) {
+    if (k >= 1 && k < features.count) return TIM_OK;
+    return tim_fail(err, TIM_E_ARGUMENT, "%s: neighbour %zu of a row among %zu rows; give k from 1 to the number of rows less 1",
+                    name, k, features.count);
+}
+
+TimStatus tim_neighbours_radii(double *radius, TimFeatures features, size_t k, TimError *err) {
+    TIM_TRY(tim_features_check(features, 2, "features", err));
+    TIM_TRY(check_k(features, k, "features", err));
+    TIM_TRY(squared_radii(radius, features, k, err));
+    for (size_t i = 0; i < features.count; i++) radius[i] = sqrt(radius[i]);
+    return TIM_OK;
+}
+
+/* ---- precision and recall ---- */
+
+/* A query's limit stays 0 until it lies in a ball. */
+static double note_inside(Search *s, size_t i, size_t j, double square) {
+    (void)i;
+    return square <= s->reach[j] ? -INFINITY : 0.0;
+}
+
+static TimStatus count_inside(double *share, Search *s, double *squares, size_t k, TimError *err) {
+    TIM_TRY(squared_radii(squares, s->references, k, err));
+    TIM_TRY(search(s, err));
+    size_t inside = 0;
+    for (size_t i = 0; i < s->queries.count; i++) inside += s->limit[i] == -INFINITY;
+    *share = (double)inside / (double)s->queries.count;
+    return TIM_OK;
+}
+
+/* *share = how many queries lie in a ball of the references. */
+static TimStatus share_inside(double *share, TimFeatures queries, TimFeatures references, size_t k, TimError *err) {
+    double *squares;
+    Search s = {.queries = queries, .references = references, .visit = note_inside};
+    TIM_TRY(tim_new(&squares, references.count, sizeof *squares, "radii", err));
+    s.reach = squares;
+    TimStatus status = new_limits(&s.limit, queries.count, 0.0, err);
+    if (status == TIM_OK) status = count_inside(share, &s, squares, k, err);
+    tim_free(s.limit);
+    tim_free(squares);
+    return status;
+}
+
+TimStatus tim_precision_recall(TimPrecisionRecall *out, TimFeatures generated, TimFeatures real, size_t k, TimError *err) {
+    TIM_TRY(check_pair(generated, "generated features", real, "real features", 2, err));
+    TIM_TRY(check_k(generated, k, "generated features", err));
+    TIM_TRY(check_k(real, k, "real features", err));
+    TIM_TRY(share_inside(&out->precision, generated, real, k, err));
+    return share_inside(&out->recall, real, generated, k, err);
+}
