@@ -23,6 +23,7 @@ typedef struct Check {
 static const Check checks[] = {
     {"README.md", NULL},
     {"*/README.md", NULL},
+    {"eval/frechet*.safetensors", check_eval_frechet},
     {"full/tim_*.safetensors", check_full},
     {"hash.json", check_hash},
     {"network/*.safetensors", check_network},

@@ -1,7 +1,7 @@
 /* The trace of the root: with factors C_a = A A^T and C_b = B B^T the eigenvalues of C_a C_b are the squares of the singular values
  * of A^T B, so the trace is the sum of these. The usual ways (a root of C_a C_b, or the eigenvalues of S C_b S with S^2 = C_a) take
  * roots of eigenvalues that carry an error of 1e-16 of the largest one, which leaves 1e-8 in every small one: with covariances of
- * condition 1e10 they miss by 1e-9 and singular values by 1e-16, and where a covariance lacks rank they are worst.
+ * condition 1e10 they miss by 1e-9 and singular values by 1e-16, and where a covariance lacks rank they are worst (docs/traps.md).
  * Cholesky with pivots gives the factors and ends where the rank does; it costs a tenth of an eigenvalue decomposition. */
 #include "eval/frechet.h"
 

@@ -4,6 +4,7 @@
 
 #include "parity/parity.h"
 
+TimStatus check_eval_frechet(ParityFile *file, TimError *err);
 TimStatus check_full(ParityFile *file, TimError *err);
 TimStatus check_hash(ParityFile *file, TimError *err);
 TimStatus check_network(ParityFile *file, TimError *err);
