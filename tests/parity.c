@@ -26,6 +26,7 @@ static const Check checks[] = {
     {"eval/frechet*.safetensors", check_eval_frechet},
     {"full/tim_*.safetensors", check_full},
     {"hash.json", check_hash},
+    {"image/*.safetensors", check_image},
     {"network/*.safetensors", check_network},
     {"objective/time_weights*.safetensors", check_time_weights},
     {"objective/*.safetensors", check_objective},

@@ -172,6 +172,104 @@ static void test_image_from_chw_unknown_rounding_fails(void **state) {
     assert_null(image.pixels);
 }
 
+/* ---- resizing; tests/golden/image holds what Pillow makes of a picture ---- */
+
+static TimImage resized(const TimImage *image, int height, int width, TimImageFilter filter) {
+    TimImage out;
+    assert_int_equal(tim_image_resize(&out, image, height, width, filter, NULL), TIM_OK);
+    assert_true(out.height == height && out.width == width && out.channels == image->channels);
+    return out;
+}
+
+/* Expected values: Pillow's. */
+static void test_image_resize_small_rows_are_pillows(void **state) {
+    (void)state;
+    static const uint8_t in[5] = {0, 255, 10, 200, 90};
+    static const struct {
+        TimImageFilter filter;
+        uint8_t larger[7], smaller[2];
+    } cases[] = {
+        {TIM_IMAGE_BOX, {0, 255, 255, 10, 200, 200, 90}, {88, 145}},
+        {TIM_IMAGE_BILINEAR, {0, 146, 185, 10, 146, 153, 90}, {116, 124}},
+        {TIM_IMAGE_BICUBIC, {0, 159, 209, 10, 155, 164, 84}, {111, 124}},
+        {TIM_IMAGE_LANCZOS, {0, 167, 214, 10, 147, 175, 76}, {110, 127}},
+    };
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++)
+        for (int tall = 0; tall < 2; tall++) {
+            TimImage image;
+            assert_int_equal(tim_image_new(&image, tall ? 5 : 1, tall ? 1 : 5, 1, NULL), TIM_OK);
+            memcpy(image.pixels, in, sizeof in);
+            TimImage larger = resized(&image, tall ? 7 : 1, tall ? 1 : 7, cases[i].filter);
+            TimImage smaller = resized(&image, tall ? 2 : 1, tall ? 1 : 2, cases[i].filter);
+            assert_memory_equal(larger.pixels, cases[i].larger, 7);
+            assert_memory_equal(smaller.pixels, cases[i].smaller, 2);
+            tim_image_done(&image);
+            tim_image_done(&larger);
+            tim_image_done(&smaller);
+        }
+}
+
+static void test_image_resize_same_size_copies(void **state) {
+    (void)state;
+    TimImage image = pattern(5, 7, 3);
+    for (int filter = TIM_IMAGE_BOX; filter <= TIM_IMAGE_LANCZOS; filter++) {
+        TimImage out = resized(&image, 5, 7, (TimImageFilter)filter);
+        same_image(&image, &out);
+        assert_ptr_not_equal(image.pixels, out.pixels);
+        tim_image_done(&out);
+    }
+    tim_image_done(&image);
+}
+
+/* Weights sum to 1: what is constant stays so, also where a side is 1 and a window reaches over both edges. */
+static void test_image_resize_constant_stays_constant(void **state) {
+    (void)state;
+    static const int sizes[][4] = {{1, 1, 9, 5}, {9, 5, 1, 1}, {1, 16384, 2, 3}, {3, 1, 1, 16384}, {4, 6, 31, 2}};
+    for (size_t i = 0; i < sizeof sizes / sizeof *sizes; i++)
+        for (int filter = TIM_IMAGE_BOX; filter <= TIM_IMAGE_LANCZOS; filter++) {
+            TimImage image;
+            assert_int_equal(tim_image_new(&image, sizes[i][0], sizes[i][1], 3, NULL), TIM_OK);
+            memset(image.pixels, 255, (size_t)(sizes[i][0] * sizes[i][1] * 3));
+            TimImage out = resized(&image, sizes[i][2], sizes[i][3], (TimImageFilter)filter);
+            for (int k = 0; k < sizes[i][2] * sizes[i][3] * 3; k++) assert_int_equal(out.pixels[k], 255);
+            tim_image_done(&image);
+            tim_image_done(&out);
+        }
+}
+
+static void test_image_resize_channels_do_not_mix(void **state) {
+    (void)state;
+    TimImage color = pattern(11, 13, 3), gray;
+    for (int filter = TIM_IMAGE_BOX; filter <= TIM_IMAGE_LANCZOS; filter++)
+        for (int c = 0; c < 3; c++) {
+            assert_int_equal(tim_image_new(&gray, 11, 13, 1, NULL), TIM_OK);
+            for (int i = 0; i < 11 * 13; i++) gray.pixels[i] = color.pixels[3 * i + c];
+            TimImage one = resized(&gray, 6, 29, (TimImageFilter)filter), all = resized(&color, 6, 29, (TimImageFilter)filter);
+            for (int i = 0; i < 6 * 29; i++) assert_int_equal(one.pixels[i], all.pixels[3 * i + c]);
+            tim_image_done(&gray);
+            tim_image_done(&one);
+            tim_image_done(&all);
+        }
+    tim_image_done(&color);
+}
+
+static void test_image_resize_bad_arguments_fail(void **state) {
+    (void)state;
+    static const int bad[][3] = {{0, 1, 0}, {1, 0, 0}, {-1, 1, 0}, {TIM_IMAGE_MAX_SIDE + 1, 1, 0}, {1, TIM_IMAGE_MAX_SIDE + 1, 0},
+                                 {1, 1, 4}, {1, 1, -1}};
+    TimImage image = pattern(2, 2, 1), out;
+    const TimImage empty = {0};
+    for (size_t i = 0; i < sizeof bad / sizeof *bad; i++) {
+        TimError err;
+        const TimStatus status = tim_image_resize(&out, &image, bad[i][0], bad[i][1], (TimImageFilter)bad[i][2], &err);
+        assert_int_equal(status, TIM_E_ARGUMENT);
+        assert_null(out.pixels);
+    }
+    assert_int_equal(tim_image_resize(&out, &empty, 1, 1, TIM_IMAGE_BOX, NULL), TIM_E_ARGUMENT);
+    assert_null(out.pixels);
+    tim_image_done(&image);
+}
+
 /* ---- PNG ---- */
 
 static void test_png_round_trip_gray_and_rgb_keeps_bytes(void **state) {
@@ -734,6 +832,11 @@ int main(void) {
         cmocka_unit_test(test_image_from_chw_not_finite_becomes_end_or_zero),
         cmocka_unit_test(test_image_from_chw_planes_become_interleaved),
         cmocka_unit_test(test_image_from_chw_unknown_rounding_fails),
+        cmocka_unit_test(test_image_resize_small_rows_are_pillows),
+        cmocka_unit_test(test_image_resize_same_size_copies),
+        cmocka_unit_test(test_image_resize_constant_stays_constant),
+        cmocka_unit_test(test_image_resize_channels_do_not_mix),
+        cmocka_unit_test(test_image_resize_bad_arguments_fail),
         cmocka_unit_test(test_png_round_trip_gray_and_rgb_keeps_bytes),
         cmocka_unit_test(test_png_write_texts_become_chunks),
         cmocka_unit_test(test_png_write_bad_text_fails_and_leaves_no_file),

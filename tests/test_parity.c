@@ -1,4 +1,5 @@
 /* The parity program's own promise: a golden value moved by 20 tolerances, a missing output, an unknown file, each make it fail. */
+#define _GNU_SOURCE /* memmem */
 #include <limits.h>
 #include <math.h>
 #include <setjmp.h>
@@ -125,12 +126,42 @@ static void test_parity_unknown_file_fails(void **state) {
     assert_int_equal(run_parity(), 0);
 }
 
+/* Copies the golden pictures with one byte changed: byte `at` of the first place where `text` stands, counted from its start. */
+static void copy_pictures(const char *text, size_t at) {
+    TimSafetensors file;
+    TimError err;
+    assert_int_equal(tim_safetensors_open(&file, "tests/golden/image/resize.safetensors", &err), TIM_OK);
+    uint8_t *bytes = malloc(file.file.size), *found;
+    assert_non_null(bytes);
+    memcpy(bytes, file.file.data, file.file.size);
+    found = memmem(bytes, file.file.size, text, strlen(text));
+    assert_non_null(found);
+    if (at) found[at] ^= 1;
+    write_file("image/resize.safetensors", bytes, file.file.size);
+    free(bytes);
+    tim_safetensors_close(&file);
+}
+
+static void test_parity_changed_pictures_fail(void **state) {
+    (void)state;
+    static const char header[] = "{\"__metadata__\"", name[] = "box/48x20", size[] = "\"bicubic/32x32";
+    make_folder("image");
+    copy_pictures(header, 0);
+    assert_int_equal(run_parity(), 0);
+    copy_pictures(header, 100000); /* a pixel */
+    assert_int_equal(run_parity(), 1);
+    copy_pictures(name, 1); /* an unknown filter */
+    assert_int_equal(run_parity(), 1);
+    copy_pictures(size, sizeof size - 2); /* another size */
+    assert_int_equal(run_parity(), 1);
+    copy_pictures(header, 0);
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_parity_untouched_golden_passes),
-        cmocka_unit_test(test_parity_moved_golden_fails),
-        cmocka_unit_test(test_parity_nan_golden_fails),
-        cmocka_unit_test(test_parity_unknown_file_fails),
+        cmocka_unit_test(test_parity_untouched_golden_passes), cmocka_unit_test(test_parity_moved_golden_fails),
+        cmocka_unit_test(test_parity_nan_golden_fails),        cmocka_unit_test(test_parity_unknown_file_fails),
+        cmocka_unit_test(test_parity_changed_pictures_fail),
     };
     return cmocka_run_group_tests(tests, find_program, clean);
 }

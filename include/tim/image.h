@@ -1,4 +1,4 @@
-/* Pictures of 8-bit samples: conversion from the decoder's floats, PNG files, contact sheets, the npz files of ADM's evaluation.
+/* Pictures of 8-bit samples: conversion from the decoder's floats, resizing, PNG files, contact sheets, the npz files of ADM's evaluation.
  * Every call is safe from any thread, as long as no two threads share an image or a writer that one of them changes. */
 #ifndef TIM_IMAGE_H
 #define TIM_IMAGE_H
@@ -39,6 +39,20 @@ TIM_API void tim_image_done(TimImage *image);
  * `image` is written over, not freed, and left empty on failure; `chw` stays the caller's. Errors: as tim_image_new. */
 TIM_API TimStatus tim_image_from_chw(TimImage *image, const float *chw, int channels, int height, int width,
                                      TimImageRounding rounding, TimError *err);
+
+/* The filters of tim_image_resize, by the number of input pixels they weigh when the picture grows. */
+typedef enum TimImageFilter {
+    TIM_IMAGE_BOX,      /* 1: the mean, when the picture shrinks by a whole factor */
+    TIM_IMAGE_BILINEAR, /* 2 */
+    TIM_IMAGE_BICUBIC,  /* 4 */
+    TIM_IMAGE_LANCZOS   /* 6 */
+} TimImageFilter;
+
+/* Makes `out` from `in` with another size, byte for byte as Pillow's Image.resize: filters are stretched when the picture shrinks,
+ * and the width is changed before the height, as every version up to 11 does. Newer ones begin with the height where it shrinks
+ * much more, which changes bytes by rounding. `out` is written over, not freed, and left empty on failure; it must be another image than `in`.
+ * Errors: TIM_E_ARGUMENT for an empty image, a side outside 1 ... TIM_IMAGE_MAX_SIDE or an unknown filter; TIM_E_MEMORY. */
+TIM_API TimStatus tim_image_resize(TimImage *out, const TimImage *in, int height, int width, TimImageFilter filter, TimError *err);
 
 /* A line of text stored in a PNG file, such as {"prompt", "a red cube"}. */
 typedef struct TimImageText {

@@ -3,6 +3,7 @@
 #include "tim/image.h"
 
 #include "base/memory.h"
+#include "io/codec.h"
 
 TimStatus tim_image_new(TimImage *image, int height, int width, int channels, TimError *err) {
     *image = (TimImage){0};
@@ -21,6 +22,14 @@ void tim_image_done(TimImage *image) {
     if (!image) return;
     tim_free(image->pixels);
     *image = (TimImage){0};
+}
+
+TimStatus tim_image_check(const TimImage *image, const char *what, TimError *err) {
+    const bool sides =
+        image->height >= 1 && image->height <= TIM_IMAGE_MAX_SIDE && image->width >= 1 && image->width <= TIM_IMAGE_MAX_SIDE;
+    if (image->pixels && sides && (image->channels == 1 || image->channels == 3)) return TIM_OK;
+    return tim_fail(err, TIM_E_ARGUMENT, "%s: got an image of height %d, width %d, %d channels%s; make it with tim_image_new", what,
+                    image->height, image->width, image->channels, image->pixels ? "" : " without pixels");
 }
 
 /* Both comparisons are false for NaN only where the answer is then 0. */

@@ -7,7 +7,7 @@
 #include <string.h>
 
 #include "base/memory.h"
-#include "io/file.h"
+#include "io/codec.h"
 #include "tim/image.h"
 
 typedef struct Job {
@@ -108,19 +108,10 @@ static TimStatus encode_to_file(Job *job, const TimImage *image, const TimImageT
     return status;
 }
 
-static TimStatus check_image(const TimImage *image, const char *path, TimError *err) {
-    const bool sides =
-        image->height >= 1 && image->height <= TIM_IMAGE_MAX_SIDE && image->width >= 1 && image->width <= TIM_IMAGE_MAX_SIDE;
-    if (image->pixels && sides && (image->channels == 1 || image->channels == 3)) return TIM_OK;
-    return tim_fail(err, TIM_E_ARGUMENT,
-                    "%s: cannot write an image of height %d, width %d, %d channels%s; make it with tim_image_new", path,
-                    image->height, image->width, image->channels, image->pixels ? "" : " without pixels");
-}
-
 TimStatus tim_image_write_png(const TimImage *image, const char *path, const TimImageText *texts, size_t text_count,
                               TimError *err) {
     Job job = {.path = path, .err = err};
-    TIM_TRY(check_image(image, path, err));
+    TIM_TRY(tim_image_check(image, path, err));
     TIM_TRY(check_texts(path, texts, text_count, err));
     TIM_TRY(tim_file_writer_open(&job.writer, path, err));
     const TimStatus status = encode_to_file(&job, image, texts, text_count);

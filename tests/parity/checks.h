@@ -7,6 +7,7 @@
 TimStatus check_eval_frechet(ParityFile *file, TimError *err);
 TimStatus check_full(ParityFile *file, TimError *err);
 TimStatus check_hash(ParityFile *file, TimError *err);
+TimStatus check_image(ParityFile *file, TimError *err);
 TimStatus check_network(ParityFile *file, TimError *err);
 TimStatus check_objective(ParityFile *file, TimError *err);
 TimStatus check_rope(ParityFile *file, TimError *err);
