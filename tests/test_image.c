@@ -1,4 +1,4 @@
-/* What pictures, PNG files, contact sheets and ADM's npz files promise. Files go to a new folder under the current one. */
+/* What pictures, PNG files, contact sheets and ADM's npz files promise. */
 #include <math.h>
 #include <png.h>
 #include <setjmp.h>
@@ -17,75 +17,12 @@
 #include "base/memory.h"
 #include "io/font.h"
 #include "io/npz.h"
-#include "tim/image.h"
-
-static char folder[] = "test_image_XXXXXX";
-
-static int make_folder(void **state) {
-    (void)state;
-    return mkdtemp(folder) ? 0 : -1;
-}
-
-static int remove_folder(void **state) {
-    (void)state;
-    return rmdir(folder); /* fails when a test has left a file */
-}
-
-/* "<folder>/<name>", valid until the next call but one. */
-static const char *path_of(const char *name) {
-    static char paths[2][128];
-    static int turn;
-    turn = !turn;
-    snprintf(paths[turn], sizeof paths[turn], "%s/%s", folder, name);
-    return paths[turn];
-}
-
-static bool exists(const char *name) {
-    struct stat info;
-    return stat(path_of(name), &info) == 0;
-}
-
-typedef struct Bytes {
-    uint8_t *data;
-    size_t count;
-} Bytes;
-
-static Bytes read_whole(const char *name) {
-    FILE *file = fopen(path_of(name), "rb");
-    assert_non_null(file);
-    Bytes bytes = {.data = tim_alloc(1 << 16, 1)};
-    assert_non_null(bytes.data);
-    bytes.count = fread(bytes.data, 1, 1 << 16, file);
-    fclose(file);
-    return bytes;
-}
-
-static void write_whole(const char *name, const uint8_t *data, size_t count) {
-    FILE *file = fopen(path_of(name), "wb");
-    assert_non_null(file);
-    assert_int_equal(fwrite(data, 1, count, file), count);
-    assert_int_equal(fclose(file), 0);
-}
+#include "picture_files.h"
 
 static bool contains(Bytes bytes, const char *needle, size_t count) {
     for (size_t i = 0; i + count <= bytes.count; i++)
         if (memcmp(bytes.data + i, needle, count) == 0) return true;
     return false;
-}
-
-/* An image whose every byte differs from its neighbours'. */
-static TimImage pattern(int height, int width, int channels) {
-    TimImage image;
-    assert_int_equal(tim_image_new(&image, height, width, channels, NULL), TIM_OK);
-    for (int i = 0; i < height * width * channels; i++) image.pixels[i] = (uint8_t)(i * 37 + i / 7);
-    return image;
-}
-
-static void same_image(const TimImage *a, const TimImage *b) {
-    assert_int_equal(a->height, b->height);
-    assert_int_equal(a->width, b->width);
-    assert_int_equal(a->channels, b->channels);
-    assert_memory_equal(a->pixels, b->pixels, (size_t)(a->height * a->width * a->channels));
 }
 
 /* ---- images ---- */

@@ -1,4 +1,5 @@
-/* Pictures of 8-bit samples: conversion from the decoder's floats, resizing, PNG files, contact sheets, the npz files of ADM's evaluation.
+/* Pictures of 8-bit samples: conversion from the decoder's floats, resizing, PNG, JPEG and WebP files, contact sheets, the npz
+ * files of ADM's evaluation.
  * Every call is safe from any thread, as long as no two threads share an image or a writer that one of them changes. */
 #ifndef TIM_IMAGE_H
 #define TIM_IMAGE_H
@@ -72,6 +73,25 @@ TIM_API TimStatus tim_image_write_png(const TimImage *image, const char *path, c
  * Errors: TIM_E_IO when the file cannot be opened; TIM_E_FORMAT for anything but a whole, valid PNG of at most TIM_IMAGE_MAX_SIDE
  * pixels a side; TIM_E_MEMORY. The file may be hostile: memory stays in proportion to its size. */
 TIM_API TimStatus tim_image_read_png(TimImage *image, const char *path, TimError *err);
+
+/* Writes the image to `path` as a JPEG, gray or YCbCr with chroma at half the resolution (libjpeg's defaults); quality 1 ... 100.
+ * The file appears as that of tim_image_write_png. Errors: TIM_E_ARGUMENT; TIM_E_IO, naming the path; TIM_E_MEMORY. */
+TIM_API TimStatus tim_image_write_jpeg(const TimImage *image, const char *path, int quality, TimError *err);
+
+/* Writes the image to `path` as a WebP, always RGB; quality 1 ... 99, or 100: lossless. Sides are at most 16383 pixels.
+ * The file appears as that of tim_image_write_png. Errors: TIM_E_ARGUMENT; TIM_E_IO, naming the path; TIM_E_MEMORY. */
+TIM_API TimStatus tim_image_write_webp(const TimImage *image, const char *path, int quality, TimError *err);
+
+/* Makes an image from a PNG, JPEG or WebP file, told apart by their first bytes, not by their names. The pixels are those of Pillow:
+ * - PNG: as tim_image_read_png.
+ * - JPEG: gray gives 1 channel, everything else 3; CMYK is mixed as convert("RGB") does, without profiles. Orientation tags are
+ *   ignored. Damage that libjpeg steps over is no error, an early end is; so are more than 500 scans.
+ * - WebP: 3 channels; alpha is dropped, not blended. Animations are refused.
+ * `image` is written over, not freed, and left empty on failure.
+ * Errors: TIM_E_IO when the file cannot be opened; TIM_E_FORMAT for another format, damage, a side beyond TIM_IMAGE_MAX_SIDE, or far
+ * more pixels than so few bytes should hold; TIM_E_UNSUPPORTED for an animation or unknown colours; TIM_E_MEMORY.
+ * The file may be hostile: memory stays in proportion to its size, beyond the 16 million pixels any WebP may have. */
+TIM_API TimStatus tim_image_read(TimImage *image, const char *path, TimError *err);
 
 /* A labelled grid of equally large pictures. Everything is borrowed for the time of the call. */
 typedef struct TimSheet {

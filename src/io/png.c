@@ -14,10 +14,10 @@ typedef struct Job {
     png_structp png;
     png_infop info;
     const char *path;
-    TimFile file;         /* when reading */
-    size_t at;            /* bytes of it that libpng has */
-    TimFileWriter writer; /* when writing */
-    TimStatus status;     /* of the failure that jumped */
+    const TimFile *file;   /* when reading; borrowed */
+    size_t at;             /* bytes of it that libpng has */
+    TimFileWriter *writer; /* when writing; borrowed */
+    TimStatus status;      /* of the failure that jumped */
     TimError *err;
 } Job;
 
@@ -35,7 +35,7 @@ static void on_write_error(png_structp png, png_const_charp message) {
 
 static void write_bytes(png_structp png, png_bytep bytes, size_t count) {
     Job *job = png_get_io_ptr(png);
-    job->status = tim_file_writer_write(&job->writer, bytes, count, job->err);
+    job->status = tim_file_writer_write(job->writer, bytes, count, job->err);
     if (job->status != TIM_OK) png_longjmp(png, 1);
 }
 
@@ -89,35 +89,36 @@ static void write_rows(Job *job, const TimImage *image) {
     for (int y = 0; y < image->height; y++) png_write_row(job->png, image->pixels + (size_t)y * row);
 }
 
-static TimStatus encode(Job *job, const TimImage *image, const TimImageText *texts, size_t text_count) {
+/* The settings of the format. */
+typedef struct Texts {
+    const TimImageText *items;
+    size_t count;
+} Texts;
+
+static TimStatus encode(Job *job, const TimImage *image, const Texts *texts) {
     if (setjmp(png_jmpbuf(job->png))) return job->status;
     write_header(job, image);
-    for (size_t i = 0; i < text_count; i++) add_text(job, &texts[i]);
+    for (size_t i = 0; i < texts->count; i++) add_text(job, &texts->items[i]);
     png_write_info(job->png, job->info);
     write_rows(job, image);
     png_write_end(job->png, NULL);
     return TIM_OK;
 }
 
-static TimStatus encode_to_file(Job *job, const TimImage *image, const TimImageText *texts, size_t text_count) {
-    job->png = png_create_write_struct(PNG_LIBPNG_VER_STRING, job, on_write_error, ignore_warning);
-    job->info = job->png ? png_create_info_struct(job->png) : NULL;
-    const TimStatus status = job->info ? encode(job, image, texts, text_count)
-                                       : tim_fail(job->err, TIM_E_MEMORY, "%s: no memory for libpng; free some", job->path);
-    png_destroy_write_struct(&job->png, &job->info);
+static TimStatus encode_png(const TimImage *image, const char *path, const void *settings, TimFileWriter *writer, TimError *err) {
+    Job job = {.path = path, .writer = writer, .err = err};
+    job.png = png_create_write_struct(PNG_LIBPNG_VER_STRING, &job, on_write_error, ignore_warning);
+    job.info = job.png ? png_create_info_struct(job.png) : NULL;
+    const TimStatus status =
+        job.info ? encode(&job, image, settings) : tim_fail(err, TIM_E_MEMORY, "%s: no memory for libpng; free some", path);
+    png_destroy_write_struct(&job.png, &job.info);
     return status;
 }
 
 TimStatus tim_image_write_png(const TimImage *image, const char *path, const TimImageText *texts, size_t text_count,
                               TimError *err) {
-    Job job = {.path = path, .err = err};
-    TIM_TRY(tim_image_check(image, path, err));
     TIM_TRY(check_texts(path, texts, text_count, err));
-    TIM_TRY(tim_file_writer_open(&job.writer, path, err));
-    const TimStatus status = encode_to_file(&job, image, texts, text_count);
-    if (status == TIM_OK) return tim_file_writer_commit(&job.writer, err);
-    tim_file_writer_abandon(&job.writer);
-    return status;
+    return tim_image_write_with(encode_png, &(Texts){texts, text_count}, image, path, err);
 }
 
 /* ---- reading ---- */
@@ -131,8 +132,8 @@ static void on_read_error(png_structp png, png_const_charp message) {
 
 static void read_bytes(png_structp png, png_bytep bytes, size_t count) {
     Job *job = png_get_io_ptr(png);
-    if (count > job->file.size - job->at) png_error(png, "the file ends too early");
-    memcpy(bytes, job->file.data + job->at, count);
+    if (count > job->file->size - job->at) png_error(png, "the file ends too early");
+    memcpy(bytes, job->file->data + job->at, count);
     job->at += count;
 }
 
@@ -147,7 +148,7 @@ static void start_reading(Job *job) {
 /* Deflate packs at most 1032 bytes into one, so a short file that claims many pixels is refused before they take memory. */
 static void check_size(Job *job) {
     const uint64_t bytes = (uint64_t)png_get_rowbytes(job->png, job->info) * png_get_image_height(job->png, job->info);
-    if (bytes / 1032 > job->file.size) png_error(job->png, "the file is too short for its height and width");
+    if (bytes / 1032 > job->file->size) png_error(job->png, "the file is too short for its height and width");
 }
 
 /* Asks libpng for 8-bit gray or RGB whatever the file holds; returns how many passes its rows come in. */
@@ -185,21 +186,18 @@ static TimStatus decode(Job *job, TimImage *image) {
     return TIM_OK;
 }
 
-static TimStatus decode_file(Job *job, TimImage *image) {
-    job->png = png_create_read_struct(PNG_LIBPNG_VER_STRING, job, on_read_error, ignore_warning);
-    job->info = job->png ? png_create_info_struct(job->png) : NULL;
+TimStatus tim_png_decode(TimImage *image, const TimFile *file, const char *path, TimError *err) {
+    Job job = {.path = path, .file = file, .err = err};
+    *image = (TimImage){0};
+    job.png = png_create_read_struct(PNG_LIBPNG_VER_STRING, &job, on_read_error, ignore_warning);
+    job.info = job.png ? png_create_info_struct(job.png) : NULL;
     const TimStatus status =
-        job->info ? decode(job, image) : tim_fail(job->err, TIM_E_MEMORY, "%s: no memory for libpng; free some", job->path);
-    png_destroy_read_struct(&job->png, &job->info, NULL);
+        job.info ? decode(&job, image) : tim_fail(err, TIM_E_MEMORY, "%s: no memory for libpng; free some", path);
+    png_destroy_read_struct(&job.png, &job.info, NULL);
     if (status != TIM_OK) tim_image_done(image);
     return status;
 }
 
 TimStatus tim_image_read_png(TimImage *image, const char *path, TimError *err) {
-    Job job = {.path = path, .err = err};
-    *image = (TimImage){0};
-    TIM_TRY(tim_file_open(&job.file, path, err));
-    const TimStatus status = decode_file(&job, image);
-    tim_file_close(&job.file);
-    return status;
+    return tim_image_read_with(tim_png_decode, image, path, err);
 }

@@ -1,8 +1,10 @@
-/* image: the tensor "source", a picture (H, W, C), and what each filter makes of it, in tensors called <filter>/<width>x<height>. */
+/* image: the tensor "source", a picture (H, W, C), and what each filter makes of it, in tensors called <filter>/<width>x<height>;
+ * or the bytes of files, file/<name>, and the pixels that are in them, pixels/<name>. Every byte must be the stored one. */
 #include <stdio.h>
 #include <string.h>
 
 #include "base/memory.h"
+#include "io/codec.h"
 #include "parity/checks.h"
 #include "tim/image.h"
 
@@ -16,8 +18,7 @@ static TimStatus find_filter(TimImageFilter *filter, const char *name, size_t le
             *filter = (TimImageFilter)i;
             return TIM_OK;
         }
-    return tim_fail(err, TIM_E_FORMAT, "%s: expected source or <filter>/<width>x<height>, of box, bilinear, bicubic, lanczos",
-                    name);
+    return tim_fail(err, TIM_E_FORMAT, "%s: expected source, <filter>/<width>x<height>, file/<name> or pixels/<name>", name);
 }
 
 static TimStatus check_bytes(const TimStoredTensor *tensor, TimError *err) {
@@ -38,7 +39,6 @@ static TimStatus read_source(ParityFile *file, TimImage *image, TimError *err) {
     return TIM_OK;
 }
 
-/* Every byte must be the stored one. */
 static void compare(ParityFile *file, const TimStoredTensor *tensor, const TimImage *image) {
     const size_t dims[3] = {(size_t)image->height, (size_t)image->width, (size_t)image->channels};
     const uint8_t *expected = tensor->data;
@@ -70,16 +70,41 @@ static TimStatus check_size(ParityFile *file, const TimStoredTensor *tensor, con
     return TIM_OK;
 }
 
-static TimStatus check_sizes(ParityFile *file, const TimImage *source, TimError *err) {
-    for (size_t i = 0; i < file->tensors.count; i++)
-        if (strcmp(file->tensors.tensors[i].name, "source") != 0) TIM_TRY(check_size(file, &file->tensors.tensors[i], source, err));
+/* The tensor pixels/<name> of the tensor file/<name>. */
+static TimStatus check_decoded(ParityFile *file, const TimStoredTensor *tensor, TimError *err) {
+    char name[128];
+    const TimStoredTensor *pixels;
+    const TimFile content = {tensor->data, tensor->bytes};
+    TimImage image;
+    file->used[tensor - file->tensors.tensors] = true;
+    snprintf(name, sizeof name, "pixels/%s", strchr(tensor->name, '/') + 1);
+    TIM_TRY(parity_find(file, name, &pixels, err));
+    TIM_TRY(check_bytes(pixels, err));
+    TIM_TRY(tim_image_decode(&image, &content, tensor->name, err));
+    compare(file, pixels, &image);
+    tim_image_done(&image);
+    return TIM_OK;
+}
+
+static bool begins(const char *name, const char *start) {
+    return strncmp(name, start, strlen(start)) == 0;
+}
+
+static TimStatus check_tensor(ParityFile *file, const TimStoredTensor *tensor, const TimImage *source, TimError *err) {
+    if (strcmp(tensor->name, "source") == 0 || begins(tensor->name, "pixels/")) return TIM_OK; /* used by the others */
+    if (begins(tensor->name, "file/")) return check_decoded(file, tensor, err);
+    return check_size(file, tensor, source, err);
+}
+
+static TimStatus check_tensors(ParityFile *file, const TimImage *source, TimError *err) {
+    for (size_t i = 0; i < file->tensors.count; i++) TIM_TRY(check_tensor(file, &file->tensors.tensors[i], source, err));
     return TIM_OK;
 }
 
 TimStatus check_image(ParityFile *file, TimError *err) {
-    TimImage source;
-    TIM_TRY(read_source(file, &source, err));
-    const TimStatus status = check_sizes(file, &source, err);
+    TimImage source = {0};
+    if (tim_safetensors_find(&file->tensors, "source")) TIM_TRY(read_source(file, &source, err));
+    const TimStatus status = check_tensors(file, &source, err);
     tim_image_done(&source);
     return status;
 }
