@@ -9,6 +9,7 @@
 
 #include "tim/image.h"
 #include "tim/model.h"
+#include "tim/pictures.h"
 
 #ifdef __cplusplus
 extern "C" {
@@ -47,16 +48,6 @@ typedef struct TimSampleOptions {
 /* Fills in: one picture, one step, transition mode, no guidance with the window (0, 1), no stochasticity, seed 0, a batch of 16,
  * the model's size, the rounding of class-to-image. Any thread. */
 TIM_API void tim_sample_options_init(TimSampleOptions *options);
-
-/* Pictures of one size. The owner calls tim_pictures_done; {0} is a valid empty set. */
-typedef struct TimPictures {
-    uint8_t *pixels; /* (count, height, width, channels), row-major; owned */
-    int64_t count;
-    int height, width, channels; /* channels: 1 gray, 3 red, green, blue */
-} TimPictures;
-
-/* Frees the pixels and leaves the set empty. NULL and an empty set are fine. */
-TIM_API void tim_pictures_done(TimPictures *pictures);
 
 /* What a run did. */
 typedef struct TimSampleInfo {

@@ -41,7 +41,7 @@ static TimStatus open_source(Source *source, const char *dir, const char *split,
     return tim_fail(
         err, TIM_E_IO,
         "%s: cannot open it, nor the same with .gz: %s; for Fashion-MNIST install the package dataset-fashion-mnist and "
-        "use the directory /usr/share/datasets/fashion-mnist",
+        "use the directory " TIM_IDX_FASHION_MNIST,
         source->path, strerror(errno));
 }
 

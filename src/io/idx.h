@@ -8,6 +8,8 @@
 
 #include "base/error.h"
 
+#define TIM_IDX_FASHION_MNIST "/usr/share/datasets/fashion-mnist"
+
 typedef struct TimIdxData {
     uint8_t *images; /* (N, H, W) */
     uint8_t *labels; /* (N) */

@@ -18,12 +18,6 @@ void tim_sample_options_init(TimSampleOptions *options) {
                                   .rounding = TIM_IMAGE_ROUNDING_C2I};
 }
 
-void tim_pictures_done(TimPictures *pictures) {
-    if (!pictures) return;
-    tim_free(pictures->pixels);
-    *pictures = (TimPictures){0};
-}
-
 /* ---- checks ---- */
 
 static TimStatus check_model(const TimConfig *config, bool guided, TimError *err) {

@@ -7,8 +7,6 @@
 #include "io/idx.h"
 #include "train/streams.h"
 
-static const char fashion_mnist_dir[] = "/usr/share/datasets/fashion-mnist";
-
 struct TimData {
     TimIdxData set;
     bool mirror;
@@ -28,7 +26,7 @@ static TimStatus find_dir(const char **out, const TimConfig *config, TimError *e
         return tim_fail(err, TIM_E_UNSUPPORTED, "data.data_type is '%.60s'; training reads fashion-mnist and idx", type);
     if (!*out && !fashion_mnist)
         return tim_fail(err, TIM_E_ARGUMENT, "data.data_type is idx, but data.dataset.data_dir does not say where the files are");
-    if (!*out) *out = fashion_mnist_dir;
+    if (!*out) *out = TIM_IDX_FASHION_MNIST;
     return TIM_OK;
 }
 

@@ -1,0 +1,331 @@
+/* The zip and npy formats as numpy's savez and savez_compressed write them, and as hostile files pretend to.
+ * Formats: PKWARE APPNOTE 6.3.9 (sections named below); numpy.lib.format 1.0, 2.0 and 3.0. */
+#include "io/npz_read.h"
+
+#include <ctype.h>
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+enum {
+    END_SIZE = 22,
+    LOCATOR_SIZE = 20,
+    END64_SIZE = 56,
+    ENTRY_SIZE = 46,
+    LOCAL_SIZE = 30,
+    STORED = 0,
+    DEFLATED = 8,
+    MAX_INFLATION = 1032, /* deflate packs at most so many bytes into one */
+    MAX_HEADER = 10000    /* bytes of an npy header; numpy's own limit */
+};
+
+static uint64_t get(const uint8_t *bytes, int count) {
+    uint64_t value = 0;
+    for (int i = count - 1; i >= 0; i--) value = value << 8 | bytes[i];
+    return value;
+}
+
+/* ---- the directory ---- */
+
+typedef struct Directory {
+    const uint8_t *at, *end;
+    uint64_t count;
+} Directory;
+
+static TimStatus damaged(const char *path, const char *what, TimError *err) {
+    return tim_fail(err, TIM_E_FORMAT, "%s: not a whole npz file: %s; save it again", path, what);
+}
+
+/* 4.3.16: the last record, behind which a comment of up to 65535 bytes may lie. */
+static const uint8_t *find_end(const TimFile *file) {
+    if (file->size < END_SIZE) return NULL;
+    for (size_t comment = 0; comment <= UINT16_MAX && comment <= file->size - END_SIZE; comment++) {
+        const uint8_t *end = file->data + (file->size - END_SIZE - comment);
+        if (get(end, 4) == 0x06054B50 && get(end + 20, 2) == comment) return end;
+    }
+    return NULL;
+}
+
+/* 4.3.14 and 4.3.15: the same with wider fields, found through a locator right before the last record; NULL where there is none. */
+static const uint8_t *find_end64(const TimFile *file, const uint8_t *end) {
+    if ((size_t)(end - file->data) < LOCATOR_SIZE || get(end - LOCATOR_SIZE, 4) != 0x07064B50) return NULL;
+    const uint64_t offset = get(end - LOCATOR_SIZE + 8, 8);
+    if (file->size < END64_SIZE || offset > file->size - END64_SIZE) return NULL;
+    return get(file->data + offset, 4) == 0x06064B50 ? file->data + offset : NULL;
+}
+
+static TimStatus find_directory(Directory *directory, const TimFile *file, const char *path, TimError *err) {
+    const uint8_t *end = find_end(file);
+    if (!end) return damaged(path, "it is no zip, or its end is missing", err);
+    const uint8_t *end64 = find_end64(file, end);
+    const uint64_t size = end64 ? get(end64 + 40, 8) : get(end + 12, 4), offset = end64 ? get(end64 + 48, 8) : get(end + 16, 4);
+    if (offset > file->size || size > file->size - offset) return damaged(path, "its directory lies outside", err);
+    directory->at = file->data + offset;
+    directory->end = directory->at + size;
+    directory->count = end64 ? get(end64 + 32, 8) : get(end + 10, 2);
+    return TIM_OK;
+}
+
+/* One entry of the directory (4.3.12), with the zip64 field's values (4.5.3) where it has one. */
+typedef struct Entry {
+    const uint8_t *name;
+    size_t name_size;
+    unsigned flags, method;
+    uint32_t crc;
+    uint64_t size, packed_size, offset;
+} Entry;
+
+/* A value of 32 ones stands for the next one of the zip64 field, whose values are `wide` to `end`. */
+static bool widen(uint64_t *value, const uint8_t **wide, const uint8_t *end) {
+    if (*value != UINT32_MAX) return true;
+    if (!*wide || end - *wide < 8) return false;
+    *value = get(*wide, 8);
+    *wide += 8;
+    return true;
+}
+
+static bool read_extra(Entry *entry, const uint8_t *extra, size_t size) {
+    const uint8_t *end = extra + size, *wide = NULL, *wide_end = NULL;
+    while (end - extra >= 4 && !wide) {
+        const uint64_t id = get(extra, 2), length = get(extra + 2, 2);
+        extra += 4;
+        if (length > (uint64_t)(end - extra)) return false;
+        if (id == 1) wide = extra, wide_end = extra + length;
+        extra += length;
+    }
+    return widen(&entry->size, &wide, wide_end) && widen(&entry->packed_size, &wide, wide_end) &&
+           widen(&entry->offset, &wide, wide_end);
+}
+
+/* Takes the next entry off the directory; false when it is not sound. */
+static bool next_entry(Directory *directory, Entry *entry) {
+    const uint8_t *at = directory->at;
+    if (directory->end - at < ENTRY_SIZE || get(at, 4) != 0x02014B50) return false;
+    const size_t name = get(at + 28, 2), extra = get(at + 30, 2), comment = get(at + 32, 2);
+    if ((size_t)(directory->end - at) - ENTRY_SIZE < name + extra + comment) return false;
+    *entry = (Entry){.name = at + ENTRY_SIZE,
+                     .name_size = name,
+                     .flags = (unsigned)get(at + 8, 2),
+                     .method = (unsigned)get(at + 10, 2),
+                     .crc = (uint32_t)get(at + 16, 4),
+                     .packed_size = get(at + 20, 4),
+                     .size = get(at + 24, 4),
+                     .offset = get(at + 42, 4)};
+    directory->at += ENTRY_SIZE + name + extra + comment;
+    return read_extra(entry, entry->name + name, extra);
+}
+
+/* ---- a member ---- */
+
+/* 4.3.7: the local header repeats the name, and only it says where the bytes begin. */
+static TimStatus find_bytes(TimNpzMember *member, const TimFile *file, const Entry *entry, TimError *err) {
+    if (file->size < LOCAL_SIZE || entry->offset > file->size - LOCAL_SIZE || get(file->data + entry->offset, 4) != 0x04034B50)
+        return damaged(member->path, "a member is not where the directory says", err);
+    const uint8_t *local = file->data + entry->offset;
+    const uint64_t start = entry->offset + LOCAL_SIZE + get(local + 26, 2) + get(local + 28, 2);
+    if (start > file->size || entry->packed_size > file->size - start)
+        return damaged(member->path, "a member reaches beyond the end", err);
+    member->packed = file->data + start;
+    member->packed_size = (size_t)entry->packed_size;
+    return TIM_OK;
+}
+
+static TimStatus take_entry(TimNpzMember *member, const TimFile *file, const Entry *entry, TimError *err) {
+    if ((entry->flags & 1) || (entry->method != STORED && entry->method != DEFLATED))
+        return tim_fail(err, TIM_E_UNSUPPORTED, "%s: %s is packed by method %u%s; save it with numpy's savez or savez_compressed",
+                        member->path, member->name, entry->method, entry->flags & 1 ? ", encrypted" : "");
+    TIM_TRY(find_bytes(member, file, entry, err));
+    member->size = entry->size;
+    member->crc = entry->crc;
+    member->deflated = entry->method == DEFLATED;
+    const bool fits = member->deflated ? entry->size / MAX_INFLATION <= entry->packed_size : entry->size == entry->packed_size;
+    return fits ? TIM_OK : damaged(member->path, "a member claims more bytes than it can have", err);
+}
+
+TimStatus tim_npz_find(TimNpzMember *member, const TimFile *file, const char *path, const char *name, TimError *err) {
+    Directory directory = {0};
+    Entry entry;
+    *member = (TimNpzMember){.path = path};
+    snprintf(member->name, sizeof member->name, "%s.npy", name);
+    TIM_TRY(find_directory(&directory, file, path, err));
+    for (uint64_t i = 0; i < directory.count; i++) {
+        if (!next_entry(&directory, &entry)) return damaged(path, "its directory is not sound", err);
+        if (entry.name_size == strlen(member->name) && memcmp(entry.name, member->name, entry.name_size) == 0)
+            return take_entry(member, file, &entry, err);
+    }
+    return TIM_OK;
+}
+
+/* ---- unpacking ---- */
+
+static TimStatus fail_member(const TimNpyStream *stream, const char *what, TimError *err) {
+    return tim_fail(err, TIM_E_FORMAT, "%s: %s: %s; save it again", stream->member->path, stream->member->name, what);
+}
+
+/* zlib counts in 32 bits, so it gets its bytes in parts. */
+static void feed(TimNpyStream *stream) {
+    const size_t most = (size_t)1 << 30, rest = stream->member->packed_size - stream->fed, part = rest < most ? rest : most;
+    if (stream->zlib.avail_in > 0) return;
+    stream->zlib.next_in = (Bytef *)(uintptr_t)(stream->member->packed + stream->fed); /* not written to */
+    stream->zlib.avail_in = (uInt)part;
+    stream->fed += part;
+}
+
+/* Up to `count` bytes; *got counts them. Z_OK, or why there are no more. */
+static int inflate_part(TimNpyStream *stream, uint8_t *out, size_t count, size_t *got) {
+    const size_t most = (size_t)1 << 30, part = count < most ? count : most;
+    feed(stream);
+    stream->zlib.next_out = out;
+    stream->zlib.avail_out = (uInt)part;
+    const int code = inflate(&stream->zlib, Z_NO_FLUSH);
+    *got = part - stream->zlib.avail_out;
+    return code;
+}
+
+static TimStatus unpack(TimNpyStream *stream, uint8_t *out, size_t count, TimError *err) {
+    if (!stream->member->deflated) {
+        memcpy(out, stream->member->packed + stream->fed, count);
+        stream->fed += count;
+        return TIM_OK;
+    }
+    while (count > 0) {
+        size_t got;
+        const int code = inflate_part(stream, out, count, &got);
+        out += got;
+        count -= got;
+        if (code == Z_MEM_ERROR) return tim_fail(err, TIM_E_MEMORY, "%s: no memory for zlib; free some", stream->member->path);
+        if (code != Z_OK && count > 0) return fail_member(stream, "its packed bytes are damaged or end too early", err);
+    }
+    return TIM_OK;
+}
+
+/* zlib must say, too, that there is no more. */
+static TimStatus check_end(TimNpyStream *stream, TimError *err) {
+    uint8_t extra;
+    size_t got = 0;
+    if (stream->crc != stream->member->crc) return fail_member(stream, "its checksum is wrong", err);
+    if (stream->member->deflated && (inflate_part(stream, &extra, 1, &got) != Z_STREAM_END || got > 0))
+        return fail_member(stream, "it has more bytes than it claims", err);
+    return TIM_OK;
+}
+
+TimStatus tim_npy_read(TimNpyStream *stream, void *out, size_t count, TimError *err) {
+    if (count == 0) return TIM_OK;
+    if (count > stream->left) return fail_member(stream, "it ends too early", err);
+    TIM_TRY(unpack(stream, out, count, err));
+    stream->crc = (uint32_t)crc32_z(stream->crc, out, count);
+    stream->left -= count;
+    return stream->left == 0 ? check_end(stream, err) : TIM_OK;
+}
+
+/* ---- the npy header, a Python dictionary ---- */
+
+static void skip_blanks(const char **at) {
+    while (isspace((unsigned char)**at)) ++*at;
+}
+
+static bool take(const char **at, const char *word) {
+    skip_blanks(at);
+    const size_t length = strlen(word);
+    if (strncmp(*at, word, length) != 0) return false;
+    *at += length;
+    return true;
+}
+
+/* A quoted text without escapes, cut to `size`. */
+static bool take_text(const char **at, char *out, size_t size) {
+    skip_blanks(at);
+    const char quote = **at;
+    if (quote != '\'' && quote != '"') return false;
+    const char *end = strchr(*at + 1, quote);
+    if (!end) return false;
+    snprintf(out, size, "%.*s", (int)(end - *at - 1), *at + 1);
+    *at = end + 1;
+    return true;
+}
+
+static bool take_number(const char **at, uint64_t *number) {
+    skip_blanks(at);
+    if (!isdigit((unsigned char)**at)) return false;
+    char *end;
+    errno = 0;
+    *number = strtoull(*at, &end, 10);
+    *at = end;
+    return errno == 0;
+}
+
+static bool take_shape(const char **at, TimNpyStream *stream) {
+    stream->rank = 0;
+    if (!take(at, "(")) return false;
+    while (!take(at, ")")) {
+        if (stream->rank == TIM_NPZ_MAX_RANK || !take_number(at, &stream->shape[stream->rank])) return false;
+        stream->rank++;
+        if (!take(at, ",")) return take(at, ")");
+    }
+    return true;
+}
+
+/* What the dictionary told. */
+typedef struct Told {
+    bool descr, order, shape, fortran;
+} Told;
+
+static bool take_value(const char **at, const char *key, TimNpyStream *stream, Told *told) {
+    if (strcmp(key, "descr") == 0) return told->descr = take_text(at, stream->descr, sizeof stream->descr);
+    if (strcmp(key, "shape") == 0) return told->shape = take_shape(at, stream);
+    if (strcmp(key, "fortran_order") != 0) return false;
+    told->fortran = take(at, "True");
+    return told->order = told->fortran || take(at, "False");
+}
+
+static bool take_dictionary(const char *at, TimNpyStream *stream, Told *told) {
+    char key[16];
+    if (!take(&at, "{")) return false;
+    while (!take(&at, "}")) {
+        if (!take_text(&at, key, sizeof key) || !take(&at, ":") || !take_value(&at, key, stream, told)) return false;
+        if (take(&at, ",")) continue;
+        if (!take(&at, "}")) return false;
+        break;
+    }
+    skip_blanks(&at);
+    return *at == '\0' && told->descr && told->order && told->shape;
+}
+
+static TimStatus read_dictionary(TimNpyStream *stream, size_t size, TimError *err) {
+    char text[MAX_HEADER + 1];
+    Told told = {0};
+    if (size > MAX_HEADER) return fail_member(stream, "its npy header is longer than 10000 bytes", err);
+    TIM_TRY(tim_npy_read(stream, text, size, err));
+    text[size] = '\0';
+    if (!take_dictionary(text, stream, &told)) return fail_member(stream, "its npy header is not one of a plain array", err);
+    if (told.fortran)
+        return tim_fail(err, TIM_E_UNSUPPORTED, "%s: %s is in fortran_order; save numpy.ascontiguousarray of it",
+                        stream->member->path, stream->member->name);
+    return TIM_OK;
+}
+
+/* Magic, version, then the dictionary's length: 2 bytes in version 1, else 4. */
+static TimStatus read_header(TimNpyStream *stream, TimError *err) {
+    uint8_t head[8], length[4];
+    TIM_TRY(tim_npy_read(stream, head, sizeof head, err));
+    if (memcmp(head, "\x93NUMPY", 6) != 0 || head[6] < 1 || head[6] > 3)
+        return fail_member(stream, "it does not begin as an npy array of version 1, 2 or 3", err);
+    const int bytes = head[6] == 1 ? 2 : 4;
+    TIM_TRY(tim_npy_read(stream, length, (size_t)bytes, err));
+    return read_dictionary(stream, (size_t)get(length, bytes), err);
+}
+
+TimStatus tim_npy_start(TimNpyStream *stream, const TimNpzMember *member, TimError *err) {
+    *stream = (TimNpyStream){.member = member, .left = member->size};
+    if (member->deflated && inflateInit2(&stream->zlib, -MAX_WBITS) != Z_OK) /* negative: no zlib header */
+        return tim_fail(err, TIM_E_MEMORY, "%s: no memory for zlib; free some", member->path);
+    const TimStatus status = read_header(stream, err);
+    if (status != TIM_OK) tim_npy_end(stream);
+    return status;
+}
+
+void tim_npy_end(TimNpyStream *stream) {
+    if (stream->member && stream->member->deflated) inflateEnd(&stream->zlib);
+    *stream = (TimNpyStream){0};
+}
