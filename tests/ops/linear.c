@@ -1,3 +1,5 @@
+#include <math.h>
+
 #include "ops/ops.h"
 
 typedef struct Dtypes {
@@ -23,6 +25,9 @@ static void list(OpCases *cases, TimDtype dtype) {
         c.tangents = 1;
         c.wanted = ops_mostly(i % 2 ? 7 : 3, i);
         c.rounds = of.x != of.w || of.y != of.w;
+        if (c.rounds)
+            c.floor =
+                sqrt((double)k); /* rounded factors err by a share of what k products usually sum to, also where they cancel */
         ops_add(cases, c);
     }
 }
