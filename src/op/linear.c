@@ -3,6 +3,7 @@
  * Matrix-product inputs have the dtype of W: an x or g_y of another dtype is converted into the workspace first. */
 #include "op/matmul.h"
 #include "op/outer.h"
+#include "op/sums.h"
 
 enum { Y, T_Y, G_X, G_W, PRODUCTS };
 
@@ -116,7 +117,7 @@ static TimStatus prepare(TimNode *node, TimError *err) {
     const int64_t widest = node->in[0].cols > node->out[0].cols ? node->in[0].cols : node->out[0].cols;
     if (converts(node)) plan->converted = 2 * align_up((size_t)(node->in[0].rows * widest) * tim_dtype_size(node->in[1].dtype));
     node->work_bytes = plan->converted + products;
-    const size_t sums = 2 * scratch_floats(node->out[0].cols),
+    const size_t sums = column_sums_scratch(node->out[0].cols),
                  outer = scratch_floats((int64_t)outer_scratch(w->rows, w->cols, node->threads));
     return want_scratch(node, (size_t)(plan->converted / sizeof(float)) + (sums > outer ? sums : outer), err);
 }
@@ -144,25 +145,6 @@ static void jvp(const TimNode *node) {
     const Plan *plan = node->plan;
     const void *t_x = as_dtype(node, &node->t_in[0], node->in[1].dtype, node->work);
     tim_matmul_run(plan->product[T_Y], t_x, node->in[1].data, NULL, node->t_out[0].data, after(node->work, plan->converted));
-}
-
-static void add_row(float *restrict sum, const float *restrict row, int64_t n) {
-#pragma omp simd
-    for (int64_t i = 0; i < n; i++) sum[i] += row[i];
-}
-
-/* g_b += column sums of g_y. Each thread sums a fixed range of rows; the partial sums are added in order: same bits each time. */
-static void add_column_sums(const TimNode *node, const TimMatrix *g_y, float *g_b, float *space) {
-    const int64_t n = g_y->cols;
-    const size_t width = scratch_floats(n);
-#pragma omp parallel for num_threads(node->threads) schedule(static)
-    for (int part = 0; part < node->threads; part++) {
-        float *sum = space + (size_t)part * 2 * width, *scratch = sum + width;
-        memset(sum, 0, (size_t)n * sizeof *sum);
-        const int64_t end = g_y->rows * (part + 1) / node->threads;
-        for (int64_t r = g_y->rows * part / node->threads; r < end; r++) add_row(sum, row_read(g_y, r, scratch), n);
-    }
-    for (int part = 0; part < node->threads; part++) add_row(g_b, space + (size_t)part * 2 * width, n);
 }
 
 static void vjp(const TimNode *node) {

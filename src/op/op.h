@@ -23,12 +23,16 @@ typedef enum TimOpKind {
     TIM_OP_ADD,
     TIM_OP_ATTENTION,
     TIM_OP_CAST,
+    TIM_OP_CONCAT,
+    TIM_OP_CONVOLUTION,
     TIM_OP_EMBEDDING,
     TIM_OP_HEAD_NORM,
     TIM_OP_LAYER_NORM,
     TIM_OP_LINEAR,
     TIM_OP_MODULATE,
     TIM_OP_PATCHIFY,
+    TIM_OP_POOL,
+    TIM_OP_RELU,
     TIM_OP_SILU,
     TIM_OP_SINUSOID,
     TIM_OP_SWIGLU,
@@ -49,6 +53,24 @@ typedef struct TimAttentionParams {
 typedef struct TimCastParams {
     TimDtype dtype;
 } TimCastParams;
+
+/* A window that slides over pictures whose pixels are rows, (B H W, C): `pad_y` rows of padding above and below, `pad_x` left and right. */
+typedef struct TimWindow {
+    int height, width; /* of the input picture */
+    int kernel_h, kernel_w;
+    int stride;
+    int pad_y, pad_x;
+} TimWindow;
+
+typedef struct TimConvolutionParams {
+    TimWindow window;
+    bool has_bias; /* in[2] */
+} TimConvolutionParams;
+
+typedef struct TimPoolParams {
+    TimWindow window;
+    bool average; /* of the pixels inside the picture; else the largest */
+} TimPoolParams;
 
 enum { TIM_HEAD_NORM_MAX_SLOTS = 3 };
 
@@ -92,11 +114,13 @@ typedef union TimOpParams {
     TimAddParams add;
     TimAttentionParams attention;
     TimCastParams cast;
+    TimConvolutionParams convolution;
     TimHeadNormParams head_norm;
     TimLayerNormParams layer_norm;
     TimLinearParams linear;
     TimModulateParams modulate;
     TimPatchParams patch;
+    TimPoolParams pool;
     TimSinusoidParams sinusoid;
 } TimOpParams;
 

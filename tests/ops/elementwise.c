@@ -1,4 +1,4 @@
-/* add, cast, silu, swiglu: ops that map elements to elements. */
+/* add, cast, silu, swiglu, relu, concat: ops that move or map elements. */
 #include <math.h>
 
 #include "ops/ops.h"
@@ -91,3 +91,34 @@ static void swiglu(const OpCase *c, double *const *in, double *const *out) {
 }
 
 const OpSuite ops_suite_swiglu = {"swiglu", list_swiglu, swiglu};
+
+/* ---- relu and concat ---- */
+
+static void list_relu(OpCases *cases, TimDtype dtype) {
+    for (size_t i = 0; i < OPS_ROWS * OPS_COLS; i++)
+        ops_add(cases, alike(TIM_OP_RELU, ops_rows[i / OPS_COLS], ops_cols[i % OPS_COLS], 1, dtype, 1, i));
+}
+
+static void relu(const OpCase *c, double *const *in, double *const *out) {
+    for (int64_t i = 0; i < length(c); i++) out[0][i] = in[0][i] > 0 ? in[0][i] : 0;
+}
+
+const OpSuite ops_suite_relu = {"relu", list_relu, relu};
+
+static void list_concat(OpCases *cases, TimDtype dtype) {
+    for (size_t i = 0; i < 100; i++) {
+        const int n_in = 1 + (int)(i % TIM_OP_MAX_IN);
+        OpCase c = alike(TIM_OP_CONCAT, ops_rows[i % OPS_ROWS], 1, n_in, dtype, 1, i);
+        for (int k = 0; k < n_in; k++) c.in[k].cols = ops_cols[(i + 5 * (size_t)k) % OPS_COLS];
+        ops_add(cases, c);
+    }
+}
+
+static void concat(const OpCase *c, double *const *in, double *const *out) {
+    double *to = out[0];
+    for (int64_t r = 0; r < c->in[0].rows; r++)
+        for (int i = 0; i < c->n_in; i++)
+            for (int64_t k = 0; k < c->in[i].cols; k++) *to++ = in[i][r * c->in[i].cols + k];
+}
+
+const OpSuite ops_suite_concat = {"concat", list_concat, concat};

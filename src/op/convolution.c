@@ -1,0 +1,115 @@
+/* y = x * W + b over pictures whose pixels are rows, all f32:
+ *   x (B H W, C), W (O, C kh kw) dense, b (O), y (B H' W', O); H' = (H + 2 pad - kh) / stride + 1 rounded down. Padding is zero.
+ * vjp: g_x = the transpose applied to g_y;  g_W += g_y x;  g_b += column sums of g_y.   jvp: t_y = t_x * W. */
+#include "op/convolve.h"
+#include "op/sums.h"
+
+enum { Y, T_Y, G_X, G_W, PASSES };
+
+typedef struct Plan {
+    TimConvolve *pass[PASSES];
+    size_t summand; /* bytes of the workspace that hold a g_x before it is added, ahead of the passes' own */
+} Plan;
+
+static TimStatus infer(TimNode *node, TimError *err) {
+    const TimConvolutionParams *p = &node->params.convolution;
+    const TimMatrix *x = &node->in[0], *w = &node->in[1];
+    TIM_TRY(require(node, node->n_in == (p->has_bias ? 3 : 2) && x->dtype == TIM_F32 && w->dtype == TIM_F32,
+                    "wants x, W and the bias if it has one, in f32", err));
+    TIM_TRY(require(node, window_fits(&p->window, x->rows), "wants rows of whole pictures and a window that fits them", err));
+    TIM_TRY(require(node, w->cols == x->cols * p->window.kernel_h * p->window.kernel_w && w->stride == w->cols,
+                    "W does not have kh kw weights for each channel of x", err));
+    TIM_TRY(require(node, !p->has_bias || (node->in[2].cols == w->rows && node->in[2].dtype == TIM_F32), "the bias does not fit W",
+                    err));
+    const int64_t pictures = x->rows / ((int64_t)p->window.height * p->window.width);
+    node->n_out = 1;
+    node->out[0] = matrix_of(TIM_F32, pictures * window_out_h(&p->window) * window_out_w(&p->window), w->rows);
+    node->vjp_reads_in = 3;
+    return TIM_OK;
+}
+
+static TimStatus plan_pass(TimNode *node, Plan *plan, int which, const TimMatrix *x, const TimMatrix *y, bool has_bias,
+                           TimError *err) {
+    static const TimConvolvePass kinds[PASSES] = {
+        [Y] = TIM_CONVOLVE_Y, [T_Y] = TIM_CONVOLVE_Y, [G_X] = TIM_CONVOLVE_G_X, [G_W] = TIM_CONVOLVE_G_W};
+    const TimWindow *w = &node->params.convolution.window;
+    const TimConvolveShape shape = {.window = *w,
+                                    .pictures = x->rows / ((int64_t)w->height * w->width),
+                                    .in_channels = x->cols,
+                                    .out_channels = y->cols,
+                                    .x_stride = x->stride,
+                                    .y_stride = y->stride,
+                                    .has_bias = has_bias,
+                                    .plain = node->isa == TIM_ISA_REF,
+                                    .threads = node->threads};
+    return tim_convolve_new(&plan->pass[which], kinds[which], &shape, err);
+}
+
+/* g_x as the library writes it: itself, or a dense one in the workspace that is added afterwards. */
+static TimMatrix written_g_x(const TimNode *node) {
+    TimMatrix g_x = node->g_in[0];
+    if (node->add_in[0]) g_x.data = node->work, g_x.stride = g_x.cols;
+    return g_x;
+}
+
+static TimStatus plan_all(TimNode *node, Plan *plan, TimError *err) {
+    const TimMatrix *x = &node->in[0], *y = &node->out[0], *g_y = &node->g_out[0];
+    TIM_TRY(plan_pass(node, plan, Y, x, y, node->params.convolution.has_bias, err));
+    if (node->t_out[0].rows) TIM_TRY(plan_pass(node, plan, T_Y, &node->t_in[0], &node->t_out[0], false, err));
+    const TimMatrix g_x = written_g_x(node);
+    if (g_x.rows) TIM_TRY(plan_pass(node, plan, G_X, &g_x, g_y, false, err));
+    if (node->g_in[1].rows) TIM_TRY(plan_pass(node, plan, G_W, x, g_y, false, err));
+    return TIM_OK;
+}
+
+static void release(TimNode *node) {
+    Plan *plan = node->plan;
+    if (!plan) return;
+    for (int i = 0; i < PASSES; i++) tim_convolve_free(plan->pass[i]);
+    tim_free(plan);
+    node->plan = NULL;
+}
+
+static TimStatus prepare(TimNode *node, TimError *err) {
+    Plan *plan;
+    TIM_TRY(tim_new(&plan, 1, sizeof *plan, "a convolution's plans", err));
+    node->plan = plan;
+    TIM_TRY(plan_all(node, plan, err));
+    size_t passes = 0;
+    for (int i = 0; i < PASSES; i++)
+        if (plan->pass[i] && tim_convolve_work(plan->pass[i]) > passes) passes = tim_convolve_work(plan->pass[i]);
+    if (node->g_in[0].rows && node->add_in[0]) plan->summand = scratch_floats(node->in[0].rows * node->in[0].cols) * sizeof(float);
+    node->work_bytes = plan->summand + passes;
+    return want_scratch(node, column_sums_scratch(node->out[0].cols), err);
+}
+
+static void run(const TimNode *node, int which, const TimMatrix *x, const TimMatrix *w, const TimMatrix *b, const TimMatrix *y) {
+    const Plan *plan = node->plan;
+    tim_convolve_run(plan->pass[which], x->data, w->data, b ? b->data : NULL, y->data, (char *)node->work + plan->summand);
+}
+
+static void forward(const TimNode *node) {
+    run(node, Y, &node->in[0], &node->in[1], &node->in[2], &node->out[0]);
+}
+
+static void jvp(const TimNode *node) {
+    run(node, T_Y, &node->t_in[0], &node->in[1], NULL, &node->t_out[0]);
+}
+
+static void add_rows(const TimNode *node, const TimMatrix *to, const TimMatrix *from) {
+#pragma omp parallel for num_threads(node->threads) schedule(static)
+    for (int64_t r = 0; r < to->rows; r++) add_row(tim_matrix_f32(to, r), tim_matrix_f32(from, r), to->cols);
+}
+
+static void vjp(const TimNode *node) {
+    const TimMatrix *g_y = &node->g_out[0];
+    if (node->g_in[2].data) add_column_sums(node, g_y, node->g_in[2].data, node->work);
+    if (node->g_in[1].data) run(node, G_W, &node->in[0], &node->g_in[1], NULL, g_y);
+    if (!node->g_in[0].data) return;
+    const TimMatrix g_x = written_g_x(node);
+    run(node, G_X, &g_x, &node->in[1], NULL, g_y);
+    if (node->add_in[0]) add_rows(node, &node->g_in[0], &g_x);
+}
+
+extern const TimOp TIM_ISA_SYMBOL(tim_op_convolution);
+const TimOp TIM_ISA_SYMBOL(tim_op_convolution) = {"convolution", infer, prepare, release, forward, vjp, jvp};
