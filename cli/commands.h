@@ -3,6 +3,7 @@
 #define TIM_CLI_COMMANDS_H
 
 int cmd_bench(int count, char **words);
+int cmd_classifier(int count, char **words);
 int cmd_convert(int count, char **words);
 int cmd_demo(int count, char **words);
 int cmd_inspect(int count, char **words);

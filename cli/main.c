@@ -17,6 +17,7 @@ static const Command commands[] = {
     {"demo", cmd_demo, "draw a sheet with the small model that comes with the program"},
     {"train", cmd_train, "train a network on pictures"},
     {"sample", cmd_sample, "draw pictures from a model"},
+    {"classifier", cmd_classifier, "train the network that tim eval looks with"},
     {"convert", cmd_convert, "write a model's weights in another precision"},
     {"inspect", cmd_inspect, "show what a model or a safetensors file holds"},
     {"bench", cmd_bench, "measure the speed on this machine"},

@@ -1,0 +1,53 @@
+/* tim classifier: trains the network in whose features tim eval compares pictures. */
+#include <stdio.h>
+
+#include "commands.h"
+#include "options.h"
+#include "tim/eval.h"
+
+static bool show(const TimClassifierReport *r, void *user) {
+    (void)user;
+    printf("epoch %2d of %d  loss %.4f  training pictures %5.2f %%  test pictures %5.2f %%  %.0f s\n", r->epoch, r->epochs, r->loss,
+           100 * r->train_accuracy, 100 * r->test_accuracy, r->seconds);
+    fflush(stdout);
+    return true;
+}
+
+static ExitCode train(TimClassifierOptions *options) {
+    TimError err;
+    TimClassifierReport last;
+    options->progress = show;
+    if (tim_classifier_train(options, &last, &err) != TIM_OK) {
+        fprintf(stderr, "tim classifier: %s\n", err.text);
+        return EXIT_FAILED;
+    }
+    printf("%s: %.2f %% of the test pictures\n", options->out, 100 * last.test_accuracy);
+    return EXIT_FINE;
+}
+
+int cmd_classifier(int count, char **words) {
+    TimClassifierOptions o;
+    tim_classifier_options_init(&o);
+    const Option options[] = {
+        option_required(option_text("out", &o.out, "FILE", "safetensors file to write")),
+        option_text("train", &o.train, "DATA", "labelled pictures to learn from (default fashion-mnist:train)"),
+        option_text("test", &o.test, "DATA", "labelled pictures to measure with (default fashion-mnist:test)"),
+        option_int("epochs", &o.epochs, 1, 10000, "passes over the pictures (default 15)"),
+        option_int("batch", &o.batch, 1, 65536, "pictures a step (default 125)"),
+        option_real("lr", &o.learning_rate, 1e-9, 10, "learning rate at its highest (default 0.002)"),
+        option_uint64("seed", &o.seed, "start of the random numbers (default 0)"),
+        option_int("threads", &o.threads, 1, 4096, "threads to use (default: as many as there are cores)"),
+        option_text("isa", &o.isa, "NAME", "instruction set, as for tim train (default: the best there is)"),
+    };
+    const CommandLine line = {
+        .command = "classifier",
+        .summary = "Trains the small convolutional network in whose features tim eval compares pictures.",
+        .options = options,
+        .option_count = sizeof options / sizeof *options,
+        .notes = "DATA is a folder of PNG, JPEG or WebP files with a sub-folder a class, an .npz with arr_0 and arr_1,\n"
+                 "FOLDER:train or FOLDER:test with IDX files, or fashion-mnist:train, fashion-mnist:test.",
+    };
+    Operands none;
+    ExitCode code;
+    return command_line_parse(&line, count, words, &none, &code) ? train(&o) : code;
+}

@@ -1,0 +1,140 @@
+/* Judging pictures: the classifier whose features they are compared in, and the comparison itself. */
+#ifndef TIM_EVAL_H
+#define TIM_EVAL_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "tim/config.h"
+#include "tim/sample.h"
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+/* ---- the classifier ---- */
+
+/* What an epoch of a classifier's training came to. */
+typedef struct TimClassifierReport {
+    int epoch, epochs;     /* done, and wanted */
+    double loss;           /* mean over the epoch, with label smoothing */
+    double train_accuracy; /* of the augmented pictures, as they were seen */
+    double test_accuracy;  /* of the test pictures, after the epoch */
+    double seconds;        /* since the call */
+} TimClassifierReport;
+
+/* Told after every epoch; `user` is the caller's. Return false to end the training: what is trained so far is written. */
+typedef bool (*TimClassifierProgress)(const TimClassifierReport *report, void *user);
+
+typedef struct TimClassifierOptions {
+    const char *train,
+        *test;            /* picture sets with labels, as tim_picture_set_open names them; of one size, at most 2 GiB of pixels */
+    const char *out;      /* the safetensors file to write; replaced only when it is whole */
+    int epochs;           /* 1 ... 10000 */
+    int batch;            /* 1 ... 65536 pictures a step */
+    double learning_rate; /* at its highest: it rises over the first twentieth and falls as a cosine */
+    uint64_t seed;        /* of weights, order and augmentation */
+    int threads;          /* 0: as many as OpenMP would use */
+    const char *isa;      /* NULL: the best this processor has */
+    TimClassifierProgress progress; /* NULL: nobody asks */
+    void *user;
+} TimClassifierOptions;
+
+/* Fills in what the shipped classifier was trained with: Fashion-MNIST, 15 epochs, batches of 125, rate 2e-3, seed 0. */
+TIM_API void tim_classifier_options_init(TimClassifierOptions *options);
+
+/* Trains a classifier (AdamW, label smoothing 0.1, mirrored and shifted pictures) and writes its weights with its test accuracy.
+ * `report`, unless NULL, gets the last epoch's. Borrows everything. Errors: TIM_E_ARGUMENT for an option out of range and for pictures
+ * without labels or of several sizes; TIM_E_IO and TIM_E_FORMAT for the sets; TIM_E_MEMORY. */
+TIM_API TimStatus tim_classifier_train(const TimClassifierOptions *options, TimClassifierReport *report, TimError *err);
+
+/* ---- the judge ---- */
+
+/* A classifier, real pictures to compare with, and everything that is measured of them alone. Opaque; one call at a time on one judge. */
+typedef struct TimJudge TimJudge;
+
+typedef struct TimJudgeOptions {
+    const char *classifier; /* file of tim_classifier_train */
+    const char *reference;  /* picture set that quality is measured against, such as "fashion-mnist:test"; labelled or not */
+    const char *training;   /* picture set the model has learned from: is it copying? NULL: not asked */
+    int64_t limit;          /* pictures read of the reference, 0: all */
+    int threads;            /* 0: as many as OpenMP would use */
+    const char *isa;        /* NULL: the best this processor has */
+} TimJudgeOptions;
+
+/* What is said of a set of pictures; NaN where it cannot be said. */
+typedef struct TimJudgement {
+    double frechet;   /* Frechet distance of the features to the reference's (arXiv 1706.08500 with this classifier) */
+    double kernel;    /* kernel distance, KID (arXiv 1801.01401), cubic polynomial, 100 subsets of at most 1000 */
+    double precision; /* share of the pictures inside the reference's manifold (arXiv 1904.06991, k = 3) */
+    double recall;    /* share of the reference inside the pictures' manifold */
+    double agreement; /* share of the pictures whose predicted class is their label */
+    double distance;  /* median over the pictures of the distance to the nearest training picture: root mean square over the pixels of
+                       * values from 0 to 1 */
+    double near;      /* share of the pictures nearer to a training picture than the nearest hundredth of the reference */
+} TimJudgement;
+
+/* Reads classifier and pictures and measures the real ones. Pictures must have the classifier's size. Free with tim_judge_close.
+ * Errors: TIM_E_ARGUMENT, TIM_E_IO and TIM_E_FORMAT for files that do not fit, named; TIM_E_MEMORY. *judge is NULL then. */
+TIM_API TimStatus tim_judge_open(TimJudge **judge, const TimJudgeOptions *options, TimError *err);
+
+/* Frees a judge; NULL is fine. */
+TIM_API void tim_judge_close(TimJudge *judge);
+
+/* Judges `count` >= 4 pictures, uint8 (count, H, W, C) of the classifier's size; `labels` (count) may be NULL. Borrows everything.
+ * The kernel distance's subsets depend on nothing but the count, so the same pictures give the same numbers.
+ * Errors: TIM_E_ARGUMENT for too few pictures or another size; TIM_E_MEMORY. */
+TIM_API TimStatus tim_judge_pictures(TimJudge *judge, const TimPictures *pictures, const int64_t *labels, TimJudgement *judgement,
+                                     TimError *err);
+
+/* Only the Frechet distance and the agreement, which take a small part of the time; the rest of the judgement is NaN. */
+TIM_API TimStatus tim_judge_quickly(TimJudge *judge, const TimPictures *pictures, const int64_t *labels, TimJudgement *judgement,
+                                    TimError *err);
+
+/* ---- the whole evaluation ---- */
+
+/* One setting and seed is done; the first call, before any, has no judgement. */
+typedef struct TimEvalProgress {
+    int done, total;
+    TimSampleMode mode;
+    int steps, seed_index;
+    const TimJudgement *judgement;
+    double pictures_per_second, seconds; /* of this setting; since the call */
+} TimEvalProgress;
+
+/* Told after each setting and seed; `user` is the caller's. Return false to stop: the call then ends with TIM_E_CANCELLED. */
+typedef bool (*TimEvalCallback)(const TimEvalProgress *progress, void *user);
+
+typedef struct TimEvalOptions {
+    const char *model, *config; /* as tim_model_open takes them */
+    const char *reference;      /* "X": the sets X:test (reference) and X:train (training), else as TimJudgeOptions has it */
+    const char *training;       /* unless `reference` says it; NULL: copying is not judged */
+    const char *classifier;
+    const char *out; /* folder for report.json and report.html, made unless it is there */
+    const int *steps;
+    int step_count;    /* 1 ... 64 */
+    bool diffusion;    /* also the diffusion mode of the same weights, the baseline */
+    int64_t samples;   /* pictures a setting and seed */
+    int seeds;         /* 1 ... 100: seed, seed + 1, ... */
+    uint64_t seed;
+    int batch;         /* pictures evaluated at a time; 0: 100 */
+    TimPrecision precision;
+    int threads;
+    const char *isa;
+    const char *date;    /* for the report, in the caller's words; NULL: none */
+    const char *const *class_names; /* of the model's classes, or NULL */
+    TimEvalCallback progress; /* NULL: nobody asks */
+    void *user;
+} TimEvalOptions;
+
+/* Fills in: steps 1, 2, 4, 8, 32, 128 (static storage), both modes, 10000 samples, 3 seeds from 0, bf16. */
+TIM_API void tim_eval_options_init(TimEvalOptions *options);
+
+/* Draws and judges every setting and writes the reports. Errors: as tim_model_open, tim_sample and tim_judge_open; TIM_E_IO for `out`. */
+TIM_API TimStatus tim_eval(const TimEvalOptions *options, TimError *err);
+
+#ifdef __cplusplus
+}
+#endif
+#endif
