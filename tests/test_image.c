@@ -17,6 +17,7 @@
 #include "base/memory.h"
 #include "io/font.h"
 #include "io/npz.h"
+#include "io/png.h"
 #include "picture_files.h"
 
 static bool contains(Bytes bytes, const char *needle, size_t count) {
@@ -297,6 +298,32 @@ static void test_png_write_full_disk_fails_and_leaves_no_file(void **state) {
     assert_non_null(strstr(err.text, path_of("a.png")));
     assert_false(exists("a.png") || exists("a.png.tmp"));
     tim_image_done(&image);
+}
+
+static void test_png_encoded_in_memory_equals_the_file(void **state) {
+    (void)state;
+    for (int channels = 1; channels <= 3; channels += 2) {
+        TimBuffer buffer = {0};
+        TimImage image = pattern(28, 31, channels);
+        tim_buffer_text(&buffer, "before");
+        assert_int_equal(tim_image_encode_png(&buffer, &image, NULL), TIM_OK);
+        assert_int_equal(tim_image_write_png(&image, path_of("a.png"), NULL, 0, NULL), TIM_OK);
+        const Bytes file = read_whole("a.png");
+        assert_int_equal(buffer.count, file.count + 6);
+        assert_memory_equal(buffer.bytes + 6, file.data, file.count);
+        tim_free(file.data);
+        tim_image_done(&image);
+        tim_buffer_done(&buffer);
+        remove(path_of("a.png"));
+    }
+}
+
+static void test_png_encode_empty_image_fails(void **state) {
+    (void)state;
+    TimError err;
+    TimBuffer buffer = {0};
+    assert_int_equal(tim_image_encode_png(&buffer, &(TimImage){0}, &err), TIM_E_ARGUMENT);
+    assert_int_equal(buffer.count, 0);
 }
 
 static void test_png_read_missing_file_names_the_path(void **state) {
@@ -781,6 +808,8 @@ int main(void) {
         cmocka_unit_test(test_png_write_missing_folder_names_the_path),
         cmocka_unit_test(test_png_write_over_a_folder_fails_and_leaves_no_file),
         cmocka_unit_test(test_png_write_full_disk_fails_and_leaves_no_file),
+        cmocka_unit_test(test_png_encoded_in_memory_equals_the_file),
+        cmocka_unit_test(test_png_encode_empty_image_fails),
         cmocka_unit_test(test_png_read_missing_file_names_the_path),
         cmocka_unit_test(test_png_read_truncated_anywhere_fails),
         cmocka_unit_test(test_png_read_changed_byte_fails),

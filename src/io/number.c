@@ -1,20 +1,18 @@
 #include "io/number.h"
 
 #include <errno.h>
-#include <locale.h>
 #include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
-/* strtod and printf follow the program's locale; a file does not. */
-static locale_t enter_plain_locale(locale_t *before) {
+locale_t tim_locale_enter_plain(locale_t *before) {
     const locale_t plain = newlocale(LC_ALL_MASK, "C", (locale_t)0);
     *before = uselocale(plain); /* a failed newlocale gives 0, which changes nothing */
     return plain;
 }
 
-static void leave_plain_locale(locale_t plain, locale_t before) {
+void tim_locale_leave_plain(locale_t plain, locale_t before) {
     uselocale(before);
     if (plain != (locale_t)0) freelocale(plain);
 }
@@ -22,10 +20,10 @@ static void leave_plain_locale(locale_t plain, locale_t before) {
 bool tim_number_parse(const char *text, double *out) {
     if (*text == '\0' || text[strspn(text, "0123456789+-.eE")] != '\0') return false; /* no hexadecimal, no nan */
     locale_t before;
-    const locale_t plain = enter_plain_locale(&before);
+    const locale_t plain = tim_locale_enter_plain(&before);
     char *end;
     *out = strtod(text, &end);
-    leave_plain_locale(plain, before);
+    tim_locale_leave_plain(plain, before);
     return *end == '\0' && isfinite(*out);
 }
 
@@ -40,12 +38,12 @@ bool tim_number_parse_integer(const char *text, long long low, long long high, l
 /* As few digits as read back to the same bits, and never an exponent for 100. */
 static void print_shortest(double value, char *out, size_t size) {
     locale_t before;
-    const locale_t plain = enter_plain_locale(&before);
+    const locale_t plain = tim_locale_enter_plain(&before);
     for (int digits = 15; digits <= 17; digits++) {
         snprintf(out, size, "%.*g", digits, value);
         if (strtod(out, NULL) == value) break;
     }
-    leave_plain_locale(plain, before);
+    tim_locale_leave_plain(plain, before);
 }
 
 void tim_number_print(double value, char *out, size_t size) {

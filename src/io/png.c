@@ -8,7 +8,7 @@
 
 #include "base/memory.h"
 #include "io/codec.h"
-#include "tim/image.h"
+#include "io/png.h"
 
 typedef struct Job {
     png_structp png;
@@ -16,7 +16,8 @@ typedef struct Job {
     const char *path;
     const TimFile *file;   /* when reading; borrowed */
     size_t at;             /* bytes of it that libpng has */
-    TimFileWriter *writer; /* when writing; borrowed */
+    TimFileWriter *writer; /* when writing a file; borrowed */
+    TimBuffer *buffer;     /* when writing into memory; else NULL */
     TimStatus status;      /* of the failure that jumped */
     TimError *err;
 } Job;
@@ -35,7 +36,12 @@ static void on_write_error(png_structp png, png_const_charp message) {
 
 static void write_bytes(png_structp png, png_bytep bytes, size_t count) {
     Job *job = png_get_io_ptr(png);
-    job->status = tim_file_writer_write(job->writer, bytes, count, job->err);
+    if (job->buffer) {
+        tim_buffer_add(job->buffer, bytes, count);
+        job->status = tim_buffer_check(job->buffer, job->path, job->err);
+    } else {
+        job->status = tim_file_writer_write(job->writer, bytes, count, job->err);
+    }
     if (job->status != TIM_OK) png_longjmp(png, 1);
 }
 
@@ -105,20 +111,30 @@ static TimStatus encode(Job *job, const TimImage *image, const Texts *texts) {
     return TIM_OK;
 }
 
+static TimStatus encode_with(Job *job, const TimImage *image, const Texts *texts) {
+    job->png = png_create_write_struct(PNG_LIBPNG_VER_STRING, job, on_write_error, ignore_warning);
+    job->info = job->png ? png_create_info_struct(job->png) : NULL;
+    const TimStatus status = job->info ? encode(job, image, texts)
+                                       : tim_fail(job->err, TIM_E_MEMORY, "%s: no memory for libpng; free some", job->path);
+    png_destroy_write_struct(&job->png, &job->info);
+    return status;
+}
+
 static TimStatus encode_png(const TimImage *image, const char *path, const void *settings, TimFileWriter *writer, TimError *err) {
     Job job = {.path = path, .writer = writer, .err = err};
-    job.png = png_create_write_struct(PNG_LIBPNG_VER_STRING, &job, on_write_error, ignore_warning);
-    job.info = job.png ? png_create_info_struct(job.png) : NULL;
-    const TimStatus status =
-        job.info ? encode(&job, image, settings) : tim_fail(err, TIM_E_MEMORY, "%s: no memory for libpng; free some", path);
-    png_destroy_write_struct(&job.png, &job.info);
-    return status;
+    return encode_with(&job, image, settings);
 }
 
 TimStatus tim_image_write_png(const TimImage *image, const char *path, const TimImageText *texts, size_t text_count,
                               TimError *err) {
     TIM_TRY(check_texts(path, texts, text_count, err));
     return tim_image_write_with(encode_png, &(Texts){texts, text_count}, image, path, err);
+}
+
+TimStatus tim_image_encode_png(TimBuffer *out, const TimImage *image, TimError *err) {
+    Job job = {.path = "a PNG in memory", .buffer = out, .err = err};
+    TIM_TRY(tim_image_check(image, job.path, err));
+    return encode_with(&job, image, &(Texts){0});
 }
 
 /* ---- reading ---- */
