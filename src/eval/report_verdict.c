@@ -1,0 +1,267 @@
+/* The verdict: two sentences made from the numbers, for readers who read nothing else.
+ * Invariant: "falls", "rises", "lower" and "higher" are said only of differences beyond twice their standard error; where errors
+ * are not known the sentence says so, and any difference counts. */
+#include <math.h>
+
+#include "eval/report_parts.h"
+
+/* Of two scores a and b. */
+typedef enum Outcome { LOWER, EQUAL, HIGHER } Outcome;
+
+static const TimReportScore *frechet(const TimReportRow *row) {
+    return &row->scores[TIM_MEASURE_FRECHET];
+}
+
+static Outcome compare(const TimReportRow *a, const TimReportRow *b) {
+    const double error_a = frechet(a)->error, error_b = frechet(b)->error;
+    const double difference = frechet(a)->mean - frechet(b)->mean;
+    const double error = isfinite(error_a) && isfinite(error_b) ? hypot(error_a, error_b) : 0;
+    if (fabs(difference) <= 2 * error) return EQUAL;
+    return difference < 0 ? LOWER : HIGHER;
+}
+
+/* The measured row of a mode with the fewest evaluations above those of `before` (NULL: of all); NULL after the last. */
+static const TimReportRow *next_row(const TimReport *report, TimSampleMode mode, const TimReportRow *before) {
+    const TimReportRow *found = NULL;
+    for (int i = 0; i < report->row_count; i++) {
+        const TimReportRow *row = &report->rows[i];
+        if (row->mode != mode || !isfinite(frechet(row)->mean)) continue;
+        if (before && tim_report_cost(row) <= tim_report_cost(before)) continue;
+        if (!found || tim_report_cost(row) < tim_report_cost(found)) found = row;
+    }
+    return found;
+}
+
+/* What the transition rows show, in the order of their evaluations. */
+typedef struct Curve {
+    const TimReportRow *first, *last, *best; /* NULL without any row */
+    const TimReportRow *rise_from, *rise_to; /* the largest rise above the best so far; NULL if there is none */
+    bool errors;                             /* all are known */
+} Curve;
+
+static void follow(Curve *curve, const TimReportRow *row) {
+    const double rise = curve->rise_to ? frechet(curve->rise_to)->mean - frechet(curve->rise_from)->mean : 0;
+    if (!curve->first) curve->first = curve->best = row;
+    if (compare(row, curve->best) == HIGHER && frechet(row)->mean - frechet(curve->best)->mean > rise)
+        curve->rise_from = curve->best, curve->rise_to = row;
+    if (frechet(row)->mean < frechet(curve->best)->mean) curve->best = row;
+    curve->last = row;
+    curve->errors = curve->errors && isfinite(frechet(row)->error);
+}
+
+static Curve read_curve(const TimReport *report) {
+    Curve curve = {.errors = true};
+    for (const TimReportRow *row = next_row(report, TIM_SAMPLE_TRANSITION, NULL); row;
+         row = next_row(report, TIM_SAMPLE_TRANSITION, row))
+        follow(&curve, row);
+    return curve;
+}
+
+static void put_mean(TimBuffer *out, const TimReportRow *row) {
+    tim_report_put_score(out, TIM_MEASURE_FRECHET, frechet(row)->mean, NAN);
+}
+
+static void put_cost(TimBuffer *out, const TimReportRow *row) {
+    tim_buffer_format(out, "%lld", (long long)tim_report_cost(row));
+}
+
+static void put_evaluations(TimBuffer *out, const TimReportRow *row) {
+    put_cost(out, row);
+    tim_buffer_text(out, tim_report_cost(row) == 1 ? " evaluation" : " evaluations");
+}
+
+/* Few digits are enough for "so many times". */
+static void put_factor(TimBuffer *out, double factor) {
+    tim_buffer_format(out, factor < 10 ? "%.2f" : factor < 1e6 ? "%.0f" : "%.1e", factor);
+}
+
+static void put_percent(TimBuffer *out, double share) {
+    tim_buffer_format(out, "%.1f %%", 100 * share);
+}
+
+/* ---- the first sentence ---- */
+
+static void put_change(TimBuffer *out, const Curve *curve) {
+    const Outcome change = compare(curve->last, curve->first);
+    tim_buffer_text(out, change == LOWER ? " falls from " : change == HIGHER ? " rises from " : " is ");
+    put_mean(out, curve->first);
+    tim_buffer_text(out, " with ");
+    put_evaluations(out, curve->first);
+    tim_buffer_text(out, change == EQUAL ? " and " : " to ");
+    put_mean(out, curve->last);
+    tim_buffer_text(out, " with ");
+    put_cost(out, curve->last);
+    if (change == EQUAL) tim_buffer_text(out, ", no clear difference");
+}
+
+static void put_way(TimBuffer *out, const Curve *curve) {
+    if (!curve->rise_to) {
+        if (compare(curve->last, curve->first) == LOWER) tim_buffer_text(out, " without rising in between");
+        return;
+    }
+    if (curve->rise_from == curve->first && curve->rise_to == curve->last) return; /* has been said */
+    tim_buffer_text(out, ", but gets worse from ");
+    put_cost(out, curve->rise_from);
+    tim_buffer_text(out, " to ");
+    put_evaluations(out, curve->rise_to);
+    tim_buffer_text(out, " (");
+    put_mean(out, curve->rise_from);
+    tim_buffer_text(out, " to ");
+    put_mean(out, curve->rise_to);
+    tim_buffer_text(out, ")");
+}
+
+/* "34.0 is 13 times the 2.60 of real test pictures" */
+static void put_against_real(TimBuffer *out, double mean, double real) {
+    if (mean <= real) {
+        tim_buffer_text(out, "no higher than the ");
+    } else if (real > 0) {
+        put_factor(out, mean / real);
+        tim_buffer_text(out, " times the ");
+    } else {
+        tim_buffer_text(out, "above the ");
+    }
+    tim_report_put_score(out, TIM_MEASURE_FRECHET, real, NAN);
+    tim_buffer_text(out, " of real test pictures");
+}
+
+static void put_best(TimBuffer *out, const Curve *curve, double real) {
+    tim_buffer_text(out, curve->first == curve->last ? "; that is " : "; the best, ");
+    if (curve->first != curve->last) {
+        put_mean(out, curve->best);
+        tim_buffer_text(out, ", is ");
+    }
+    put_against_real(out, frechet(curve->best)->mean, real);
+}
+
+static void put_single(TimBuffer *out, const Curve *curve) {
+    tim_buffer_text(out, " is ");
+    put_mean(out, curve->first);
+    tim_buffer_text(out, " with ");
+    put_evaluations(out, curve->first);
+}
+
+static void put_quality(TimBuffer *out, const TimReport *report) {
+    const Curve curve = read_curve(report);
+    if (!curve.first) {
+        tim_buffer_text(out,
+                        "The Fréchet distance was not measured in transition mode, so nothing can be said of quality by steps.");
+        return;
+    }
+    tim_buffer_text(out, "The Fréchet distance in transition mode");
+    if (!curve.errors) tim_buffer_text(out, " (errors not known)");
+    if (curve.first == curve.last) {
+        put_single(out, &curve);
+    } else {
+        put_change(out, &curve);
+        put_way(out, &curve);
+    }
+    if (isfinite(report->real[TIM_MEASURE_FRECHET])) put_best(out, &curve, report->real[TIM_MEASURE_FRECHET]);
+    tim_buffer_text(out, ".");
+}
+
+/* ---- the second: diffusion mode ---- */
+
+/* The diffusion row with as many evaluations as `row`; NULL if there is none. */
+static const TimReportRow *partner(const TimReport *report, const TimReportRow *row) {
+    const TimReportRow *other = next_row(report, TIM_SAMPLE_DIFFUSION, NULL);
+    while (other && tim_report_cost(other) != tim_report_cost(row)) other = next_row(report, TIM_SAMPLE_DIFFUSION, other);
+    return other;
+}
+
+/* The next transition row after `before` whose distance compares with its partner's as `outcome`. */
+static const TimReportRow *next_with(const TimReport *report, Outcome outcome, const TimReportRow *before) {
+    const TimReportRow *row = next_row(report, TIM_SAMPLE_TRANSITION, before);
+    for (; row; row = next_row(report, TIM_SAMPLE_TRANSITION, row)) {
+        const TimReportRow *other = partner(report, row);
+        if (other && compare(row, other) == outcome) return row;
+    }
+    return NULL;
+}
+
+/* ", lower with 1, 2 and 4"; returns whether there was one. */
+static bool put_outcome(TimBuffer *out, const TimReport *report, Outcome outcome, const char *words, bool later) {
+    const TimReportRow *row = next_with(report, outcome, NULL);
+    if (!row) return false;
+    tim_buffer_format(out, "%s%s with ", later ? ", " : "", words);
+    put_cost(out, row);
+    for (row = next_with(report, outcome, row); row;) {
+        const TimReportRow *next = next_with(report, outcome, row);
+        tim_buffer_text(out, next ? ", " : " and ");
+        put_cost(out, row);
+        row = next;
+    }
+    return true;
+}
+
+static bool has_partner(const TimReport *report) {
+    return next_with(report, LOWER, NULL) || next_with(report, EQUAL, NULL) || next_with(report, HIGHER, NULL);
+}
+
+static void put_comparison(TimBuffer *out, const TimReport *report) {
+    if (!has_partner(report)) {
+        tim_buffer_text(out, "Diffusion mode was not measured with the same numbers of evaluations");
+        return;
+    }
+    tim_buffer_text(out, "Against diffusion mode with as many evaluations it is ");
+    bool later = put_outcome(out, report, LOWER, "lower", false);
+    later = put_outcome(out, report, EQUAL, "not clearly different", later) || later;
+    put_outcome(out, report, HIGHER, "higher", later);
+}
+
+/* ---- the second: copying ---- */
+
+/* The ends of what all rows show; NaN if no row does. */
+typedef struct Nearness {
+    double ratio; /* smallest ratio of median distances */
+    double share; /* largest share of very near pictures; 1 % is expected */
+} Nearness;
+
+static Nearness read_nearness(const TimReport *report) {
+    Nearness nearness = {NAN, NAN};
+    for (int i = 0; i < report->row_count; i++) {
+        const double ratio = report->rows[i].scores[TIM_MEASURE_DISTANCE_RATIO].mean;
+        const double share = report->rows[i].scores[TIM_MEASURE_NEAR_SHARE].mean;
+        if (isfinite(ratio)) nearness.ratio = fmin(nearness.ratio, ratio); /* fmin and fmax pass a NaN over */
+        if (isfinite(share)) nearness.share = fmax(nearness.share, share);
+    }
+    return nearness;
+}
+
+static void put_nearness(TimBuffer *out, const Nearness *nearness) {
+    if (isfinite(nearness->ratio)) {
+        tim_buffer_text(out, "median distance to the nearest training picture at least ");
+        put_factor(out, nearness->ratio);
+        tim_buffer_text(out, " times that of test pictures");
+    }
+    if (isfinite(nearness->ratio) && isfinite(nearness->share)) tim_buffer_text(out, ", ");
+    if (isfinite(nearness->share)) {
+        tim_buffer_text(out, "at most ");
+        put_percent(out, nearness->share);
+        tim_buffer_text(out, " very near where 1 % is expected");
+    }
+}
+
+/* Copies would be at distance zero. A model that smooths its pictures is a little nearer than new ones without copying any, so only
+ * double the expected share, or a median well below 1, is called a sign; and pictures far from everything cannot show one. */
+static void put_copying(TimBuffer *out, const TimReport *report) {
+    const double low_ratio = 0.8, high_ratio = 1.25, high_share = 0.02;
+    const Nearness nearness = read_nearness(report);
+    if (!isfinite(nearness.ratio) && !isfinite(nearness.share)) {
+        tim_buffer_text(out, "; copying was not tested.");
+        return;
+    }
+    const bool sign = nearness.ratio < low_ratio || nearness.share > high_share; /* false for NaN */
+    tim_buffer_text(out, sign ? "; there are signs of copying (" : "; there is no sign of copying (");
+    put_nearness(out, &nearness);
+    tim_buffer_text(out, ")");
+    if (!sign && nearness.ratio > high_ratio) tim_buffer_text(out, ", which says little of pictures that far from all others");
+    tim_buffer_text(out, ".");
+}
+
+void tim_report_verdict(TimBuffer *out, const TimReport *report) {
+    put_quality(out, report);
+    tim_buffer_text(out, " ");
+    put_comparison(out, report);
+    put_copying(out, report);
+}
