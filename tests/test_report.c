@@ -471,6 +471,22 @@ static void test_html_absent_scores_have_no_column(void **state) {
     free(html);
 }
 
+static void test_html_one_seed_speaks_of_no_errors(void **state) {
+    (void)state;
+    SampleReport sample;
+    make(&sample, 0);
+    char *html = html_of(&sample.report);
+    assert_non_null(strstr(html, "Means over 3 seeds ± their standard error; 10,000 pictures for each row and seed.</p>"));
+    assert_int_equal(count(html, "<h2>Every seed</h2>"), 1);
+    free(html);
+    sample.report.run.seeds = 1;
+    html = html_of(&sample.report);
+    assert_non_null(strstr(html, "Values of one seed, so without errors; 10,000 pictures"));
+    assert_null(strstr(html, "one standard error over seeds"));
+    assert_null(strstr(html, "<h2>Every seed</h2>"));
+    free(html);
+}
+
 /* ---- pictures ---- */
 
 static int digit(char c) {
@@ -739,6 +755,7 @@ int main(void) {
         cmocka_unit_test(test_html_plots_stay_inside_their_frames),
         cmocka_unit_test(test_html_plot_has_ticks_at_the_evaluations),
         cmocka_unit_test(test_html_absent_scores_have_no_column),
+        cmocka_unit_test(test_html_one_seed_speaks_of_no_errors),
         cmocka_unit_test(test_html_pictures_decode_to_the_same_pixels),
         cmocka_unit_test(test_verdict_says_how_quality_changes),
         cmocka_unit_test(test_verdict_sees_a_rise_over_several_rows),

@@ -144,7 +144,8 @@ static void put_frechet_plots(Page *page, TimPlotPoint *points) {
                     .level = report->real[TIM_MEASURE_FRECHET],
                     .level_name = "real pictures"};
     fill_series(&plot, points, report, cost_of, TIM_MEASURE_FRECHET);
-    put_plot(page, &plot, "Distance by evaluations", "Lower is better. Bars: one standard error over seeds.");
+    put_plot(page, &plot, "Distance by evaluations",
+             report->run.seeds > 1 ? "Lower is better. Bars: one standard error over seeds." : "Lower is better.");
     plot.id = "frechet-seconds";
     plot.title = "Fréchet distance by seconds for a picture";
     plot.x_name = "seconds for a picture";
@@ -258,13 +259,29 @@ static void begin_table(Page *page, const char *name, const char *class) {
     put_columns(page);
 }
 
+/* What a number of the table is; a report without seeds has none to speak of. */
+static void put_means_note(Page *page) {
+    const TimReport *report = page->report;
+    if (report->run.seeds == 0) return;
+    put(page, "<p class=\"note\">");
+    if (report->run.seeds > 1) {
+        put(page, "Means over ");
+        put_count(page, report->run.seeds);
+        put(page, " seeds ± their standard error");
+    } else {
+        put(page, "Values of one seed, so without errors");
+    }
+    if (report->run.samples > 0) {
+        put(page, "; ");
+        put_count(page, report->run.samples);
+        put(page, " pictures for each row and seed");
+    }
+    put(page, ".</p>\n");
+}
+
 static void put_means(Page *page) {
     put_heading(page, "Numbers");
-    put(page, "<p class=\"note\">Means over ");
-    put_count(page, page->report->run.seeds);
-    put(page, " seeds ± their standard error, ");
-    put_count(page, page->report->run.samples);
-    put(page, " pictures for each row and seed.</p>\n");
+    put_means_note(page);
     begin_table(page, "Means", "");
     for (int mode = 0; mode < 2; mode++) put_mode(page, mode, put_score);
     put_real(page);
