@@ -6,6 +6,7 @@ int cmd_bench(int count, char **words);
 int cmd_classifier(int count, char **words);
 int cmd_convert(int count, char **words);
 int cmd_demo(int count, char **words);
+int cmd_eval(int count, char **words);
 int cmd_inspect(int count, char **words);
 int cmd_sample(int count, char **words);
 int cmd_train(int count, char **words);

@@ -19,6 +19,7 @@ static const Command commands[] = {
     {"sample", cmd_sample, "draw pictures from a model"},
     {"classifier", cmd_classifier, "train the network that tim eval looks with"},
     {"convert", cmd_convert, "write a model's weights in another precision"},
+    {"eval", cmd_eval, "judge a model: quality by number of steps, as a report"},
     {"inspect", cmd_inspect, "show what a model or a safetensors file holds"},
     {"bench", cmd_bench, "measure the speed on this machine"},
 };

@@ -41,10 +41,10 @@ typedef struct TimClassifierOptions {
     void *user;
 } TimClassifierOptions;
 
-/* Fills in what the shipped classifier was trained with: Fashion-MNIST, 15 epochs, batches of 125, rate 2e-3, seed 0. */
+/* Fills in what the shipped classifier was trained with: Fashion-MNIST, 16 epochs, batches of 125, rate 3e-3, seed 0. */
 TIM_API void tim_classifier_options_init(TimClassifierOptions *options);
 
-/* Trains a classifier (AdamW, label smoothing 0.1, mirrored and shifted pictures) and writes its weights with its test accuracy.
+/* Trains a classifier (AdamW, label smoothing 0.05, mirrored and shifted pictures) and writes its weights with its test accuracy.
  * `report`, unless NULL, gets the last epoch's. Borrows everything. Errors: TIM_E_ARGUMENT for an option out of range and for pictures
  * without labels or of several sizes; TIM_E_IO and TIM_E_FORMAT for the sets; TIM_E_MEMORY. */
 TIM_API TimStatus tim_classifier_train(const TimClassifierOptions *options, TimClassifierReport *report, TimError *err);
@@ -70,9 +70,10 @@ typedef struct TimJudgement {
     double precision; /* share of the pictures inside the reference's manifold (arXiv 1904.06991, k = 3) */
     double recall;    /* share of the reference inside the pictures' manifold */
     double agreement; /* share of the pictures whose predicted class is their label */
-    double distance;  /* median over the pictures of the distance to the nearest training picture: root mean square over the pixels of
+    double
+        distance; /* median over the pictures of the distance to the nearest training picture: root mean square over the pixels of
                        * values from 0 to 1 */
-    double near;      /* share of the pictures nearer to a training picture than the nearest hundredth of the reference */
+    double near;  /* share of the pictures nearer to a training picture than the nearest hundredth of the reference */
 } TimJudgement;
 
 /* Reads classifier and pictures and measures the real ones. Pictures must have the classifier's size. Free with tim_judge_close.
@@ -113,18 +114,18 @@ typedef struct TimEvalOptions {
     const char *classifier;
     const char *out; /* folder for report.json and report.html, made unless it is there */
     const int *steps;
-    int step_count;    /* 1 ... 64 */
-    bool diffusion;    /* also the diffusion mode of the same weights, the baseline */
-    int64_t samples;   /* pictures a setting and seed */
-    int seeds;         /* 1 ... 100: seed, seed + 1, ... */
+    int step_count;  /* 1 ... 64 */
+    bool diffusion;  /* also the diffusion mode of the same weights, the baseline */
+    int64_t samples; /* pictures a setting and seed */
+    int seeds;       /* 1 ... 100: seed, seed + 1, ... */
     uint64_t seed;
-    int batch;         /* pictures evaluated at a time; 0: 100 */
+    int batch; /* pictures evaluated at a time; 0: 100 */
     TimPrecision precision;
     int threads;
     const char *isa;
-    const char *date;    /* for the report, in the caller's words; NULL: none */
+    const char *date;               /* for the report, in the caller's words; NULL: none */
     const char *const *class_names; /* of the model's classes, or NULL */
-    TimEvalCallback progress; /* NULL: nobody asks */
+    TimEvalCallback progress;       /* NULL: nobody asks */
     void *user;
 } TimEvalOptions;
 

@@ -24,7 +24,9 @@ const TimMeasureInfo tim_measures[TIM_MEASURE_COUNT] = {
          "Share of pictures in which a classifier trained on real pictures sees the class that was asked for.",
          "“GAN-test” of Shmelkov et al. 2018, arXiv 1807.09499"},
     [TIM_MEASURE_DISTANCE] = {"nearest_distance", "Nearest training", false, 3,
-                              "Distance from a picture to the training picture nearest to it, the median over the pictures.",
+                              "Distance from a picture to the training picture nearest to it, as the root mean square over the "
+                              "pixels of values from 0 to 1; "
+                              "the median over the pictures.",
                               "after Meehan et al. 2020, arXiv 2004.05675"},
     [TIM_MEASURE_DISTANCE_RATIO] =
         {"nearest_distance_ratio", "Ratio to test", false, 2,

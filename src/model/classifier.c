@@ -109,6 +109,13 @@ void tim_classifier_run(TimClassifier *c, const uint8_t *pictures, int64_t count
     }
 }
 
+int tim_classifier_class(const float *logits, int classes) {
+    int best = 0;
+    for (int k = 1; k < classes; k++)
+        if (logits[k] > logits[best]) best = k;
+    return best;
+}
+
 /* ---- files ---- */
 
 TimStatus tim_classifier_save(const TimClassifierShape *shape, const float *weights, const TimParams *params, double test_accuracy,

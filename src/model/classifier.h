@@ -51,6 +51,9 @@ TimStatus tim_classifier_save(const TimClassifierShape *shape, const float *weig
 /* Frees what the classifier owns; {0} is fine. */
 void tim_classifier_done(TimClassifier *classifier);
 
+/* The class with the largest of `classes` logits. */
+int tim_classifier_class(const float *logits, int classes);
+
 /* features (count, 128) and logits (count, classes), either may be NULL, of pictures (count, H, W, C) in bytes, v / 127.5 - 1. */
 void tim_classifier_run(TimClassifier *classifier, const uint8_t *pictures, int64_t count, float *features, float *logits);
 

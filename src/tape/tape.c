@@ -2,8 +2,8 @@
 
 #include <stdarg.h>
 #include <string.h>
-#include <time.h>
 
+#include "base/clock.h"
 #include "base/memory.h"
 #include "tape/layout.h"
 
@@ -439,20 +439,14 @@ TimStatus tim_tape_bind(TimTape *tape, const TimWeights *weights, float *gradien
     return TIM_OK;
 }
 
-static double seconds(void) {
-    struct timespec now;
-    clock_gettime(CLOCK_MONOTONIC, &now);
-    return (double)now.tv_sec + 1e-9 * (double)now.tv_nsec;
-}
-
 static void run(const TimTape *tape, const Step *step, void (*pass)(const TimNode *), double *sums) {
     if (!tape->times) {
         pass(&step->node);
         return;
     }
-    const double start = seconds();
+    const double start = tim_clock();
     pass(&step->node);
-    sums[step->kind] += seconds() - start;
+    sums[step->kind] += tim_clock() - start;
 }
 
 void tim_tape_measure(TimTape *tape, TimTapeTimes *times) {

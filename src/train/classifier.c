@@ -6,22 +6,23 @@
 #include <omp.h>
 #include <string.h>
 
+#include "base/clock.h"
 #include "base/memory.h"
 #include "base/rng.h"
+#include "io/file.h"
 #include "io/picture_array.h"
 #include "tim/eval.h"
 #include "train/adamw.h"
 #include "train/data.h"
 #include "train/init.h"
 #include "train/streams.h"
-#include "train/trainer.h"
 
-enum { MAX_EPOCHS = 10000, MAX_BATCH = 65536, MAX_SHIFT = 2 };
-static const double smoothing = 0.1, weight_decay = 0.05, warmup_share = 0.05;
+enum { MAX_EPOCHS = 10000, MAX_BATCH = 65536, MAX_SHIFT = 1 };
+static const double smoothing = 0.05, weight_decay = 0.05, warmup_share = 0.05;
 
 void tim_classifier_options_init(TimClassifierOptions *options) {
     *options = (TimClassifierOptions){
-        .train = "fashion-mnist:train", .test = "fashion-mnist:test", .epochs = 15, .batch = 125, .learning_rate = 2e-3};
+        .train = "fashion-mnist:train", .test = "fashion-mnist:test", .epochs = 16, .batch = 125, .learning_rate = 3e-3};
 }
 
 typedef struct Training {
@@ -102,8 +103,8 @@ typedef struct View {
 
 static View draw_view(uint64_t seed, uint64_t place) {
     const uint64_t word = tim_rng_word(seed, tim_stream(TIM_STREAM_MIRROR, 0), place);
-    const int side = 2 * MAX_SHIFT + 1;
-    return (View){word & 1, (int)(word >> 8) % 256 % side - MAX_SHIFT, (int)(word >> 16) % 256 % side - MAX_SHIFT};
+    const unsigned side = 2 * MAX_SHIFT + 1;
+    return (View){word & 1, (int)((word >> 8 & 0xFFFF) % side) - MAX_SHIFT, (int)((word >> 24 & 0xFFFF) % side) - MAX_SHIFT};
 }
 
 /* One pixel of the picture as it is shown; what moves in from outside is the nearest pixel of the edge. */
@@ -121,16 +122,9 @@ static void show(float *out, const uint8_t *picture, const TimClassifierShape *s
             for (int x = 0; x < s->width; x++) *out++ = (float)shown(picture, s, v, c, y, x) / 127.5F - 1.0F;
 }
 
-static int largest(const float *logits, int classes) {
-    int best = 0;
-    for (int k = 1; k < classes; k++)
-        if (logits[k] > logits[best]) best = k;
-    return best;
-}
-
 /* Smoothed cross-entropy of one row and, in `gradient`, softmax - target, divided by the batch. */
 static double cross_entropy(float *gradient, const float *logits, int classes, int64_t label, double batch) {
-    const double top = logits[largest(logits, classes)];
+    const double top = logits[tim_classifier_class(logits, classes)];
     double sum = 0, loss = 0;
     for (int k = 0; k < classes; k++) sum += exp(logits[k] - top);
     for (int k = 0; k < classes; k++) {
@@ -158,7 +152,7 @@ static void judge_batch(Training *t, int64_t first, double *loss, int64_t *hits)
         const int64_t label = t->train.labels[t->order[first + i]];
         const float *row = tim_matrix_f32(&logits, i);
         *loss += cross_entropy(tim_matrix_f32(&g, i), row, t->shape.classes, label, t->options->batch);
-        *hits += largest(row, t->shape.classes) == label;
+        *hits += tim_classifier_class(row, t->shape.classes) == label;
     }
 }
 
@@ -209,7 +203,7 @@ static TimStatus test_accuracy(Training *t, double *accuracy, TimError *err) {
     tim_classifier_run(&t->judge, t->test.pixels, t->test.count, NULL, logits);
     int64_t hits = 0;
     for (int64_t i = 0; i < t->test.count; i++)
-        hits += largest(logits + i * t->shape.classes, t->shape.classes) == t->test.labels[i];
+        hits += tim_classifier_class(logits + i * t->shape.classes, t->shape.classes) == t->test.labels[i];
     *accuracy = (double)hits / (double)t->test.count;
     tim_free(logits);
     return TIM_OK;
@@ -217,9 +211,20 @@ static TimStatus test_accuracy(Training *t, double *accuracy, TimError *err) {
 
 /* ---- the whole ---- */
 
+/* Whether the file can be written is known before hours of training, not after. */
+static TimStatus check_out(const char *path, TimError *err) {
+    TimFileWriter writer;
+    if (!path) return tim_fail(err, TIM_E_ARGUMENT, "the classifier's training needs a file to write");
+    TIM_TRY(tim_file_writer_open(&writer, path, err));
+    tim_file_writer_abandon(&writer);
+    return TIM_OK;
+}
+
+
 static TimStatus run(Training *t, TimClassifierReport *report, TimError *err) {
     const double begin = tim_clock();
     TIM_TRY(check_options(t->options, err));
+    TIM_TRY(check_out(t->options->out, err));
     TIM_TRY(tim_isa_choose(t->options->isa, &t->isa, err));
     t->threads = t->options->threads > 0 ? t->options->threads : omp_get_max_threads();
     TIM_TRY(read_sets(t, err));

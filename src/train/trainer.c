@@ -3,8 +3,8 @@
 
 #include <math.h>
 #include <string.h>
-#include <time.h>
 
+#include "base/clock.h"
 #include "base/memory.h"
 #include "base/rng.h"
 #include "train/adamw.h"
@@ -124,12 +124,6 @@ int64_t tim_trainer_steps(const TimTrainer *t) {
 }
 
 /* ---- a step ---- */
-
-double tim_clock(void) {
-    struct timespec time;
-    clock_gettime(CLOCK_MONOTONIC, &time);
-    return (double)time.tv_sec + 1e-9 * (double)time.tv_nsec;
-}
 
 static void draw_noise(TimTrainer *t) {
     const size_t size = (size_t)t->model->config.training.batch_size, picture = picture_size(t);

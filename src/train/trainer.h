@@ -35,7 +35,4 @@ struct TimTrainer {
     TimTrainState state;
 };
 
-/* Seconds on a clock that never jumps. */
-double tim_clock(void);
-
 #endif

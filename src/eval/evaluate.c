@@ -1,0 +1,371 @@
+/* tim_eval: draws every setting of the sampler with every seed, has the judge look, and writes the reports. */
+#include <errno.h>
+#include <math.h>
+#include <omp.h>
+#include <sha2.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+
+#include "base/clock.h"
+#include "base/memory.h"
+#include "eval/judge.h"
+#include "eval/report.h"
+#include "model/model.h"
+#include "model/store.h"
+
+enum {
+    MAX_STEP_COUNTS = 64,
+    MAX_SEEDS = 100,
+    SHEET_COLUMNS = 16,
+    PAIRS = 12,
+    HASH_TEXT = SHA256_DIGEST_STRING_LENGTH,
+    BATCH = 100
+};
+
+void tim_eval_options_init(TimEvalOptions *options) {
+    static const int steps[] = {1, 2, 4, 8, 32, 128};
+    *options = (TimEvalOptions){.steps = steps,
+                                .step_count = sizeof steps / sizeof *steps,
+                                .diffusion = true,
+                                .samples = 10000,
+                                .seeds = 3,
+                                .precision = TIM_PRECISION_BF16};
+}
+
+typedef struct Evaluation {
+    const TimEvalOptions *options;
+    TimJudge *judge;
+    TimModel *model;
+    char *reference, *training; /* names of the sets */
+    int64_t *labels;            /* (samples) */
+    TimReport report;
+    TimReportRow *rows;  /* by mode, then by number of steps */
+    double *values;      /* (rows, TIM_MEASURE_COUNT, seeds) */
+    uint8_t *sheets[2];  /* by mode */
+    TimPictures closest; /* the pictures that the pairs show come from these */
+    TimReportPair pairs[PAIRS];
+    char model_hash[HASH_TEXT], features_hash[HASH_TEXT], config[256];
+    double begin;
+    int done, total;
+} Evaluation;
+
+/* ---- opening ---- */
+
+static TimStatus check_options(const TimEvalOptions *o, TimError *err) {
+    if (!o->model || !o->reference || !o->classifier || !o->out)
+        return tim_fail(err, TIM_E_ARGUMENT, "an evaluation needs a model, a reference, a classifier and a folder for the report");
+    if (o->step_count < 1 || o->step_count > MAX_STEP_COUNTS)
+        return tim_fail(err, TIM_E_ARGUMENT, "%d numbers of steps; give 1 to %d", o->step_count, MAX_STEP_COUNTS);
+    if (o->seeds < 1 || o->seeds > MAX_SEEDS)
+        return tim_fail(err, TIM_E_ARGUMENT, "seeds is %d; give 1 to %d", o->seeds, MAX_SEEDS);
+    if (o->samples < 4 || o->samples > INT32_MAX)
+        return tim_fail(err, TIM_E_ARGUMENT, "samples is %lld; give at least 4, 10000 for figures that can be compared",
+                        (long long)o->samples);
+    return TIM_OK;
+}
+
+static TimStatus make_folder(const char *folder, TimError *err) {
+    if (mkdir(folder, 0777) == 0 || errno == EEXIST) return TIM_OK;
+    return tim_fail(err, TIM_E_IO, "%s: cannot make the folder: %s; does its parent exist and is it writable?", folder,
+                    strerror(errno));
+}
+
+static TimStatus with_split(char **out, const char *set, const char *split, TimError *err) {
+    const size_t bytes = strlen(set) + strlen(split) + 1;
+    TIM_TRY(tim_new(out, bytes, 1, "the name of a set", err));
+    snprintf(*out, bytes, "%s%s", set, split);
+    return TIM_OK;
+}
+
+static bool is_folder_or_file(const char *path) {
+    struct stat info;
+    return stat(path, &info) == 0;
+}
+
+/* "X" that is no path and names no split stands for X:test and X:train; a folder of IDX files is named with its split. */
+static TimStatus name_sets(Evaluation *e, TimError *err) {
+    const TimEvalOptions *o = e->options;
+    const bool both = !strchr(o->reference, ':') && !is_folder_or_file(o->reference);
+    TIM_TRY(with_split(&e->reference, o->reference, both ? ":test" : "", err));
+    if (o->training) return with_split(&e->training, o->training, "", err);
+    return both ? with_split(&e->training, o->reference, ":train", err) : TIM_OK;
+}
+
+static TimStatus hash_file(char out[HASH_TEXT], const char *path, TimError *err) {
+    if (SHA256File(path, out)) return TIM_OK;
+    return tim_fail(err, TIM_E_IO, "%s: cannot be read: %s", path, strerror(errno));
+}
+
+static TimStatus hash_model(Evaluation *e, TimError *err) {
+    struct stat info;
+    char *path;
+    if (stat(e->options->model, &info) != 0 || !S_ISDIR(info.st_mode)) return hash_file(e->model_hash, e->options->model, err);
+    TIM_TRY(tim_join_path(&path, e->options->model, TIM_MODEL_FILE, err));
+    const TimStatus status = hash_file(e->model_hash, path, err);
+    tim_free(path);
+    return status;
+}
+
+static TimStatus open_all(Evaluation *e, TimError *err) {
+    const TimEvalOptions *o = e->options;
+    const TimModelOptions model = {.precision = o->precision, .threads = o->threads, .isa = o->isa};
+    TIM_TRY(make_folder(o->out, err));
+    TIM_TRY(tim_model_open(&e->model, o->model, o->config, &model, err));
+    TIM_TRY(name_sets(e, err));
+    const TimJudgeOptions judge = {
+        .classifier = o->classifier, .reference = e->reference, .training = e->training, .threads = o->threads, .isa = o->isa};
+    TIM_TRY(tim_judge_open(&e->judge, &judge, err));
+    TIM_TRY(hash_model(e, err));
+    return hash_file(e->features_hash, o->classifier, err);
+}
+
+/* ---- the record ---- */
+
+static int mode_count(const Evaluation *e) {
+    return e->options->diffusion ? 2 : 1;
+}
+
+static int sheet_columns(const Evaluation *e) {
+    const int classes = e->model->config.network.num_classes;
+    return classes < SHEET_COLUMNS ? classes : SHEET_COLUMNS;
+}
+
+static size_t picture_bytes(const Evaluation *e) {
+    const TimClassifierShape *s = &e->judge->classifier.shape;
+    return (size_t)s->height * (size_t)s->width * (size_t)s->channels;
+}
+
+static double *values_of(const Evaluation *e, int row, TimMeasure measure) {
+    return e->values + ((size_t)row * TIM_MEASURE_COUNT + measure) * (size_t)e->options->seeds;
+}
+
+static TimStatus make_space(Evaluation *e, TimError *err) {
+    const TimEvalOptions *o = e->options;
+    const size_t rows = (size_t)(mode_count(e) * o->step_count);
+    const size_t sheet = (size_t)o->step_count * (size_t)sheet_columns(e) * picture_bytes(e);
+    TIM_TRY(tim_new(&e->rows, rows, sizeof *e->rows, "the report", err));
+    TIM_TRY(tim_new(&e->values, rows * TIM_MEASURE_COUNT * (size_t)o->seeds, sizeof(double), "the report", err));
+    TIM_TRY(tim_new(&e->labels, (size_t)o->samples, sizeof *e->labels, "the labels", err));
+    for (int mode = 0; mode < mode_count(e); mode++) TIM_TRY(tim_new(&e->sheets[mode], sheet, 1, "the contact sheet", err));
+    for (int64_t i = 0; i < o->samples; i++) e->labels[i] = i % e->model->config.network.num_classes;
+    e->total = (int)rows * o->seeds;
+    return TIM_OK;
+}
+
+/* A judgement as the report's measures; distances also in units of the reference's. */
+static void as_measures(double out[TIM_MEASURE_COUNT], const TimJudgement *j, double reference_distance, double speed) {
+    out[TIM_MEASURE_FRECHET] = j->frechet;
+    out[TIM_MEASURE_KERNEL] = j->kernel;
+    out[TIM_MEASURE_PRECISION] = j->precision;
+    out[TIM_MEASURE_RECALL] = j->recall;
+    out[TIM_MEASURE_AGREEMENT] = j->agreement;
+    out[TIM_MEASURE_DISTANCE] = j->distance;
+    out[TIM_MEASURE_DISTANCE_RATIO] = j->distance / reference_distance;
+    out[TIM_MEASURE_NEAR_SHARE] = j->near;
+    out[TIM_MEASURE_SPEED] = speed;
+}
+
+/* ---- drawing and judging ---- */
+
+static void keep_sheet(Evaluation *e, TimSampleMode mode, int k, const TimPictures *p) {
+    const size_t row = (size_t)sheet_columns(e) * picture_bytes(e);
+    const size_t bytes = (size_t)p->count * picture_bytes(e);
+    memcpy(e->sheets[mode] + (size_t)k * row, p->pixels, row < bytes ? row : bytes);
+}
+
+static TimStatus draw(Evaluation *e, TimSampleMode mode, int k, int seed, TimPictures *pictures, TimSampleInfo *info,
+                      TimError *err) {
+    const TimEvalOptions *o = e->options;
+    TimSampleOptions sample;
+    tim_sample_options_init(&sample);
+    sample.labels = e->labels;
+    sample.count = o->samples;
+    sample.steps = o->steps[k];
+    sample.mode = mode;
+    sample.seed = o->seed + (uint64_t)seed;
+    sample.batch = o->batch ? o->batch : BATCH;
+    return tim_sample(e->model, &sample, pictures, info, err);
+}
+
+static TimStatus tell(Evaluation *e, TimSampleMode mode, int k, int seed, const TimJudgement *j, double speed, TimError *err) {
+    const TimEvalProgress progress = {.done = ++e->done,
+                                      .total = e->total,
+                                      .mode = mode,
+                                      .steps = e->options->steps[k],
+                                      .seed_index = seed,
+                                      .judgement = j,
+                                      .pictures_per_second = speed,
+                                      .seconds = tim_clock() - e->begin};
+    if (!e->options->progress || e->options->progress(&progress, e->options->user)) return TIM_OK;
+    return tim_fail(err, TIM_E_CANCELLED, "the evaluation was stopped after %d of %d settings", e->done, e->total);
+}
+
+/* One setting with one seed. The pictures of the first seed are shown; those of the last number of steps are searched for copies. */
+static TimStatus evaluate_once(Evaluation *e, TimSampleMode mode, int k, int seed, TimError *err) {
+    const int row = (mode == TIM_SAMPLE_DIFFUSION ? e->options->step_count : 0) + k;
+    TimPictures pictures;
+    TimSampleInfo info;
+    TimJudgement j;
+    const double start = tim_clock();
+    TIM_TRY(draw(e, mode, k, seed, &pictures, &info, err));
+    const double speed = (double)pictures.count / (tim_clock() - start);
+    TimStatus status = tim_judge_pictures(e->judge, &pictures, e->labels, &j, err);
+    if (status == TIM_OK && seed == 0) keep_sheet(e, mode, k, &pictures);
+    if (status == TIM_OK && seed == 0 && mode == TIM_SAMPLE_TRANSITION && k == e->options->step_count - 1)
+        e->closest = pictures;
+    else
+        tim_pictures_done(&pictures);
+    TIM_TRY(status);
+    double measures[TIM_MEASURE_COUNT];
+    as_measures(measures, &j, e->report.real[TIM_MEASURE_DISTANCE], speed);
+    for (int m = 0; m < TIM_MEASURE_COUNT; m++) values_of(e, row, (TimMeasure)m)[seed] = measures[m];
+    e->rows[row] = (TimReportRow){.mode = mode, .steps = e->options->steps[k], .evaluations = info.evaluations};
+    return tell(e, mode, k, seed, &j, speed, err);
+}
+
+static TimStatus evaluate_all(Evaluation *e, TimError *err) {
+    for (int mode = 0; mode < mode_count(e); mode++)
+        for (int k = 0; k < e->options->step_count; k++)
+            for (int seed = 0; seed < e->options->seeds; seed++)
+                TIM_TRY(evaluate_once(e, mode ? TIM_SAMPLE_DIFFUSION : TIM_SAMPLE_TRANSITION, k, seed, err));
+    return TIM_OK;
+}
+
+/* ---- the closest pairs ---- */
+
+typedef struct Found {
+    double distance;
+    size_t picture, training;
+} Found;
+
+static int nearer(const void *a, const void *b) {
+    const double x = ((const Found *)a)->distance, y = ((const Found *)b)->distance;
+    return (x > y) - (x < y);
+}
+
+static void show_pairs(Evaluation *e, Found *found) {
+    const size_t bytes = picture_bytes(e);
+    const int64_t count = e->closest.count < PAIRS ? e->closest.count : PAIRS;
+    qsort(found, (size_t)e->closest.count, sizeof *found, nearer);
+    for (int64_t i = 0; i < count; i++)
+        e->pairs[i] = (TimReportPair){.generated = e->closest.pixels + found[i].picture * bytes,
+                                      .training = e->judge->training.pixels + found[i].training * bytes,
+                                      .distance = found[i].distance,
+                                      .training_index = (int64_t)found[i].training,
+                                      .mode = TIM_SAMPLE_TRANSITION,
+                                      .steps = e->options->steps[e->options->step_count - 1]};
+    e->report.pictures.pairs = e->pairs;
+    e->report.pictures.pair_count = (int)count;
+}
+
+static TimStatus find_pairs(Evaluation *e, TimError *err) {
+    const size_t count = (size_t)e->closest.count;
+    if (!e->judge->training.count) return TIM_OK;
+    size_t *index = NULL;
+    double *distance = NULL;
+    Found *found = NULL;
+    TimStatus status = tim_new(&index, count, sizeof *index, "neighbours", err);
+    if (status == TIM_OK) status = tim_new(&distance, count, sizeof *distance, "distances", err);
+    if (status == TIM_OK) status = tim_new(&found, count, sizeof *found, "neighbours", err);
+    if (status == TIM_OK) status = tim_judge_nearest(e->judge, e->closest.pixels, e->closest.count, index, distance, err);
+    for (size_t i = 0; status == TIM_OK && i < count; i++) found[i] = (Found){distance[i], i, index[i]};
+    if (status == TIM_OK) show_pairs(e, found);
+    tim_free(index);
+    tim_free(distance);
+    tim_free(found);
+    return status;
+}
+
+/* ---- the report ---- */
+
+static TimStatus judge_real(Evaluation *e, TimError *err) {
+    TimJudgement floor;
+    TIM_TRY(tim_judge_floor(e->judge, &floor, err));
+    as_measures(e->report.real, &floor, floor.distance, NAN);
+    e->report.near_distance = e->judge->near_distance;
+    return TIM_OK;
+}
+
+static const char *summary(Evaluation *e) {
+    static const char *const transports[] = {"OT-FM", "TrigFlow", "EDM", "VP-SDE", "VE-SDE"};
+    const TimNetworkConfig *n = &e->model->config.network;
+    snprintf(e->config, sizeof e->config, "%d blocks of %d, %d heads, patch %d, %d x %d pixels, transport %s", n->depth,
+             n->hidden_size, n->num_heads, n->patch_size, n->input_size, n->input_size,
+             transports[e->model->config.transport.kind]);
+    return e->config;
+}
+
+static void fill_facts(Evaluation *e) {
+    const TimEvalOptions *o = e->options;
+    const TimClassifierShape *s = &e->judge->classifier.shape;
+    TimReport *r = &e->report;
+    r->model.name = o->model, r->model.hash = e->model_hash;
+    r->model.parameters = (int64_t)tim_model_parameter_count(e->model);
+    r->model.training_steps = -1, r->model.config = summary(e);
+    r->features.name = o->classifier, r->features.hash = e->features_hash;
+    r->features.test_accuracy = e->judge->classifier.test_accuracy;
+    r->data.name = o->reference;
+    r->data.training_count = e->judge->training.count, r->data.test_count = e->judge->reference.count;
+    r->run.samples = o->samples, r->run.seeds = o->seeds, r->run.steps = o->steps, r->run.step_count = o->step_count;
+    r->run.threads = e->model->options.threads, r->run.isa = tim_isa_name(e->model->options.isa);
+    r->run.batch = o->batch ? o->batch : BATCH;
+    r->run.precision = o->precision == TIM_PRECISION_BF16 ? "bf16" : "fp32";
+    r->run.version = TIM_VERSION, r->run.date = o->date;
+    r->pictures.height = s->height, r->pictures.width = s->width, r->pictures.channels = s->channels;
+    r->pictures.columns = sheet_columns(e), r->pictures.class_names = o->class_names;
+    for (int mode = 0; mode < 2; mode++) r->pictures.sheets[mode] = e->sheets[mode];
+}
+
+static void fill_rows(Evaluation *e) {
+    e->report.rows = e->rows;
+    e->report.row_count = mode_count(e) * e->options->step_count;
+    for (int row = 0; row < e->report.row_count; row++)
+        for (int m = 0; m < TIM_MEASURE_COUNT; m++)
+            e->rows[row].scores[m] = tim_report_score(values_of(e, row, (TimMeasure)m), e->options->seeds);
+}
+
+static TimStatus write_reports(const Evaluation *e, TimError *err) {
+    char *json = NULL, *html = NULL;
+    TimStatus status = tim_join_path(&json, e->options->out, "report.json", err);
+    if (status == TIM_OK) status = tim_join_path(&html, e->options->out, "report.html", err);
+    if (status == TIM_OK) status = tim_report_write_json(&e->report, json, err);
+    if (status == TIM_OK) status = tim_report_write_html(&e->report, html, err);
+    tim_free(json);
+    tim_free(html);
+    return status;
+}
+
+/* ---- the whole ---- */
+
+static TimStatus run(Evaluation *e, TimError *err) {
+    TIM_TRY(check_options(e->options, err));
+    TIM_TRY(open_all(e, err));
+    TIM_TRY(make_space(e, err));
+    TIM_TRY(judge_real(e, err));
+    TIM_TRY(evaluate_all(e, err));
+    TIM_TRY(find_pairs(e, err));
+    fill_facts(e);
+    fill_rows(e);
+    return write_reports(e, err);
+}
+
+static void done(Evaluation *e) {
+    tim_judge_close(e->judge);
+    tim_model_free(e->model);
+    tim_pictures_done(&e->closest);
+    void *const blocks[] = {e->reference, e->training, e->labels, e->rows, e->values, e->sheets[0], e->sheets[1]};
+    for (size_t i = 0; i < sizeof blocks / sizeof *blocks; i++) tim_free(blocks[i]);
+}
+
+TimStatus tim_eval(const TimEvalOptions *options, TimError *err) {
+    Evaluation *e;
+    TIM_TRY(tim_new(&e, 1, sizeof *e, "an evaluation", err));
+    e->options = options;
+    e->begin = tim_clock();
+    const TimStatus status = run(e, err);
+    done(e);
+    tim_free(e);
+    return status;
+}

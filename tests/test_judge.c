@@ -1,0 +1,355 @@
+/* The judge: its classifier learns, what it says of pictures is right where the answer is known, and an evaluation reports it.
+ * Pictures are made here: gray, 8 x 8, a bright quadrant says the class. Writes into a temporary directory only. */
+#include <math.h>
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include <cmocka.h>
+#include <jansson.h>
+
+#include "base/memory.h"
+#include "base/rng.h"
+#include "eval/judge.h"
+#include "small_model.h"
+#include "tim/eval.h"
+
+enum { TRAIN = 800, TEST = 200, PATH_BYTES = 256 };
+
+static char folder[] = "/tmp/tim-judge-XXXXXX";
+static TimError err;
+static uint8_t train_pixels[TRAIN * PIXELS], test_pixels[TEST * PIXELS];
+static int64_t train_labels[TRAIN], test_labels[TEST];
+
+/* A path in the temporary directory; eight may be in use at a time. */
+static const char *in_folder(const char *name) {
+    static char paths[8][PATH_BYTES];
+    static int turn;
+    char *path = paths[turn++ % 8];
+    snprintf(path, PATH_BYTES, "%s/%s", folder, name);
+    return path;
+}
+
+/* ---- fixtures ---- */
+
+/* Noise everywhere, and 100 more in the quadrant of the class: mirroring moves it, so classes come in left-right pairs of one quadrant
+ * row: class k is bright in row k / 2, thin where k is even and wide where it is odd. */
+static void make_picture(uint8_t *out, int64_t label, uint64_t seed, uint64_t index) {
+    float noise[PIXELS];
+    tim_rng_uniform(noise, PIXELS, seed, index, 0);
+    for (int p = 0; p < PIXELS; p++) {
+        const int y = p / SIDE, x = p % SIDE, low = label % 2 ? 1 : 3;
+        const bool bright = y / (SIDE / 2) == label / 2 && x >= low && x < SIDE - low;
+        out[p] = (uint8_t)(60.0F * noise[p] + (bright ? 130.0F : 20.0F));
+    }
+}
+
+static void make_set(uint8_t *pixels, int64_t *labels, int64_t count, uint64_t seed) {
+    for (int64_t i = 0; i < count; i++) {
+        labels[i] = i % CLASSES;
+        make_picture(pixels + i * PIXELS, labels[i], seed, (uint64_t)i);
+    }
+}
+
+static TimClassifierOptions training_options(void) {
+    TimClassifierOptions o;
+    tim_classifier_options_init(&o);
+    o.train = in_folder("train.npz"), o.test = in_folder("test.npz"), o.out = in_folder("judge.safetensors");
+    o.epochs = 4, o.batch = 40;
+    return o;
+}
+
+static int set_up(void **state) {
+    (void)state;
+    if (!mkdtemp(folder)) return -1;
+    make_set(train_pixels, train_labels, TRAIN, 1);
+    make_set(test_pixels, test_labels, TEST, 2);
+    if (tim_npz_write_adm(in_folder("train.npz"), train_pixels, TRAIN, SIDE, SIDE, 1, train_labels, &err)) return -1;
+    if (tim_npz_write_adm(in_folder("test.npz"), test_pixels, TEST, SIDE, SIDE, 1, test_labels, &err)) return -1;
+    const TimClassifierOptions options = training_options();
+    return tim_classifier_train(&options, NULL, &err) == TIM_OK ? 0 : -1;
+}
+
+static int tear_down(void **state) {
+    (void)state;
+    static const char *const names[] = {"train.npz",
+                                        "test.npz",
+                                        "judge.safetensors",
+                                        "again.safetensors",
+                                        "plain.safetensors",
+                                        "report/report.json",
+                                        "report/report.html",
+                                        "report",
+                                        "model/config.yaml",
+                                        "model/model.safetensors",
+                                        "model"};
+    for (size_t i = 0; i < sizeof names / sizeof *names; i++) remove(in_folder(names[i]));
+    return rmdir(folder);
+}
+
+static TimJudge *open_judge(const char *training) {
+    TimJudge *judge;
+    const TimJudgeOptions o = {
+        .classifier = in_folder("judge.safetensors"), .reference = in_folder("test.npz"), .training = training, .threads = 1};
+    assert_int_equal(tim_judge_open(&judge, &o, &err), TIM_OK);
+    return judge;
+}
+
+static TimPictures pictures_of(uint8_t *pixels, int64_t count) {
+    return (TimPictures){.pixels = pixels, .count = count, .height = SIDE, .width = SIDE, .channels = 1};
+}
+
+static void assert_fails(TimStatus status, TimStatus expected, const char *part) {
+    assert_int_equal(status, expected);
+    if (!strstr(err.text, part)) fail_msg("the error '%s' does not speak of '%s'", err.text, part);
+}
+
+/* ---- the classifier ---- */
+
+static void test_classifier_learns_and_file_keeps_it(void **state) {
+    (void)state;
+    TimClassifier c;
+    float logits[TEST * CLASSES];
+    int hits = 0;
+    assert_int_equal(tim_classifier_open(&c, in_folder("judge.safetensors"), tim_isa_best(), 1, &err), TIM_OK);
+    tim_classifier_run(&c, test_pixels, TEST, NULL, logits);
+    for (int i = 0; i < TEST; i++) hits += tim_classifier_class(logits + i * CLASSES, CLASSES) == test_labels[i];
+    assert_true(hits >= 0.97 * TEST);
+    assert_true(fabs(c.test_accuracy - (double)hits / TEST) < 1e-4);
+    tim_classifier_done(&c);
+}
+
+static void test_classifier_twice_gives_same_bits(void **state) {
+    (void)state;
+    TimClassifierOptions o = training_options();
+    o.out = in_folder("again.safetensors");
+    assert_int_equal(tim_classifier_train(&o, NULL, &err), TIM_OK);
+    FILE *a = fopen(in_folder("judge.safetensors"), "rb"), *b = fopen(in_folder("again.safetensors"), "rb");
+    assert_true(a && b);
+    int x, y;
+    do x = getc(a), y = getc(b);
+    while (x == y && x != EOF);
+    assert_int_equal(x, y);
+    fclose(a), fclose(b);
+}
+
+/* The batch a picture is run in changes nothing, also where the last one is not full. */
+static void test_classifier_batches_do_not_matter(void **state) {
+    (void)state;
+    TimClassifier c;
+    float whole[TEST * TIM_CLASSIFIER_FEATURES], one[TIM_CLASSIFIER_FEATURES];
+    assert_int_equal(tim_classifier_open(&c, in_folder("judge.safetensors"), tim_isa_best(), 2, &err), TIM_OK);
+    tim_classifier_run(&c, test_pixels, TEST, whole, NULL);
+    for (int i = 0; i < TEST; i += 37) {
+        tim_classifier_run(&c, test_pixels + i * PIXELS, 1, one, NULL);
+        for (int k = 0; k < TIM_CLASSIFIER_FEATURES; k++)
+            assert_true(fabsf(one[k] - whole[i * TIM_CLASSIFIER_FEATURES + k]) < 1e-5F);
+    }
+    tim_classifier_done(&c);
+}
+
+static void test_classifier_bad_options_named(void **state) {
+    (void)state;
+    TimClassifierOptions o = training_options();
+    o.epochs = 0;
+    assert_fails(tim_classifier_train(&o, NULL, &err), TIM_E_ARGUMENT, "epochs is 0");
+    o = training_options(), o.batch = TRAIN + 1;
+    assert_fails(tim_classifier_train(&o, NULL, &err), TIM_E_ARGUMENT, "fewer than the batch of 801");
+    o = training_options(), o.learning_rate = NAN;
+    assert_fails(tim_classifier_train(&o, NULL, &err), TIM_E_ARGUMENT, "learning rate");
+    o = training_options(), o.train = in_folder("absent");
+    assert_fails(tim_classifier_train(&o, NULL, &err), TIM_E_IO, "absent");
+    o = training_options(), o.out = in_folder("no/such/folder");
+    assert_fails(tim_classifier_train(&o, NULL, &err), TIM_E_IO, "no/such");
+}
+
+static void test_classifier_file_of_other_kind_refused(void **state) {
+    (void)state;
+    const TimClassifierShape shape = {1, SIDE, SIDE, CLASSES};
+    TimParams none = {0};
+    TimClassifier c;
+    assert_int_equal(tim_classifier_save(&shape, NULL, &none, 0.5, in_folder("plain.safetensors"), &err), TIM_OK);
+    assert_fails(tim_classifier_open(&c, in_folder("plain.safetensors"), tim_isa_best(), 1, &err), TIM_E_FORMAT,
+                 "stages.0.0.conv.weight");
+    tim_classifier_done(&c);
+}
+
+/* ---- the judge ---- */
+
+static void test_judge_reference_itself_is_perfect(void **state) {
+    (void)state;
+    TimJudge *judge = open_judge(in_folder("test.npz"));
+    const TimPictures p = pictures_of(test_pixels, TEST);
+    TimJudgement j;
+    assert_int_equal(tim_judge_pictures(judge, &p, test_labels, &j, &err), TIM_OK);
+    assert_true(fabs(j.frechet) < 1e-6);
+    assert_true(j.precision == 1 && j.recall == 1);
+    assert_true(j.agreement >= 0.97);
+    assert_true(j.distance == 0); /* every one of them is a training picture */
+    tim_judge_close(judge);
+}
+
+static void test_judge_tells_new_pictures_from_copies(void **state) {
+    (void)state;
+    TimJudge *judge = open_judge(in_folder("train.npz"));
+    TimPictures p = pictures_of(test_pixels, TEST);
+    TimJudgement fresh, copied;
+    assert_int_equal(tim_judge_pictures(judge, &p, test_labels, &fresh, &err), TIM_OK);
+    p.pixels = train_pixels;
+    assert_int_equal(tim_judge_pictures(judge, &p, train_labels, &copied, &err), TIM_OK);
+    assert_true(fresh.distance > 0.03 && fresh.near < 0.02);
+    assert_true(copied.distance == 0 && copied.near == 1);
+    assert_true(copied.frechet > 0 && copied.frechet < 0.05); /* other pictures of the same kind */
+    tim_judge_close(judge);
+}
+
+/* The distance is the root mean square over the pixels of values from 0 to 1. */
+static void test_judge_distance_in_units_of_pixels(void **state) {
+    (void)state;
+    TimJudge *judge = open_judge(in_folder("train.npz"));
+    uint8_t moved[PIXELS];
+    size_t index;
+    double distance;
+    for (int p = 0; p < PIXELS; p++) moved[p] = (uint8_t)(train_pixels[17 * PIXELS + p] + (p % 2 ? 5 : 1));
+    assert_int_equal(tim_judge_nearest(judge, moved, 1, &index, &distance, &err), TIM_OK);
+    assert_int_equal(index, 17);
+    assert_true(fabs(distance - sqrt(13.0) / 255) < 1e-7);
+    tim_judge_close(judge);
+}
+
+static void test_judge_noise_is_far(void **state) {
+    (void)state;
+    TimJudge *judge = open_judge(NULL);
+    uint8_t noise[TEST * PIXELS];
+    for (size_t i = 0; i < sizeof noise; i++) noise[i] = (uint8_t)tim_rng_word(9, 0, i);
+    const TimPictures p = pictures_of(noise, TEST), real = pictures_of(train_pixels, TEST);
+    TimJudgement far, near, quick;
+    assert_int_equal(tim_judge_pictures(judge, &p, NULL, &far, &err), TIM_OK);
+    assert_int_equal(tim_judge_pictures(judge, &real, NULL, &near, &err), TIM_OK);
+    assert_int_equal(tim_judge_quickly(judge, &p, NULL, &quick, &err), TIM_OK);
+    assert_true(far.frechet > 20 * near.frechet && far.kernel > 20 * fabs(near.kernel));
+    assert_true(far.recall < 0.5 && near.recall > 0.7);
+    assert_true(isnan(far.agreement) && isnan(far.distance)); /* neither labels nor training pictures */
+    assert_true(quick.frechet == far.frechet && isnan(quick.kernel));
+    tim_judge_close(judge);
+}
+
+static void test_judge_misfits_named(void **state) {
+    (void)state;
+    TimJudge *judge = open_judge(NULL);
+    TimPictures p = pictures_of(test_pixels, 3);
+    TimJudgement j;
+    assert_fails(tim_judge_pictures(judge, &p, NULL, &j, &err), TIM_E_ARGUMENT, "3 pictures");
+    p = pictures_of(test_pixels, 10), p.width = 4;
+    assert_fails(tim_judge_pictures(judge, &p, NULL, &j, &err), TIM_E_ARGUMENT, "4 x 8");
+    tim_judge_close(judge);
+    TimJudgeOptions o = {.classifier = in_folder("train.npz"), .reference = in_folder("test.npz")};
+    assert_fails(tim_judge_open(&judge, &o, &err), TIM_E_FORMAT, "train.npz");
+    o.classifier = in_folder("judge.safetensors"), o.reference = in_folder("absent.npz");
+    assert_fails(tim_judge_open(&judge, &o, &err), TIM_E_IO, "absent.npz");
+    assert_null(judge);
+}
+
+/* ---- the evaluation ---- */
+
+static void save_small_model(void) {
+    const TimConfig config = small_config(TIM_TRANSPORT_OT_FM);
+    const TimNetworkOptions options = {.isa = tim_isa_best(), .threads = 1};
+    TimModel *model;
+    assert_int_equal(tim_model_new(&model, &config, &options, &err), TIM_OK);
+    assert_int_equal(fill_hash_weights(model, &err), TIM_OK);
+    assert_int_equal(tim_model_write(model, in_folder("model"), TIM_PRECISION_F32, &err), TIM_OK);
+    tim_model_free(model);
+}
+
+static TimEvalOptions eval_options(void) {
+    static const int steps[] = {1, 3};
+    TimEvalOptions o;
+    tim_eval_options_init(&o);
+    o.model = in_folder("model"), o.reference = in_folder("test.npz"), o.classifier = in_folder("judge.safetensors");
+    o.training = in_folder("train.npz"), o.out = in_folder("report");
+    o.steps = steps, o.step_count = 2, o.samples = 40, o.seeds = 2, o.threads = 1, o.precision = TIM_PRECISION_F32;
+    return o;
+}
+
+static void test_eval_reports_what_the_judge_says(void **state) {
+    (void)state;
+    save_small_model();
+    const TimEvalOptions o = eval_options();
+    assert_int_equal(tim_eval(&o, &err), TIM_OK);
+    json_t *report = json_load_file(in_folder("report/report.json"), 0, NULL);
+    assert_non_null(report);
+    const json_t *rows = json_object_get(report, "rows");
+    assert_int_equal(json_array_size(rows), 4);
+
+    TimModel *model;
+    TimPictures p;
+    TimSampleOptions sample;
+    TimJudgement j;
+    tim_sample_options_init(&sample);
+    sample.count = 40, sample.steps = 3, sample.seed = 1;
+    assert_int_equal(tim_model_open(&model, o.model, NULL, &(TimModelOptions){.threads = 1}, &err), TIM_OK);
+    assert_int_equal(tim_sample(model, &sample, &p, NULL, &err), TIM_OK);
+    TimJudge *judge = open_judge(NULL);
+    assert_int_equal(tim_judge_quickly(judge, &p, NULL, &j, &err), TIM_OK);
+    const json_t *scores = json_object_get(json_array_get(rows, 1), "frechet");
+    const double reported = json_number_value(json_array_get(json_object_get(scores, "values"), 1));
+    assert_true(fabs(reported - j.frechet) < 1e-3 * j.frechet);
+    tim_judge_close(judge);
+    tim_pictures_done(&p);
+    tim_model_free(model);
+    json_decref(report);
+}
+
+static bool stop_at_once(const TimEvalProgress *progress, void *user) {
+    *(int *)user = progress->total;
+    return false;
+}
+
+static void test_eval_stopped_writes_no_report(void **state) {
+    (void)state;
+    int total = 0;
+    TimEvalOptions o = eval_options();
+    remove(in_folder("report/report.json"));
+    o.progress = stop_at_once, o.user = &total;
+    assert_int_equal(tim_eval(&o, &err), TIM_E_CANCELLED);
+    assert_int_equal(total, 8);
+    assert_int_not_equal(access(in_folder("report/report.json"), F_OK), 0);
+}
+
+static void test_eval_bad_options_named(void **state) {
+    (void)state;
+    TimEvalOptions o = eval_options();
+    o.step_count = 0;
+    assert_fails(tim_eval(&o, &err), TIM_E_ARGUMENT, "numbers of steps");
+    o = eval_options(), o.samples = 3;
+    assert_fails(tim_eval(&o, &err), TIM_E_ARGUMENT, "samples is 3");
+    o = eval_options(), o.seeds = 0;
+    assert_fails(tim_eval(&o, &err), TIM_E_ARGUMENT, "seeds is 0");
+    o = eval_options(), o.model = in_folder("absent");
+    assert_fails(tim_eval(&o, &err), TIM_E_IO, "absent");
+}
+
+int main(void) {
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_classifier_learns_and_file_keeps_it),
+        cmocka_unit_test(test_classifier_twice_gives_same_bits),
+        cmocka_unit_test(test_classifier_batches_do_not_matter),
+        cmocka_unit_test(test_classifier_bad_options_named),
+        cmocka_unit_test(test_classifier_file_of_other_kind_refused),
+        cmocka_unit_test(test_judge_reference_itself_is_perfect),
+        cmocka_unit_test(test_judge_tells_new_pictures_from_copies),
+        cmocka_unit_test(test_judge_distance_in_units_of_pixels),
+        cmocka_unit_test(test_judge_noise_is_far),
+        cmocka_unit_test(test_judge_misfits_named),
+        cmocka_unit_test(test_eval_reports_what_the_judge_says),
+        cmocka_unit_test(test_eval_stopped_writes_no_report),
+        cmocka_unit_test(test_eval_bad_options_named),
+    };
+    return cmocka_run_group_tests(tests, set_up, tear_down);
+}
