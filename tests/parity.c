@@ -24,6 +24,7 @@ static const Check checks[] = {
     {"README.md", NULL},
     {"*/README.md", NULL},
     {"eval/frechet*.safetensors", check_eval_frechet},
+    {"eval/inception*.safetensors", check_eval_inception},
     {"full/tim_*.safetensors", check_full},
     {"hash.json", check_hash},
     {"image/*.safetensors", check_image},

@@ -157,11 +157,24 @@ static void test_parity_changed_pictures_fail(void **state) {
     copy_pictures(header, 0);
 }
 
+static void test_parity_moved_features_fail(void **state) {
+    (void)state;
+    static const char features[] = "tests/golden/eval/inception_v3.safetensors", name[] = "eval/inception_v3.safetensors";
+    char path[PATH_MAX];
+    make_folder("eval");
+    copy_moved(features, name, "pool", 7, 0);
+    assert_int_equal(run_parity(), 0);
+    copy_moved(features, name, "pool", 7, 20 * 1e-4);
+    assert_int_equal(run_parity(), 1);
+    path_of(path, name);
+    assert_int_equal(unlink(path), 0);
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_parity_untouched_golden_passes), cmocka_unit_test(test_parity_moved_golden_fails),
         cmocka_unit_test(test_parity_nan_golden_fails),        cmocka_unit_test(test_parity_unknown_file_fails),
-        cmocka_unit_test(test_parity_changed_pictures_fail),
+        cmocka_unit_test(test_parity_changed_pictures_fail),   cmocka_unit_test(test_parity_moved_features_fail),
     };
     return cmocka_run_group_tests(tests, find_program, clean);
 }

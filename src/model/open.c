@@ -9,20 +9,17 @@
 
 /* ---- weights ---- */
 
-enum { SHAPE_TEXT = 192 }; /* TIM_SAFETENSORS_MAX_RANK sizes of 20 digits */
-
-/* "(768, 4, 2, 2)" */
-static const char *shape_text(char out[SHAPE_TEXT], int rank, const size_t *dims) {
-    int at = snprintf(out, SHAPE_TEXT, "(");
-    for (int i = 0; i < rank; i++) at += snprintf(out + at, SHAPE_TEXT - (size_t)at, "%s%zu", i ? ", " : "", dims[i]);
-    snprintf(out + at, SHAPE_TEXT - (size_t)at, ")");
+const char *tim_shape_text(char out[TIM_SHAPE_TEXT], int rank, const size_t *dims) {
+    int at = snprintf(out, TIM_SHAPE_TEXT, "(");
+    for (int i = 0; i < rank; i++) at += snprintf(out + at, TIM_SHAPE_TEXT - (size_t)at, "%s%zu", i ? ", " : "", dims[i]);
+    snprintf(out + at, TIM_SHAPE_TEXT - (size_t)at, ")");
     return out;
 }
 
-static const char *param_shape_text(char out[SHAPE_TEXT], const TimParam *param) {
+static const char *param_shape_text(char out[TIM_SHAPE_TEXT], const TimParam *param) {
     size_t dims[TIM_PARAM_MAX_RANK];
     for (int i = 0; i < param->rank; i++) dims[i] = (size_t)param->dims[i];
-    return shape_text(out, param->rank, dims);
+    return tim_shape_text(out, param->rank, dims);
 }
 
 static bool same_shape(const TimParam *param, const TimStoredTensor *tensor) {
@@ -40,20 +37,20 @@ static bool is_projector(const TimParam *param) {
 }
 
 static TimStatus check_known(const TimSafetensors *file, const TimParams *params, TimError *err) {
-    char shape[SHAPE_TEXT];
+    char shape[TIM_SHAPE_TEXT];
     for (size_t i = 0; i < file->count; i++) {
         const TimStoredTensor *tensor = &file->tensors[i];
         if (tim_params_find(params, tensor->name) < 0)
             return tim_fail(
                 err, TIM_E_FORMAT,
                 "the tensor '%s' %s belongs to no layer of the configured network; does the configuration belong to these weights?",
-                tensor->name, shape_text(shape, tensor->rank, tensor->dims));
+                tensor->name, tim_shape_text(shape, tensor->rank, tensor->dims));
     }
     return TIM_OK;
 }
 
 static TimStatus read_param(float *vector, const TimParam *param, const TimSafetensors *file, bool optional, TimError *err) {
-    char expected[SHAPE_TEXT], found[SHAPE_TEXT];
+    char expected[TIM_SHAPE_TEXT], found[TIM_SHAPE_TEXT];
     const TimStoredTensor *tensor = tim_safetensors_find(file, param->name);
     if (!tensor && optional) return TIM_OK;
     if (!tensor)
@@ -63,7 +60,7 @@ static TimStatus read_param(float *vector, const TimParam *param, const TimSafet
     if (!same_shape(param, tensor))
         return tim_fail(err, TIM_E_FORMAT,
                         "the tensor '%s' has the shape %s, and the configuration wants %s; do the two belong together?",
-                        param->name, shape_text(found, tensor->rank, tensor->dims), param_shape_text(expected, param));
+                        param->name, tim_shape_text(found, tensor->rank, tensor->dims), param_shape_text(expected, param));
     if (!is_float(tensor->dtype))
         return tim_fail(err, TIM_E_FORMAT, "the tensor '%s' is of type %s; weights are F64, F32, F16 or BF16", param->name,
                         tim_dtype_name(tensor->dtype));

@@ -25,6 +25,11 @@ TimStatus tim_weights_write(const float *vector, const TimParams *params, TimDty
 TimStatus tim_model_save(const TimConfig *config, const float *vector, const TimParams *params, TimDtype dtype,
                          const TimStoredText *texts, size_t text_count, const char *folder, TimError *err);
 
+enum { TIM_SHAPE_TEXT = 192 }; /* TIM_SAFETENSORS_MAX_RANK sizes of 20 digits */
+
+/* "(768, 4, 2, 2)", for the texts of errors; returns `out`. */
+const char *tim_shape_text(char out[TIM_SHAPE_TEXT], int rank, const size_t *dims);
+
 /* `folder`/`name` in a text from tim_alloc. */
 TimStatus tim_join_path(char **out, const char *folder, const char *name, TimError *err);
 

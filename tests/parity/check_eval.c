@@ -1,6 +1,11 @@
-/* eval: what judges pictures. frechet*: two sets of features in fp64 and the distance between them. */
+/* eval: what judges pictures. frechet*: two sets of features in fp64 and the distance between them. inception*: pictures x (B, 3, H, W)
+ * in [0, 1] and the means over four maps of Inception v3 with hash weights. */
+#include "base/memory.h"
 #include "eval/frechet.h"
+#include "model/inception_v3.h"
+#include "nn/hash_weights.h"
 #include "parity/checks.h"
+#include "parity/model.h"
 
 /* 1e-8 would do for regular covariances. Set b of the golden file has a column that is twice another, and there the golden value
  * itself is off by 1.14e-8 (docs/traps.md). */
@@ -26,5 +31,60 @@ TimStatus check_eval_frechet(ParityFile *file, TimError *err) {
     if (status == TIM_OK) parity_compare(file, "distance", &distance, 1, frechet_tolerance);
     tim_moments_done(&a);
     tim_moments_done(&b);
+    return status;
+}
+
+static const double inception_tolerance = 1e-4;
+
+/* A TimInceptionRead: the official tensor as its name makes it, in fp32. */
+static TimStatus read_hash(void *from, const char *name, int rank, const size_t *dims, double *out, TimError *err) {
+    (void)from;
+    size_t count = 1;
+    float *values;
+    for (int i = 0; i < rank; i++) count *= dims[i]; /* the network's own shape, of which a vector is there */
+    TIM_TRY(tim_new(&values, count, sizeof *values, "a tensor of Inception v3", err));
+    const TimStatus status = tim_hash_weights(name, dims, rank, TIM_HASH_INCEPTION, values, err);
+    for (size_t i = 0; i < count; i++) out[i] = values[i];
+    tim_free(values);
+    return status;
+}
+
+static TimStatus read_pictures(ParityFile *file, float **x, const TimStoredTensor **tensor, TimError *err) {
+    TIM_TRY(parity_input_f32(file, "x", x, tensor, err));
+    const size_t *dims = (*tensor)->dims;
+    if ((*tensor)->rank != 4 || dims[0] < 1 || dims[1] != 3 || dims[2] < 1 || dims[3] < 1 || dims[2] > 65536 || dims[3] > 65536)
+        return tim_fail(err, TIM_E_FORMAT, "x is no (B, 3, H, W) with sides from 1 to 65536");
+    return TIM_OK;
+}
+
+static void compare_outputs(ParityFile *file, const TimInceptionNetwork *n) {
+    static const char *const names[TIM_INCEPTION_OUTPUTS] = {"block0", "block1", "block2", "pool"};
+    for (int i = 0; i < TIM_INCEPTION_OUTPUTS; i++) {
+        const TimMatrix y = tim_tape_value(n->tape, n->outputs[i]);
+        parity_compare_f32(file, names[i], y.data, (size_t)(y.rows * y.cols), inception_tolerance);
+    }
+}
+
+static TimStatus run_inception(ParityFile *file, TimInception *inception, const float *pictures, const size_t *dims,
+                               TimError *err) {
+    TIM_TRY(tim_inception_set_weights(inception, read_hash, NULL, err));
+    const TimMatrix x = tim_tape_value(inception->network.tape, inception->network.x);
+    for (int64_t i = 0; i < x.rows; i++)
+        tim_inception_prepare(tim_matrix_f32(&x, i), pictures + (size_t)i * 3 * dims[2] * dims[3], (int)dims[2], (int)dims[3]);
+    tim_tape_forward(inception->network.tape, false);
+    compare_outputs(file, &inception->network);
+    return TIM_OK;
+}
+
+TimStatus check_eval_inception(ParityFile *file, TimError *err) {
+    float *pictures;
+    const TimStoredTensor *tensor;
+    TimNetworkOptions options;
+    TimInception inception;
+    TIM_TRY(read_pictures(file, &pictures, &tensor, err));
+    TIM_TRY(parity_network_options(file, &options, err));
+    TIM_TRY(tim_inception_init(&inception, (int64_t)tensor->dims[0], options.isa, options.threads, err));
+    const TimStatus status = run_inception(file, &inception, pictures, tensor->dims, err);
+    tim_inception_done(&inception);
     return status;
 }

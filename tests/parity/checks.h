@@ -5,6 +5,7 @@
 #include "parity/parity.h"
 
 TimStatus check_eval_frechet(ParityFile *file, TimError *err);
+TimStatus check_eval_inception(ParityFile *file, TimError *err);
 TimStatus check_full(ParityFile *file, TimError *err);
 TimStatus check_hash(ParityFile *file, TimError *err);
 TimStatus check_image(ParityFile *file, TimError *err);
