@@ -147,6 +147,21 @@ static void test_image_resize_small_rows_are_pillows(void **state) {
         }
 }
 
+/* Four rows less and one column: the height comes first. Expected values: Pillow 13.0's; the other order gives 168, 141 and 177. */
+static void test_image_resize_many_rows_less_height_comes_first(void **state) {
+    (void)state;
+    static const uint8_t in[7 * 3] = {254, 130, 238, 113, 145, 35,  197, 137, 223, 16, 140,
+                                      132, 135, 153, 224, 87,  239, 51,  54,  242, 204};
+    static const uint8_t expected[3 * 2] = {167, 142, 113, 162, 135, 176};
+    TimImage image;
+    assert_int_equal(tim_image_new(&image, 7, 3, 1, NULL), TIM_OK);
+    memcpy(image.pixels, in, sizeof in);
+    TimImage out = resized(&image, 3, 2, TIM_IMAGE_BICUBIC);
+    assert_memory_equal(out.pixels, expected, sizeof expected);
+    tim_image_done(&image);
+    tim_image_done(&out);
+}
+
 static void test_image_resize_same_size_copies(void **state) {
     (void)state;
     TimImage image = pattern(5, 7, 3);
@@ -797,6 +812,7 @@ int main(void) {
         cmocka_unit_test(test_image_from_chw_planes_become_interleaved),
         cmocka_unit_test(test_image_from_chw_unknown_rounding_fails),
         cmocka_unit_test(test_image_resize_small_rows_are_pillows),
+        cmocka_unit_test(test_image_resize_many_rows_less_height_comes_first),
         cmocka_unit_test(test_image_resize_same_size_copies),
         cmocka_unit_test(test_image_resize_constant_stays_constant),
         cmocka_unit_test(test_image_resize_channels_do_not_mix),

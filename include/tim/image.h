@@ -50,8 +50,9 @@ typedef enum TimImageFilter {
 } TimImageFilter;
 
 /* Makes `out` from `in` with another size, byte for byte as Pillow's Image.resize: filters are stretched when the picture shrinks,
- * and the width is changed before the height, as every version up to 11 does. Newer ones begin with the height where it shrinks
- * much more, which changes bytes by rounding. `out` is written over, not freed, and left empty on failure; it must be another image than `in`.
+ * and the height is changed before the width where it loses more than twice as many pixels, as version 13.0 does. Versions up to 12.3
+ * always begin with the width, which changes some of those bytes by rounding. `out` is written over, not freed, and left empty on
+ * failure; it must be another image than `in`.
  * Errors: TIM_E_ARGUMENT for an empty image, a side outside 1 ... TIM_IMAGE_MAX_SIDE or an unknown filter; TIM_E_MEMORY. */
 TIM_API TimStatus tim_image_resize(TimImage *out, const TimImage *in, int height, int width, TimImageFilter filter, TimError *err);
 
