@@ -7,28 +7,21 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
-#include <time.h>
 
-#include "class_names.h"
 #include "commands.h"
 #include "options.h"
+#include "step_sheet.h"
 #include "tim/sample.h"
 
 static const char *const precision_words[] = {"bf16", "fp32", NULL};
 
-/* Of the sheet's rows: evaluations of the network for each picture. */
-static const int row_steps[] = {1, 2, 4, 8, 32};
-
-enum { ROWS = sizeof row_steps / sizeof *row_steps, MAX_COLUMNS = 10, SCALE = 3, LABEL_BYTES = 32, MAX_PATH = 4096 };
+enum { MAX_PATH = 4096 };
 
 typedef struct Demo {
     const char *model_path, *out;
     int precision, threads;
     uint64_t seed;
     TimModel *model;
-    int columns;       /* classes, one each */
-    uint8_t *pictures; /* (ROWS, columns, H, W, C) */
-    TimPictures size;  /* of a row; without pixels */
 } Demo;
 
 __attribute__((format(printf, 3, 4))) static TimStatus fail(TimError *err, TimStatus status, const char *format, ...) {
@@ -41,93 +34,24 @@ __attribute__((format(printf, 3, 4))) static TimStatus fail(TimError *err, TimSt
 
 /* ---- the sheet ---- */
 
-static void row_label(char text[LABEL_BYTES], int row) {
-    snprintf(text, LABEL_BYTES, "%d evaluation%s", row_steps[row], row_steps[row] == 1 ? "" : "s");
+static void show_row(const char *label, double seconds) {
+    printf("  %-14s %6.3f s\n", label, seconds);
 }
 
-static TimStatus write_sheet(const Demo *d, const TimSheet *sheet, const char *path, TimError *err) {
+static TimStatus write_sheet(const Demo *d, const char *path, TimError *err) {
+    static const int steps[] = {1, 2, 4, 8, 32};
     char run[MAX_PATH];
-    TimImage image;
-    const TimImageText texts[] = {{"Software", "tim " TIM_VERSION}, {"parameters", run}};
     snprintf(run, sizeof run, "model %.1024s, seed %" PRIu64 ", precision %s", d->model_path, d->seed,
              precision_words[d->precision]);
-    TimStatus status = tim_sheet_draw(&image, sheet, err);
-    if (status == TIM_OK) status = tim_image_write_png(&image, path, texts, sizeof texts / sizeof *texts, err);
-    tim_image_done(&image);
-    return status;
-}
-
-static TimStatus finish_sheet(const Demo *d, const char *path, TimError *err) {
-    char text[MAX_COLUMNS + ROWS][LABEL_BYTES];
-    const char *columns[MAX_COLUMNS], *rows[ROWS];
-    for (int i = 0; i < d->columns; i++) {
-        class_label(text[i], LABEL_BYTES, tim_model_config(d->model), i);
-        columns[i] = text[i];
-    }
-    for (int i = 0; i < ROWS; i++) {
-        row_label(text[MAX_COLUMNS + i], i);
-        rows[i] = text[MAX_COLUMNS + i];
-    }
-    const TimSheet sheet = {.rows = ROWS,
-                            .columns = d->columns,
-                            .height = d->size.height,
-                            .width = d->size.width,
-                            .channels = d->size.channels,
-                            .pictures = d->pictures,
-                            .title = "tim.c: one set of weights, any number of steps",
-                            .column_labels = columns,
-                            .row_labels = rows,
-                            .scale = SCALE,
-                            .text_scale = 1};
-    return write_sheet(d, &sheet, path, err);
-}
-
-/* ---- drawing ---- */
-
-static double seconds(void) {
-    struct timespec now;
-    clock_gettime(CLOCK_MONOTONIC, &now);
-    return (double)now.tv_sec + 1e-9 * (double)now.tv_nsec;
-}
-
-static TimStatus draw_pictures(const Demo *d, int steps, TimPictures *pictures, TimError *err) {
-    TimSampleOptions options;
-    tim_sample_options_init(&options);
-    options.count = options.batch = d->columns;
-    options.steps = steps;
-    options.seed = d->seed;
-    return tim_sample(d->model, &options, pictures, NULL, err);
-}
-
-static TimStatus keep_row(Demo *d, int row, const TimPictures *pictures, TimError *err) {
-    const size_t bytes = (size_t)pictures->count * (size_t)pictures->height * (size_t)pictures->width * (size_t)pictures->channels;
-    if (!d->pictures) d->pictures = calloc(ROWS, bytes);
-    if (!d->pictures) return fail(err, TIM_E_MEMORY, "no memory for the sheet's pictures, %zu bytes", ROWS * bytes);
-    memcpy(d->pictures + (size_t)row * bytes, pictures->pixels, bytes);
-    d->size = *pictures;
-    d->size.pixels = NULL;
-    return TIM_OK;
-}
-
-static TimStatus draw_row(Demo *d, int row, TimError *err) {
-    char label[LABEL_BYTES];
-    TimPictures pictures;
-    const double start = seconds();
-    TimStatus status = draw_pictures(d, row_steps[row], &pictures, err);
-    if (status != TIM_OK) return status;
-    row_label(label, row);
-    printf("  %-14s %6.3f s\n", label, seconds() - start);
-    status = keep_row(d, row, &pictures, err);
-    tim_pictures_done(&pictures);
-    return status;
-}
-
-/* The first evaluation prepares memory and matrix products for all that follow: it is done once before the clock runs. */
-static TimStatus prepare(const Demo *d, TimError *err) {
-    TimPictures pictures;
-    const TimStatus status = draw_pictures(d, 1, &pictures, err);
-    tim_pictures_done(&pictures);
-    return status;
+    const TimImageText texts[] = {{"Software", "tim " TIM_VERSION}, {"parameters", run}};
+    const StepSheet sheet = {.steps = steps,
+                             .rows = sizeof steps / sizeof *steps,
+                             .seed = d->seed,
+                             .title = "tim.c: one set of weights, any number of steps",
+                             .texts = texts,
+                             .text_count = sizeof texts / sizeof *texts,
+                             .told = show_row};
+    return step_sheet_write(d->model, &sheet, path, err);
 }
 
 /* ---- before and after ---- */
@@ -137,8 +61,6 @@ static TimStatus open_model(Demo *d, TimError *err) {
                                      .threads = d->threads};
     const TimStatus status = tim_model_open(&d->model, d->model_path, NULL, &options, err);
     if (status != TIM_OK) return status;
-    const int classes = tim_model_config(d->model)->network.num_classes;
-    d->columns = classes < MAX_COLUMNS ? classes : MAX_COLUMNS;
     printf("%s: %.2f M parameters, %s\n", d->model_path, 1e-6 * (double)tim_model_parameter_count(d->model),
            precision_words[d->precision]);
     return TIM_OK;
@@ -171,11 +93,8 @@ static void print_place(const char *path) {
 static TimStatus run(Demo *d, const char *path, TimError *err) {
     TimStatus status = open_model(d, err);
     if (status == TIM_OK) status = make_folders(path, err);
-    if (status == TIM_OK) status = prepare(d, err);
-    for (int row = 0; row < ROWS && status == TIM_OK; row++) status = draw_row(d, row, err);
-    if (status == TIM_OK) status = finish_sheet(d, path, err);
+    if (status == TIM_OK) status = write_sheet(d, path, err);
     if (status == TIM_OK) print_place(path);
-    free(d->pictures);
     tim_model_free(d->model);
     return status;
 }

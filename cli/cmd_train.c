@@ -8,6 +8,7 @@
 
 #include "commands.h"
 #include "options.h"
+#include "preview.h"
 #include "tim/train.h"
 
 static const char *const precision_words[] = {"config", "fp32", "bf16", NULL};
@@ -21,6 +22,7 @@ typedef struct Request {
     double lr;     /* -1 */
     int precision, isa;
     TimTrainOptions train;
+    Preview preview;
 } Request;
 
 /* ---- interruption ---- */
@@ -45,6 +47,9 @@ static void catch_signals(void) {
 /* Where lines go: stderr, and on a terminal the last one is written over. */
 typedef struct Display {
     const Request *request;
+    Preview *preview;
+    TimError *err; /* of the preview that failed and ended the run */
+    bool failed;
     bool terminal;
     double shown; /* when the last line over which the next is written came, in seconds of the run */
     int64_t first_step;
@@ -108,6 +113,13 @@ static void show_end(const Display *d, const TimTrainProgress *p) {
            p->step, p->max_steps, p->step - d->first_step, duration(time, p->seconds));
 }
 
+/* A preview that cannot be drawn ends the run, which saves first: whoever asked for it wants to know. */
+static void draw_preview(Display *d, const TimTrainProgress *p) {
+    if (!preview_due(d->preview, p->step)) return;
+    clear_line(d);
+    d->failed = preview_draw(d->preview, p, d->err) != TIM_OK;
+}
+
 static bool show(const TimTrainProgress *progress, void *user) {
     Display *d = user;
     switch (progress->event) {
@@ -116,6 +128,7 @@ static bool show(const TimTrainProgress *progress, void *user) {
         break;
     case TIM_TRAIN_STEP:
         show_step(d, progress);
+        draw_preview(d, progress);
         break;
     case TIM_TRAIN_LOGGED:
         show_means(d, progress);
@@ -128,7 +141,7 @@ static bool show(const TimTrainProgress *progress, void *user) {
         show_end(d, progress);
         break;
     }
-    return !interrupted;
+    return !interrupted && !d->failed;
 }
 
 /* ---- the command ---- */
@@ -141,14 +154,18 @@ static void override(TimTrainingConfig *config, const Request *r) {
 }
 
 static TimStatus train(Request *r, TimError *err) {
-    Display display = {.request = r, .terminal = isatty(STDERR_FILENO) == 1};
+    TimError preview;
+    Display display = {.request = r, .preview = &r->preview, .err = &preview, .terminal = isatty(STDERR_FILENO) == 1};
     TimConfig config;
     TimStatus status = tim_config_read(&config, r->config, err);
     override(&config.training, r);
     r->train.trainer.isa = r->isa > 0 ? isa_words[r->isa] : NULL;
     r->train.progress = show;
     r->train.user = &display;
+    r->preview.out = r->train.out;
     if (status == TIM_OK) status = tim_train(&config, &r->train, err);
+    if (status == TIM_OK && display.failed) *err = preview, status = preview.status;
+    preview_done(&r->preview);
     if (status != TIM_OK) clear_line(&display);
     tim_config_done(&config);
     return status;
@@ -169,6 +186,11 @@ static bool parse(Request *r, int count, char **words, ExitCode *code) {
         option_choice("precision", &r->precision, precision_words, "of matrix products (default config)"),
         option_int("threads", &t->trainer.threads, 1, 4096, "(default: one for each core)"),
         option_choice("isa", &r->isa, isa_words, "instruction set (default best)"),
+        option_int64("preview-every", &r->preview.every, 1, 1e9, "steps between sheets of pictures in DIR/samples (default: none)"),
+        option_text("classifier", &r->preview.classifier, "FILE",
+                    "from tim classifier: previews also log a quick Frechet distance"),
+        option_text("reference", &r->preview.reference, "DATA", "real pictures for it (default fashion-mnist:test)"),
+        option_int64("preview-pictures", &r->preview.pictures, 10, 10000, "pictures for it (default 1000)"),
         option_int64("log-every", &t->log_every, 1, 1e9, "steps between lines of the log (default 50)"),
     };
     const CommandLine line = {
@@ -187,7 +209,7 @@ static bool parse(Request *r, int count, char **words, ExitCode *code) {
 }
 
 int cmd_train(int count, char **words) {
-    Request request = {.steps = -1, .lr = -1};
+    Request request = {.steps = -1, .lr = -1, .preview = {.pictures = 1000, .reference = "fashion-mnist:test"}};
     ExitCode code;
     TimError err;
     if (!parse(&request, count, words, &code)) return code;

@@ -7,7 +7,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
-#include "tim/config.h"
+#include "tim/model.h"
 
 #ifdef __cplusplus
 extern "C" {
@@ -97,6 +97,7 @@ typedef struct TimTrainProgress {
     const TimTrainReport *report; /* NULL for events without one */
     const char *path;             /* NULL for events without one */
     size_t parameters, pictures;  /* of the network, of the data set */
+    TimModel *average; /* the averaged weights, borrowed: may be drawn from during the callback, which changes nothing in the run */
 } TimTrainProgress;
 
 /* Told of every event; `user` is the caller's. Return false to end the run: it saves and returns TIM_OK. Runs in the calling thread,

@@ -43,7 +43,8 @@ static void tell(Run *run, TimTrainEvent event, const TimTrainReport *report, co
                                        .report = report,
                                        .path = path,
                                        .parameters = tim_model_parameter_count(t->model),
-                                       .pictures = tim_data_count(t->data)};
+                                       .pictures = tim_data_count(t->data),
+                                       .average = t->ema};
     if (!run->options->progress || run->options->progress(&progress, run->options->user)) return;
     if (run->end == TIM_TRAIN_RUNNING) run->end = TIM_TRAIN_CANCELLED;
 }

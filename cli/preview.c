@@ -1,0 +1,89 @@
+#include "preview.h"
+
+#include <errno.h>
+#include <inttypes.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/stat.h>
+
+#include "step_sheet.h"
+
+enum { MAX_PATH = 4096 };
+static const int judged_steps[] = {1, 4};
+
+bool preview_due(const Preview *preview, int64_t step) {
+    return preview->every > 0 && step > 0 && step % preview->every == 0;
+}
+
+__attribute__((format(printf, 3, 4))) static TimStatus fail(TimError *err, TimStatus status, const char *format, ...) {
+    va_list args;
+    va_start(args, format);
+    vsnprintf(err->text, sizeof err->text, format, args);
+    va_end(args);
+    return err->status = status;
+}
+
+static TimStatus write_sheet(const Preview *p, const TimTrainProgress *progress, TimError *err) {
+    static const int steps[] = {1, 2, 4, 8, 32};
+    char path[MAX_PATH], title[64];
+    snprintf(path, sizeof path, "%.4000s/samples", p->out);
+    if (mkdir(path, 0777) != 0 && errno != EEXIST)
+        return fail(err, TIM_E_IO, "%.300s: cannot make the folder: %s", path, strerror(errno));
+    snprintf(path, sizeof path, "%.4000s/samples/step-%06" PRId64 ".png", p->out, progress->step);
+    snprintf(title, sizeof title, "after %" PRId64 " steps", progress->step);
+    const StepSheet sheet = {.steps = steps, .rows = sizeof steps / sizeof *steps, .title = title};
+    return step_sheet_write(progress->average, &sheet, path, err);
+}
+
+static TimStatus judge(Preview *p, const TimTrainProgress *progress, int steps, TimJudgement *out, TimError *err) {
+    const int classes = tim_model_config(progress->average)->network.num_classes;
+    TimPictures pictures;
+    TimSampleOptions options;
+    int64_t labels[10000];
+    tim_sample_options_init(&options);
+    options.count = p->pictures, options.steps = steps, options.batch = 100, options.labels = labels;
+    for (int64_t i = 0; i < p->pictures; i++) labels[i] = i % classes;
+    TimStatus status = tim_sample(progress->average, &options, &pictures, NULL, err);
+    if (status == TIM_OK) status = tim_judge_quickly(p->judge, &pictures, labels, out, err);
+    tim_pictures_done(&pictures);
+    return status;
+}
+
+static TimStatus append_line(const Preview *p, int64_t step, const TimJudgement *judgements, TimError *err) {
+    char path[MAX_PATH];
+    snprintf(path, sizeof path, "%.4000s/log.jsonl", p->out);
+    FILE *stream = fopen(path, "a");
+    if (!stream) return fail(err, TIM_E_IO, "%.300s: cannot open for appending: %s", path, strerror(errno));
+    fprintf(stream, "{\"step\": %" PRId64 ", \"pictures\": %" PRId64, step, p->pictures);
+    for (size_t i = 0; i < sizeof judged_steps / sizeof *judged_steps; i++)
+        fprintf(stream, ", \"frechet_%d\": %.6g, \"agreement_%d\": %.4f", judged_steps[i], judgements[i].frechet, judged_steps[i],
+                judgements[i].agreement);
+    fputs("}\n", stream);
+    return fclose(stream) == 0 ? TIM_OK : fail(err, TIM_E_IO, "%.300s: cannot write: %s", path, strerror(errno));
+}
+
+static TimStatus judge_all(Preview *p, const TimTrainProgress *progress, TimError *err) {
+    TimJudgement judgements[sizeof judged_steps / sizeof *judged_steps];
+    const TimJudgeOptions options = {.classifier = p->classifier, .reference = p->reference};
+    TimStatus status = p->judge ? TIM_OK : tim_judge_open(&p->judge, &options, err);
+    fprintf(stderr, "step %6" PRId64 " ", progress->step);
+    for (size_t i = 0; status == TIM_OK && i < sizeof judged_steps / sizeof *judged_steps; i++) {
+        status = judge(p, progress, judged_steps[i], &judgements[i], err);
+        if (status == TIM_OK)
+            fprintf(stderr, "  at %d: Frechet %.4g, agreement %.1f %%", judged_steps[i], judgements[i].frechet,
+                    100 * judgements[i].agreement);
+    }
+    fputc('\n', stderr);
+    return status == TIM_OK ? append_line(p, progress->step, judgements, err) : status;
+}
+
+TimStatus preview_draw(Preview *p, const TimTrainProgress *progress, TimError *err) {
+    const TimStatus status = write_sheet(p, progress, err);
+    return status == TIM_OK && p->classifier ? judge_all(p, progress, err) : status;
+}
+
+void preview_done(Preview *p) {
+    tim_judge_close(p->judge);
+    p->judge = NULL;
+}

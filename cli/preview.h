@@ -1,0 +1,26 @@
+/* What a training looks like while it runs: a sheet of pictures by steps in the run's folder, and, with a classifier, a quick Frechet
+ * distance in its log, so that a bad run is seen early. */
+#ifndef TIM_CLI_PREVIEW_H
+#define TIM_CLI_PREVIEW_H
+
+#include "tim/eval.h"
+#include "tim/train.h"
+
+typedef struct Preview {
+    int64_t every;          /* steps; 0: never */
+    int64_t pictures;       /* for the distance */
+    const char *classifier; /* its file; NULL: only the sheet */
+    const char *reference;
+    const char *out; /* folder of the run */
+    TimJudge *judge; /* opened at the first preview that needs it */
+} Preview;
+
+/* Whether step `step` has one. */
+bool preview_due(const Preview *preview, int64_t step);
+
+/* Writes <out>/samples/step-N.png and, judged, a line to <out>/log.jsonl and stderr. */
+TimStatus preview_draw(Preview *preview, const TimTrainProgress *progress, TimError *err);
+
+void preview_done(Preview *preview);
+
+#endif
