@@ -536,6 +536,82 @@ static void test_bench_json_has_every_figure(void **state) {
     json_decref(root);
 }
 
+/* ---- classifier, train, eval: from pictures to a report ---- */
+
+static void write_idx(const char *name, const uint8_t *header, size_t header_bytes, const uint8_t *data, size_t bytes) {
+    FILE *stream = fopen(in_folder(name), "wb");
+    assert_non_null(stream);
+    assert_int_equal(fwrite(header, 1, header_bytes, stream), header_bytes);
+    assert_int_equal(fwrite(data, 1, bytes, stream), bytes);
+    assert_int_equal(fclose(stream), 0);
+}
+
+/* PICTURES pictures of CLASSES classes in the folder `data`, once to learn from and once as test pictures: class k is a bar in row 2 k. */
+static void write_pictures(void) {
+    enum { PICTURES = 80 };
+    static const uint8_t image_header[] = {0, 0, 8, 3, 0, 0, 0, PICTURES, 0, 0, 0, SIDE, 0, 0, 0, SIDE};
+    static const uint8_t label_header[] = {0, 0, 8, 1, 0, 0, 0, PICTURES};
+    uint8_t pixels[PICTURES * PIXELS] = {0}, labels[PICTURES];
+    for (int i = 0; i < PICTURES; i++) {
+        labels[i] = (uint8_t)(i % CLASSES);
+        for (int x = 0; x < SIDE; x++) pixels[i * PIXELS + 2 * labels[i] * SIDE + x] = (uint8_t)(200 + i % 50);
+    }
+    assert_int_equal(mkdir(in_folder("data"), 0777), 0);
+    write_idx("data/train-images-idx3-ubyte", image_header, sizeof image_header, pixels, sizeof pixels);
+    write_idx("data/train-labels-idx1-ubyte", label_header, sizeof label_header, labels, sizeof labels);
+    write_idx("data/t10k-images-idx3-ubyte", image_header, sizeof image_header, pixels, sizeof pixels);
+    write_idx("data/t10k-labels-idx1-ubyte", label_header, sizeof label_header, labels, sizeof labels);
+}
+
+static void write_training_config(void) {
+    char data[] = "idx", place[] = "data";
+    TimConfig config = small_config(TIM_TRANSPORT_OT_FM);
+    config.data_type = data, config.data_dir = place;
+    config.training.batch_size = 8, config.transition.use_dir_loss = false;
+    assert_int_equal(tim_config_write(&config, in_folder("train.yaml"), &err), TIM_OK);
+}
+
+static void test_train_previews_and_eval_judges(void **state) {
+    (void)state;
+    char log[TEXT_BYTES];
+    write_pictures();
+    write_training_config();
+    assert_runs("classifier --train data:train --test data:test --epochs 3 --batch 8 --out judge.safetensors");
+    assert_contains(out, "epoch  3 of 3");
+    assert_runs(
+        "train --config train.yaml --out run --steps 4 --preview-every 2 --classifier judge.safetensors --reference data:test "
+        "--preview-pictures 20");
+    assert_contains(said, "step      2   at 1: Frechet");
+    read_text(in_folder("run/log.jsonl"), log);
+    assert_contains(log, "{\"step\": 2, \"pictures\": 20, \"frechet_1\": ");
+    TimImage sheet;
+    assert_int_equal(tim_image_read_png(&sheet, in_folder("run/samples/step-000004.png"), &err), TIM_OK);
+    assert_true(sheet.width > 3 * SIDE * CLASSES && sheet.height > 3 * SIDE * 5);
+    tim_image_done(&sheet);
+    assert_runs(
+        "eval --model run/checkpoints/checkpoint-4 --classifier judge.safetensors --reference data:test --training data:train "
+        "--steps 1,2 --samples 16 --seeds 2 --out report");
+    assert_contains(out, "  8 of 8  diffusion ");
+    assert_contains(out, "report/report.html");
+    assert_int_equal(access(in_folder("report/report.json"), R_OK), 0);
+}
+
+/* A preview that was asked for and cannot be made ends the run, which keeps what it has. */
+static void test_train_preview_fails_saves_first(void **state) {
+    (void)state;
+    assert_int_equal(tim("train --config train.yaml --out other --steps 4 --preview-every 2 --classifier absent"), 1);
+    assert_contains(said, "absent");
+    assert_int_equal(access(in_folder("other/checkpoints/checkpoint-2/model.safetensors"), R_OK), 0);
+}
+
+static void test_eval_failures_exit_1_and_say_what(void **state) {
+    (void)state;
+    assert_fails("eval --model model --out report --classifier absent", 1, "tim eval: absent: ");
+    assert_fails("eval --model absent --out report --classifier judge.safetensors", 1, "tim eval: absent");
+    assert_fails("eval --model model --out no/report --classifier judge.safetensors", 1,
+                 "tim eval: no/report: cannot make the folder");
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_tim_help_and_version),
@@ -558,6 +634,9 @@ int main(void) {
         cmocka_unit_test(test_demo_failures_say_what_and_the_remedy),
         cmocka_unit_test(test_bench_list_names_cases),
         cmocka_unit_test(test_bench_json_has_every_figure),
+        cmocka_unit_test(test_train_previews_and_eval_judges),
+        cmocka_unit_test(test_train_preview_fails_saves_first),
+        cmocka_unit_test(test_eval_failures_exit_1_and_say_what),
     };
     return cmocka_run_group_tests(tests, set_up, tear_down);
 }
