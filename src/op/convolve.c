@@ -5,8 +5,7 @@
 #include "base/memory.h"
 
 #if defined(TIM_HAVE_ONEDNN)
-#include <dnnl.h>
-#include <omp.h>
+#include "op/onednn.h"
 #endif
 
 struct TimConvolve {
@@ -149,25 +148,12 @@ static dnnl_status_t describe_pass(dnnl_convolution_desc_t *desc, const TimConvo
                                                                strides, dilates, near, far);
 }
 
-static dnnl_status_t make_attributes(dnnl_primitive_attr_t *attributes, bool add) {
-    dnnl_status_t status = dnnl_primitive_attr_create(attributes);
-    if (status == dnnl_success) status = dnnl_primitive_attr_set_scratchpad_mode(*attributes, dnnl_scratchpad_mode_user);
-    if (status != dnnl_success || !add) return status;
-    dnnl_post_ops_t post_ops;
-    status = dnnl_post_ops_create(&post_ops);
-    if (status != dnnl_success) return status;
-    status = dnnl_post_ops_append_sum(post_ops, 1.0F);
-    if (status == dnnl_success) status = dnnl_primitive_attr_set_post_ops(*attributes, post_ops);
-    dnnl_post_ops_destroy(post_ops);
-    return status;
-}
-
 /* The pass, and through `packed` the layout in which it wants the weights. */
 static dnnl_status_t make_primitive(TimConvolve *p, const Descs *d, dnnl_primitive_desc_t forward, dnnl_memory_desc_t *packed) {
     dnnl_primitive_attr_t attributes = NULL;
     dnnl_convolution_desc_t desc;
     dnnl_primitive_desc_t made = NULL;
-    dnnl_status_t status = make_attributes(&attributes, false);
+    dnnl_status_t status = onednn_attributes(&attributes, false);
     if (status == dnnl_success) status = describe_pass(&desc, p, d);
     if (status == dnnl_success) status = dnnl_primitive_desc_create(&made, &desc, attributes, p->engine, forward);
     if (status == dnnl_success) {
@@ -202,7 +188,7 @@ static dnnl_status_t make_repack(TimConvolve *p, const dnnl_memory_desc_t *w, co
     if (status != dnnl_success || (!gradient && dnnl_memory_desc_equal(w, packed))) return status;
     dnnl_primitive_attr_t attributes = NULL;
     dnnl_primitive_desc_t made = NULL;
-    status = make_attributes(&attributes, gradient);
+    status = onednn_attributes(&attributes, gradient);
     if (status == dnnl_success)
         status = dnnl_reorder_primitive_desc_create(&made, gradient ? packed : w, p->engine, gradient ? w : packed, p->engine,
                                                     attributes);
@@ -239,13 +225,6 @@ static void free_onednn(TimConvolve *p) {
     if (p->engine) dnnl_engine_destroy(p->engine);
 }
 
-/* oneDNN takes handles as void *, also those it only reads. */
-static void *handle(const void *data) {
-    void *out;
-    memcpy(&out, &data, sizeof out);
-    return out;
-}
-
 static void repack(const TimConvolve *p, dnnl_memory_t from, dnnl_memory_t to) {
     const dnnl_exec_arg_t args[] = {{DNNL_ARG_FROM, from}, {DNNL_ARG_TO, to}};
     dnnl_primitive_execute(p->repack, p->stream, 2, args);
@@ -267,26 +246,24 @@ static void execute(const TimConvolve *p) {
 }
 
 static void run_onednn(const TimConvolve *p, float *x, float *w, const float *bias, float *y, void *work) {
-    const int before = omp_get_max_threads();
-    omp_set_num_threads(p->shape.threads);
+    const int before = onednn_enter_threads(p->shape.threads);
     dnnl_memory_set_data_handle_v2(p->x, x, p->stream);
     dnnl_memory_set_data_handle_v2(p->y, y, p->stream);
     dnnl_memory_set_data_handle_v2(p->w, w, p->stream);
-    dnnl_memory_set_data_handle_v2(p->bias, handle(bias), p->stream);
+    dnnl_memory_set_data_handle_v2(p->bias, onednn_handle(bias), p->stream);
     dnnl_memory_set_data_handle_v2(p->scratch, work, p->stream);
     dnnl_memory_set_data_handle_v2(p->packed, (char *)work + p->packed_at, p->stream);
     if (p->repack && p->pass != TIM_CONVOLVE_G_W) repack(p, p->w, p->packed);
     execute(p);
     if (p->pass == TIM_CONVOLVE_G_W) repack(p, p->packed, p->w);
     dnnl_stream_wait(p->stream);
-    omp_set_num_threads(before);
+    onednn_leave_threads(p->shape.threads, before);
 }
 
 static TimStatus plan_library(TimConvolve *plan, TimError *err) {
-    const int before = omp_get_max_threads();
-    omp_set_num_threads(plan->shape.threads);
+    const int before = onednn_enter_threads(plan->shape.threads);
     const dnnl_status_t status = plan_onednn(plan);
-    omp_set_num_threads(before);
+    onednn_leave_threads(plan->shape.threads, before);
     if (status == dnnl_success) return TIM_OK;
     const TimWindow *w = &plan->shape.window;
     return tim_fail(err, status == dnnl_out_of_memory ? TIM_E_MEMORY : TIM_E_INTERNAL,

@@ -6,8 +6,7 @@
 #include "base/memory.h"
 
 #if defined(TIM_HAVE_ONEDNN)
-#include <dnnl.h>
-#include <omp.h>
+#include "op/onednn.h"
 #endif
 
 struct TimMatmul {
@@ -65,19 +64,6 @@ static dnnl_status_t describe(dnnl_memory_desc_t *desc, int64_t rows, int64_t co
     return dnnl_memory_desc_init_by_strides(desc, 2, dims, dnnl_type(dtype), strides);
 }
 
-static dnnl_status_t make_attributes(dnnl_primitive_attr_t *attributes, bool add) {
-    dnnl_status_t status = dnnl_primitive_attr_create(attributes);
-    if (status == dnnl_success) status = dnnl_primitive_attr_set_scratchpad_mode(*attributes, dnnl_scratchpad_mode_user);
-    if (status != dnnl_success || !add) return status;
-    dnnl_post_ops_t post_ops;
-    status = dnnl_post_ops_create(&post_ops);
-    if (status != dnnl_success) return status;
-    status = dnnl_post_ops_append_sum(post_ops, 1.0F);
-    if (status == dnnl_success) status = dnnl_primitive_attr_set_post_ops(*attributes, post_ops);
-    dnnl_post_ops_destroy(post_ops);
-    return status;
-}
-
 static dnnl_status_t make_memory(TimMatmul *p, const dnnl_memory_desc_t *a, const dnnl_memory_desc_t *b,
                                  const dnnl_memory_desc_t *c, const dnnl_memory_desc_t *bias, const dnnl_memory_desc_t *scratch) {
     dnnl_status_t status = dnnl_memory_create(&p->a, a, p->engine, DNNL_MEMORY_NONE);
@@ -113,7 +99,7 @@ static dnnl_status_t plan_onednn(TimMatmul *p) {
     dnnl_status_t status = dnnl_engine_create(&p->engine, dnnl_cpu, 0);
     if (status == dnnl_success) status = dnnl_stream_create(&p->stream, p->engine, dnnl_stream_default_flags);
     dnnl_primitive_attr_t attributes = NULL;
-    if (status == dnnl_success) status = make_attributes(&attributes, p->shape.add);
+    if (status == dnnl_success) status = onednn_attributes(&attributes, p->shape.add);
     if (status == dnnl_success) status = plan_with(p, attributes);
     if (attributes) dnnl_primitive_attr_destroy(attributes);
     return status;
@@ -130,40 +116,22 @@ static void free_onednn(TimMatmul *p) {
     if (p->engine) dnnl_engine_destroy(p->engine);
 }
 
-/* oneDNN uses as many threads as OpenMP would give the caller: planning and running happen under the plan's own number. */
-static int enter_threads(int threads) {
-    const int before = omp_get_max_threads();
-    if (threads != before) omp_set_num_threads(threads);
-    return before;
-}
-
-static void leave_threads(int threads, int before) {
-    if (threads != before) omp_set_num_threads(before);
-}
-
-/* oneDNN takes handles as void *, also those it only reads. */
-static void *handle(const void *data) {
-    void *out;
-    memcpy(&out, &data, sizeof out);
-    return out;
-}
-
 static void run_onednn(const TimMatmul *p, const void *a, const void *b, const float *bias, void *c, void *work) {
-    const int before = enter_threads(p->shape.threads);
-    dnnl_memory_set_data_handle_v2(p->a, handle(a), p->stream);
-    dnnl_memory_set_data_handle_v2(p->b, handle(b), p->stream);
+    const int before = onednn_enter_threads(p->shape.threads);
+    dnnl_memory_set_data_handle_v2(p->a, onednn_handle(a), p->stream);
+    dnnl_memory_set_data_handle_v2(p->b, onednn_handle(b), p->stream);
     dnnl_memory_set_data_handle_v2(p->c, c, p->stream);
     dnnl_memory_set_data_handle_v2(p->scratch, work, p->stream);
     dnnl_exec_arg_t args[5] = {
         {DNNL_ARG_SRC, p->a}, {DNNL_ARG_WEIGHTS, p->b}, {DNNL_ARG_DST, p->c}, {DNNL_ARG_SCRATCHPAD, p->scratch}};
     int count = 4;
     if (p->shape.has_bias) {
-        dnnl_memory_set_data_handle_v2(p->bias, handle(bias), p->stream);
+        dnnl_memory_set_data_handle_v2(p->bias, onednn_handle(bias), p->stream);
         args[count++] = (dnnl_exec_arg_t){DNNL_ARG_BIAS, p->bias};
     }
     dnnl_primitive_execute(p->primitive, p->stream, count, args);
     dnnl_stream_wait(p->stream);
-    leave_threads(p->shape.threads, before);
+    onednn_leave_threads(p->shape.threads, before);
 }
 
 #endif
@@ -177,9 +145,9 @@ TimStatus tim_matmul_new(TimMatmul **out, const TimMatmulShape *shape, TimError 
     plan->shape = *shape;
 #if defined(TIM_HAVE_ONEDNN)
     if (!shape->plain) {
-        const int before = enter_threads(shape->threads);
+        const int before = onednn_enter_threads(shape->threads);
         const dnnl_status_t status = plan_onednn(plan);
-        leave_threads(shape->threads, before);
+        onednn_leave_threads(shape->threads, before);
         if (status != dnnl_success) {
             tim_matmul_free(plan);
             return tim_fail(err, status == dnnl_out_of_memory ? TIM_E_MEMORY : TIM_E_INTERNAL,

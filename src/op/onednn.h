@@ -1,0 +1,43 @@
+/* What the plans on oneDNN share. Included only where oneDNN is built in. */
+#ifndef TIM_OP_ONEDNN_H
+#define TIM_OP_ONEDNN_H
+
+#include <stdbool.h>
+#include <string.h>
+
+#include <dnnl.h>
+#include <omp.h>
+
+/* A scratch pad of the caller's, and with `add` a result that is added to its place. The caller destroys *attributes unless NULL. */
+static inline dnnl_status_t onednn_attributes(dnnl_primitive_attr_t *attributes, bool add) {
+    dnnl_status_t status = dnnl_primitive_attr_create(attributes);
+    if (status == dnnl_success) status = dnnl_primitive_attr_set_scratchpad_mode(*attributes, dnnl_scratchpad_mode_user);
+    if (status != dnnl_success || !add) return status;
+    dnnl_post_ops_t post_ops;
+    status = dnnl_post_ops_create(&post_ops);
+    if (status != dnnl_success) return status;
+    status = dnnl_post_ops_append_sum(post_ops, 1.0F);
+    if (status == dnnl_success) status = dnnl_primitive_attr_set_post_ops(*attributes, post_ops);
+    dnnl_post_ops_destroy(post_ops);
+    return status;
+}
+
+/* oneDNN uses as many threads as OpenMP would give the caller: planning and running happen under the plan's own number. */
+static inline int onednn_enter_threads(int threads) {
+    const int before = omp_get_max_threads();
+    if (threads != before) omp_set_num_threads(threads);
+    return before;
+}
+
+static inline void onednn_leave_threads(int threads, int before) {
+    if (threads != before) omp_set_num_threads(before);
+}
+
+/* oneDNN takes handles as void *, also those it only reads. */
+static inline void *onednn_handle(const void *data) {
+    void *out;
+    memcpy(&out, &data, sizeof out);
+    return out;
+}
+
+#endif
