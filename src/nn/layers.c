@@ -10,21 +10,22 @@ static void join(TimTape *tape, char name[NAME_MAX_BYTES], const char *prefix, c
         tim_tape_fail(tape, TIM_E_INTERNAL, "the parameter name %s.%s is too long", prefix, part);
 }
 
-static TimRef param(TimTape *tape, TimDtype dtype, TimInit init, int rank, const int64_t *dims, const char *prefix,
-                    const char *suffix) {
+TimRef tim_prefixed_param(TimTape *tape, TimDtype dtype, TimInit init, int rank, const int64_t *dims, const char *prefix,
+                          const char *suffix) {
     char name[NAME_MAX_BYTES];
     join(tape, name, prefix, suffix);
     return tim_tape_param(tape, dtype, init, rank, dims, name);
 }
 
 static TimRef vector(TimTape *tape, TimInit init, int64_t length, const char *prefix, const char *suffix) {
-    return param(tape, TIM_F32, init, 1, &length, prefix, suffix);
+    return tim_prefixed_param(tape, TIM_F32, init, 1, &length, prefix, suffix);
 }
 
 TimRef tim_linear(TimTape *tape, TimRef x, const TimLinearSpec *spec, const char *name) {
     const int64_t matrix[2] = {spec->out_features, tim_tape_shape(tape, x).cols};
     TimRef in[3] = {x};
-    in[1] = param(tape, spec->dtype, spec->init, spec->rank ? spec->rank : 2, spec->rank ? spec->dims : matrix, name, "weight");
+    in[1] = tim_prefixed_param(tape, spec->dtype, spec->init, spec->rank ? spec->rank : 2, spec->rank ? spec->dims : matrix, name,
+                               "weight");
     if (spec->bias) in[2] = vector(tape, TIM_INIT_ZERO, spec->out_features, name, "bias");
     const TimOpParams params = {.linear = {.out = spec->out, .has_bias = spec->bias}};
     return tim_tape_add(tape, TIM_OP_LINEAR, params, spec->bias ? 3 : 2, in);

@@ -6,6 +6,10 @@
 
 #include "tape/tape.h"
 
+/* The parameter "prefix.suffix"; a name that does not fit makes the recording fail. */
+TimRef tim_prefixed_param(TimTape *tape, TimDtype dtype, TimInit init, int rank, const int64_t *dims, const char *prefix,
+                          const char *suffix);
+
 typedef struct TimLinearSpec {
     int64_t out_features;
     bool bias;

@@ -1,8 +1,7 @@
 #include "nn/maps.h"
 
-#include <stdio.h>
-
-enum { NAME_MAX_BYTES = 160 };
+#include "nn/layers.h"
+#include "op/window.h"
 
 TimMap tim_map_of_pictures(TimTape *tape, TimRef pictures, int channels, int height, int width) {
     const TimOpParams params = {.patch = {.channels = channels, .height = height, .width = width, .patch = 1, .out = TIM_F32}};
@@ -21,23 +20,15 @@ static TimWindow window_on(TimMap map, TimWindowSpec s) {
 
 /* The map that a window makes of its picture; the op has checked the window. */
 static TimMap slid(TimRef x, const TimWindow *w) {
-    return (TimMap){x, (w->height + 2 * w->pad_y - w->kernel_h) / w->stride + 1,
-                    (w->width + 2 * w->pad_x - w->kernel_w) / w->stride + 1};
-}
-
-static TimRef param(TimTape *tape, TimInit init, int rank, const int64_t *dims, const char *prefix, const char *part) {
-    char name[NAME_MAX_BYTES];
-    if (snprintf(name, sizeof name, "%s.%s", prefix, part) >= NAME_MAX_BYTES)
-        tim_tape_fail(tape, TIM_E_INTERNAL, "the parameter name %s.%s is too long", prefix, part);
-    return tim_tape_param(tape, TIM_F32, init, rank, dims, name);
+    return (TimMap){x, (int)window_out_h(w), (int)window_out_w(w)};
 }
 
 TimMap tim_convolution(TimTape *tape, TimMap map, const TimConvolutionSpec *spec, const char *name) {
     const TimWindow window = window_on(map, spec->window);
     const int64_t dims[4] = {spec->out_channels, tim_tape_shape(tape, map.x).cols, window.kernel_h, window.kernel_w};
     TimRef in[3] = {map.x};
-    in[1] = param(tape, TIM_INIT_XAVIER, 4, dims, name, "weight");
-    if (spec->bias) in[2] = param(tape, TIM_INIT_ZERO, 1, dims, name, "bias");
+    in[1] = tim_prefixed_param(tape, TIM_F32, TIM_INIT_XAVIER, 4, dims, name, "weight");
+    if (spec->bias) in[2] = tim_prefixed_param(tape, TIM_F32, TIM_INIT_ZERO, 1, dims, name, "bias");
     const TimOpParams params = {.convolution = {window, spec->bias}};
     return slid(tim_tape_add(tape, TIM_OP_CONVOLUTION, params, spec->bias ? 3 : 2, in), &window);
 }
