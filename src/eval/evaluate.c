@@ -66,12 +66,6 @@ static TimStatus check_options(const TimEvalOptions *o, TimError *err) {
     return TIM_OK;
 }
 
-static TimStatus make_folder(const char *folder, TimError *err) {
-    if (mkdir(folder, 0777) == 0 || errno == EEXIST) return TIM_OK;
-    return tim_fail(err, TIM_E_IO, "%s: cannot make the folder: %s; does its parent exist and is it writable?", folder,
-                    strerror(errno));
-}
-
 static TimStatus with_split(char **out, const char *set, const char *split, TimError *err) {
     const size_t bytes = strlen(set) + strlen(split) + 1;
     TIM_TRY(tim_new(out, bytes, 1, "the name of a set", err));
@@ -111,7 +105,7 @@ static TimStatus hash_model(Evaluation *e, TimError *err) {
 static TimStatus open_all(Evaluation *e, TimError *err) {
     const TimEvalOptions *o = e->options;
     const TimModelOptions model = {.precision = o->precision, .threads = o->threads, .isa = o->isa};
-    TIM_TRY(make_folder(o->out, err));
+    TIM_TRY(tim_make_folder(o->out, err));
     TIM_TRY(tim_model_open(&e->model, o->model, o->config, &model, err));
     TIM_TRY(name_sets(e, err));
     const TimJudgeOptions judge = {

@@ -30,6 +30,9 @@ enum { TIM_SHAPE_TEXT = 192 }; /* TIM_SAFETENSORS_MAX_RANK sizes of 20 digits */
 /* "(768, 4, 2, 2)", for the texts of errors; returns `out`. */
 const char *tim_shape_text(char out[TIM_SHAPE_TEXT], int rank, const size_t *dims);
 
+/* Makes the folder, whose parent must exist; one that is there already is fine. */
+TimStatus tim_make_folder(const char *folder, TimError *err);
+
 /* `folder`/`name` in a text from tim_alloc. */
 TimStatus tim_join_path(char **out, const char *folder, const char *name, TimError *err);
 
