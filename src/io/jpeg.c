@@ -43,11 +43,22 @@ static void ignore_level(j_common_ptr jpeg, int level) {
     (void)jpeg, (void)level;
 }
 
-static TimStatus out_of_memory(const Job *job, const char *text) {
-    return tim_fail(job->err, TIM_E_MEMORY, "%s: libjpeg: %s; free some memory", job->path, text);
+/* Of the reader and the writer alike. */
+static void on_error(j_common_ptr jpeg) {
+    Job *job = job_of(jpeg);
+    char text[JMSG_LENGTH_MAX];
+    job->errors.format_message(jpeg, text);
+    if (job->errors.msg_code == JERR_OUT_OF_MEMORY)
+        job->status = tim_fail(job->err, TIM_E_MEMORY, "%s: libjpeg: %s; free some memory", job->path, text);
+    else if (jpeg->is_decompressor)
+        job->status = tim_fail(job->err, TIM_E_FORMAT, "%s: not a valid JPEG of at most %d pixels a side: %s; export it again",
+                               job->path, TIM_IMAGE_MAX_SIDE, text);
+    else
+        job->status = tim_fail(job->err, TIM_E_INTERNAL, "%s: libjpeg cannot write it: %s", job->path, text);
+    longjmp(job->back, 1);
 }
 
-static void start_errors(Job *job, void (*on_error)(j_common_ptr)) {
+static void start_errors(Job *job) {
     jpeg_std_error(&job->errors);
     job->errors.error_exit = on_error;
     job->errors.output_message = ignore_message;
@@ -55,17 +66,6 @@ static void start_errors(Job *job, void (*on_error)(j_common_ptr)) {
 }
 
 /* ---- writing ---- */
-
-static void on_write_error(j_common_ptr jpeg) {
-    Job *job = job_of(jpeg);
-    char text[JMSG_LENGTH_MAX];
-    job->errors.format_message(jpeg, text);
-    if (job->errors.msg_code == JERR_OUT_OF_MEMORY)
-        job->status = out_of_memory(job, text);
-    else
-        job->status = tim_fail(job->err, TIM_E_INTERNAL, "%s: libjpeg cannot write it: %s", job->path, text);
-    longjmp(job->back, 1);
-}
 
 static void start_buffer(j_compress_ptr jpeg) {
     Job *job = jpeg->client_data;
@@ -128,7 +128,7 @@ static TimStatus encode(Job *job, const TimImage *image, int quality) {
 
 static TimStatus encode_jpeg(const TimImage *image, const char *path, const void *settings, TimFileWriter *writer, TimError *err) {
     Job job = {.path = path, .file = writer, .err = err};
-    start_errors(&job, on_write_error);
+    start_errors(&job);
     job.writer.err = &job.errors;
     job.writer.client_data = &job;
     const TimStatus status = encode(&job, image, *(const int *)settings);
@@ -142,18 +142,6 @@ TimStatus tim_image_write_jpeg(const TimImage *image, const char *path, int qual
 }
 
 /* ---- reading ---- */
-
-static void on_read_error(j_common_ptr jpeg) {
-    Job *job = job_of(jpeg);
-    char text[JMSG_LENGTH_MAX];
-    job->errors.format_message(jpeg, text);
-    if (job->errors.msg_code == JERR_OUT_OF_MEMORY)
-        job->status = out_of_memory(job, text);
-    else
-        job->status = tim_fail(job->err, TIM_E_FORMAT, "%s: not a valid JPEG of at most %d pixels a side: %s; export it again",
-                               job->path, TIM_IMAGE_MAX_SIDE, text);
-    longjmp(job->back, 1);
-}
 
 static void refuse(Job *job, TimStatus status, const char *reason) {
     job->status = tim_fail(job->err, status, "%s: not a JPEG that can be read, of at most %d pixels a side: %s; export it again",
@@ -271,7 +259,7 @@ static TimStatus decode(Job *job, TimImage *image, const TimFile *file) {
 TimStatus tim_jpeg_decode(TimImage *image, const TimFile *file, const char *path, TimError *err) {
     Job job = {.path = path, .err = err};
     *image = (TimImage){0};
-    start_errors(&job, on_read_error);
+    start_errors(&job);
     job.reader.err = &job.errors;
     job.reader.client_data = &job;
     const TimStatus status = decode(&job, image, file);
