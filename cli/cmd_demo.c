@@ -2,7 +2,6 @@
  * Every row starts from the same noise: only the number of evaluations differs. */
 #include <errno.h>
 #include <inttypes.h>
-#include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -11,6 +10,7 @@
 #include "commands.h"
 #include "options.h"
 #include "step_sheet.h"
+#include "support.h"
 #include "tim/sample.h"
 
 static const char *const precision_words[] = {"bf16", "fp32", NULL};
@@ -23,14 +23,6 @@ typedef struct Demo {
     uint64_t seed;
     TimModel *model;
 } Demo;
-
-__attribute__((format(printf, 3, 4))) static TimStatus fail(TimError *err, TimStatus status, const char *format, ...) {
-    va_list args;
-    va_start(args, format);
-    vsnprintf(err->text, sizeof err->text, format, args);
-    va_end(args);
-    return err->status = status;
-}
 
 /* ---- the sheet ---- */
 
@@ -78,7 +70,7 @@ static TimStatus make_folders(const char *path, TimError *err) {
     for (char *slash = strchr(part + 1, '/'); slash; slash = strchr(slash + 1, '/')) {
         *slash = '\0';
         if (!make_folder(part))
-            return fail(err, TIM_E_IO, "%.300s: cannot make the folder: %s; name another with --out", part, strerror(errno));
+            return fail_with(err, TIM_E_IO, "%.300s: cannot make the folder: %s; name another with --out", part, strerror(errno));
         *slash = '/';
     }
     return TIM_OK;

@@ -5,12 +5,12 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
-#include <time.h>
 #include <unistd.h>
 
 #include "class_names.h"
 #include "commands.h"
 #include "options.h"
+#include "support.h"
 #include "tim/sample.h"
 
 static const char *const mode_words[] = {"transition", "diffusion", NULL};
@@ -339,22 +339,16 @@ static TimStatus run(Drawing *d, TimError *err) {
     return status;
 }
 
-static double seconds(void) {
-    struct timespec now;
-    clock_gettime(CLOCK_MONOTONIC, &now);
-    return (double)now.tv_sec + 1e-9 * (double)now.tv_nsec;
-}
-
 static ExitCode sample(const Request *request) {
     TimError err;
     Drawing drawing = {.request = request, .terminal = isatty(STDERR_FILENO) == 1};
-    const double start = seconds();
+    const double start = clock_seconds();
     if (run(&drawing, &err) != TIM_OK) {
         fprintf(stderr, "tim sample: %s\n", err.text);
         return EXIT_FAILED;
     }
     printf("%s: %" PRId64 " picture%s of %d x %d in %.1f s\n", request->out, drawing.total, drawing.total == 1 ? "" : "s",
-           drawing.size.width, drawing.size.height, seconds() - start);
+           drawing.size.width, drawing.size.height, clock_seconds() - start);
     return EXIT_FINE;
 }
 

@@ -2,12 +2,12 @@
 
 #include <errno.h>
 #include <inttypes.h>
-#include <stdarg.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/stat.h>
 
 #include "step_sheet.h"
+#include "support.h"
 
 enum { MAX_PATH = 4096 };
 static const int judged_steps[] = {1, 4};
@@ -16,20 +16,12 @@ bool preview_due(const Preview *preview, int64_t step) {
     return preview->every > 0 && step > 0 && step % preview->every == 0;
 }
 
-__attribute__((format(printf, 3, 4))) static TimStatus fail(TimError *err, TimStatus status, const char *format, ...) {
-    va_list args;
-    va_start(args, format);
-    vsnprintf(err->text, sizeof err->text, format, args);
-    va_end(args);
-    return err->status = status;
-}
-
 static TimStatus write_sheet(const Preview *p, const TimTrainProgress *progress, TimError *err) {
     static const int steps[] = {1, 2, 4, 8, 32};
     char path[MAX_PATH], title[64];
     snprintf(path, sizeof path, "%.4000s/samples", p->out);
     if (mkdir(path, 0777) != 0 && errno != EEXIST)
-        return fail(err, TIM_E_IO, "%.300s: cannot make the folder: %s", path, strerror(errno));
+        return fail_with(err, TIM_E_IO, "%.300s: cannot make the folder: %s", path, strerror(errno));
     snprintf(path, sizeof path, "%.4000s/samples/step-%06" PRId64 ".png", p->out, progress->step);
     snprintf(title, sizeof title, "after %" PRId64 " steps", progress->step);
     const StepSheet sheet = {.steps = steps, .rows = sizeof steps / sizeof *steps, .title = title};
@@ -54,13 +46,13 @@ static TimStatus append_line(const Preview *p, int64_t step, const TimJudgement 
     char path[MAX_PATH];
     snprintf(path, sizeof path, "%.4000s/log.jsonl", p->out);
     FILE *stream = fopen(path, "a");
-    if (!stream) return fail(err, TIM_E_IO, "%.300s: cannot open for appending: %s", path, strerror(errno));
+    if (!stream) return fail_with(err, TIM_E_IO, "%.300s: cannot open for appending: %s", path, strerror(errno));
     fprintf(stream, "{\"step\": %" PRId64 ", \"pictures\": %" PRId64, step, p->pictures);
     for (size_t i = 0; i < sizeof judged_steps / sizeof *judged_steps; i++)
         fprintf(stream, ", \"frechet_%d\": %.6g, \"agreement_%d\": %.4f", judged_steps[i], judgements[i].frechet, judged_steps[i],
                 judgements[i].agreement);
     fputs("}\n", stream);
-    return fclose(stream) == 0 ? TIM_OK : fail(err, TIM_E_IO, "%.300s: cannot write: %s", path, strerror(errno));
+    return fclose(stream) == 0 ? TIM_OK : fail_with(err, TIM_E_IO, "%.300s: cannot write: %s", path, strerror(errno));
 }
 
 static TimStatus judge_all(Preview *p, const TimTrainProgress *progress, TimError *err) {

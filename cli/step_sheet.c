@@ -1,12 +1,11 @@
 #include "step_sheet.h"
 
-#include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <time.h>
 
 #include "class_names.h"
+#include "support.h"
 
 enum { SCALE = 3, LABEL_BYTES = 32 };
 
@@ -17,20 +16,6 @@ typedef struct Drawing {
     uint8_t *pictures; /* (rows, columns, H, W, C) */
     TimPictures size;  /* of a row; without pixels */
 } Drawing;
-
-static double seconds(void) {
-    struct timespec now;
-    clock_gettime(CLOCK_MONOTONIC, &now);
-    return (double)now.tv_sec + 1e-9 * (double)now.tv_nsec;
-}
-
-__attribute__((format(printf, 3, 4))) static TimStatus fail(TimError *err, TimStatus status, const char *format, ...) {
-    va_list args;
-    va_start(args, format);
-    vsnprintf(err->text, sizeof err->text, format, args);
-    va_end(args);
-    return err->status = status;
-}
 
 static void row_label(char text[LABEL_BYTES], int steps) {
     snprintf(text, LABEL_BYTES, "%d evaluation%s", steps, steps == 1 ? "" : "s");
@@ -50,7 +35,7 @@ static TimStatus draw(const Drawing *d, int steps, TimPictures *pictures, TimErr
 static TimStatus keep_row(Drawing *d, int row, const TimPictures *pictures, TimError *err) {
     const size_t bytes = (size_t)pictures->count * (size_t)pictures->height * (size_t)pictures->width * (size_t)pictures->channels;
     if (!d->pictures) d->pictures = calloc((size_t)d->sheet->rows, bytes);
-    if (!d->pictures) return fail(err, TIM_E_MEMORY, "no memory for a sheet of %d rows of %zu bytes", d->sheet->rows, bytes);
+    if (!d->pictures) return fail_with(err, TIM_E_MEMORY, "no memory for a sheet of %d rows of %zu bytes", d->sheet->rows, bytes);
     memcpy(d->pictures + (size_t)row * bytes, pictures->pixels, bytes);
     d->size = *pictures;
     d->size.pixels = NULL;
@@ -60,11 +45,11 @@ static TimStatus keep_row(Drawing *d, int row, const TimPictures *pictures, TimE
 static TimStatus draw_row(Drawing *d, int row, TimError *err) {
     char label[LABEL_BYTES];
     TimPictures pictures;
-    const double start = seconds();
+    const double start = clock_seconds();
     TimStatus status = draw(d, d->sheet->steps[row], &pictures, err);
     if (status != TIM_OK) return status;
     row_label(label, d->sheet->steps[row]);
-    if (d->sheet->told) d->sheet->told(label, seconds() - start);
+    if (d->sheet->told) d->sheet->told(label, clock_seconds() - start);
     status = keep_row(d, row, &pictures, err);
     tim_pictures_done(&pictures);
     return status;

@@ -1,0 +1,13 @@
+/* Small things that several commands do. */
+#ifndef TIM_CLI_SUPPORT_H
+#define TIM_CLI_SUPPORT_H
+
+#include "tim/status.h"
+
+/* Writes the text into *err as printf would, sets its status and returns it. */
+TimStatus fail_with(TimError *err, TimStatus status, const char *format, ...) __attribute__((format(printf, 3, 4)));
+
+/* Seconds on a clock that never jumps. */
+double clock_seconds(void);
+
+#endif
