@@ -2,7 +2,6 @@
 #include <inttypes.h>
 #include <limits.h>
 #include <stdio.h>
-#include <stdlib.h>
 #include <time.h>
 
 #include "class_names.h"
@@ -10,7 +9,7 @@
 #include "options.h"
 #include "tim/eval.h"
 
-enum { MAX_STEP_COUNTS = 64, MAX_CLASSES = 1000, NAME_BYTES = 64 };
+enum { MAX_STEP_COUNTS = 64 };
 
 typedef struct Request {
     TimEvalOptions eval;
@@ -18,8 +17,6 @@ typedef struct Request {
     bool only_transition;
     int precision;
     char date[16];
-    char names[MAX_CLASSES][NAME_BYTES];
-    const char *name_list[MAX_CLASSES];
     int step_items[MAX_STEP_COUNTS];
 } Request;
 
@@ -45,21 +42,6 @@ static void write_date(Request *r) {
     if (gmtime_r(&now, &parts) && strftime(r->date, sizeof r->date, "%Y-%m-%d", &parts)) r->eval.date = r->date;
 }
 
-/* The names of the model's classes, when its configuration can be read; opening the model says what is wrong with it. */
-static void name_classes(Request *r) {
-    TimModel *model;
-    const TimModelOptions options = {.threads = 1};
-    if (tim_model_open(&model, r->eval.model, r->eval.config, &options, NULL) != TIM_OK) return;
-    const TimConfig *config = tim_model_config(model);
-    const int classes = config->network.num_classes < MAX_CLASSES ? config->network.num_classes : MAX_CLASSES;
-    for (int i = 0; i < classes; i++) {
-        class_label(r->names[i], NAME_BYTES, config, i);
-        r->name_list[i] = r->names[i];
-    }
-    if (classes == config->network.num_classes) r->eval.class_names = r->name_list;
-    tim_model_free(model);
-}
-
 static ExitCode evaluate(Request *r) {
     TimError err;
     if (r->steps.count > MAX_STEP_COUNTS)
@@ -69,8 +51,8 @@ static ExitCode evaluate(Request *r) {
     r->eval.diffusion = !r->only_transition;
     r->eval.precision = precisions[r->precision];
     r->eval.progress = show;
+    r->eval.class_name = class_label;
     write_date(r);
-    name_classes(r);
     if (tim_eval(&r->eval, &err) != TIM_OK) {
         fprintf(stderr, "tim eval: %s\n", err.text);
         return EXIT_FAILED;
@@ -113,16 +95,11 @@ static ExitCode parse(Request *r, int count, char **words) {
 }
 
 int cmd_eval(int count, char **words) {
-    Request *r = calloc(1, sizeof *r);
-    if (!r) {
-        fputs("tim eval: no memory\n", stderr);
-        return EXIT_FAILED;
-    }
-    tim_eval_options_init(&r->eval);
-    r->eval.reference = "fashion-mnist";
-    r->eval.classifier = "models/fashion-judge/model.safetensors";
-    const ExitCode code = parse(r, count, words);
-    number_list_done(&r->steps);
-    free(r);
+    Request r = {0};
+    tim_eval_options_init(&r.eval);
+    r.eval.reference = "fashion-mnist";
+    r.eval.classifier = "models/fashion-judge/model.safetensors";
+    const ExitCode code = parse(&r, count, words);
+    number_list_done(&r.steps);
     return code;
 }

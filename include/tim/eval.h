@@ -107,6 +107,9 @@ typedef struct TimEvalProgress {
 /* Told after each setting and seed; `user` is the caller's. Return false to stop: the call then ends with TIM_E_CANCELLED. */
 typedef bool (*TimEvalCallback)(const TimEvalProgress *progress, void *user);
 
+/* Writes what a class of the model is called into `text`, at most `size` bytes with the end. */
+typedef void (*TimClassNamer)(char *text, size_t size, const TimConfig *config, int64_t class_index);
+
 typedef struct TimEvalOptions {
     const char *model, *config; /* as tim_model_open takes them */
     const char *reference;      /* "X": the sets X:test (reference) and X:train (training), else as TimJudgeOptions has it */
@@ -123,9 +126,9 @@ typedef struct TimEvalOptions {
     TimPrecision precision;
     int threads;
     const char *isa;
-    const char *date;               /* for the report, in the caller's words; NULL: none */
-    const char *const *class_names; /* of the model's classes, or NULL */
-    TimEvalCallback progress;       /* NULL: nobody asks */
+    const char *date;         /* for the report, in the caller's words; NULL: none */
+    TimClassNamer class_name; /* NULL: classes have no names */
+    TimEvalCallback progress; /* NULL: nobody asks */
     void *user;
 } TimEvalOptions;
 

@@ -20,6 +20,7 @@ enum {
     MAX_SEEDS = 100,
     SHEET_COLUMNS = 16,
     PAIRS = 12,
+    NAME_BYTES = 64,
     HASH_TEXT = SHA256_DIGEST_STRING_LENGTH,
     BATCH = 100
 };
@@ -47,6 +48,8 @@ typedef struct Evaluation {
     TimPictures closest; /* the pictures that the pairs show come from these */
     TimReportPair pairs[PAIRS];
     char model_hash[HASH_TEXT], features_hash[HASH_TEXT], config[256];
+    char names[SHEET_COLUMNS][NAME_BYTES];
+    const char *name_list[SHEET_COLUMNS];
     double begin;
     int done, total;
 } Evaluation;
@@ -291,6 +294,15 @@ static const char *summary(Evaluation *e) {
     return e->config;
 }
 
+static void name_classes(Evaluation *e) {
+    if (!e->options->class_name) return;
+    for (int i = 0; i < sheet_columns(e); i++) {
+        e->options->class_name(e->names[i], NAME_BYTES, &e->model->config, i);
+        e->name_list[i] = e->names[i];
+    }
+    e->report.pictures.class_names = e->name_list;
+}
+
 static void fill_facts(Evaluation *e) {
     const TimEvalOptions *o = e->options;
     const TimClassifierShape *s = &e->judge->classifier.shape;
@@ -308,7 +320,7 @@ static void fill_facts(Evaluation *e) {
     r->run.precision = o->precision == TIM_PRECISION_BF16 ? "bf16" : "fp32";
     r->run.version = TIM_VERSION, r->run.date = o->date;
     r->pictures.height = s->height, r->pictures.width = s->width, r->pictures.channels = s->channels;
-    r->pictures.columns = sheet_columns(e), r->pictures.class_names = o->class_names;
+    r->pictures.columns = sheet_columns(e);
     for (int mode = 0; mode < 2; mode++) r->pictures.sheets[mode] = e->sheets[mode];
 }
 
@@ -341,6 +353,7 @@ static TimStatus run(Evaluation *e, TimError *err) {
     TIM_TRY(evaluate_all(e, err));
     TIM_TRY(find_pairs(e, err));
     fill_facts(e);
+    name_classes(e);
     fill_rows(e);
     return write_reports(e, err);
 }
