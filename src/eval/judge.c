@@ -191,7 +191,7 @@ static TimStatus check_pictures(const TimJudge *j, const TimPictures *p, TimErro
                     p->width, p->height, p->channels, s->width, s->height, s->channels);
 }
 
-/* Features (count, 128) and, with labels, the agreement. */
+/* Features (count, 128) unless NULL, and with labels the agreement. */
 static TimStatus look(TimJudge *j, const TimPictures *p, const int64_t *labels, float *features, TimJudgement *out, TimError *err) {
     const int classes = j->classifier.shape.classes;
     float *logits;
@@ -202,56 +202,47 @@ static TimStatus look(TimJudge *j, const TimPictures *p, const int64_t *labels, 
     return TIM_OK;
 }
 
-static TimStatus judge(TimJudge *j, const TimPictures *p, const int64_t *labels, bool quickly, TimJudgement *out, TimError *err) {
+/* How much is said: each includes those before it. */
+typedef enum Extent { QUICKLY, WITHOUT_COPIES, ALL } Extent;
+
+static const TimJudgement unsaid = {NAN, NAN, NAN, NAN, NAN, NAN, NAN};
+
+static TimStatus judge(TimJudge *j, const TimPictures *p, const int64_t *labels, Extent extent, TimJudgement *out, TimError *err) {
     float *features;
-    *out = (TimJudgement){NAN, NAN, NAN, NAN, NAN, NAN, NAN};
+    *out = unsaid;
     TIM_TRY(check_pictures(j, p, err));
     TIM_TRY(tim_new(&features, (size_t)p->count * TIM_CLASSIFIER_FEATURES, sizeof *features, "features", err));
     TimStatus status = look(j, p, labels, features, out, err);
     if (status == TIM_OK) status = judge_moments(j, features, p->count, out, err);
-    if (status == TIM_OK && !quickly) status = judge_features(j, features, p->count, out, err);
-    if (status == TIM_OK && !quickly && j->training.count) status = judge_copies(j, p, out, err);
+    if (status == TIM_OK && extent >= WITHOUT_COPIES) status = judge_features(j, features, p->count, out, err);
+    if (status == TIM_OK && extent == ALL && j->training.count) status = judge_copies(j, p, out, err);
     tim_free(features);
     return status;
 }
 
 TimStatus tim_judge_pictures(TimJudge *j, const TimPictures *pictures, const int64_t *labels, TimJudgement *judgement,
                              TimError *err) {
-    return judge(j, pictures, labels, false, judgement, err);
+    return judge(j, pictures, labels, ALL, judgement, err);
 }
 
 TimStatus tim_judge_quickly(TimJudge *j, const TimPictures *pictures, const int64_t *labels, TimJudgement *judgement,
                             TimError *err) {
-    return judge(j, pictures, labels, true, judgement, err);
+    return judge(j, pictures, labels, QUICKLY, judgement, err);
 }
 
-/* The reference's own agreement and distances: the training has not seen these pictures. */
-static TimStatus judge_reference(TimJudge *j, TimJudgement *out, TimError *err) {
-    const int classes = j->classifier.shape.classes;
-    float *logits;
-    TIM_TRY(tim_new(&logits, (size_t)j->reference.count * (size_t)classes, sizeof *logits, "the logits", err));
-    tim_classifier_run(&j->classifier, j->reference.pixels, j->reference.count, NULL, logits);
-    out->agreement = j->reference.classes ? agreement(logits, j->reference.labels, j->reference.count, classes) : NAN;
-    out->distance = j->reference_distances[j->reference.count / 2];
-    out->near = 0.01;
-    tim_free(logits);
-    return TIM_OK;
+/* The first `count` pictures of a set; borrowed. */
+static TimPictures pictures_of(const TimPictureArray *a, int64_t count) {
+    return (TimPictures){.pixels = a->pixels, .count = count, .height = a->height, .width = a->width, .channels = a->channels};
 }
 
 TimStatus tim_judge_floor(TimJudge *j, TimJudgement *floor, TimError *err) {
-    *floor = (TimJudgement){NAN, NAN, NAN, NAN, NAN, NAN, NAN};
-    if (!j->training.count) return TIM_OK;
-    TimPictures first = {.pixels = j->training.pixels,
-                         .count = j->training.count < j->reference.count ? j->training.count : j->reference.count,
-                         .height = j->training.height,
-                         .width = j->training.width,
-                         .channels = j->training.channels};
-    float *features;
-    TIM_TRY(check_pictures(j, &first, err));
-    TIM_TRY(tim_new(&features, (size_t)first.count * TIM_CLASSIFIER_FEATURES, sizeof *features, "features", err));
-    tim_classifier_run(&j->classifier, first.pixels, first.count, features, NULL);
-    TimStatus status = judge_moments(j, features, first.count, floor, err);
-    if (status == TIM_OK) status = judge_features(j, features, first.count, floor, err);
-    tim_free(features);
-    return status == TIM_OK ? judge_reference(j, floor, err) : status;
+    const TimPictureArray *reference = &j->reference, *training = &j->training;
+    *floor = unsaid;
+    if (!training->count) return TIM_OK;
+    const TimPictures whole = pictures_of(reference, reference->count),
+                      first = pictures_of(training, training->count < reference->count ? training->count : reference->count);
+    TIM_TRY(judge(j, &first, NULL, WITHOUT_COPIES, floor, err));
+    floor->distance = j->reference_distances[reference->count / 2];
+    floor->near = 0.01;
+    return look(j, &whole, reference->classes ? reference->labels : NULL, NULL, floor, err);
 }
