@@ -1,6 +1,7 @@
-/* tim eval: draws from a model at several numbers of steps, judges the pictures, and writes a report. */
+/* tim eval: draws from a model at several numbers of steps, judges the pictures, and writes a report; or judges given pictures. */
 #include <inttypes.h>
 #include <limits.h>
+#include <math.h>
 #include <stdio.h>
 #include <time.h>
 
@@ -13,6 +14,7 @@ enum { MAX_STEP_COUNTS = 64 };
 
 typedef struct Request {
     TimEvalOptions eval;
+    const char *pictures; /* a set to judge instead of a model; NULL: none */
     NumberList steps;
     bool only_transition;
     int precision;
@@ -42,8 +44,9 @@ static void write_date(Request *r) {
     if (gmtime_r(&now, &parts) && strftime(r->date, sizeof r->date, "%Y-%m-%d", &parts)) r->eval.date = r->date;
 }
 
-static ExitCode evaluate(Request *r) {
+static ExitCode evaluate_model(Request *r) {
     TimError err;
+    if (!r->eval.out) return command_line_misused("eval", "--model wants --out, the folder for its report");
     if (r->steps.count > MAX_STEP_COUNTS)
         return command_line_misused("eval", "--steps has %" PRId64 " numbers; at most %d", r->steps.count, MAX_STEP_COUNTS);
     for (int64_t i = 0; i < r->steps.count; i++) r->step_items[i] = (int)r->steps.items[i];
@@ -61,16 +64,76 @@ static ExitCode evaluate(Request *r) {
     return EXIT_FINE;
 }
 
+/* ---- pictures drawn elsewhere ---- */
+
+static void print_number(const char *format, int width, double value) {
+    if (isnan(value))
+        printf("%*s", width, "-");
+    else
+        printf(format, width, value);
+}
+
+/* A line of the table; what cannot be said is a dash. */
+static void print_judgement(const char *name, const TimJudgement *j) {
+    printf("%-15s", name);
+    print_number("%*.3f", 11, j->frechet);
+    print_number("%*.5f", 11, j->kernel);
+    print_number("%*.3f", 11, j->precision);
+    print_number("%*.3f", 8, j->recall);
+    print_number("%*.1f %%", 9, 100 * j->agreement);
+    print_number("%*.4f", 12, j->distance);
+    print_number("%*.2f %%", 9, 100 * j->near);
+    putchar('\n');
+}
+
+static TimStatus judge_pictures(const Request *r, TimError *err) {
+    const TimJudgeOptions options = {.classifier = r->eval.classifier,
+                                     .reference = r->eval.reference,
+                                     .training = r->eval.training,
+                                     .threads = r->eval.threads,
+                                     .isa = r->eval.isa};
+    TimJudge *judge;
+    TimJudgement real, drawn;
+    int64_t count;
+    TimStatus status = tim_judge_open(&judge, &options, err);
+    if (status == TIM_OK) status = tim_judge_floor(judge, &real, err);
+    if (status == TIM_OK) status = tim_judge_set(judge, r->pictures, &count, &drawn, err);
+    if (status == TIM_OK) {
+        printf("%" PRId64 " pictures of %s against %s\n", count, r->pictures, r->eval.reference);
+        printf("%15s%11s%11s%11s%8s%11s%12s%11s\n", "", "Frechet", "kernel", "precision", "recall", "agreement", "distance",
+               "nearer");
+        print_judgement("these pictures", &drawn);
+        if (!isnan(real.frechet)) print_judgement("real pictures", &real);
+    }
+    tim_judge_close(judge);
+    return status;
+}
+
+static ExitCode evaluate_pictures(const Request *r) {
+    TimError err;
+    if (r->eval.out) return command_line_misused("eval", "--out is where the report of a --model goes; --pictures has none");
+    if (judge_pictures(r, &err) == TIM_OK) return EXIT_FINE;
+    fprintf(stderr, "tim eval: %s\n", err.text);
+    return EXIT_FAILED;
+}
+
+static ExitCode evaluate(Request *r) {
+    if (!r->eval.model == !r->pictures)
+        return command_line_misused("eval", "give either --model, to draw and judge, or --pictures, to judge what is there");
+    return r->pictures ? evaluate_pictures(r) : evaluate_model(r);
+}
+
 static ExitCode parse(Request *r, int count, char **words) {
     const Option options[] = {
-        option_required(option_text("model", &r->eval.model, "DIR|FILE", "folder with model.safetensors, or the file")),
+        option_text("model", &r->eval.model, "DIR|FILE", "folder with model.safetensors, or the file"),
+        option_text("pictures", &r->pictures, "DATA", "instead of a model: pictures to judge, drawn elsewhere"),
         option_text("config", &r->eval.config, "YAML", "its configuration (default: config.yaml beside the weights)"),
-        option_required(option_text("out", &r->eval.out, "DIR", "folder for report.json and report.html")),
+        option_text("out", &r->eval.out, "DIR", "folder for report.json and report.html of a model"),
         option_text("reference", &r->eval.reference, "DATA", "real pictures to compare with (default fashion-mnist)"),
         option_text("training", &r->eval.training, "DATA",
                     "pictures the model has learned from, to find copies (default DATA:train)"),
         option_text("classifier", &r->eval.classifier, "FILE",
-                    "from tim classifier (default models/fashion-judge/model.safetensors)"),
+                    "from tim classifier, or Inception v3 (default models/fashion-judge/model.safetensors)"),
         option_list("steps", &r->steps, 1, TIM_SAMPLE_MAX_STEPS, "numbers of steps (default 1,2,4,8,32,128)"),
         option_int64("samples", &r->eval.samples, 4, INT_MAX, "pictures for each number of steps and seed (default 10000)"),
         option_int("seeds", &r->eval.seeds, 1, 100, "repetitions, for the standard errors (default 3)"),
@@ -83,11 +146,14 @@ static ExitCode parse(Request *r, int count, char **words) {
     };
     const CommandLine line = {
         .command = "eval",
-        .summary = "Judges a model by the pictures it draws, in the transition and in the diffusion mode, and writes a report.",
+        .summary = "Judges a model by the pictures it draws, in the transition and in the diffusion mode, and writes a report;\n"
+                   "or judges pictures that are there.",
         .options = options,
         .option_count = sizeof options / sizeof *options,
-        .notes = "DATA is fashion-mnist (its test pictures, and its training pictures for copies), FOLDER:test with IDX files,\n"
-                 "a folder of PNG, JPEG or WebP files, or an .npz with arr_0.",
+        .notes =
+            "DATA is fashion-mnist (its test pictures, and its training pictures for copies), FOLDER:test with IDX files,\n"
+            "a folder of PNG, JPEG or WebP files, or an .npz with arr_0. Inception v3 is a safetensors file with the names of the\n"
+            "FID network, Conv2d_1a_3x3.conv.weight and so on; it takes colour pictures of any size.",
     };
     Operands none;
     ExitCode code;

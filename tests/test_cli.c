@@ -596,6 +596,21 @@ static void test_train_previews_and_eval_judges(void **state) {
     assert_int_equal(access(in_folder("report/report.json"), R_OK), 0);
 }
 
+/* Pictures from elsewhere: the reference itself is as near as can be, knows its classes, and has no report. */
+static void test_eval_judges_pictures_without_a_model(void **state) {
+    (void)state;
+    assert_runs("eval --pictures data:test --classifier judge.safetensors --reference data:test --training data:train");
+    assert_contains(out, "80 pictures of data:test against data:test\n");
+    assert_contains(out, "\nthese pictures ");
+    assert_contains(out, "\nreal pictures ");
+    assert_contains(out, "1.000   1.000    100.0 %");
+    assert_fails("eval --pictures absent --classifier judge.safetensors --reference data:test", 1, "tim eval: absent");
+    assert_fails("eval --pictures data:test --model model --classifier judge.safetensors", 2, "either --model");
+    assert_fails("eval --classifier judge.safetensors", 2, "either --model");
+    assert_fails("eval --pictures data:test --out report", 2, "--pictures has none");
+    assert_fails("eval --model model", 2, "--model wants --out");
+}
+
 /* A preview that was asked for and cannot be made ends the run, which keeps what it has. */
 static void test_train_preview_fails_saves_first(void **state) {
     (void)state;
@@ -636,6 +651,7 @@ int main(void) {
         cmocka_unit_test(test_bench_json_has_every_figure),
         cmocka_unit_test(test_train_previews_and_eval_judges),
         cmocka_unit_test(test_train_preview_fails_saves_first),
+        cmocka_unit_test(test_eval_judges_pictures_without_a_model),
         cmocka_unit_test(test_eval_failures_exit_1_and_say_what),
     };
     return cmocka_run_group_tests(tests, set_up, tear_down);

@@ -14,6 +14,7 @@
 
 #include "base/bf16.h"
 #include "base/memory.h"
+#include "eval/judge.h"
 #include "io/safetensors.h"
 #include "model/inception_v3.h"
 #include "nn/hash_weights.h"
@@ -249,6 +250,35 @@ static void test_inception_file_batches_and_gray_give_the_same_features(void **s
     tim_inception_done(&opened);
 }
 
+/* As the judge's network: the file alone says that it is Inception, features are the network's, and of classes it knows nothing. */
+static void test_inception_judges_pictures(void **state) {
+    (void)state;
+    enum { SET = 6 };
+    static uint8_t pixels[SET * 3 * PIXELS];
+    static float features[SET * TIM_INCEPTION_FEATURES];
+    static const int64_t labels[SET] = {0, 1, 2, 0, 1, 2};
+    char set[64];
+    snprintf(set, sizeof set, "%s/set.npz", folder);
+    for (size_t i = 0; i < sizeof pixels; i++) pixels[i] = (uint8_t)(i * i / 7 + i / PIXELS * 50);
+    TimInception n = network(1);
+    store(&n);
+    assert_ok(tim_inception_run(&n, pixels, SET, HEIGHT, WIDTH, 3, features, &err));
+    tim_inception_done(&n);
+    assert_ok(tim_npz_write_adm(set, pixels, SET, HEIGHT, WIDTH, 3, labels, &err));
+
+    TimJudge *judge;
+    TimJudgement j;
+    const TimJudgeOptions options = {.classifier = path, .reference = set, .threads = 2};
+    const TimPictures pictures = {.pixels = pixels, .count = SET, .height = HEIGHT, .width = WIDTH, .channels = 3};
+    assert_ok(tim_judge_open(&judge, &options, &err));
+    remove(set);
+    assert_close(judge->reference_features, features, SET * TIM_INCEPTION_FEATURES);
+    assert_ok(tim_judge_pictures(judge, &pictures, labels, &j, &err));
+    assert_true(fabs(j.frechet) < 1e-3 && j.precision == 1 && j.recall == 1);
+    assert_true(isnan(j.agreement));
+    tim_judge_close(judge);
+}
+
 /* ---- pictures ---- */
 
 typedef struct Sample {
@@ -324,6 +354,7 @@ int main(void) {
         cmocka_unit_test(test_inception_wrong_files_name_the_tensor),
         cmocka_unit_test(test_inception_no_file_fails),
         cmocka_unit_test(test_inception_file_batches_and_gray_give_the_same_features),
+        cmocka_unit_test(test_inception_judges_pictures),
         cmocka_unit_test(test_inception_prepare_is_torchs_bilinear),
         cmocka_unit_test(test_inception_prepare_keeps_its_own_size),
         cmocka_unit_test(test_inception_bad_pictures_refused),

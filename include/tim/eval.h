@@ -55,12 +55,15 @@ TIM_API TimStatus tim_classifier_train(const TimClassifierOptions *options, TimC
 typedef struct TimJudge TimJudge;
 
 typedef struct TimJudgeOptions {
-    const char *classifier; /* file of tim_classifier_train */
-    const char *reference;  /* picture set that quality is measured against, such as "fashion-mnist:test"; labelled or not */
-    const char *training;   /* picture set the model has learned from: is it copying? NULL: not asked */
-    int64_t limit;          /* pictures read of the reference, 0: all */
-    int threads;            /* 0: as many as OpenMP would use */
-    const char *isa;        /* NULL: the best this processor has */
+    const char
+        *classifier; /* file of tim_classifier_train, or the FID network's weights: Inception v3 with its official tensor names */
+    const char
+        *reference; /* picture set that quality is measured against, labelled or not, such as "fashion-mnist:test"; "X" that is
+                             * neither a path nor names a split: X:test, and X:train for `training` */
+    const char *training; /* picture set the model has learned from: is it copying? NULL: not asked, unless `reference` says it */
+    int64_t limit;        /* pictures read of the reference, 0: all */
+    int threads;          /* 0: as many as OpenMP would use */
+    const char *isa;      /* NULL: the best this processor has */
 } TimJudgeOptions;
 
 /* What is said of a set of pictures; NaN where it cannot be said. */
@@ -89,6 +92,14 @@ TIM_API void tim_judge_close(TimJudge *judge);
 TIM_API TimStatus tim_judge_pictures(TimJudge *judge, const TimPictures *pictures, const int64_t *labels, TimJudgement *judgement,
                                      TimError *err);
 
+/* Judges the picture set `source` names, as for tim_picture_set_open, with its labels if every picture has one; *count, unless NULL, is
+ * how many there were. Errors: those of tim_judge_pictures, TIM_E_IO and TIM_E_FORMAT for the set. */
+TIM_API TimStatus tim_judge_set(TimJudge *judge, const char *source, int64_t *count, TimJudgement *judgement, TimError *err);
+
+/* The judgement of real pictures, to hold others against: the first of the training set against the reference, as many as the reference
+ * has, but agreement, distance and share are those of the reference itself. Without a training set everything is NaN. */
+TIM_API TimStatus tim_judge_floor(TimJudge *judge, TimJudgement *floor, TimError *err);
+
 /* Only the Frechet distance and the agreement, which take a small part of the time; the rest of the judgement is NaN. */
 TIM_API TimStatus tim_judge_quickly(TimJudge *judge, const TimPictures *pictures, const int64_t *labels, TimJudgement *judgement,
                                     TimError *err);
@@ -111,9 +122,8 @@ typedef bool (*TimEvalCallback)(const TimEvalProgress *progress, void *user);
 typedef void (*TimClassNamer)(char *text, size_t size, const TimConfig *config, int64_t class_index);
 
 typedef struct TimEvalOptions {
-    const char *model, *config; /* as tim_model_open takes them */
-    const char *reference;      /* "X": the sets X:test (reference) and X:train (training), else as TimJudgeOptions has it */
-    const char *training;       /* unless `reference` says it; NULL: copying is not judged */
+    const char *model, *config;       /* as tim_model_open takes them */
+    const char *reference, *training; /* as TimJudgeOptions has them */
     const char *classifier;
     const char *out; /* folder for report.json and report.html, made unless it is there */
     const int *steps;

@@ -39,8 +39,7 @@ typedef struct Evaluation {
     const TimEvalOptions *options;
     TimJudge *judge;
     TimModel *model;
-    char *reference, *training; /* names of the sets */
-    int64_t *labels;            /* (samples) */
+    int64_t *labels; /* (samples) */
     TimReport report;
     TimReportRow *rows;  /* by mode, then by number of steps */
     double *values;      /* (rows, TIM_MEASURE_COUNT, seeds) */
@@ -69,27 +68,6 @@ static TimStatus check_options(const TimEvalOptions *o, TimError *err) {
     return TIM_OK;
 }
 
-static TimStatus with_split(char **out, const char *set, const char *split, TimError *err) {
-    const size_t bytes = strlen(set) + strlen(split) + 1;
-    TIM_TRY(tim_new(out, bytes, 1, "the name of a set", err));
-    snprintf(*out, bytes, "%s%s", set, split);
-    return TIM_OK;
-}
-
-static bool is_folder_or_file(const char *path) {
-    struct stat info;
-    return stat(path, &info) == 0;
-}
-
-/* "X" that is no path and names no split stands for X:test and X:train; a folder of IDX files is named with its split. */
-static TimStatus name_sets(Evaluation *e, TimError *err) {
-    const TimEvalOptions *o = e->options;
-    const bool both = !strchr(o->reference, ':') && !is_folder_or_file(o->reference);
-    TIM_TRY(with_split(&e->reference, o->reference, both ? ":test" : "", err));
-    if (o->training) return with_split(&e->training, o->training, "", err);
-    return both ? with_split(&e->training, o->reference, ":train", err) : TIM_OK;
-}
-
 static TimStatus hash_file(char out[HASH_TEXT], const char *path, TimError *err) {
     if (SHA256File(path, out)) return TIM_OK;
     return tim_fail(err, TIM_E_IO, "%s: cannot be read: %s", path, strerror(errno));
@@ -110,9 +88,8 @@ static TimStatus open_all(Evaluation *e, TimError *err) {
     const TimModelOptions model = {.precision = o->precision, .threads = o->threads, .isa = o->isa};
     TIM_TRY(tim_make_folder(o->out, err));
     TIM_TRY(tim_model_open(&e->model, o->model, o->config, &model, err));
-    TIM_TRY(name_sets(e, err));
     const TimJudgeOptions judge = {
-        .classifier = o->classifier, .reference = e->reference, .training = e->training, .threads = o->threads, .isa = o->isa};
+        .classifier = o->classifier, .reference = o->reference, .training = o->training, .threads = o->threads, .isa = o->isa};
     TIM_TRY(tim_judge_open(&e->judge, &judge, err));
     TIM_TRY(hash_model(e, err));
     return hash_file(e->features_hash, o->classifier, err);
@@ -130,7 +107,7 @@ static int sheet_columns(const Evaluation *e) {
 }
 
 static size_t picture_bytes(const Evaluation *e) {
-    const TimClassifierShape *s = &e->judge->classifier.shape;
+    const TimPictureArray *s = &e->judge->reference;
     return (size_t)s->height * (size_t)s->width * (size_t)s->channels;
 }
 
@@ -305,13 +282,13 @@ static void name_classes(Evaluation *e) {
 
 static void fill_facts(Evaluation *e) {
     const TimEvalOptions *o = e->options;
-    const TimClassifierShape *s = &e->judge->classifier.shape;
+    const TimPictureArray *s = &e->judge->reference;
     TimReport *r = &e->report;
     r->model.name = o->model, r->model.hash = e->model_hash;
     r->model.parameters = (int64_t)tim_model_parameter_count(e->model);
     r->model.training_steps = -1, r->model.config = summary(e);
     r->features.name = o->classifier, r->features.hash = e->features_hash;
-    r->features.test_accuracy = e->judge->classifier.test_accuracy;
+    r->features.test_accuracy = e->judge->extractor.test_accuracy;
     r->data.name = o->reference;
     r->data.training_count = e->judge->training.count, r->data.test_count = e->judge->reference.count;
     r->run.samples = o->samples, r->run.seeds = o->seeds, r->run.steps = o->steps, r->run.step_count = o->step_count;
@@ -362,7 +339,7 @@ static void done(Evaluation *e) {
     tim_judge_close(e->judge);
     tim_model_free(e->model);
     tim_pictures_done(&e->closest);
-    void *const blocks[] = {e->reference, e->training, e->labels, e->rows, e->values, e->sheets[0], e->sheets[1]};
+    void *const blocks[] = {e->labels, e->rows, e->values, e->sheets[0], e->sheets[1]};
     for (size_t i = 0; i < sizeof blocks / sizeof *blocks; i++) tim_free(blocks[i]);
 }
 

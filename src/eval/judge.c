@@ -2,8 +2,10 @@
 
 #include <math.h>
 #include <omp.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 
 #include "base/memory.h"
 #include "eval/kernel_distance.h"
@@ -13,12 +15,18 @@ enum { NEIGHBOURS = 3, LEAST = NEIGHBOURS + 1, MAX_THREADS = 4096 };
 
 /* ---- features ---- */
 
-static TimFeatures features_of(const float *values, int64_t count) {
-    return (TimFeatures){values, (size_t)count, TIM_CLASSIFIER_FEATURES};
+static TimFeatures features_of(const TimJudge *j, const float *values, int64_t count) {
+    return (TimFeatures){values, (size_t)count, j->extractor.width};
 }
 
-static size_t picture_size(const TimClassifierShape *s) {
-    return (size_t)s->height * (size_t)s->width * (size_t)s->channels;
+/* A whole set; borrowed. */
+static TimPictures all_of(const TimPictureArray *a) {
+    return (TimPictures){.pixels = a->pixels, .count = a->count, .height = a->height, .width = a->width, .channels = a->channels};
+}
+
+/* Bytes of a picture of the reference. */
+static size_t picture_size(const TimJudge *j) {
+    return (size_t)j->reference.height * (size_t)j->reference.width * (size_t)j->reference.channels;
 }
 
 static TimStatus pixels_of(TimPixels *out, const uint8_t *pictures, int64_t count, size_t size, TimError *err) {
@@ -32,16 +40,16 @@ static TimStatus pixels_of(TimPixels *out, const uint8_t *pictures, int64_t coun
     return TIM_OK;
 }
 
-static TimStatus moments_of(TimMoments *moments, const float *features, int64_t count, TimError *err) {
-    TIM_TRY(tim_moments_init(moments, TIM_CLASSIFIER_FEATURES, err));
-    TIM_TRY(tim_moments_add(moments, features, (size_t)count, err));
+static TimStatus moments_of(TimMoments *moments, TimFeatures features, TimError *err) {
+    TIM_TRY(tim_moments_init(moments, features.width, err));
+    TIM_TRY(tim_moments_add(moments, features.values, features.count, err));
     return tim_moments_finish(moments, err);
 }
 
 TimStatus tim_judge_nearest(const TimJudge *judge, const uint8_t *pictures, int64_t count, size_t *index, double *distance,
                             TimError *err) {
     TimPixels pixels = {0};
-    TIM_TRY(pixels_of(&pixels, pictures, count, picture_size(&judge->classifier.shape), err));
+    TIM_TRY(pixels_of(&pixels, pictures, count, picture_size(judge), err));
     const TimPixels *t = &judge->training_pixels;
     const TimStatus status = tim_neighbours_nearest(index, distance, (TimFeatures){pixels.values, pixels.count, pixels.width},
                                                     (TimFeatures){t->values, t->count, t->width}, err);
@@ -51,24 +59,17 @@ TimStatus tim_judge_nearest(const TimJudge *judge, const uint8_t *pictures, int6
 
 /* ---- opening ---- */
 
-static TimStatus check_size(const TimClassifierShape *s, const TimPictureArray *a, const char *source, const char *classifier,
-                            TimError *err) {
-    if (a->height == s->height && a->width == s->width && a->channels == s->channels) return TIM_OK;
-    return tim_fail(err, TIM_E_ARGUMENT,
-                    "%s has pictures of %d x %d with %d channels; the classifier %s was trained on %d x %d with %d", source,
-                    a->width, a->height, a->channels, classifier, s->width, s->height, s->channels);
-}
-
 static TimStatus read_reference(TimJudge *j, const TimJudgeOptions *o, TimError *err) {
     TIM_TRY(tim_picture_array_read(&j->reference, o->reference, o->limit, err));
-    TIM_TRY(check_size(&j->classifier.shape, &j->reference, o->reference, o->classifier, err));
+    const TimPictures all = all_of(&j->reference);
+    TIM_TRY(tim_extractor_check(&j->extractor, &all, o->reference, o->classifier, err));
     if (j->reference.count < LEAST)
         return tim_fail(err, TIM_E_ARGUMENT, "%s has %lld pictures; at least %d are needed", o->reference,
                         (long long)j->reference.count, LEAST);
-    TIM_TRY(tim_new(&j->reference_features, (size_t)j->reference.count * TIM_CLASSIFIER_FEATURES, sizeof(float),
+    TIM_TRY(tim_new(&j->reference_features, (size_t)j->reference.count, j->extractor.width * sizeof(float),
                     "the reference's features", err));
-    tim_classifier_run(&j->classifier, j->reference.pixels, j->reference.count, j->reference_features, NULL);
-    return moments_of(&j->reference_moments, j->reference_features, j->reference.count, err);
+    TIM_TRY(tim_extractor_run(&j->extractor, &all, j->reference_features, NULL, err));
+    return moments_of(&j->reference_moments, features_of(j, j->reference_features, all.count), err);
 }
 
 static int ascending(const void *a, const void *b) {
@@ -81,8 +82,12 @@ static TimStatus read_training(TimJudge *j, const TimJudgeOptions *o, TimError *
     j->near_distance = NAN;
     if (!o->training) return TIM_OK;
     TIM_TRY(tim_picture_array_read(&j->training, o->training, 0, err));
-    TIM_TRY(check_size(&j->classifier.shape, &j->training, o->training, o->classifier, err));
-    TIM_TRY(pixels_of(&j->training_pixels, j->training.pixels, j->training.count, picture_size(&j->classifier.shape), err));
+    const TimPictureArray *r = &j->reference, *t = &j->training;
+    if (t->height != r->height || t->width != r->width || t->channels != r->channels)
+        return tim_fail(err, TIM_E_ARGUMENT,
+                        "%s has pictures of %d x %d with %d channels, %s of %d x %d with %d; give sets of one size", o->training,
+                        t->width, t->height, t->channels, o->reference, r->width, r->height, r->channels);
+    TIM_TRY(pixels_of(&j->training_pixels, j->training.pixels, j->training.count, picture_size(j), err));
     const size_t count = (size_t)j->reference.count;
     size_t *index;
     TIM_TRY(tim_new(&j->reference_distances, count, sizeof(double), "distances", err));
@@ -95,15 +100,46 @@ static TimStatus read_training(TimJudge *j, const TimJudgeOptions *o, TimError *
     return TIM_OK;
 }
 
+static TimStatus with_split(char **out, const char *set, const char *split, TimError *err) {
+    const size_t bytes = strlen(set) + strlen(split) + 1;
+    TIM_TRY(tim_new(out, bytes, 1, "the name of a set", err));
+    snprintf(*out, bytes, "%s%s", set, split);
+    return TIM_OK;
+}
+
+static bool is_folder_or_file(const char *path) {
+    struct stat info;
+    return stat(path, &info) == 0;
+}
+
+/* "X" that is no path and names no split stands for X:test and X:train; a folder of IDX files is named with its split. */
+static TimStatus name_sets(char **reference, char **training, const TimJudgeOptions *o, TimError *err) {
+    const bool both = !strchr(o->reference, ':') && !is_folder_or_file(o->reference);
+    TIM_TRY(with_split(reference, o->reference, both ? ":test" : "", err));
+    if (o->training) return with_split(training, o->training, "", err);
+    return both ? with_split(training, o->reference, ":train", err) : TIM_OK;
+}
+
+static TimStatus read_sets(TimJudge *j, const TimJudgeOptions *o, TimError *err) {
+    char *reference = NULL, *training = NULL;
+    TimStatus status = name_sets(&reference, &training, o, err);
+    TimJudgeOptions named = *o;
+    named.reference = reference, named.training = training;
+    if (status == TIM_OK) status = read_reference(j, &named, err);
+    if (status == TIM_OK) status = read_training(j, &named, err);
+    tim_free(reference);
+    tim_free(training);
+    return status;
+}
+
 static TimStatus fill(TimJudge *j, const TimJudgeOptions *o, TimError *err) {
     TimIsa isa;
     TIM_TRY(tim_isa_choose(o->isa, &isa, err));
     if (o->threads < 0 || o->threads > MAX_THREADS)
         return tim_fail(err, TIM_E_ARGUMENT, "threads is %d; give 1 to %d, or 0 for as many as OpenMP would use", o->threads,
                         MAX_THREADS);
-    TIM_TRY(tim_classifier_open(&j->classifier, o->classifier, isa, o->threads ? o->threads : omp_get_max_threads(), err));
-    TIM_TRY(read_reference(j, o, err));
-    return read_training(j, o, err);
+    TIM_TRY(tim_extractor_open(&j->extractor, o->classifier, isa, o->threads ? o->threads : omp_get_max_threads(), err));
+    return read_sets(j, o, err);
 }
 
 TimStatus tim_judge_open(TimJudge **judge, const TimJudgeOptions *options, TimError *err) {
@@ -121,7 +157,7 @@ TimStatus tim_judge_open(TimJudge **judge, const TimJudgeOptions *options, TimEr
 
 void tim_judge_close(TimJudge *j) {
     if (!j) return;
-    tim_classifier_done(&j->classifier);
+    tim_extractor_done(&j->extractor);
     tim_picture_array_done(&j->reference);
     tim_picture_array_done(&j->training);
     tim_moments_done(&j->reference_moments);
@@ -140,7 +176,7 @@ static double agreement(const float *logits, const int64_t *labels, int64_t coun
 }
 
 static TimStatus judge_features(TimJudge *j, const float *features, int64_t count, TimJudgement *out, TimError *err) {
-    const TimFeatures of = features_of(features, count), real = features_of(j->reference_features, j->reference.count);
+    const TimFeatures of = features_of(j, features, count), real = features_of(j, j->reference_features, j->reference.count);
     const TimKernelOptions options = tim_kernel_options_default();
     TimKernelDistance kernel;
     TimPrecisionRecall manifold;
@@ -176,30 +212,30 @@ static TimStatus judge_copies(TimJudge *j, const TimPictures *p, TimJudgement *o
 
 static TimStatus judge_moments(TimJudge *j, const float *features, int64_t count, TimJudgement *out, TimError *err) {
     TimMoments moments = {0};
-    TimStatus status = moments_of(&moments, features, count, err);
+    TimStatus status = moments_of(&moments, features_of(j, features, count), err);
     if (status == TIM_OK) status = tim_frechet_distance(&out->frechet, &moments, &j->reference_moments, err);
     tim_moments_done(&moments);
     return status;
 }
 
 static TimStatus check_pictures(const TimJudge *j, const TimPictures *p, TimError *err) {
-    const TimClassifierShape *s = &j->classifier.shape;
+    const TimPictureArray *r = &j->reference;
     if (p->count < LEAST)
         return tim_fail(err, TIM_E_ARGUMENT, "%lld pictures to judge; at least %d are needed", (long long)p->count, LEAST);
-    if (p->height == s->height && p->width == s->width && p->channels == s->channels) return TIM_OK;
-    return tim_fail(err, TIM_E_ARGUMENT, "pictures of %d x %d with %d channels; the classifier was trained on %d x %d with %d",
-                    p->width, p->height, p->channels, s->width, s->height, s->channels);
+    if (p->height == r->height && p->width == r->width && p->channels == r->channels) return TIM_OK;
+    return tim_fail(err, TIM_E_ARGUMENT, "pictures of %d x %d with %d channels; those of the reference are %d x %d with %d",
+                    p->width, p->height, p->channels, r->width, r->height, r->channels);
 }
 
-/* Features (count, 128) unless NULL, and with labels the agreement. */
+/* Features (count, width) unless NULL, and with labels the agreement, if the network knows classes. */
 static TimStatus look(TimJudge *j, const TimPictures *p, const int64_t *labels, float *features, TimJudgement *out, TimError *err) {
-    const int classes = j->classifier.shape.classes;
+    const int classes = j->extractor.classes;
     float *logits;
     TIM_TRY(tim_new(&logits, (size_t)p->count * (size_t)classes, sizeof *logits, "the logits", err));
-    tim_classifier_run(&j->classifier, p->pixels, p->count, features, logits);
-    if (labels) out->agreement = agreement(logits, labels, p->count, classes);
+    const TimStatus status = tim_extractor_run(&j->extractor, p, features, logits, err);
+    if (status == TIM_OK && labels && classes) out->agreement = agreement(logits, labels, p->count, classes);
     tim_free(logits);
-    return TIM_OK;
+    return status;
 }
 
 /* How much is said: each includes those before it. */
@@ -211,7 +247,7 @@ static TimStatus judge(TimJudge *j, const TimPictures *p, const int64_t *labels,
     float *features;
     *out = unsaid;
     TIM_TRY(check_pictures(j, p, err));
-    TIM_TRY(tim_new(&features, (size_t)p->count * TIM_CLASSIFIER_FEATURES, sizeof *features, "features", err));
+    TIM_TRY(tim_new(&features, (size_t)p->count, j->extractor.width * sizeof *features, "features", err));
     TimStatus status = look(j, p, labels, features, out, err);
     if (status == TIM_OK) status = judge_moments(j, features, p->count, out, err);
     if (status == TIM_OK && extent >= WITHOUT_COPIES) status = judge_features(j, features, p->count, out, err);
@@ -225,22 +261,28 @@ TimStatus tim_judge_pictures(TimJudge *j, const TimPictures *pictures, const int
     return judge(j, pictures, labels, ALL, judgement, err);
 }
 
+TimStatus tim_judge_set(TimJudge *j, const char *source, int64_t *count, TimJudgement *judgement, TimError *err) {
+    TimPictureArray set;
+    TIM_TRY(tim_picture_array_read(&set, source, 0, err));
+    const TimPictures pictures = all_of(&set);
+    const TimStatus status = tim_judge_pictures(j, &pictures, set.classes ? set.labels : NULL, judgement, err);
+    if (count) *count = set.count;
+    tim_picture_array_done(&set);
+    return status;
+}
+
 TimStatus tim_judge_quickly(TimJudge *j, const TimPictures *pictures, const int64_t *labels, TimJudgement *judgement,
                             TimError *err) {
     return judge(j, pictures, labels, QUICKLY, judgement, err);
-}
-
-/* The first `count` pictures of a set; borrowed. */
-static TimPictures pictures_of(const TimPictureArray *a, int64_t count) {
-    return (TimPictures){.pixels = a->pixels, .count = count, .height = a->height, .width = a->width, .channels = a->channels};
 }
 
 TimStatus tim_judge_floor(TimJudge *j, TimJudgement *floor, TimError *err) {
     const TimPictureArray *reference = &j->reference, *training = &j->training;
     *floor = unsaid;
     if (!training->count) return TIM_OK;
-    const TimPictures whole = pictures_of(reference, reference->count),
-                      first = pictures_of(training, training->count < reference->count ? training->count : reference->count);
+    const TimPictures whole = all_of(reference);
+    TimPictures first = all_of(training);
+    if (first.count > whole.count) first.count = whole.count;
     TIM_TRY(judge(j, &first, NULL, WITHOUT_COPIES, floor, err));
     floor->distance = j->reference_distances[reference->count / 2];
     floor->near = 0.01;

@@ -1,11 +1,11 @@
-/* Inside a judge: the classifier that looks, the real pictures, and what is measured of them alone. */
+/* Inside a judge: the network that looks, the real pictures, and what is measured of them alone. */
 #ifndef TIM_EVAL_JUDGE_H
 #define TIM_EVAL_JUDGE_H
 
+#include "eval/extractor.h"
 #include "eval/features.h"
 #include "eval/frechet.h"
 #include "io/picture_array.h"
-#include "model/classifier.h"
 #include "tim/eval.h"
 
 /* Pixels as features: v / 255 / sqrt(pixels), so that a distance is the root mean square over the pixels. */
@@ -15,9 +15,9 @@ typedef struct TimPixels {
 } TimPixels;
 
 struct TimJudge {
-    TimClassifier classifier;
+    TimExtractor extractor;
     TimPictureArray reference, training; /* training.count 0: copying is not judged */
-    float *reference_features;           /* (reference.count, 128) */
+    float *reference_features;           /* (reference.count, extractor.width) */
     TimMoments reference_moments;
     TimPixels training_pixels;
     double *reference_distances; /* (reference.count), ascending: of each to its nearest training picture */
@@ -27,9 +27,5 @@ struct TimJudge {
 /* Nearest training picture of each of `count` pictures: index and distance (count each). */
 TimStatus tim_judge_nearest(const TimJudge *judge, const uint8_t *pictures, int64_t count, size_t *index, double *distance,
                             TimError *err);
-
-/* The judgement of real pictures: the first pictures of the training set against the reference, as many as the reference has; without
- * a training set everything is NaN. Agreement, distance and share are those of the reference, which the training has not seen. */
-TimStatus tim_judge_floor(TimJudge *judge, TimJudgement *floor, TimError *err);
 
 #endif
