@@ -84,6 +84,7 @@ static int tear_down(void **state) {
                                         "plain.safetensors",
                                         "report/report.json",
                                         "report/report.html",
+                                        "report/finished.txt",
                                         "report",
                                         "model/config.yaml",
                                         "model/model.safetensors",
@@ -240,12 +241,19 @@ static void test_judge_distance_in_units_of_pixels(void **state) {
     (void)state;
     TimJudge *judge = open_judge(in_folder("train.npz"));
     uint8_t moved[PIXELS];
-    size_t index;
-    double distance;
+    TimNearPair pairs[TIM_FINISHED_PAIRS];
+    int count;
     for (int p = 0; p < PIXELS; p++) moved[p] = (uint8_t)(train_pixels[17 * PIXELS + p] + (p % 2 ? 5 : 1));
-    assert_int_equal(tim_judge_nearest(judge, moved, 1, &index, &distance, &err), TIM_OK);
-    assert_int_equal(index, 17);
-    assert_true(fabs(distance - sqrt(13.0) / 255) < 1e-7);
+    const TimPictures one = pictures_of(moved, 1);
+    assert_int_equal(tim_judge_closest(judge, &one, pairs, &count, &err), TIM_OK);
+    assert_true(count == 1 && pairs[0].picture == 0 && pairs[0].training == 17);
+    assert_true(fabs(pairs[0].distance - sqrt(13.0) / 255) < 1e-7);
+    const TimPictures all = pictures_of(test_pixels, TEST);
+    assert_int_equal(tim_judge_closest(judge, &all, pairs, &count, &err), TIM_OK);
+    assert_int_equal(count, TIM_FINISHED_PAIRS);
+    for (int i = 1; i < count; i++) assert_true(pairs[i - 1].distance <= pairs[i].distance);
+    assert_true(fabs(pairs[0].distance - judge->reference_distances[0]) < 1e-7);
+    assert_true(fabs(pairs[count - 1].distance - judge->reference_distances[count - 1]) < 1e-7);
     tim_judge_close(judge);
 }
 
@@ -349,6 +357,69 @@ static void test_eval_stopped_writes_no_report(void **state) {
     assert_int_not_equal(access(in_folder("report/report.json"), F_OK), 0);
 }
 
+/* The Frechet distances of a report's rows, seed by seed. */
+static void read_distances(double out[8]) {
+    json_t *report = json_load_file(in_folder("report/report.json"), 0, NULL);
+    assert_non_null(report);
+    for (size_t i = 0; i < 8; i++) {
+        const json_t *row = json_array_get(json_object_get(report, "rows"), i / 2);
+        out[i] = json_number_value(json_array_get(json_object_get(json_object_get(row, "frechet"), "values"), i % 2));
+    }
+    assert_int_equal(json_array_size(json_object_get(report, "neighbours")), TIM_FINISHED_PAIRS);
+    json_decref(report);
+}
+
+/* Ends the run after so many settings; the first of a run says how fast it was drawn. */
+typedef struct Stop {
+    int after;
+    double first_speed;
+} Stop;
+
+static bool stop_after(const TimEvalProgress *progress, void *user) {
+    Stop *stop = user;
+    if (progress->done == 1) stop->first_speed = progress->pictures_per_second;
+    return progress->done < stop->after;
+}
+
+static TimStatus evaluate(int64_t samples, Stop *stop) {
+    TimEvalOptions o = eval_options();
+    o.samples = samples, o.progress = stop_after, o.user = stop;
+    return tim_eval(&o, &err);
+}
+
+static void write_end(const char *name, const char *mode, const char *text) {
+    FILE *stream = fopen(in_folder(name), mode);
+    assert_non_null(stream);
+    fputs(text, stream);
+    fclose(stream);
+}
+
+/* What was done before is not drawn again, and what a crash or a stranger left in the file does no harm. */
+static void test_eval_ended_goes_on(void **state) {
+    (void)state;
+    double whole[8], resumed[8];
+    Stop all = {.after = 100}, first = {.after = 3}, second = {.after = 100}, other = {.after = 1};
+    assert_int_equal(evaluate(40, &all), TIM_OK);
+    read_distances(whole);
+    assert_int_not_equal(access(in_folder("report/finished.txt"), F_OK), 0);
+
+    assert_int_equal(evaluate(40, &first), TIM_E_CANCELLED);
+    write_end("report/finished.txt", "ab", "1 3 0 3 12.5 0.1 0.2");
+    assert_int_equal(evaluate(40, &second), TIM_OK);
+    assert_true(second.first_speed == first.first_speed);
+    read_distances(resumed);
+    assert_memory_equal(resumed, whole, sizeof whole);
+
+    assert_int_equal(evaluate(40, &first), TIM_E_CANCELLED);
+    assert_int_equal(evaluate(41, &other), TIM_E_CANCELLED);
+    assert_true(other.first_speed != first.first_speed);
+    write_end("report/finished.txt", "wb", "tim-eval-finished 1 of something else\n0 1 0 1 1 0 0 0 0 0 0 0 0\n");
+    assert_int_equal(evaluate(40, &second), TIM_OK);
+    assert_true(second.first_speed != 1);
+    read_distances(resumed);
+    assert_memory_equal(resumed, whole, sizeof whole);
+}
+
 static void test_eval_bad_options_named(void **state) {
     (void)state;
     TimEvalOptions o = eval_options();
@@ -377,6 +448,7 @@ int main(void) {
         cmocka_unit_test(test_judge_misfits_named),
         cmocka_unit_test(test_eval_reports_what_the_judge_says),
         cmocka_unit_test(test_eval_stopped_writes_no_report),
+        cmocka_unit_test(test_eval_ended_goes_on),
         cmocka_unit_test(test_eval_bad_options_named),
     };
     return cmocka_run_group_tests(tests, set_up, tear_down);

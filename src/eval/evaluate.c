@@ -10,6 +10,7 @@
 
 #include "base/clock.h"
 #include "base/memory.h"
+#include "eval/finished.h"
 #include "eval/judge.h"
 #include "eval/report.h"
 #include "model/model.h"
@@ -19,7 +20,6 @@ enum {
     MAX_STEP_COUNTS = 64,
     MAX_SEEDS = 100,
     SHEET_COLUMNS = 16,
-    PAIRS = 12,
     NAME_BYTES = 64,
     HASH_TEXT = SHA256_DIGEST_STRING_LENGTH,
     BATCH = 100
@@ -41,11 +41,12 @@ typedef struct Evaluation {
     TimModel *model;
     int64_t *labels; /* (samples) */
     TimReport report;
-    TimReportRow *rows;  /* by mode, then by number of steps */
-    double *values;      /* (rows, TIM_MEASURE_COUNT, seeds) */
-    uint8_t *sheets[2];  /* by mode */
-    TimPictures closest; /* the pictures that the pairs show come from these */
-    TimReportPair pairs[PAIRS];
+    TimReportRow *rows; /* by mode, then by number of steps */
+    double *values;     /* (rows, TIM_MEASURE_COUNT, seeds) */
+    uint8_t *sheets[2]; /* by mode */
+    TimFinished finished;
+    TimPictures drawn[TIM_FINISHED_PAIRS]; /* of the pairs */
+    TimReportPair pairs[TIM_FINISHED_PAIRS];
     char model_hash[HASH_TEXT], features_hash[HASH_TEXT], config[256];
     char names[SHEET_COLUMNS][NAME_BYTES];
     const char *name_list[SHEET_COLUMNS];
@@ -83,6 +84,23 @@ static TimStatus hash_model(Evaluation *e, TimError *err) {
     return status;
 }
 
+/* What was done before counts only if everything that the numbers depend on is the same. */
+static TimStatus open_finished(Evaluation *e, TimError *err) {
+    const TimEvalOptions *o = e->options;
+    char subject[4 * HASH_TEXT], sets[HASH_TEXT], *path;
+    SHA2_CTX hash;
+    const char *const names[] = {o->reference, o->training ? o->training : "", tim_isa_name(e->model->options.isa), TIM_VERSION};
+    SHA256Init(&hash);
+    for (size_t i = 0; i < sizeof names / sizeof *names; i++) SHA256Update(&hash, (const uint8_t *)names[i], strlen(names[i]) + 1);
+    SHA256End(&hash, sets);
+    snprintf(subject, sizeof subject, "%s %s %s %lld %llu %d %d", e->model_hash, e->features_hash, sets, (long long)o->samples,
+             (unsigned long long)o->seed, o->batch, (int)o->precision);
+    TIM_TRY(tim_join_path(&path, o->out, "finished.txt", err));
+    const TimStatus status = tim_finished_open(&e->finished, path, subject, err);
+    tim_free(path);
+    return status;
+}
+
 static TimStatus open_all(Evaluation *e, TimError *err) {
     const TimEvalOptions *o = e->options;
     const TimModelOptions model = {.precision = o->precision, .threads = o->threads, .isa = o->isa};
@@ -92,7 +110,8 @@ static TimStatus open_all(Evaluation *e, TimError *err) {
         .classifier = o->classifier, .reference = o->reference, .training = o->training, .threads = o->threads, .isa = o->isa};
     TIM_TRY(tim_judge_open(&e->judge, &judge, err));
     TIM_TRY(hash_model(e, err));
-    return hash_file(e->features_hash, o->classifier, err);
+    TIM_TRY(hash_file(e->features_hash, o->classifier, err));
+    return open_finished(e, err);
 }
 
 /* ---- the record ---- */
@@ -143,113 +162,113 @@ static void as_measures(double out[TIM_MEASURE_COUNT], const TimJudgement *j, do
 
 /* ---- drawing and judging ---- */
 
-static void keep_sheet(Evaluation *e, TimSampleMode mode, int k, const TimPictures *p) {
-    const size_t row = (size_t)sheet_columns(e) * picture_bytes(e);
-    const size_t bytes = (size_t)p->count * picture_bytes(e);
-    memcpy(e->sheets[mode] + (size_t)k * row, p->pixels, row < bytes ? row : bytes);
-}
-
-static TimStatus draw(Evaluation *e, TimSampleMode mode, int k, int seed, TimPictures *pictures, TimSampleInfo *info,
-                      TimError *err) {
+/* `count` pictures from number `first` on, labels from `labels`. */
+static TimStatus draw(Evaluation *e, TimSampleMode mode, int steps, int seed, int64_t first, int64_t count, const int64_t *labels,
+                      TimPictures *pictures, TimSampleInfo *info, TimError *err) {
     const TimEvalOptions *o = e->options;
     TimSampleOptions sample;
     tim_sample_options_init(&sample);
-    sample.labels = e->labels;
-    sample.count = o->samples;
-    sample.steps = o->steps[k];
-    sample.mode = mode;
+    sample.labels = labels;
+    sample.first = first, sample.count = count;
+    sample.steps = steps, sample.mode = mode;
     sample.seed = o->seed + (uint64_t)seed;
     sample.batch = o->batch ? o->batch : BATCH;
     return tim_sample(e->model, &sample, pictures, info, err);
 }
 
-static TimStatus tell(Evaluation *e, TimSampleMode mode, int k, int seed, const TimJudgement *j, double speed, TimError *err) {
+static TimStatus tell(Evaluation *e, const TimFinishedSetting *s, TimError *err) {
     const TimEvalProgress progress = {.done = ++e->done,
                                       .total = e->total,
-                                      .mode = mode,
-                                      .steps = e->options->steps[k],
-                                      .seed_index = seed,
-                                      .judgement = j,
-                                      .pictures_per_second = speed,
+                                      .mode = s->mode,
+                                      .steps = s->steps,
+                                      .seed_index = s->seed_index,
+                                      .judgement = &s->judgement,
+                                      .pictures_per_second = s->pictures_per_second,
                                       .seconds = tim_clock() - e->begin};
     if (!e->options->progress || e->options->progress(&progress, e->options->user)) return TIM_OK;
     return tim_fail(err, TIM_E_CANCELLED, "the evaluation was stopped after %d of %d settings", e->done, e->total);
 }
 
-/* One setting with one seed. The pictures of the first seed are shown; those of the last number of steps are searched for copies. */
-static TimStatus evaluate_once(Evaluation *e, TimSampleMode mode, int k, int seed, TimError *err) {
-    const int row = (mode == TIM_SAMPLE_DIFFUSION ? e->options->step_count : 0) + k;
+/* Whether the pictures of this setting are the ones that are searched for copies: the most steps, the first seed. */
+static bool is_searched(const Evaluation *e, const TimFinishedSetting *s) {
+    return s->mode == TIM_SAMPLE_TRANSITION && s->seed_index == 0 && s->steps == e->options->steps[e->options->step_count - 1] &&
+           e->judge->training.count > 0;
+}
+
+/* Draws and judges one setting with one seed. */
+static TimStatus evaluate_once(Evaluation *e, TimFinishedSetting *s, TimError *err) {
     TimPictures pictures;
     TimSampleInfo info;
-    TimJudgement j;
     const double start = tim_clock();
-    TIM_TRY(draw(e, mode, k, seed, &pictures, &info, err));
-    const double speed = (double)pictures.count / (tim_clock() - start);
-    TimStatus status = tim_judge_pictures(e->judge, &pictures, e->labels, &j, err);
-    if (status == TIM_OK && seed == 0) keep_sheet(e, mode, k, &pictures);
-    if (status == TIM_OK && seed == 0 && mode == TIM_SAMPLE_TRANSITION && k == e->options->step_count - 1)
-        e->closest = pictures;
-    else
-        tim_pictures_done(&pictures);
-    TIM_TRY(status);
+    TIM_TRY(draw(e, s->mode, s->steps, s->seed_index, 0, e->options->samples, e->labels, &pictures, &info, err));
+    s->pictures_per_second = (double)pictures.count / (tim_clock() - start);
+    s->evaluations = info.evaluations;
+    TimStatus status = tim_judge_pictures(e->judge, &pictures, e->labels, &s->judgement, err);
+    if (status == TIM_OK && is_searched(e, s)) status = tim_judge_closest(e->judge, &pictures, s->pairs, &s->pair_count, err);
+    tim_pictures_done(&pictures);
+    return status;
+}
+
+/* One setting with one seed, unless an earlier run has done it. */
+static TimStatus do_setting(Evaluation *e, TimSampleMode mode, int k, int seed, TimError *err) {
+    const int row = (mode == TIM_SAMPLE_DIFFUSION ? e->options->step_count : 0) + k, steps = e->options->steps[k];
+    TimFinishedSetting setting = {.mode = mode, .steps = steps, .seed_index = seed};
+    const TimFinishedSetting *before = tim_finished_find(&e->finished, mode, steps, seed);
+    if (before) {
+        setting = *before;
+    } else {
+        TIM_TRY(evaluate_once(e, &setting, err));
+        TIM_TRY(tim_finished_add(&e->finished, &setting, err));
+    }
     double measures[TIM_MEASURE_COUNT];
-    as_measures(measures, &j, e->report.real[TIM_MEASURE_DISTANCE], speed);
+    as_measures(measures, &setting.judgement, e->report.real[TIM_MEASURE_DISTANCE], setting.pictures_per_second);
     for (int m = 0; m < TIM_MEASURE_COUNT; m++) values_of(e, row, (TimMeasure)m)[seed] = measures[m];
-    e->rows[row] = (TimReportRow){.mode = mode, .steps = e->options->steps[k], .evaluations = info.evaluations};
-    return tell(e, mode, k, seed, &j, speed, err);
+    e->rows[row] = (TimReportRow){.mode = mode, .steps = steps, .evaluations = setting.evaluations};
+    return tell(e, &setting, err);
 }
 
 static TimStatus evaluate_all(Evaluation *e, TimError *err) {
     for (int mode = 0; mode < mode_count(e); mode++)
         for (int k = 0; k < e->options->step_count; k++)
             for (int seed = 0; seed < e->options->seeds; seed++)
-                TIM_TRY(evaluate_once(e, mode ? TIM_SAMPLE_DIFFUSION : TIM_SAMPLE_TRANSITION, k, seed, err));
+                TIM_TRY(do_setting(e, mode ? TIM_SAMPLE_DIFFUSION : TIM_SAMPLE_TRANSITION, k, seed, err));
     return TIM_OK;
 }
 
-/* ---- the closest pairs ---- */
+/* ---- pictures for the eye ---- */
 
-typedef struct Found {
-    double distance;
-    size_t picture, training;
-} Found;
-
-static int nearer(const void *a, const void *b) {
-    const double x = ((const Found *)a)->distance, y = ((const Found *)b)->distance;
-    return (x > y) - (x < y);
+/* The first pictures of the first seed, drawn once more: a picture depends on its number and seed, so they are the judged ones. */
+static TimStatus draw_sheets(Evaluation *e, TimError *err) {
+    const size_t row = (size_t)sheet_columns(e) * picture_bytes(e);
+    for (int mode = 0; mode < mode_count(e); mode++)
+        for (int k = 0; k < e->options->step_count; k++) {
+            TimPictures pictures;
+            TIM_TRY(draw(e, mode ? TIM_SAMPLE_DIFFUSION : TIM_SAMPLE_TRANSITION, e->options->steps[k], 0, 0, sheet_columns(e), NULL,
+                         &pictures, NULL, err));
+            memcpy(e->sheets[mode] + (size_t)k * row, pictures.pixels, row);
+            tim_pictures_done(&pictures);
+        }
+    return TIM_OK;
 }
 
-static void show_pairs(Evaluation *e, Found *found) {
-    const size_t bytes = picture_bytes(e);
-    const int64_t count = e->closest.count < PAIRS ? e->closest.count : PAIRS;
-    qsort(found, (size_t)e->closest.count, sizeof *found, nearer);
-    for (int64_t i = 0; i < count; i++)
-        e->pairs[i] = (TimReportPair){.generated = e->closest.pixels + found[i].picture * bytes,
-                                      .training = e->judge->training.pixels + found[i].training * bytes,
-                                      .distance = found[i].distance,
-                                      .training_index = (int64_t)found[i].training,
+/* The pictures of the closest pairs, by their numbers. */
+static TimStatus draw_pairs(Evaluation *e, TimError *err) {
+    const int steps = e->options->steps[e->options->step_count - 1];
+    const TimFinishedSetting *s = tim_finished_find(&e->finished, TIM_SAMPLE_TRANSITION, steps, 0);
+    for (int i = 0; i < s->pair_count; i++) {
+        const TimNearPair *pair = &s->pairs[i];
+        if (pair->picture >= e->options->samples || pair->training >= e->judge->training.count) continue; /* a damaged file */
+        TIM_TRY(draw(e, TIM_SAMPLE_TRANSITION, steps, 0, pair->picture, 1, &e->labels[pair->picture], &e->drawn[i], NULL, err));
+        e->pairs[i] = (TimReportPair){.generated = e->drawn[i].pixels,
+                                      .training = tim_picture_array_at(&e->judge->training, pair->training),
+                                      .distance = pair->distance,
+                                      .training_index = pair->training,
                                       .mode = TIM_SAMPLE_TRANSITION,
-                                      .steps = e->options->steps[e->options->step_count - 1]};
+                                      .steps = steps};
+        e->report.pictures.pair_count = i + 1;
+    }
     e->report.pictures.pairs = e->pairs;
-    e->report.pictures.pair_count = (int)count;
-}
-
-static TimStatus find_pairs(Evaluation *e, TimError *err) {
-    const size_t count = (size_t)e->closest.count;
-    if (!e->judge->training.count) return TIM_OK;
-    size_t *index = NULL;
-    double *distance = NULL;
-    Found *found = NULL;
-    TimStatus status = tim_new(&index, count, sizeof *index, "neighbours", err);
-    if (status == TIM_OK) status = tim_new(&distance, count, sizeof *distance, "distances", err);
-    if (status == TIM_OK) status = tim_new(&found, count, sizeof *found, "neighbours", err);
-    if (status == TIM_OK) status = tim_judge_nearest(e->judge, e->closest.pixels, e->closest.count, index, distance, err);
-    for (size_t i = 0; status == TIM_OK && i < count; i++) found[i] = (Found){distance[i], i, index[i]};
-    if (status == TIM_OK) show_pairs(e, found);
-    tim_free(index);
-    tim_free(distance);
-    tim_free(found);
-    return status;
+    return TIM_OK;
 }
 
 /* ---- the report ---- */
@@ -328,17 +347,19 @@ static TimStatus run(Evaluation *e, TimError *err) {
     TIM_TRY(make_space(e, err));
     TIM_TRY(judge_real(e, err));
     TIM_TRY(evaluate_all(e, err));
-    TIM_TRY(find_pairs(e, err));
+    TIM_TRY(draw_sheets(e, err));
+    TIM_TRY(draw_pairs(e, err));
     fill_facts(e);
     name_classes(e);
     fill_rows(e);
     return write_reports(e, err);
 }
 
-static void done(Evaluation *e) {
+static void done(Evaluation *e, bool reported) {
+    tim_finished_close(&e->finished, reported);
     tim_judge_close(e->judge);
     tim_model_free(e->model);
-    tim_pictures_done(&e->closest);
+    for (int i = 0; i < TIM_FINISHED_PAIRS; i++) tim_pictures_done(&e->drawn[i]);
     void *const blocks[] = {e->labels, e->rows, e->values, e->sheets[0], e->sheets[1]};
     for (size_t i = 0; i < sizeof blocks / sizeof *blocks; i++) tim_free(blocks[i]);
 }
@@ -349,7 +370,7 @@ TimStatus tim_eval(const TimEvalOptions *options, TimError *err) {
     e->options = options;
     e->begin = tim_clock();
     const TimStatus status = run(e, err);
-    done(e);
+    done(e, status == TIM_OK);
     tim_free(e);
     return status;
 }

@@ -46,8 +46,9 @@ static TimStatus moments_of(TimMoments *moments, TimFeatures features, TimError 
     return tim_moments_finish(moments, err);
 }
 
-TimStatus tim_judge_nearest(const TimJudge *judge, const uint8_t *pictures, int64_t count, size_t *index, double *distance,
-                            TimError *err) {
+/* Nearest training picture of each of `count` pictures: index and distance (count each). */
+static TimStatus nearest(const TimJudge *judge, const uint8_t *pictures, int64_t count, size_t *index, double *distance,
+                         TimError *err) {
     TimPixels pixels = {0};
     TIM_TRY(pixels_of(&pixels, pictures, count, picture_size(judge), err));
     const TimPixels *t = &judge->training_pixels;
@@ -92,7 +93,7 @@ static TimStatus read_training(TimJudge *j, const TimJudgeOptions *o, TimError *
     size_t *index;
     TIM_TRY(tim_new(&j->reference_distances, count, sizeof(double), "distances", err));
     TIM_TRY(tim_new(&index, count, sizeof *index, "neighbours", err));
-    const TimStatus status = tim_judge_nearest(j, j->reference.pixels, j->reference.count, index, j->reference_distances, err);
+    const TimStatus status = nearest(j, j->reference.pixels, j->reference.count, index, j->reference_distances, err);
     tim_free(index);
     TIM_TRY(status);
     qsort(j->reference_distances, count, sizeof(double), ascending);
@@ -196,17 +197,48 @@ static void judge_distances(const TimJudge *j, double *distance, int64_t count, 
     out->near = (double)near / (double)count;
 }
 
+/* The nearest training picture of each of a set; the owner calls neighbours_done. */
+typedef struct Neighbours {
+    size_t *index;    /* (count) */
+    double *distance; /* (count) */
+} Neighbours;
+
+static void neighbours_done(Neighbours *n) {
+    tim_free(n->index);
+    tim_free(n->distance);
+}
+
+static TimStatus find_neighbours(Neighbours *n, const TimJudge *j, const TimPictures *p, TimError *err) {
+    *n = (Neighbours){0};
+    TIM_TRY(tim_new(&n->index, (size_t)p->count, sizeof *n->index, "neighbours", err));
+    TIM_TRY(tim_new(&n->distance, (size_t)p->count, sizeof *n->distance, "distances", err));
+    return nearest(j, p->pixels, p->count, n->index, n->distance, err);
+}
+
 static TimStatus judge_copies(TimJudge *j, const TimPictures *p, TimJudgement *out, TimError *err) {
-    size_t *index;
-    double *distance;
-    TIM_TRY(tim_new(&index, (size_t)p->count, sizeof *index, "neighbours", err));
-    TimStatus status = tim_new(&distance, (size_t)p->count, sizeof *distance, "distances", err);
-    if (status == TIM_OK) {
-        status = tim_judge_nearest(j, p->pixels, p->count, index, distance, err);
-        if (status == TIM_OK) judge_distances(j, distance, p->count, out);
-        tim_free(distance);
-    }
-    tim_free(index);
+    Neighbours n;
+    const TimStatus status = find_neighbours(&n, j, p, err);
+    if (status == TIM_OK) judge_distances(j, n.distance, p->count, out);
+    neighbours_done(&n);
+    return status;
+}
+
+/* Puts a pair at its place among the `count` closest so far. */
+static void insert_pair(TimNearPair pairs[TIM_FINISHED_PAIRS], int *count, TimNearPair pair) {
+    int at = *count < TIM_FINISHED_PAIRS ? (*count)++ : TIM_FINISHED_PAIRS - 1;
+    for (; at > 0 && pairs[at - 1].distance > pair.distance; at--) pairs[at] = pairs[at - 1];
+    pairs[at] = pair;
+}
+
+TimStatus tim_judge_closest(const TimJudge *judge, const TimPictures *pictures, TimNearPair pairs[TIM_FINISHED_PAIRS], int *count,
+                            TimError *err) {
+    Neighbours n;
+    const TimStatus status = find_neighbours(&n, judge, pictures, err);
+    *count = 0;
+    for (int64_t i = 0; status == TIM_OK && i < pictures->count; i++)
+        if (*count < TIM_FINISHED_PAIRS || n.distance[i] < pairs[*count - 1].distance)
+            insert_pair(pairs, count, (TimNearPair){n.distance[i], i, (int64_t)n.index[i]});
+    neighbours_done(&n);
     return status;
 }
 

@@ -4,6 +4,7 @@
 
 #include "eval/extractor.h"
 #include "eval/features.h"
+#include "eval/finished.h"
 #include "eval/frechet.h"
 #include "io/picture_array.h"
 #include "tim/eval.h"
@@ -24,8 +25,8 @@ struct TimJudge {
     double near_distance;        /* the first hundredth of them; NaN without training pictures */
 };
 
-/* Nearest training picture of each of `count` pictures: index and distance (count each). */
-TimStatus tim_judge_nearest(const TimJudge *judge, const uint8_t *pictures, int64_t count, size_t *index, double *distance,
+/* The pictures nearest to a training picture, at most TIM_FINISHED_PAIRS, the closest first. The judge has training pictures. */
+TimStatus tim_judge_closest(const TimJudge *judge, const TimPictures *pictures, TimNearPair pairs[TIM_FINISHED_PAIRS], int *count,
                             TimError *err);
 
 #endif

@@ -1,0 +1,155 @@
+#include "eval/finished.h"
+
+#include <errno.h>
+#include <math.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "base/memory.h"
+#include "io/number.h"
+
+static const char format_line[] = "tim-eval-finished 1 ";
+
+/* ---- one line ---- */
+
+/* Where the numbers of a judgement are, in the order of the file. */
+enum { JUDGED = 7 };
+
+static void judged(TimJudgement *j, double *places[JUDGED]) {
+    double *const all[JUDGED] = {&j->frechet, &j->kernel, &j->precision, &j->recall, &j->agreement, &j->distance, &j->near};
+    memcpy(places, all, sizeof all);
+}
+
+static TimStatus write_line(FILE *stream, const TimFinishedSetting *setting) {
+    TimFinishedSetting s = *setting;
+    double *numbers[JUDGED];
+    locale_t before;
+    const locale_t plain = tim_locale_enter_plain(&before);
+    judged(&s.judgement, numbers);
+    fprintf(stream, "%d %d %d %lld %.17g", (int)s.mode, s.steps, s.seed_index, (long long)s.evaluations, s.pictures_per_second);
+    for (int i = 0; i < JUDGED; i++) fprintf(stream, " %.17g", *numbers[i]);
+    fprintf(stream, " %d", s.pair_count);
+    for (int i = 0; i < s.pair_count; i++)
+        fprintf(stream, " %.17g %lld %lld", s.pairs[i].distance, (long long)s.pairs[i].picture, (long long)s.pairs[i].training);
+    fputc('\n', stream);
+    tim_locale_leave_plain(plain, before);
+    return fflush(stream) == 0 && !ferror(stream) && fsync(fileno(stream)) == 0 ? TIM_OK : TIM_E_IO;
+}
+
+/* What is left of a line that is read; `good` falls when something else stands there than what was asked for. */
+typedef struct Words {
+    char *at;
+    bool good;
+} Words;
+
+static double next_number(Words *w) {
+    char *end = w->at;
+    const double value = w->good ? strtod(w->at, &end) : 0; /* also nan */
+    if (end == w->at) w->good = false;
+    w->at = end;
+    return value;
+}
+
+static int64_t next_integer(Words *w, double low, double high) {
+    const double value = next_number(w);
+    if (value >= low && value <= high && value == floor(value)) return (int64_t)value;
+    w->good = false;
+    return 0;
+}
+
+/* Whether the text is a whole line as write_line makes them. */
+static bool read_line(char *text, TimFinishedSetting *out) {
+    enum { MOST = 1 << 30 };
+    Words w = {text, true};
+    double *numbers[JUDGED];
+    *out = (TimFinishedSetting){.mode = (TimSampleMode)next_integer(&w, TIM_SAMPLE_TRANSITION, TIM_SAMPLE_DIFFUSION)};
+    out->steps = (int)next_integer(&w, 1, TIM_SAMPLE_MAX_STEPS);
+    out->seed_index = (int)next_integer(&w, 0, MOST);
+    out->evaluations = next_integer(&w, 1, MOST);
+    out->pictures_per_second = next_number(&w);
+    judged(&out->judgement, numbers);
+    for (int i = 0; i < JUDGED; i++) *numbers[i] = next_number(&w);
+    out->pair_count = (int)next_integer(&w, 0, TIM_FINISHED_PAIRS);
+    for (int i = 0; i < out->pair_count; i++)
+        out->pairs[i] =
+            (TimNearPair){.distance = next_number(&w), .picture = next_integer(&w, 0, MOST), .training = next_integer(&w, 0, MOST)};
+    return w.good && *w.at == '\n';
+}
+
+/* ---- the file ---- */
+
+static TimStatus keep(TimFinished *f, const TimFinishedSetting *setting, TimError *err) {
+    TIM_TRY(tim_grow(&f->settings, &f->capacity, f->count, sizeof *f->settings, "the settings that are done", err));
+    f->settings[f->count++] = *setting;
+    return TIM_OK;
+}
+
+/* Whether the first line is the format and the subject. */
+static bool same_subject(FILE *stream, const char *subject) {
+    char *line = NULL;
+    size_t size = 0;
+    const size_t head = strlen(format_line), length = strlen(subject);
+    const ssize_t got = getline(&line, &size, stream);
+    const bool same = got == (ssize_t)(head + length + 1) && memcmp(line, format_line, head) == 0 &&
+                      memcmp(line + head, subject, length) == 0 && line[head + length] == '\n';
+    free(line);
+    return same;
+}
+
+/* Takes over what an earlier run has done, up to the first line that is not whole. */
+static TimStatus read_file(TimFinished *f, const char *subject, TimError *err) {
+    FILE *stream = fopen(f->path, "rb");
+    if (!stream) return TIM_OK;
+    char *line = NULL;
+    size_t size = 0;
+    locale_t before;
+    const locale_t plain = tim_locale_enter_plain(&before);
+    TimStatus status = TIM_OK;
+    TimFinishedSetting setting;
+    bool more = same_subject(stream, subject);
+    while (more && status == TIM_OK) {
+        more = getline(&line, &size, stream) > 0 && read_line(line, &setting);
+        if (more) status = keep(f, &setting, err);
+    }
+    tim_locale_leave_plain(plain, before);
+    free(line);
+    fclose(stream);
+    return status;
+}
+
+static TimStatus cannot_write(const TimFinished *f, TimError *err) {
+    return tim_fail(err, TIM_E_IO, "%s: cannot be written: %s", f->path, strerror(errno));
+}
+
+TimStatus tim_finished_open(TimFinished *f, const char *path, const char *subject, TimError *err) {
+    *f = (TimFinished){0};
+    TIM_TRY(tim_copy_text(&f->path, path, err));
+    TIM_TRY(read_file(f, subject, err));
+    f->stream = fopen(path, "wb");
+    if (!f->stream || fprintf(f->stream, "%s%s\n", format_line, subject) < 0) return cannot_write(f, err);
+    for (size_t i = 0; i < f->count; i++)
+        if (write_line(f->stream, &f->settings[i]) != TIM_OK) return cannot_write(f, err);
+    return TIM_OK;
+}
+
+const TimFinishedSetting *tim_finished_find(const TimFinished *f, TimSampleMode mode, int steps, int seed_index) {
+    for (size_t i = 0; i < f->count; i++) {
+        const TimFinishedSetting *s = &f->settings[i];
+        if (s->mode == mode && s->steps == steps && s->seed_index == seed_index) return s;
+    }
+    return NULL;
+}
+
+TimStatus tim_finished_add(TimFinished *f, const TimFinishedSetting *setting, TimError *err) {
+    TIM_TRY(keep(f, setting, err));
+    return write_line(f->stream, setting) == TIM_OK ? TIM_OK : cannot_write(f, err);
+}
+
+void tim_finished_close(TimFinished *f, bool remove_file) {
+    if (f->stream) fclose(f->stream);
+    if (f->path && remove_file) unlink(f->path);
+    tim_free(f->path);
+    tim_free(f->settings);
+    *f = (TimFinished){0};
+}
