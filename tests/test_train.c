@@ -553,6 +553,24 @@ static void test_trainer_guidance_runs_on_the_ema(void **state) {
     tim_config_done(&config);
 }
 
+/* Before its step guidance changes nothing, afterwards it does: held against a training without any. A network that has just begun says
+ * the same with and without its class, so the effect takes some steps. */
+static void test_trainer_guidance_starts_at_its_step(void **state) {
+    (void)state;
+    TimConfig config = tiny(TIM_PRECISION_F32);
+    TimTrainer *plain = new_trainer(&config);
+    config.transport.enhance_target = true, config.transport.w_cond = 0.5, config.transport.w_gt = 1.0;
+    config.training.guidance_start_step = 2;
+    TimTrainer *guided = new_trainer(&config);
+    const size_t bytes = plain->model->params.elements * sizeof(float);
+    run_steps(plain, 2), run_steps(guided, 2);
+    assert_memory_equal(guided->model->f32, plain->model->f32, bytes);
+    run_steps(plain, 4), run_steps(guided, 4);
+    assert_memory_not_equal(guided->model->f32, plain->model->f32, bytes);
+    tim_trainer_free(plain), tim_trainer_free(guided);
+    tim_config_done(&config);
+}
+
 static void assert_refused(const TimConfig *config, const TimTrainerOptions *with, TimStatus status, const char *part) {
     TimTrainer *trainer;
     assert_int_equal(tim_trainer_new(&trainer, config, with, &err), status);
@@ -993,6 +1011,7 @@ int main(void) {
         cmocka_unit_test(test_trainer_loss_falls_over_100_steps),
         cmocka_unit_test(test_trainer_gradient_not_finite_skips_the_update),
         cmocka_unit_test(test_trainer_guidance_runs_on_the_ema),
+        cmocka_unit_test(test_trainer_guidance_starts_at_its_step),
         cmocka_unit_test(test_trainer_new_bad_values_are_named),
         cmocka_unit_test(test_trainer_resume_fp32_has_the_bits_of_no_stop),
         cmocka_unit_test(test_trainer_resume_bf16_has_the_bits_of_no_stop),

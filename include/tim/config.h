@@ -120,6 +120,7 @@ typedef struct TimTrainingConfig {
     TimPrecision mixed_precision;
     double ema_decay;
     bool ema_warmup;   /* ours: the decay of update n, 0 for the first, is at most (1 + n) / (10 + n) */
+    int64_t guidance_start_step; /* ours: transport.enhance_target counts from this step on; 0 as published */
     double proj_coeff; /* weight of the alignment loss; without targets it is off */
     int batch_size;
 } TimTrainingConfig;

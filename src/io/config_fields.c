@@ -102,6 +102,7 @@ static const TimField fields[] = {
     {"training.max_train_steps", TIM_FIELD_INT64, AT(training.max_train_steps), 0, 1e12, NULL, 0},
     {"training.checkpointing_steps", TIM_FIELD_INT64, AT(training.checkpointing_steps), 1, 1e12, NULL, 0},
     {"training.checkpoints_total_limit", TIM_FIELD_INT, AT(training.checkpoints_total_limit), 0, 1e6, NULL, 0},
+    {"training.guidance_start_step", TIM_FIELD_INT64, AT(training.guidance_start_step), 0, 1e12, NULL, 0},
     {"training.learning_rate", TIM_FIELD_DOUBLE, AT(training.learning_rate), 0, 1e3, NULL, 0},
     {"training.learning_rate_base_batch_size", TIM_FIELD_INT, AT(training.learning_rate_base_batch_size), 1, 1e9, NULL, 0},
     {"training.scale_lr", TIM_FIELD_BOOL, AT(training.scale_lr), 0, 0, NULL, 0},

@@ -220,7 +220,6 @@ static TimStatus check_out(const char *path, TimError *err) {
     return TIM_OK;
 }
 
-
 static TimStatus run(Training *t, TimClassifierReport *report, TimError *err) {
     const double begin = tim_clock();
     TIM_TRY(check_options(t->options, err));

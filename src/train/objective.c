@@ -234,10 +234,14 @@ static TimStatus find_derivative(TimObjective *o, const TimNetwork *n, Part part
 
 /* ---- guidance ---- */
 
+static bool is_guided(const TimObjective *o, Part part, int64_t k) {
+    return !part.batch->unguided && tim_transport_guides(&o->config->transport, part.batch->t[part.first + k]);
+}
+
 static bool any_guided(const TimObjective *o, Part part) {
-    for (int64_t k = 0; k < part.size; k++)
-        if (tim_transport_guides(&o->config->transport, part.batch->t[part.first + k])) return true;
-    return false;
+    bool any = false;
+    for (int64_t k = 0; k < part.size; k++) any = any || is_guided(o, part, k);
+    return any;
 }
 
 static void fill_guidance(TimObjective *o, TimNetwork *n, Part part, int64_t row, const TimCondition *condition) {
@@ -275,7 +279,7 @@ static void make_target(TimObjective *o, Part part, int64_t k) {
     const int64_t i = part.first + k;
     const size_t at = (size_t)k * o->picture;
     TimTarget c = o->transport->target(&o->config->transport, part.batch->t[i], part.batch->r[i]);
-    const bool guided = tim_transport_guides(&o->config->transport, part.batch->t[i]);
+    const bool guided = is_guided(o, part, k);
     if (guided) c = tim_transport_guide(&o->config->transport, c);
     const float *x = part.batch->x + (size_t)i * o->picture, *z = part.batch->z + (size_t)i * o->picture;
     for (size_t p = 0; p < o->picture; p++) {

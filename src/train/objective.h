@@ -36,7 +36,8 @@ typedef struct TimBatch {
     TimCondition condition; /* after dropout: what the network and its derivative see */
     TimCondition
         teacher;       /* what the guiding network's conditional call sees (class: labels before dropout; text: as `condition`) */
-    TimCondition null; /* the null condition of every sample; only read when the transport guides */
+    TimCondition null; /* the null condition of every sample; only read when the target is guided */
+    bool unguided;     /* the target is not guided, whatever the transport says */
     const float *h_target; /* (B N, z_dim) with alignment, else NULL */
 } TimBatch;
 

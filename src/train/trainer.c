@@ -149,7 +149,8 @@ static TimBatch draw_batch(TimTrainer *t) {
                       .r = b->r,
                       .condition.labels = b->samples.dropped,
                       .teacher.labels = b->samples.labels,
-                      .null.labels = b->null_class};
+                      .null.labels = b->null_class,
+                      .unguided = s->step < config->training.guidance_start_step};
 }
 
 static double ema_decay(const TimTrainingConfig *config, int64_t updates) {
