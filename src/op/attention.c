@@ -6,6 +6,7 @@
  * Products take bf16 pairs where the data is bf16 and the instruction set has them, else fp32; everything between is fp32. */
 #include <omp.h>
 
+#include "op/soften.h"
 #include "op/tile.h"
 
 enum { TQ = 64, TK = 128 }; /* queries and keys of a tile at most; TK is whole vectors */
@@ -162,39 +163,18 @@ static TileWords by_rows(float *space, const float *tile, const Tiles *t, Shape 
     return tile_pack_by_rows(space, tile, s.tk, p.nq, p.nk_padded, t->zeros, s.pairs);
 }
 
-/* Padding columns get a score whose exponential is nothing, so that rows can be treated in whole vectors. */
+/* Padding columns get a score that no softmax sees, so that rows can be treated in whole vectors. */
 static void hide_padding(float *tile, Shape s, Place p) {
     for (int64_t i = 0; p.nk < p.nk_padded && i < p.nq; i++)
-        for (int64_t j = p.nk; j < p.nk_padded; j++) tile[i * s.tk + j] = -1e30F;
+        for (int64_t j = p.nk; j < p.nk_padded; j++) tile[i * s.tk + j] = HIDDEN_SCORE;
 }
 
 /* ---- forward ---- */
 
-static float row_max(const float *restrict x, int64_t n) {
-    float max = x[0];
-#pragma omp simd reduction(max : max)
-    for (int64_t i = 0; i < n; i++) max = x[i] > max ? x[i] : max;
-    return max;
-}
-
-/* x = exp(scale x - shift); returns the sum. */
-static float row_exp(float *restrict x, float scale, float shift, int64_t n) {
-    float sum = 0;
-#pragma omp simd reduction(+ : sum)
-    for (int64_t i = 0; i < n; i++) {
-        x[i] = exp_f32(scale * x[i] - shift);
-        sum += x[i];
-    }
-    return sum;
-}
-
 /* Folds one row of scores into the running maximum, sum and output. */
 static void soften_row(Tiles *t, Shape s, Place p, int64_t i) {
-    float *row = t->s + i * s.tk, *restrict o = t->sum_o + i * s.ld;
-    const float max = fmaxf(t->max[i], s.scale * row_max(row, p.nk_padded));
-    const float decay = exp_f32(t->max[i] - max);
-    t->max[i] = max;
-    t->sum[i] = t->sum[i] * decay + row_exp(row, s.scale, max, p.nk_padded);
+    float *restrict o = t->sum_o + i * s.ld;
+    const float decay = soften(t->s + i * s.tk, s.scale, p.nk_padded, &t->max[i], &t->sum[i]);
     if (p.k0 == 0) return;
 #pragma omp simd
     for (int64_t d = 0; d < s.ld; d++) o[d] *= decay;

@@ -1,0 +1,39 @@
+/* Rows of a softmax that sees its scores tile by tile, with a running maximum and sum (Dao et al., FlashAttention, arXiv 2205.14135).
+ * Included by the attention ops only. */
+#ifndef TIM_OP_SOFTEN_H
+#define TIM_OP_SOFTEN_H
+
+#include "op/kernel.h"
+
+/* A score that no softmax sees: its exponential is nothing beside any real one, whatever the scale. */
+static const float HIDDEN_SCORE = -1e30F;
+
+static float row_max(const float *restrict x, int64_t n) {
+    float max = x[0];
+#pragma omp simd reduction(max : max)
+    for (int64_t i = 0; i < n; i++) max = x[i] > max ? x[i] : max;
+    return max;
+}
+
+/* x = exp(scale x - shift); returns the sum. */
+static float row_exp(float *restrict x, float scale, float shift, int64_t n) {
+    float sum = 0;
+#pragma omp simd reduction(+ : sum)
+    for (int64_t i = 0; i < n; i++) {
+        x[i] = exp_f32(scale * x[i] - shift);
+        sum += x[i];
+    }
+    return sum;
+}
+
+/* Folds the scores `row` (n) into the running maximum and sum; they become exp(scale row - max). Returns the factor by which what was
+ * summed with the old maximum shrinks. */
+static inline float soften(float *row, float scale, int64_t n, float *running_max, float *running_sum) {
+    const float max = fmaxf(*running_max, scale * row_max(row, n));
+    const float decay = exp_f32(*running_max - max);
+    *running_max = max;
+    *running_sum = *running_sum * decay + row_exp(row, scale, max, n);
+    return decay;
+}
+
+#endif
