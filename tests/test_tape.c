@@ -295,6 +295,40 @@ static void test_add_shapes_disagree_error_names_op(void **state) {
     }
 }
 
+static const TimTapeOptions tangents = {.isa = TIM_ISA_REF, .threads = 1, .samples = 2, .tangent_samples = 1, .product = TIM_F32};
+
+/* rms_norm is for frozen networks: it has neither vjp nor jvp. */
+static TimRef rms_norm(Fixture *f, TimRef x) {
+    const int64_t width = tim_tape_shape(f->tape, x).cols;
+    const TimRef in[] = {x, tim_tape_param(f->tape, TIM_F32, TIM_INIT_ONE, 1, &width, "norm.weight")};
+    return tim_tape_add(f->tape, TIM_OP_RMS_NORM, (TimOpParams){.rms_norm = {.out = TIM_F32}}, 2, in);
+}
+
+static void test_add_op_without_vjp_refused_with_gradients(void **state) {
+    (void)state;
+    Fixture f;
+    fixture_init(&f, &learning);
+    assert_int_equal(rms_norm(&f, input(&f, 2, 4)), TIM_NONE);
+    expect_plan_fails(&f, TIM_E_INTERNAL, "op rms_norm has no vjp");
+}
+
+static void test_add_op_without_jvp_refused_on_tangents(void **state) {
+    (void)state;
+    Fixture f;
+    fixture_init(&f, &tangents);
+    assert_int_equal(rms_norm(&f, input(&f, 2, 4)), TIM_NONE);
+    expect_plan_fails(&f, TIM_E_INTERNAL, "op rms_norm has no jvp");
+}
+
+static void test_add_op_without_derivatives_recorded_for_inference(void **state) {
+    (void)state;
+    Fixture f;
+    fixture_init(&f, &plain);
+    assert_int_not_equal(rms_norm(&f, input(&f, 2, 4)), TIM_NONE);
+    must(tim_tape_plan(f.tape, &f.err), &f.err);
+    fixture_done(&f);
+}
+
 static void test_add_missing_input_internal_error(void **state) {
     (void)state;
     Fixture f;
@@ -748,6 +782,9 @@ int main(void) {
         cmocka_unit_test(test_recording_first_error_sticks),
         cmocka_unit_test(test_recording_failed_text_kept_cut_with_dots),
         cmocka_unit_test(test_add_shapes_disagree_error_names_op),
+        cmocka_unit_test(test_add_op_without_vjp_refused_with_gradients),
+        cmocka_unit_test(test_add_op_without_jvp_refused_on_tangents),
+        cmocka_unit_test(test_add_op_without_derivatives_recorded_for_inference),
         cmocka_unit_test(test_add_missing_input_internal_error),
         cmocka_unit_test(test_param_two_shapes_error_names_it),
         cmocka_unit_test(test_param_empty_axis_argument_error),

@@ -6,7 +6,8 @@
  * - forward, vjp and jvp run on pointers that are already laid out. They cannot fail and allocate nothing.
  * - A value's cotangent has the value's dtype, a parameter's is always f32. `add_in[i]`: add to g_in[i], else overwrite it.
  * - Tangents exist for the last `tangent_samples` samples only: t_in[i] has the last rows of in[i]. Absent means zero.
- * - jvp runs after forward of the same op and may read in, out and save. */
+ * - jvp runs after forward of the same op and may read in, out and save.
+ * - vjp and jvp may be NULL, each by itself: the tape refuses to record such an op where it would need the missing one. */
 #ifndef TIM_OP_OP_H
 #define TIM_OP_OP_H
 
@@ -19,6 +20,7 @@
 
 enum { TIM_OP_MAX_IN = 8, TIM_OP_MAX_OUT = 2, TIM_OP_MAX_SAVE = 2 };
 
+/* New kinds go to the end: the tests draw the values of an op's cases by its number. */
 typedef enum TimOpKind {
     TIM_OP_ADD,
     TIM_OP_ATTENTION,
@@ -37,6 +39,10 @@ typedef enum TimOpKind {
     TIM_OP_SINUSOID,
     TIM_OP_SWIGLU,
     TIM_OP_UNPATCHIFY,
+    TIM_OP_ATTENTION_MASKED,
+    TIM_OP_GEGLU,
+    TIM_OP_HEAD_RMS_NORM,
+    TIM_OP_RMS_NORM,
     TIM_OP_COUNT
 } TimOpKind;
 
@@ -49,6 +55,15 @@ typedef struct TimAddParams {
 typedef struct TimAttentionParams {
     int heads;
 } TimAttentionParams;
+
+/* See attention_masked.c. */
+typedef struct TimMaskedAttentionParams {
+    int heads, kv_heads;
+    float scale;
+    bool causal;
+    int64_t window;   /* the last keys that a query sees, itself included; 0: all */
+    int max_distance; /* of T5's bias, in[4] */
+} TimMaskedAttentionParams;
 
 typedef struct TimCastParams {
     TimDtype dtype;
@@ -72,6 +87,10 @@ typedef struct TimPoolParams {
     bool average; /* of the pixels inside the picture; else the largest */
 } TimPoolParams;
 
+typedef struct TimEmbeddingParams {
+    float scale; /* of what is read from the table; 0 stands for 1 */
+} TimEmbeddingParams;
+
 enum { TIM_HEAD_NORM_MAX_SLOTS = 3 };
 
 /* One slot is D columns of a packed projection: q, k or v. */
@@ -83,6 +102,11 @@ typedef struct TimHeadNormParams {
     float eps;
     const float *cos, *sin; /* (N, dh), owned by the caller for the tape's life */
 } TimHeadNormParams;
+
+typedef struct TimHeadRmsNormParams {
+    float eps, offset;
+    const float *cos, *sin; /* (P, dh / 2), owned by the caller for the tape's life */
+} TimHeadRmsNormParams;
 
 typedef struct TimLayerNormParams {
     float eps;
@@ -105,6 +129,12 @@ typedef struct TimPatchParams {
     TimDtype out;
 } TimPatchParams;
 
+typedef struct TimRmsNormParams {
+    float eps;
+    float offset; /* added to the weight */
+    TimDtype out; /* dtype of y */
+} TimRmsNormParams;
+
 typedef struct TimSinusoidParams {
     int width;
     float max_period;
@@ -113,14 +143,18 @@ typedef struct TimSinusoidParams {
 typedef union TimOpParams {
     TimAddParams add;
     TimAttentionParams attention;
+    TimMaskedAttentionParams attention_masked;
     TimCastParams cast;
     TimConvolutionParams convolution;
+    TimEmbeddingParams embedding;
     TimHeadNormParams head_norm;
+    TimHeadRmsNormParams head_rms_norm;
     TimLayerNormParams layer_norm;
     TimLinearParams linear;
     TimModulateParams modulate;
     TimPatchParams patch;
     TimPoolParams pool;
+    TimRmsNormParams rms_norm;
     TimSinusoidParams sinusoid;
 } TimOpParams;
 

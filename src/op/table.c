@@ -4,17 +4,21 @@
 #define DECLARE(name) extern const TimOp TIM_ISA_SYMBOL(tim_op_##name)
 DECLARE(add);
 DECLARE(attention);
+DECLARE(attention_masked);
 DECLARE(cast);
 DECLARE(concat);
 DECLARE(convolution);
 DECLARE(embedding);
+DECLARE(geglu);
 DECLARE(head_norm);
+DECLARE(head_rms_norm);
 DECLARE(layer_norm);
 DECLARE(linear);
 DECLARE(modulate);
 DECLARE(patchify);
 DECLARE(pool);
 DECLARE(relu);
+DECLARE(rms_norm);
 DECLARE(silu);
 DECLARE(sinusoid);
 DECLARE(swiglu);
@@ -24,17 +28,21 @@ extern const TimOp *const TIM_ISA_SYMBOL(tim_op_table)[TIM_OP_COUNT];
 const TimOp *const TIM_ISA_SYMBOL(tim_op_table)[TIM_OP_COUNT] = {
     [TIM_OP_ADD] = &TIM_ISA_SYMBOL(tim_op_add),
     [TIM_OP_ATTENTION] = &TIM_ISA_SYMBOL(tim_op_attention),
+    [TIM_OP_ATTENTION_MASKED] = &TIM_ISA_SYMBOL(tim_op_attention_masked),
     [TIM_OP_CAST] = &TIM_ISA_SYMBOL(tim_op_cast),
     [TIM_OP_CONCAT] = &TIM_ISA_SYMBOL(tim_op_concat),
     [TIM_OP_CONVOLUTION] = &TIM_ISA_SYMBOL(tim_op_convolution),
     [TIM_OP_EMBEDDING] = &TIM_ISA_SYMBOL(tim_op_embedding),
+    [TIM_OP_GEGLU] = &TIM_ISA_SYMBOL(tim_op_geglu),
     [TIM_OP_HEAD_NORM] = &TIM_ISA_SYMBOL(tim_op_head_norm),
+    [TIM_OP_HEAD_RMS_NORM] = &TIM_ISA_SYMBOL(tim_op_head_rms_norm),
     [TIM_OP_LAYER_NORM] = &TIM_ISA_SYMBOL(tim_op_layer_norm),
     [TIM_OP_LINEAR] = &TIM_ISA_SYMBOL(tim_op_linear),
     [TIM_OP_MODULATE] = &TIM_ISA_SYMBOL(tim_op_modulate),
     [TIM_OP_PATCHIFY] = &TIM_ISA_SYMBOL(tim_op_patchify),
     [TIM_OP_POOL] = &TIM_ISA_SYMBOL(tim_op_pool),
     [TIM_OP_RELU] = &TIM_ISA_SYMBOL(tim_op_relu),
+    [TIM_OP_RMS_NORM] = &TIM_ISA_SYMBOL(tim_op_rms_norm),
     [TIM_OP_SILU] = &TIM_ISA_SYMBOL(tim_op_silu),
     [TIM_OP_SINUSOID] = &TIM_ISA_SYMBOL(tim_op_sinusoid),
     [TIM_OP_SWIGLU] = &TIM_ISA_SYMBOL(tim_op_swiglu),

@@ -176,6 +176,14 @@ static TimStatus infer(TimTape *tape, Step *step, TimError *err) {
     return node->op->infer(node, err);
 }
 
+/* Ops of frozen networks come without derivatives. */
+static void refuse_missing_passes(TimTape *tape, const TimNode *node, bool wants_cotangent, bool has_tangent) {
+    if (has_tangent && !node->op->jvp)
+        tim_tape_fail(tape, TIM_E_INTERNAL, "op %s has no jvp; record it on inputs without tangents", node->op->name);
+    if (wants_cotangent && !node->op->vjp)
+        tim_tape_fail(tape, TIM_E_INTERNAL, "op %s has no vjp; record its network on a tape without gradients", node->op->name);
+}
+
 /* Makes the values that the op's infer has stated. */
 static void add_results(TimTape *tape, Step *step) {
     const TimNode *node = &step->node;
@@ -184,7 +192,7 @@ static void add_results(TimTape *tape, Step *step) {
         wants |= tape->values[step->in[i]].wants_cotangent;
         tangent |= tape->values[step->in[i]].has_tangent;
     }
-    if (tangent && !node->op->jvp) tim_tape_fail(tape, TIM_E_INTERNAL, "op %s has no jvp", node->op->name);
+    refuse_missing_passes(tape, node, wants, tangent);
     for (int i = 0; i < node->n_out; i++) {
         Value value = {
             .kind = OUTPUT, .m = node->out[i], .node = (int)tape->step_count, .wants_cotangent = wants, .has_tangent = tangent};

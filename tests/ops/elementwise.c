@@ -1,4 +1,4 @@
-/* add, cast, silu, swiglu, relu, concat: ops that move or map elements. */
+/* add, cast, silu, swiglu, geglu, relu, concat: ops that move or map elements. */
 #include <math.h>
 
 #include "ops/ops.h"
@@ -91,6 +91,22 @@ static void swiglu(const OpCase *c, double *const *in, double *const *out) {
 }
 
 const OpSuite ops_suite_swiglu = {"swiglu", list_swiglu, swiglu};
+
+/* Without derivatives. */
+static void list_geglu(OpCases *cases, TimDtype dtype) {
+    const size_t first = cases->count;
+    list_gates(cases, TIM_OP_GEGLU, 2, dtype);
+    for (size_t i = first; i < cases->count; i++) cases->items[i].tangents = cases->items[i].wanted = 0;
+}
+
+static void geglu(const OpCase *c, double *const *in, double *const *out) {
+    for (int64_t i = 0; i < length(c); i++) {
+        const double g = in[0][i];
+        out[0][i] = g / 2 * (1 + tanh(sqrt(2 / M_PI) * (g + 0.044715 * g * g * g))) * in[1][i];
+    }
+}
+
+const OpSuite ops_suite_geglu = {"geglu", list_geglu, geglu};
 
 /* ---- relu and concat ---- */
 

@@ -132,6 +132,7 @@ static OpCase in_f32(OpCase c) {
     if (c.kind == TIM_OP_LINEAR) c.params.linear.out = TIM_F32;
     if (c.kind == TIM_OP_MODULATE) c.params.modulate.out = TIM_F32;
     if (c.kind == TIM_OP_PATCHIFY) c.params.patch.out = TIM_F32;
+    if (c.kind == TIM_OP_RMS_NORM) c.params.rms_norm.out = TIM_F32;
     return c;
 }
 
