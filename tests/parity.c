@@ -25,6 +25,7 @@ static const Check checks[] = {
     {"*/README.md", NULL},
     {"eval/frechet*.safetensors", check_eval_frechet},
     {"eval/inception*.safetensors", check_eval_inception},
+    {"full/gemma*.safetensors", check_full_gemma},
     {"full/tim_*.safetensors", check_full},
     {"hash.json", check_hash},
     {"image/*.safetensors", check_image},
@@ -33,6 +34,10 @@ static const Check checks[] = {
     {"objective/*.safetensors", check_objective},
     {"rope*.safetensors", check_rope},
     {"sampler/*.safetensors", check_sampler},
+    {"text/gemma*.safetensors", check_text_gemma},
+    {"text/t5*.safetensors", check_text_t5},
+    {"text/gemma*/model.safetensors", check_text_folder},
+    {"text/gemma*/*config.json", NULL},
     {"transport/*.safetensors", check_transport},
 };
 

@@ -62,6 +62,12 @@ TimRef tim_layer_norm(TimTape *tape, TimRef x, float eps, const char *name) {
     return tim_tape_add(tape, TIM_OP_LAYER_NORM, (TimOpParams){.layer_norm = {eps}}, 3, in);
 }
 
+TimRef tim_rms_norm(TimTape *tape, TimRef x, float eps, float offset, TimDtype out, const char *name) {
+    TimRef in[2] = {x};
+    in[1] = vector(tape, TIM_INIT_ONE, tim_tape_shape(tape, x).cols, name, "weight");
+    return tim_tape_add(tape, TIM_OP_RMS_NORM, (TimOpParams){.rms_norm = {.eps = eps, .offset = offset, .out = out}}, 2, in);
+}
+
 TimRef tim_cast(TimTape *tape, TimRef x, TimDtype dtype) {
     if (tim_tape_shape(tape, x).dtype == dtype) return x;
     return tim_tape_add(tape, TIM_OP_CAST, (TimOpParams){.cast = {dtype}}, 1, &x);

@@ -32,6 +32,9 @@ TimRef tim_timestep_embedding(TimTape *tape, TimRef t, int64_t width, TimInit in
 /* Affine layer norm over the columns. */
 TimRef tim_layer_norm(TimTape *tape, TimRef x, float eps, const char *name);
 
+/* RMS norm over the columns: y = x / sqrt(mean(x x) + eps) (offset + name.weight), in `out`. For inference. */
+TimRef tim_rms_norm(TimTape *tape, TimRef x, float eps, float offset, TimDtype out, const char *name);
+
 /* x unchanged, or converted. */
 TimRef tim_cast(TimTape *tape, TimRef x, TimDtype dtype);
 

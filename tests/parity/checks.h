@@ -7,12 +7,16 @@
 TimStatus check_eval_frechet(ParityFile *file, TimError *err);
 TimStatus check_eval_inception(ParityFile *file, TimError *err);
 TimStatus check_full(ParityFile *file, TimError *err);
+TimStatus check_full_gemma(ParityFile *file, TimError *err);
 TimStatus check_hash(ParityFile *file, TimError *err);
 TimStatus check_image(ParityFile *file, TimError *err);
 TimStatus check_network(ParityFile *file, TimError *err);
 TimStatus check_objective(ParityFile *file, TimError *err);
 TimStatus check_rope(ParityFile *file, TimError *err);
 TimStatus check_sampler(ParityFile *file, TimError *err);
+TimStatus check_text_folder(ParityFile *file, TimError *err);
+TimStatus check_text_gemma(ParityFile *file, TimError *err);
+TimStatus check_text_t5(ParityFile *file, TimError *err);
 TimStatus check_time_weights(ParityFile *file, TimError *err);
 TimStatus check_transport(ParityFile *file, TimError *err);
 

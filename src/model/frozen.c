@@ -1,0 +1,169 @@
+#include "model/frozen.h"
+
+#include <string.h>
+
+#include "base/memory.h"
+#include "model/store.h"
+
+TimStatus tim_frozen_init(TimFrozen *frozen, TimPrecision precision, int threads, TimError *err) {
+    frozen->dtype = precision == TIM_PRECISION_BF16 ? TIM_BF16 : TIM_F32;
+    frozen->threads = threads;
+    TIM_TRY(tim_new(&frozen->copies, frozen->params.count, sizeof *frozen->copies, "the list of weights", err));
+    return tim_weights_new(&frozen->bound, frozen->params.count, err);
+}
+
+void tim_frozen_done(TimFrozen *frozen) {
+    for (size_t i = 0; frozen->copies && i < frozen->params.count; i++) tim_free(frozen->copies[i]);
+    tim_free(frozen->copies);
+    tim_weights_done(&frozen->bound);
+    tim_safetensors_close(&frozen->map);
+    tim_params_done(&frozen->params);
+    *frozen = (TimFrozen){0};
+}
+
+static TimDtype dtype_of(const TimFrozen *frozen, size_t i) {
+    return frozen->params.items[i].rank == 1 ? TIM_F32 : frozen->dtype;
+}
+
+static void point(TimFrozen *frozen, size_t i, const void *values) {
+    if (dtype_of(frozen, i) == TIM_F32)
+        frozen->bound.f32[i] = values;
+    else
+        frozen->bound.bf16[i] = values;
+}
+
+static TimStatus new_copy(TimFrozen *frozen, size_t i, TimError *err) {
+    const TimParam *param = &frozen->params.items[i];
+    TIM_TRY(tim_new(&frozen->copies[i], param->count, tim_dtype_size(dtype_of(frozen, i)), param->name, err));
+    frozen->copied += param->count * tim_dtype_size(dtype_of(frozen, i));
+    point(frozen, i, frozen->copies[i]);
+    return TIM_OK;
+}
+
+/* ---- from a file ---- */
+
+enum { CHUNK = 4096 };
+
+/* Elements first ... first + count of `tensor`. */
+static TimStoredTensor part_of(const TimStoredTensor *tensor, size_t first, size_t count) {
+    TimStoredTensor part = *tensor;
+    const size_t size = tim_dtype_size(tensor->dtype);
+    part.count = count, part.bytes = count * size;
+    part.data = (const char *)tensor->data + first * size;
+    return part;
+}
+
+/* A chunk at a time, because rounding goes by way of f32. Reading floats cannot fail. */
+static void convert(const TimFrozen *frozen, size_t i, const TimStoredTensor *tensor) {
+    const bool narrow = dtype_of(frozen, i) == TIM_BF16;
+#pragma omp parallel for num_threads(frozen->threads) schedule(static)
+    for (size_t first = 0; first < tensor->count; first += CHUNK) {
+        float values[CHUNK];
+        const size_t count = tensor->count - first < CHUNK ? tensor->count - first : CHUNK;
+        const TimStoredTensor part = part_of(tensor, first, count);
+        tim_safetensors_read_f32(&part, narrow ? values : (float *)frozen->copies[i] + first, count, NULL);
+        for (size_t at = 0; narrow && at < count; at++) ((TimBf16 *)frozen->copies[i])[first + at] = tim_bf16_from_f32(values[at]);
+    }
+}
+
+static bool is_aligned(const TimStoredTensor *tensor) {
+    return (uintptr_t)tensor->data % tim_dtype_size(tensor->dtype) == 0;
+}
+
+static TimStatus take(TimFrozen *frozen, size_t i, const TimStoredTensor *tensor, TimError *err) {
+    if (tensor->dtype == dtype_of(frozen, i) && is_aligned(tensor)) {
+        point(frozen, i, tensor->data);
+        return TIM_OK;
+    }
+    TIM_TRY(new_copy(frozen, i, err));
+    convert(frozen, i, tensor);
+    return TIM_OK;
+}
+
+static bool is_float(TimDtype dtype) {
+    return dtype == TIM_F64 || dtype == TIM_F32 || dtype == TIM_F16 || dtype == TIM_BF16;
+}
+
+static TimStatus check(const TimParam *param, const TimStoredTensor *tensor, TimError *err) {
+    char expected[TIM_SHAPE_TEXT], found[TIM_SHAPE_TEXT];
+    size_t dims[TIM_PARAM_MAX_RANK];
+    bool same = param->rank == tensor->rank;
+    for (int i = 0; i < param->rank; i++) {
+        dims[i] = (size_t)param->dims[i];
+        same = same && dims[i] == tensor->dims[i];
+    }
+    if (!same)
+        return tim_fail(
+            err, TIM_E_FORMAT,
+            "the tensor '%s' has the shape %s, and the configuration wants %s; do config.json and the weights belong together?",
+            param->name, tim_shape_text(found, tensor->rank, tensor->dims), tim_shape_text(expected, param->rank, dims));
+    if (!is_float(tensor->dtype))
+        return tim_fail(err, TIM_E_FORMAT, "the tensor '%s' is of type %s; weights are F64, F32, F16 or BF16", param->name,
+                        tim_dtype_name(tensor->dtype));
+    return TIM_OK;
+}
+
+/* The one place that looks into the file. */
+static const TimStoredTensor *find(const TimSafetensors *file, const char *name, const TimFrozenNames *names) {
+    const TimStoredTensor *tensor = tim_safetensors_find(file, name);
+    if (!tensor && names->name && strcmp(name, names->name) == 0) tensor = tim_safetensors_find(file, names->alias);
+    return tensor;
+}
+
+static bool is_ignored(const char *name, const TimFrozenNames *names) {
+    if (names->alias && strcmp(name, names->alias) == 0) return true;
+    for (const char *const *start = names->ignored; start && *start; start++)
+        if (strncmp(name, *start, strlen(*start)) == 0) return true;
+    return false;
+}
+
+static TimStatus read_all(TimFrozen *frozen, const TimFrozenNames *names, TimError *err) {
+    const TimSafetensors *file = &frozen->map;
+    for (size_t i = 0; i < file->count; i++)
+        if (tim_params_find(&frozen->params, file->tensors[i].name) < 0 && !is_ignored(file->tensors[i].name, names))
+            return tim_fail(err, TIM_E_FORMAT,
+                            "the tensor '%s' belongs to no layer of the configured network; do config.json and the weights belong "
+                            "together?",
+                            file->tensors[i].name);
+    for (size_t i = 0; i < frozen->params.count; i++) {
+        const TimParam *param = &frozen->params.items[i];
+        const TimStoredTensor *tensor = find(file, param->name, names);
+        if (!tensor)
+            return tim_fail(err, TIM_E_FORMAT,
+                            "the tensor '%s' is missing among the file's %zu; do config.json and the weights belong together?",
+                            param->name, file->count);
+        TIM_TRY(check(param, tensor, err));
+        TIM_TRY(take(frozen, i, tensor, err));
+    }
+    return TIM_OK;
+}
+
+TimStatus tim_frozen_open(TimFrozen *frozen, const char *path, const TimFrozenNames *names, TimError *err) {
+    TIM_TRY(tim_safetensors_open(&frozen->map, path, err));
+    const TimStatus status = read_all(frozen, names, err);
+    return status == TIM_OK ? TIM_OK : tim_fail_within(err, status, "%s", path);
+}
+
+/* ---- made ---- */
+
+static TimStatus make_bf16(TimFrozen *frozen, size_t i, TimFrozenMake make, void *from, TimError *err) {
+    const TimParam *param = &frozen->params.items[i];
+    float *values;
+    TIM_TRY(tim_new(&values, param->count, sizeof *values, param->name, err));
+    const TimStatus status = make(from, param, values, err);
+    TimBf16 *out = frozen->copies[i];
+    for (size_t at = 0; status == TIM_OK && at < param->count; at++) out[at] = tim_bf16_from_f32(values[at]);
+    tim_free(values);
+    return status;
+}
+
+TimStatus tim_frozen_make(TimFrozen *frozen, TimFrozenMake make, void *from, TimError *err) {
+    for (size_t i = 0; i < frozen->params.count; i++) {
+        TIM_TRY(new_copy(frozen, i, err));
+        if (dtype_of(frozen, i) == TIM_BF16)
+            TIM_TRY(make_bf16(frozen, i, make, from, err));
+        else
+            TIM_TRY(make(from, &frozen->params.items[i], frozen->copies[i], err));
+    }
+    return TIM_OK;
+}

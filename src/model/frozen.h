@@ -1,0 +1,43 @@
+/* Weights of a network that is only run. Invariant: a matrix is in the dtype of the products, a vector in f32, as the tape binds them;
+ * what the file stores so is used where it lies in the file's map, the rest is a converted copy. Official names, read strictly. */
+#ifndef TIM_MODEL_FROZEN_H
+#define TIM_MODEL_FROZEN_H
+
+#include "io/safetensors.h"
+#include "tape/params.h"
+#include "tensor/dtype.h"
+#include "tim/model.h"
+
+typedef struct TimFrozen {
+    TimParams params;   /* declared by a recording */
+    TimDtype dtype;     /* of matrices */
+    int threads;        /* that convert */
+    TimWeights bound;   /* what a tape binds */
+    void **copies;      /* (params.count); NULL: in the map */
+    size_t copied;      /* bytes of all copies */
+    TimSafetensors map; /* the file; empty without one */
+} TimFrozen;
+
+/* How a file may depart from the names of the parameters. */
+typedef struct TimFrozenNames {
+    const char *name, *alias;   /* the parameter `name` may be stored as `alias`; NULL: none */
+    const char *const *ignored; /* beginnings of names that belong to other parts of the model, up to NULL */
+} TimFrozenNames;
+
+/* Makes the lists for the parameters that `frozen` has by now. */
+TimStatus tim_frozen_init(TimFrozen *frozen, TimPrecision precision, int threads, TimError *err);
+
+/* Unmaps and frees; {0} is fine. */
+void tim_frozen_done(TimFrozen *frozen);
+
+/* Takes the weights from the safetensors file at `path`. TIM_E_FORMAT names file and tensor: one that is missing, has another shape,
+ * is no float, or belongs to nothing. */
+TimStatus tim_frozen_open(TimFrozen *frozen, const char *path, const TimFrozenNames *names, TimError *err);
+
+/* Gives the values of a parameter in `out` (count). */
+typedef TimStatus (*TimFrozenMake)(void *from, const TimParam *param, float *out, TimError *err);
+
+/* Takes made weights; needs room for the largest of them twice. */
+TimStatus tim_frozen_make(TimFrozen *frozen, TimFrozenMake make, void *from, TimError *err);
+
+#endif
