@@ -1,5 +1,5 @@
-/* The zip and npy formats as numpy's savez and savez_compressed write them, and as hostile files pretend to.
- * Formats: PKWARE APPNOTE 6.3.9 (sections named below); numpy.lib.format 1.0, 2.0 and 3.0. */
+/* The npy format in zips, as numpy's savez and savez_compressed write them, and as hostile files pretend to.
+ * Format: numpy.lib.format 1.0, 2.0 and 3.0. */
 #include "io/npz_read.h"
 
 #include <ctype.h>
@@ -8,14 +8,9 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "io/zip.h"
+
 enum {
-    END_SIZE = 22,
-    LOCATOR_SIZE = 20,
-    END64_SIZE = 56,
-    ENTRY_SIZE = 46,
-    LOCAL_SIZE = 30,
-    STORED = 0,
-    DEFLATED = 8,
     MAX_INFLATION = 1032, /* deflate packs at most so many bytes into one */
     MAX_HEADER = 10000    /* bytes of an npy header; numpy's own limit */
 };
@@ -26,131 +21,35 @@ static uint64_t get(const uint8_t *bytes, int count) {
     return value;
 }
 
-/* ---- the directory ---- */
-
-typedef struct Directory {
-    const uint8_t *at, *end;
-    uint64_t count;
-} Directory;
+/* ---- a member ---- */
 
 static TimStatus damaged(const char *path, const char *what, TimError *err) {
     return tim_fail(err, TIM_E_FORMAT, "%s: not a whole npz file: %s; save it again", path, what);
 }
 
-/* 4.3.16: the last record, behind which a comment of up to 65535 bytes may lie. */
-static const uint8_t *find_end(const TimFile *file) {
-    if (file->size < END_SIZE) return NULL;
-    for (size_t comment = 0; comment <= UINT16_MAX && comment <= file->size - END_SIZE; comment++) {
-        const uint8_t *end = file->data + (file->size - END_SIZE - comment);
-        if (get(end, 4) == 0x06054B50 && get(end + 20, 2) == comment) return end;
-    }
-    return NULL;
-}
-
-/* 4.3.14 and 4.3.15: the same with wider fields, found through a locator right before the last record; NULL where there is none. */
-static const uint8_t *find_end64(const TimFile *file, const uint8_t *end) {
-    if ((size_t)(end - file->data) < LOCATOR_SIZE || get(end - LOCATOR_SIZE, 4) != 0x07064B50) return NULL;
-    const uint64_t offset = get(end - LOCATOR_SIZE + 8, 8);
-    if (file->size < END64_SIZE || offset > file->size - END64_SIZE) return NULL;
-    return get(file->data + offset, 4) == 0x06064B50 ? file->data + offset : NULL;
-}
-
-static TimStatus find_directory(Directory *directory, const TimFile *file, const char *path, TimError *err) {
-    const uint8_t *end = find_end(file);
-    if (!end) return damaged(path, "it is no zip, or its end is missing", err);
-    const uint8_t *end64 = find_end64(file, end);
-    const uint64_t size = end64 ? get(end64 + 40, 8) : get(end + 12, 4), offset = end64 ? get(end64 + 48, 8) : get(end + 16, 4);
-    if (offset > file->size || size > file->size - offset) return damaged(path, "its directory lies outside", err);
-    directory->at = file->data + offset;
-    directory->end = directory->at + size;
-    directory->count = end64 ? get(end64 + 32, 8) : get(end + 10, 2);
-    return TIM_OK;
-}
-
-/* One entry of the directory (4.3.12), with the zip64 field's values (4.5.3) where it has one. */
-typedef struct Entry {
-    const uint8_t *name;
-    size_t name_size;
-    unsigned flags, method;
-    uint32_t crc;
-    uint64_t size, packed_size, offset;
-} Entry;
-
-/* A value of 32 ones stands for the next one of the zip64 field, whose values are `wide` to `end`. */
-static bool widen(uint64_t *value, const uint8_t **wide, const uint8_t *end) {
-    if (*value != UINT32_MAX) return true;
-    if (!*wide || end - *wide < 8) return false;
-    *value = get(*wide, 8);
-    *wide += 8;
-    return true;
-}
-
-static bool read_extra(Entry *entry, const uint8_t *extra, size_t size) {
-    const uint8_t *end = extra + size, *wide = NULL, *wide_end = NULL;
-    while (end - extra >= 4 && !wide) {
-        const uint64_t id = get(extra, 2), length = get(extra + 2, 2);
-        extra += 4;
-        if (length > (uint64_t)(end - extra)) return false;
-        if (id == 1) wide = extra, wide_end = extra + length;
-        extra += length;
-    }
-    return widen(&entry->size, &wide, wide_end) && widen(&entry->packed_size, &wide, wide_end) &&
-           widen(&entry->offset, &wide, wide_end);
-}
-
-/* Takes the next entry off the directory; false when it is not sound. */
-static bool next_entry(Directory *directory, Entry *entry) {
-    const uint8_t *at = directory->at;
-    if (directory->end - at < ENTRY_SIZE || get(at, 4) != 0x02014B50) return false;
-    const size_t name = get(at + 28, 2), extra = get(at + 30, 2), comment = get(at + 32, 2);
-    if ((size_t)(directory->end - at) - ENTRY_SIZE < name + extra + comment) return false;
-    *entry = (Entry){.name = at + ENTRY_SIZE,
-                     .name_size = name,
-                     .flags = (unsigned)get(at + 8, 2),
-                     .method = (unsigned)get(at + 10, 2),
-                     .crc = (uint32_t)get(at + 16, 4),
-                     .packed_size = get(at + 20, 4),
-                     .size = get(at + 24, 4),
-                     .offset = get(at + 42, 4)};
-    directory->at += ENTRY_SIZE + name + extra + comment;
-    return read_extra(entry, entry->name + name, extra);
-}
-
-/* ---- a member ---- */
-
-/* 4.3.7: the local header repeats the name, and only it says where the bytes begin. */
-static TimStatus find_bytes(TimNpzMember *member, const TimFile *file, const Entry *entry, TimError *err) {
-    if (file->size < LOCAL_SIZE || entry->offset > file->size - LOCAL_SIZE || get(file->data + entry->offset, 4) != 0x04034B50)
-        return damaged(member->path, "a member is not where the directory says", err);
-    const uint8_t *local = file->data + entry->offset;
-    const uint64_t start = entry->offset + LOCAL_SIZE + get(local + 26, 2) + get(local + 28, 2);
-    if (start > file->size || entry->packed_size > file->size - start)
-        return damaged(member->path, "a member reaches beyond the end", err);
-    member->packed = file->data + start;
-    member->packed_size = (size_t)entry->packed_size;
-    return TIM_OK;
-}
-
-static TimStatus take_entry(TimNpzMember *member, const TimFile *file, const Entry *entry, TimError *err) {
-    if ((entry->flags & 1) || (entry->method != STORED && entry->method != DEFLATED))
+static TimStatus take_entry(TimNpzMember *member, const TimFile *file, const TimZipEntry *entry, TimError *err) {
+    if ((entry->flags & 1) || (entry->method != TIM_ZIP_STORED && entry->method != TIM_ZIP_DEFLATED))
         return tim_fail(err, TIM_E_UNSUPPORTED, "%s: %s is packed by method %u%s; save it with numpy's savez or savez_compressed",
                         member->path, member->name, entry->method, entry->flags & 1 ? ", encrypted" : "");
-    TIM_TRY(find_bytes(member, file, entry, err));
+    const char *wrong = tim_zip_bytes(&member->packed, file, entry);
+    if (wrong) return damaged(member->path, wrong, err);
+    member->packed_size = (size_t)entry->packed_size;
     member->size = entry->size;
     member->crc = entry->crc;
-    member->deflated = entry->method == DEFLATED;
+    member->deflated = entry->method == TIM_ZIP_DEFLATED;
     const bool fits = member->deflated ? entry->size / MAX_INFLATION <= entry->packed_size : entry->size == entry->packed_size;
     return fits ? TIM_OK : damaged(member->path, "a member claims more bytes than it can have", err);
 }
 
 TimStatus tim_npz_find(TimNpzMember *member, const TimFile *file, const char *path, const char *name, TimError *err) {
-    Directory directory = {0};
-    Entry entry;
+    TimZip zip;
+    TimZipEntry entry;
     *member = (TimNpzMember){.path = path};
     snprintf(member->name, sizeof member->name, "%s.npy", name);
-    TIM_TRY(find_directory(&directory, file, path, err));
-    for (uint64_t i = 0; i < directory.count; i++) {
-        if (!next_entry(&directory, &entry)) return damaged(path, "its directory is not sound", err);
+    const char *wrong = tim_zip_start(&zip, file);
+    if (wrong) return damaged(path, wrong, err);
+    while (zip.left > 0) {
+        if (!tim_zip_next(&zip, &entry)) return damaged(path, "its directory is not sound", err);
         if (entry.name_size == strlen(member->name) && memcmp(entry.name, member->name, entry.name_size) == 0)
             return take_entry(member, file, &entry, err);
     }
