@@ -38,6 +38,10 @@ static const Check checks[] = {
     {"text/t5*.safetensors", check_text_t5},
     {"text/gemma*/model.safetensors", check_text_folder},
     {"text/gemma*/*config.json", NULL},
+    {"torch/expected*.safetensors", check_torch},
+    {"torch/*.bin", NULL}, /* expected.safetensors is held against them */
+    {"torch/*.pt", NULL},
+    {"torch/*.pth", NULL},
     {"transport/*.safetensors", check_transport},
 };
 

@@ -2,16 +2,16 @@
 
 #include <math.h>
 
-#include "io/safetensors.h"
+#include "io/tensor_set.h"
 
 enum { INCEPTION_BATCH = 16 };
 
 /* Whether the file has the first kernel of Inception v3, which no other network names so. */
 static TimStatus recognise(bool *is_inception, const char *path, TimError *err) {
-    TimSafetensors file;
-    TIM_TRY(tim_safetensors_open(&file, path, err));
-    *is_inception = tim_safetensors_find(&file, "Conv2d_1a_3x3.conv.weight") != NULL;
-    tim_safetensors_close(&file);
+    TimTensorSet file;
+    TIM_TRY(tim_tensor_set_open(&file, path, err));
+    *is_inception = tim_tensor_set_find(&file, "Conv2d_1a_3x3.conv.weight") != NULL;
+    tim_tensor_set_close(&file);
     return TIM_OK;
 }
 

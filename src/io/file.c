@@ -40,6 +40,27 @@ void tim_file_close(TimFile *file) {
     *file = (TimFile){nothing, 0};
 }
 
+TimStatus tim_join_path(char **out, const char *folder, const char *name, TimError *err) {
+    size_t bytes;
+    if (!tim_add_size(strlen(folder), strlen(name), &bytes) || !tim_add_size(bytes, 2, &bytes))
+        return tim_fail(err, TIM_E_MEMORY, "a path of %zu bytes is too long", strlen(folder));
+    TIM_TRY(tim_new(out, bytes, 1, "a path", err));
+    const bool slash = *folder && folder[strlen(folder) - 1] == '/';
+    snprintf(*out, bytes, "%s%s%s", folder, slash ? "" : "/", name);
+    return TIM_OK;
+}
+
+TimStatus tim_path_beside(char **out, const char *path, const char *name, TimError *err) {
+    const char *slash = strrchr(path, '/');
+    if (!slash) return tim_copy_text(out, name, err);
+    char *folder;
+    TIM_TRY(tim_copy_text(&folder, path, err));
+    folder[slash - path + 1] = '\0';
+    const TimStatus status = tim_join_path(out, folder, name, err);
+    tim_free(folder);
+    return status;
+}
+
 /* Frees the texts; the stream is closed already. */
 static void end(TimFileWriter *writer) {
     tim_free(writer->path);

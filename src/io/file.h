@@ -21,6 +21,12 @@ TimStatus tim_file_open(TimFile *file, const char *path, TimError *err);
 /* Unmaps; every pointer into `data` dies. */
 void tim_file_close(TimFile *file);
 
+/* `folder`/`name` in a text from tim_alloc. */
+TimStatus tim_join_path(char **out, const char *folder, const char *name, TimError *err);
+
+/* The path of `name` in the folder that the file `path` lies in, in a text from tim_alloc. */
+TimStatus tim_path_beside(char **out, const char *path, const char *name, TimError *err);
+
 /* A file being written as "<path>.tmp"; one writer per path. Ends with commit or abandon, whichever comes first. */
 typedef struct TimFileWriter {
     FILE *stream; /* NULL once ended */

@@ -150,11 +150,18 @@ static TimStatus check_tiling(const TimSafetensors *file, size_t data_start, Tim
     return TIM_OK;
 }
 
-static TimStatus index_names(TimSafetensors *file, TimError *err) {
-    TIM_TRY(tim_new(&file->by_name, file->count, sizeof *file->by_name, "the index of names", err));
-    for (size_t i = 0; i < file->count; i++) file->by_name[i] = &file->tensors[i];
-    qsort(file->by_name, file->count, sizeof *file->by_name, compare_name);
+TimStatus tim_stored_index(const TimStoredTensor ***by_name, const TimStoredTensor *tensors, size_t count, TimError *err) {
+    TIM_TRY(tim_new(by_name, count, sizeof **by_name, "the index of names", err));
+    for (size_t i = 0; i < count; i++) (*by_name)[i] = &tensors[i];
+    qsort(*by_name, count, sizeof **by_name, compare_name);
     return TIM_OK;
+}
+
+const TimStoredTensor *tim_stored_find(const TimStoredTensor *const *by_name, size_t count, const char *name) {
+    const TimStoredTensor wanted = {.name = name}, *key = &wanted;
+    if (count == 0) return NULL;
+    const TimStoredTensor *const *found = bsearch(&key, by_name, count, sizeof *by_name, compare_name);
+    return found ? *found : NULL;
 }
 
 static TimStatus read_file(TimSafetensors *file, TimError *err) {
@@ -164,7 +171,7 @@ static TimStatus read_file(TimSafetensors *file, TimError *err) {
     TIM_TRY(read_tensors(file, data_start, err));
     qsort(file->tensors, file->count, sizeof *file->tensors, compare_place);
     TIM_TRY(check_tiling(file, data_start, err));
-    return index_names(file, err);
+    return tim_stored_index(&file->by_name, file->tensors, file->count, err);
 }
 
 TimStatus tim_safetensors_open(TimSafetensors *file, const char *path, TimError *err) {
@@ -186,10 +193,7 @@ void tim_safetensors_close(TimSafetensors *file) {
 }
 
 const TimStoredTensor *tim_safetensors_find(const TimSafetensors *file, const char *name) {
-    const TimStoredTensor wanted = {.name = name}, *key = &wanted;
-    if (file->count == 0) return NULL;
-    const TimStoredTensor **found = bsearch(&key, file->by_name, file->count, sizeof *file->by_name, compare_name);
-    return found ? *found : NULL;
+    return tim_stored_find(file->by_name, file->count, name);
 }
 
 TimStatus tim_safetensors_get(const TimStoredTensor **out, const TimSafetensors *file, const char *name, TimError *err) {

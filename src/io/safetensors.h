@@ -30,6 +30,12 @@ typedef struct TimStoredText {
     const char *key, *value;
 } TimStoredText;
 
+/* *by_name = the tensors sorted by name, from tim_alloc. Names that are there twice stand side by side. */
+TimStatus tim_stored_index(const TimStoredTensor ***by_name, const TimStoredTensor *tensors, size_t count, TimError *err);
+
+/* The tensor of that name in such an index; NULL when there is none. */
+const TimStoredTensor *tim_stored_find(const TimStoredTensor *const *by_name, size_t count, const char *name);
+
 /* An open file. Everything in it is borrowed until tim_safetensors_close. Any number of threads may read it. */
 typedef struct TimSafetensors {
     TimFile file;

@@ -1,10 +1,10 @@
-/* The weights of Inception v3: batch norms folded into convolutions, and the safetensors file they come from. */
+/* The weights of Inception v3: batch norms folded into convolutions, and the file they come from. */
 #include <math.h>
 #include <stdio.h>
 #include <string.h>
 
 #include "base/memory.h"
-#include "io/safetensors.h"
+#include "io/tensor_set.h"
 #include "model/inception_v3.h"
 #include "model/store.h"
 
@@ -94,10 +94,10 @@ static bool is_float(TimDtype dtype) {
     return dtype == TIM_F64 || dtype == TIM_F32 || dtype == TIM_F16 || dtype == TIM_BF16;
 }
 
-/* A TimInceptionRead from an open TimSafetensors. */
+/* A TimInceptionRead from an open TimTensorSet. */
 static TimStatus read_stored(void *from, const char *name, int rank, const size_t *dims, double *out, TimError *err) {
-    const TimSafetensors *file = from;
-    const TimStoredTensor *tensor = tim_safetensors_find(file, name);
+    const TimTensorSet *file = from;
+    const TimStoredTensor *tensor = tim_tensor_set_find(file, name);
     char expected[TIM_SHAPE_TEXT], found[TIM_SHAPE_TEXT];
     tim_shape_text(expected, rank, dims);
     if (!tensor)
@@ -132,7 +132,7 @@ static bool is_of_unit(const TimParams *params, const char *name) {
     return false;
 }
 
-static TimStatus check_known(const TimSafetensors *file, const TimParams *params, TimError *err) {
+static TimStatus check_known(const TimTensorSet *file, const TimParams *params, TimError *err) {
     char shape[TIM_SHAPE_TEXT];
     for (size_t i = 0; i < file->count; i++) {
         const TimStoredTensor *t = &file->tensors[i];
@@ -147,11 +147,11 @@ static TimStatus check_known(const TimSafetensors *file, const TimParams *params
 }
 
 static TimStatus read_file(TimInception *n, const char *path, TimError *err) {
-    TimSafetensors file;
-    TIM_TRY(tim_safetensors_open(&file, path, err));
+    TimTensorSet file;
+    TIM_TRY(tim_tensor_set_open(&file, path, err));
     TimStatus status = check_known(&file, &n->params, err);
     if (status == TIM_OK) status = tim_inception_set_weights(n, read_stored, &file, err);
-    tim_safetensors_close(&file);
+    tim_tensor_set_close(&file);
     return status == TIM_OK ? TIM_OK : tim_fail_within(err, status, "%s", path);
 }
 

@@ -5,6 +5,7 @@
 #include <sys/stat.h>
 
 #include "base/memory.h"
+#include "io/tensor_set.h"
 #include "model/store.h"
 
 /* ---- weights ---- */
@@ -36,7 +37,7 @@ static bool is_projector(const TimParam *param) {
     return strncmp(param->name, "projector.", strlen("projector.")) == 0;
 }
 
-static TimStatus check_known(const TimSafetensors *file, const TimParams *params, TimError *err) {
+static TimStatus check_known(const TimTensorSet *file, const TimParams *params, TimError *err) {
     char shape[TIM_SHAPE_TEXT];
     for (size_t i = 0; i < file->count; i++) {
         const TimStoredTensor *tensor = &file->tensors[i];
@@ -49,9 +50,9 @@ static TimStatus check_known(const TimSafetensors *file, const TimParams *params
     return TIM_OK;
 }
 
-static TimStatus read_param(float *vector, const TimParam *param, const TimSafetensors *file, bool optional, TimError *err) {
+static TimStatus read_param(float *vector, const TimParam *param, const TimTensorSet *file, bool optional, TimError *err) {
     char expected[TIM_SHAPE_TEXT], found[TIM_SHAPE_TEXT];
-    const TimStoredTensor *tensor = tim_safetensors_find(file, param->name);
+    const TimStoredTensor *tensor = tim_tensor_set_find(file, param->name);
     if (!tensor && optional) return TIM_OK;
     if (!tensor)
         return tim_fail(err, TIM_E_FORMAT,
@@ -67,7 +68,7 @@ static TimStatus read_param(float *vector, const TimParam *param, const TimSafet
     return tim_safetensors_read_f32(tensor, vector + param->offset, param->count, err);
 }
 
-static TimStatus read_params(float *vector, const TimParams *params, const TimSafetensors *file, bool projector, TimError *err) {
+static TimStatus read_params(float *vector, const TimParams *params, const TimTensorSet *file, bool projector, TimError *err) {
     TIM_TRY(check_known(file, params, err));
     for (size_t i = 0; i < params->count; i++)
         TIM_TRY(read_param(vector, &params->items[i], file, !projector && is_projector(&params->items[i]), err));
@@ -75,11 +76,12 @@ static TimStatus read_params(float *vector, const TimParams *params, const TimSa
 }
 
 TimStatus tim_weights_read(float *vector, const TimParams *params, const char *path, bool projector, TimError *err) {
-    TimSafetensors file;
-    TIM_TRY(tim_safetensors_open(&file, path, err));
+    TimTensorSet file;
+    TIM_TRY(tim_tensor_set_open(&file, path, err));
     const TimStatus status = read_params(vector, params, &file, projector, err);
-    tim_safetensors_close(&file);
-    return status == TIM_OK ? TIM_OK : tim_fail_within(err, status, "%s", path);
+    if (status != TIM_OK) tim_fail_within(err, status, "%s", file.path);
+    tim_tensor_set_close(&file);
+    return status;
 }
 
 /* ---- a model ---- */
@@ -94,30 +96,15 @@ static void free_places(Places *places) {
     tim_free(places->config);
 }
 
-/* The path of `name` in the folder that the file `path` lies in. */
-static TimStatus path_beside(char **out, const char *path, const char *name, TimError *err) {
-    const char *slash = strrchr(path, '/');
-    if (!slash) return tim_copy_text(out, name, err);
-    char *folder;
-    TIM_TRY(tim_copy_text(&folder, path, err));
-    folder[slash - path + 1] = '\0';
-    const TimStatus status = tim_join_path(out, folder, name, err);
-    tim_free(folder);
-    return status;
-}
-
 static TimStatus find_places(Places *places, const char *path, const char *config_path, TimError *err) {
     struct stat info;
     *places = (Places){0};
     if (stat(path, &info) != 0)
-        return tim_fail(err, TIM_E_IO, "%s: %s; give a .safetensors file, or a folder with a " TIM_MODEL_FILE, path,
-                        strerror(errno));
-    if (S_ISDIR(info.st_mode))
-        TIM_TRY(tim_join_path(&places->weights, path, TIM_MODEL_FILE, err));
-    else
-        TIM_TRY(tim_copy_text(&places->weights, path, err));
-    return config_path ? tim_copy_text(&places->config, config_path, err)
-                       : path_beside(&places->config, places->weights, TIM_CONFIG_FILE, err);
+        return tim_fail(err, TIM_E_IO, "%s: %s; give a file of weights, or a folder with a " TIM_MODEL_FILE, path, strerror(errno));
+    TIM_TRY(tim_copy_text(&places->weights, path, err));
+    if (config_path) return tim_copy_text(&places->config, config_path, err);
+    return S_ISDIR(info.st_mode) ? tim_join_path(&places->config, path, TIM_CONFIG_FILE, err)
+                                 : tim_path_beside(&places->config, path, TIM_CONFIG_FILE, err);
 }
 
 static TimStatus read_config(TimConfig *config, const Places *places, bool given, TimError *err) {

@@ -7,16 +7,6 @@
 #include "base/memory.h"
 #include "model/store.h"
 
-TimStatus tim_join_path(char **out, const char *folder, const char *name, TimError *err) {
-    size_t bytes;
-    if (!tim_add_size(strlen(folder), strlen(name), &bytes) || !tim_add_size(bytes, 2, &bytes))
-        return tim_fail(err, TIM_E_MEMORY, "a path of %zu bytes is too long", strlen(folder));
-    TIM_TRY(tim_new(out, bytes, 1, "a path", err));
-    const bool slash = *folder && folder[strlen(folder) - 1] == '/';
-    snprintf(*out, bytes, "%s%s%s", folder, slash ? "" : "/", name);
-    return TIM_OK;
-}
-
 static void round_to_bf16(TimBf16 *out, const float *vector, size_t count) {
     for (size_t i = 0; i < count; i++) out[i] = tim_bf16_from_f32(vector[i]);
 }

@@ -1,4 +1,5 @@
-/* Models on disk: safetensors under the official tensor names, and the configuration beside them as config.yaml.
+/* Models on disk: tensors under the official names in any file that io/tensor_set.h reads, and the configuration beside them as
+ * config.yaml; what is written is safetensors.
  * Invariant: reading is strict. Every tensor of the file is a parameter of the configuration and has its shape, and every
  * parameter is there; only the projector, which training alone uses, may be absent.
  * Names and shapes: the published checkpoints (WZDTHU/TiM). */
@@ -11,7 +12,7 @@
 #define TIM_MODEL_FILE "model.safetensors"
 #define TIM_CONFIG_FILE "config.yaml"
 
-/* vector (params->elements) = the weights of the file at `path`, from any float dtype. Parameters that are absent keep what
+/* vector (params->elements) = the weights of the file or folder at `path`, from any float dtype. Parameters that are absent keep what
  * `vector` holds: those of the projector, and with `projector` none.
  * TIM_E_FORMAT names file, tensor, what was expected and what was found; then `vector` is undefined. */
 TimStatus tim_weights_read(float *vector, const TimParams *params, const char *path, bool projector, TimError *err);
@@ -32,8 +33,5 @@ const char *tim_shape_text(char out[TIM_SHAPE_TEXT], int rank, const size_t *dim
 
 /* Makes the folder, whose parent must exist; one that is there already is fine. */
 TimStatus tim_make_folder(const char *folder, TimError *err);
-
-/* `folder`/`name` in a text from tim_alloc. */
-TimStatus tim_join_path(char **out, const char *folder, const char *name, TimError *err);
 
 #endif

@@ -1,10 +1,10 @@
-/* The public look into safetensors files: io/safetensors.h behind an opaque handle. */
+/* The public look into files of tensors: io/tensor_set.h behind an opaque handle. */
 #include "base/memory.h"
-#include "io/safetensors.h"
+#include "io/tensor_set.h"
 #include "tim/file.h"
 
 struct TimTensorFile {
-    TimSafetensors content;
+    TimTensorSet content;
 };
 
 _Static_assert((int)TIM_FILE_MAX_RANK == (int)TIM_SAFETENSORS_MAX_RANK, "the public rank is the reader's");
@@ -13,7 +13,7 @@ TimStatus tim_tensor_file_open(TimTensorFile **file, const char *path, TimError 
     *file = NULL;
     TimTensorFile *opened;
     TIM_TRY(tim_new(&opened, 1, sizeof *opened, "a file", err));
-    const TimStatus status = tim_safetensors_open(&opened->content, path, err);
+    const TimStatus status = tim_tensor_set_open(&opened->content, path, err);
     if (status != TIM_OK) {
         tim_free(opened);
         return status;
@@ -24,8 +24,12 @@ TimStatus tim_tensor_file_open(TimTensorFile **file, const char *path, TimError 
 
 void tim_tensor_file_close(TimTensorFile *file) {
     if (!file) return;
-    tim_safetensors_close(&file->content);
+    tim_tensor_set_close(&file->content);
     tim_free(file);
+}
+
+const char *tim_tensor_file_path(const TimTensorFile *file) {
+    return file->content.path;
 }
 
 size_t tim_tensor_file_count(const TimTensorFile *file) {
