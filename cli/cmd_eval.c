@@ -153,7 +153,7 @@ static ExitCode parse(Request *r, int count, char **words) {
         .notes =
             "The same command goes on where a run that was ended has stopped.\n"
             "DATA is fashion-mnist (its test pictures, and its training pictures for copies), FOLDER:test with IDX files,\n"
-            "a folder of PNG, JPEG or WebP files, or an .npz with arr_0. Inception v3 is a safetensors file with the names of the\n"
+            "a folder of PNG, JPEG or WebP files, or an .npz with arr_0. Inception v3 is a file of tensors with the names of the\n"
             "FID network, Conv2d_1a_3x3.conv.weight and so on; it takes colour pictures of any size.",
     };
     Operands none;

@@ -1,4 +1,4 @@
-/* tim inspect: what a model or any safetensors file holds, for people or (--json) for programs.
+/* tim inspect: what a model or any file of tensors holds, for people or (--json) for programs.
  * Names and texts come from files that may be hostile: control characters never reach the terminal as they are. */
 #include <inttypes.h>
 #include <stdio.h>
@@ -226,24 +226,9 @@ static void print_json(const Subject *s) {
 
 enum { MAX_PATH = 4096 };
 
-static bool is_folder(const char *path) {
-    struct stat info;
-    return stat(path, &info) == 0 && S_ISDIR(info.st_mode);
-}
-
 static bool is_file(const char *path) {
     struct stat info;
     return stat(path, &info) == 0 && S_ISREG(info.st_mode);
-}
-
-/* The weights of a folder are its model.safetensors. False when the path is too long. */
-static bool weights_path(char out[MAX_PATH], const char *path) {
-    const bool slash = *path && path[strlen(path) - 1] == '/';
-    const int length = snprintf(out, MAX_PATH, "%s%s", path,
-                                !is_folder(path) ? ""
-                                : slash          ? "model.safetensors"
-                                                 : "/model.safetensors");
-    return length >= 0 && length < MAX_PATH;
 }
 
 /* config.yaml in the folder of the file `path`. */
@@ -284,13 +269,12 @@ static bool find_config(Subject *s, const char *given) {
 
 static ExitCode inspect(const char *path, const char *config, bool json) {
     TimError err;
-    char weights[MAX_PATH];
-    Subject subject = {.path = weights};
-    if (!weights_path(weights, path)) return command_line_misused("inspect", "the path is longer than %d bytes", MAX_PATH);
-    if (tim_tensor_file_open(&subject.file, weights, &err) != TIM_OK) {
+    Subject subject = {0};
+    if (tim_tensor_file_open(&subject.file, path, &err) != TIM_OK) {
         fprintf(stderr, "tim inspect: %s\n", err.text);
         return EXIT_FAILED;
     }
+    subject.path = tim_tensor_file_path(subject.file);
     const bool found = find_config(&subject, config);
     measure(&subject);
     if (found) (json ? print_json : print_text)(&subject);
@@ -307,13 +291,16 @@ int cmd_inspect(int count, char **words) {
     };
     const CommandLine line = {
         .command = "inspect",
-        .summary = "Shows the configuration, parameters, metadata and tensors of a model, or of any safetensors file.",
+        .summary = "Shows the configuration, parameters, metadata and tensors of a model, or of any file of tensors.",
         .operands = "DIR|FILE",
         .options = options,
         .option_count = sizeof options / sizeof *options,
         .min_operands = 1,
         .max_operands = 1,
-        .notes = "Of a folder, its model.safetensors is shown.",
+        .notes = "A file is safetensors, a file of torch.save (.bin, .pt, .pth; nothing in it is run), or the index of several\n"
+                 "(.safetensors.index.json). Of a folder, its model.safetensors is shown, diffusion_pytorch_model.safetensors, the "
+                 "index\n"
+                 "of one of these, or pytorch_model.bin.",
     };
     Operands operands;
     ExitCode code;

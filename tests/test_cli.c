@@ -384,7 +384,7 @@ static void test_inspect_failures_exit_1(void **state) {
     (void)state;
     assert_fails("inspect nowhere", 1, "nowhere");
     assert_fails("inspect model/config.yaml", 1, "model/config.yaml");
-    assert_fails("inspect .", 1, "./model.safetensors");
+    assert_fails("inspect .", 1, "none of model.safetensors");
 }
 
 /* ---- demo ---- */
