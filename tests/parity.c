@@ -38,6 +38,9 @@ static const Check checks[] = {
     {"text/t5*.safetensors", check_text_t5},
     {"text/gemma*/model.safetensors", check_text_folder},
     {"text/gemma*/*config.json", NULL},
+    {"tokenizer/*_tokenizer.json", NULL}, /* the cases of each are held against it */
+    {"tokenizer/*.model", NULL},
+    {"tokenizer/*.json", check_tokenizer},
     {"torch/expected*.safetensors", check_torch},
     {"torch/*.bin", NULL}, /* expected.safetensors is held against them */
     {"torch/*.pt", NULL},

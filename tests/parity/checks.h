@@ -18,6 +18,7 @@ TimStatus check_text_folder(ParityFile *file, TimError *err);
 TimStatus check_text_gemma(ParityFile *file, TimError *err);
 TimStatus check_text_t5(ParityFile *file, TimError *err);
 TimStatus check_time_weights(ParityFile *file, TimError *err);
+TimStatus check_tokenizer(ParityFile *file, TimError *err);
 TimStatus check_torch(ParityFile *file, TimError *err);
 TimStatus check_transport(ParityFile *file, TimError *err);
 

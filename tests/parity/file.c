@@ -77,7 +77,7 @@ TimStatus parity_json(ParityFile *file, const char *key, json_t **value, TimErro
 
 TimStatus parity_json_file(ParityFile *file, json_t **value, TimError *err) {
     json_error_t cause;
-    return keep_document(file, json_load_file(file->path, 0, &cause), &cause, value, err);
+    return keep_document(file, json_load_file(file->path, JSON_ALLOW_NUL, &cause), &cause, value, err);
 }
 
 static void mark(ParityFile *file, const TimStoredTensor *tensor) {

@@ -1,0 +1,146 @@
+#include "text/charsmap.h"
+
+#include <stdbool.h>
+#include <string.h>
+
+/* ---- units of the trie ---- */
+
+static uint32_t unit_at(const TimCharsmap *map, size_t index) {
+    uint32_t unit;
+    memcpy(&unit, map->units + index * sizeof unit, sizeof unit); /* little-endian, as this machine is */
+    return unit;
+}
+
+static bool is_value(uint32_t unit) {
+    return unit >> 31;
+}
+
+static bool has_value(uint32_t unit) {
+    return unit >> 8 & 1;
+}
+
+/* The letter that leads to the unit; that of a value equals none. */
+static uint32_t label_of(uint32_t unit) {
+    return unit & 0x800000FFU;
+}
+
+/* Children of unit i lie at i ^ offset ^ letter, its value at i ^ offset. */
+static size_t offset_of(uint32_t unit) {
+    return (size_t)(unit >> 10) << ((unit & 0x200U) >> 6);
+}
+
+/* ---- opening ---- */
+
+static bool unit_is_sound(const TimCharsmap *map, size_t index, size_t text_size) {
+    const uint32_t unit = unit_at(map, index);
+    if (index > 0 && is_value(unit)) return true;
+    const size_t base = index ^ offset_of(unit);
+    if ((base | 0xFF) >= map->unit_count) return false;
+    return !has_value(unit) || (unit_at(map, base) & 0x7FFFFFFFU) < text_size;
+}
+
+const char *tim_charsmap_open(TimCharsmap *map, const uint8_t *bytes, size_t size) {
+    uint32_t trie;
+    *map = (TimCharsmap){0};
+    if (size == 0) return NULL;
+    if (size < sizeof trie) return "its map of characters is cut short";
+    memcpy(&trie, bytes, sizeof trie);
+    const size_t rest = size - sizeof trie;
+    if (trie == 0 || trie % sizeof trie != 0 || trie >= rest) return "its map of characters has a trie of a wrong size";
+    if (bytes[size - 1] != '\0') return "its map of characters ends in a text that does not end";
+    *map = (TimCharsmap){bytes + sizeof trie, trie / sizeof trie, (const char *)bytes + sizeof trie + trie};
+    for (size_t i = 0; i < map->unit_count; i++)
+        if (!unit_is_sound(map, i, rest - trie)) return "its map of characters points outside of itself";
+    return NULL;
+}
+
+size_t tim_charsmap_find(const TimCharsmap *map, const char *text, size_t size, const char **out) {
+    size_t found = 0;
+    if (map->unit_count == 0) return 0;
+    size_t place = offset_of(unit_at(map, 0));
+    for (size_t i = 0; i < size; i++) {
+        const uint8_t letter = (uint8_t)text[i];
+        place ^= letter;
+        const uint32_t unit = unit_at(map, place);
+        if (label_of(unit) != letter) break;
+        place ^= offset_of(unit);
+        if (!has_value(unit)) continue;
+        found = i + 1;
+        *out = map->texts + (unit_at(map, place) & 0x7FFFFFFFU);
+    }
+    return found;
+}
+
+/* ---- SentencePiece's model ---- */
+
+/* Bytes of a protocol buffer to come. */
+typedef struct Message {
+    const uint8_t *at, *end;
+} Message;
+
+static bool take_varint(Message *m, uint64_t *out) {
+    *out = 0;
+    for (int shift = 0; shift < 64 && m->at < m->end; shift += 7) {
+        const uint8_t byte = *m->at++;
+        *out |= (uint64_t)(byte & 0x7F) << shift;
+        if (byte < 0x80) return true;
+    }
+    return false;
+}
+
+/* Takes a field; `content` is that of a text or message, else empty. Groups, which these models do not have, are unsound. */
+static bool take_field(Message *m, uint64_t *number, Message *content) {
+    uint64_t key, length = 0;
+    if (!take_varint(m, &key)) return false;
+    *number = key >> 3;
+    *content = (Message){m->at, m->at};
+    switch (key & 7) {
+    case 0:
+        return take_varint(m, &length);
+    case 1:
+        length = 8;
+        break;
+    case 2:
+        if (!take_varint(m, &length)) return false;
+        break;
+    case 5:
+        length = 4;
+        break;
+    default:
+        return false;
+    }
+    if (length > (uint64_t)(m->end - m->at)) return false;
+    *content = (Message){m->at, m->at + ((key & 7) == 2 ? length : 0)};
+    m->at += length;
+    return true;
+}
+
+static const char broken[] = "it is not a whole SentencePiece model";
+
+static const char *check_spec(Message spec) {
+    enum { PRECOMPILED_CHARSMAP = 2 };
+    while (spec.at < spec.end) {
+        uint64_t number;
+        Message content;
+        TimCharsmap map;
+        if (!take_field(&spec, &number, &content)) return broken;
+        const char *wrong =
+            number == PRECOMPILED_CHARSMAP ? tim_charsmap_open(&map, content.at, (size_t)(content.end - content.at)) : NULL;
+        if (wrong) return wrong;
+    }
+    return NULL;
+}
+
+const char *tim_charsmap_check_model(const uint8_t *bytes, size_t size) {
+    enum { NORMALIZER_SPEC = 3, DENORMALIZER_SPEC = 5 };
+    Message model = {bytes, bytes + size};
+    if (size == 0) return broken;
+    while (model.at < model.end) {
+        uint64_t number;
+        Message content;
+        if (!take_field(&model, &number, &content)) return broken;
+        const char *wrong = number == NORMALIZER_SPEC || number == DENORMALIZER_SPEC ? check_spec(content) : NULL;
+        if (wrong) return wrong;
+    }
+    return NULL;
+}

@@ -1,0 +1,26 @@
+/* The map of characters that SentencePiece models and tokenizer.json files carry ("precompiled_charsmap"): character sequences and
+ * what they become, such as NFKC. A double-array trie in the layout of darts-clone, then the texts its values point to.
+ * Invariant of an open map: no walk through the trie leaves it, and every text ends inside the map. */
+#ifndef TIM_TEXT_CHARSMAP_H
+#define TIM_TEXT_CHARSMAP_H
+
+#include <stddef.h>
+#include <stdint.h>
+
+typedef struct TimCharsmap {
+    const uint8_t *units; /* (unit_count) words of 4 bytes, little-endian */
+    size_t unit_count;    /* 0: nothing is mapped */
+    const char *texts;
+} TimCharsmap;
+
+/* Opens a map in borrowed bytes. NULL, or what is wrong with it. */
+const char *tim_charsmap_open(TimCharsmap *map, const uint8_t *bytes, size_t size);
+
+/* The longest sequence at the start of `text` that the map has: its bytes, and what it becomes into *out; 0 when there is none. */
+size_t tim_charsmap_find(const TimCharsmap *map, const char *text, size_t size, const char **out);
+
+/* Checks the maps in a SentencePiece model's bytes (sentencepiece_model.proto: normalizer_spec is field 3, denormalizer_spec 5, and
+ * precompiled_charsmap 2 of both): the library walks them unchecked. NULL, or what is wrong. */
+const char *tim_charsmap_check_model(const uint8_t *bytes, size_t size);
+
+#endif

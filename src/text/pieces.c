@@ -1,0 +1,67 @@
+#include "text/pieces.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/memory.h"
+
+TimStatus tim_pieces_add(TimPieces *pieces, const char *text, size_t size, int32_t id, TimError *err) {
+    TIM_TRY(tim_grow(&pieces->items, &pieces->capacity, pieces->count, sizeof *pieces->items, "the pieces of a tokenizer", err));
+    pieces->items[pieces->count++] = (TimPiece){text, size, id};
+    return TIM_OK;
+}
+
+static int compare(const void *left, const void *right) {
+    const TimPiece *a = left, *b = right;
+    const int order = memcmp(a->text, b->text, a->size < b->size ? a->size : b->size);
+    return order ? order : (a->size > b->size) - (a->size < b->size);
+}
+
+bool tim_pieces_sort(TimPieces *pieces) {
+    if (pieces->count > 0) qsort(pieces->items, pieces->count, sizeof *pieces->items, compare);
+    for (size_t i = 1; i < pieces->count; i++)
+        if (compare(&pieces->items[i - 1], &pieces->items[i]) == 0) return false;
+    return true;
+}
+
+void tim_pieces_done(TimPieces *pieces) {
+    tim_free(pieces->items);
+    *pieces = (TimPieces){0};
+}
+
+int32_t tim_pieces_find(const TimPieces *pieces, const char *text, size_t size) {
+    const TimPiece key = {text, size, 0};
+    if (pieces->count == 0) return -1;
+    const TimPiece *found = bsearch(&key, pieces->items, pieces->count, sizeof *pieces->items, compare);
+    return found ? found->id : -1;
+}
+
+TimPieceRange tim_pieces_all(const TimPieces *pieces) {
+    return (TimPieceRange){0, pieces->count, 0};
+}
+
+/* The first item of the range whose byte at `depth` is at least `wanted`; a text that ends before comes first. */
+static size_t first_from(const TimPieces *pieces, const TimPieceRange *range, int wanted) {
+    size_t low = range->low, high = range->high;
+    while (low < high) {
+        const size_t middle = low + (high - low) / 2;
+        const TimPiece *piece = &pieces->items[middle];
+        const int byte = piece->size > range->depth ? (unsigned char)piece->text[range->depth] : -1;
+        if (byte < wanted)
+            low = middle + 1;
+        else
+            high = middle;
+    }
+    return low;
+}
+
+bool tim_pieces_narrow(const TimPieces *pieces, TimPieceRange *range, char next) {
+    const int byte = (unsigned char)next;
+    const size_t low = first_from(pieces, range, byte), high = first_from(pieces, range, byte + 1);
+    *range = (TimPieceRange){low, high, range->depth + 1};
+    return low < high;
+}
+
+const TimPiece *tim_pieces_here(const TimPieces *pieces, const TimPieceRange *range) {
+    return range->low < range->high && pieces->items[range->low].size == range->depth ? &pieces->items[range->low] : NULL;
+}
