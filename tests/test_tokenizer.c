@@ -1,0 +1,310 @@
+/* What tokenizers promise, on good and on hostile files; the ids of whole texts are held against golden values by the parity program.
+ * Runs from the root of the sources; writes into a temporary directory only. */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include <cmocka.h>
+
+#include "fuzz/replay.h"
+#include "text/charsmap.h"
+#include "text/sentencepiece.h"
+#include "text/tokenizer.h"
+
+enum { PATH_BYTES = 512 };
+
+static char folder[] = "/tmp/tim-tok-XXXXXX";
+static TimError err;
+
+static int make_folder(void **state) {
+    (void)state;
+    return mkdtemp(folder) ? 0 : -1;
+}
+
+static int remove_folder(void **state) {
+    (void)state;
+    char path[PATH_BYTES];
+    static const char *const names[] = {"tokenizer.json", "tokenizer.model", "spiece.model", "tokenizer_config.json"};
+    for (size_t i = 0; i < sizeof names / sizeof *names; i++) {
+        snprintf(path, sizeof path, "%s/%s", folder, names[i]);
+        unlink(path);
+    }
+    return rmdir(folder);
+}
+
+static const char *write_file(const char *name, const void *data, size_t size) {
+    static char path[PATH_BYTES];
+    snprintf(path, sizeof path, "%s/%s", folder, name);
+    FILE *stream = fopen(path, "wb");
+    assert_non_null(stream);
+    assert_int_equal(fwrite(data, 1, size, stream), size);
+    assert_int_equal(fclose(stream), 0);
+    return path;
+}
+
+static void assert_says(const char *part) {
+    if (strstr(err.text, part)) return;
+    print_error("\"%s\" does not say \"%s\"\n", err.text, part);
+    fail();
+}
+
+static void assert_ok(TimStatus status) {
+    if (status == TIM_OK) return;
+    print_error("%s: %s\n", tim_status_name(status), err.text);
+    fail();
+}
+
+static void assert_refused(const char *json, TimStatus status, const char *part) {
+    TimTokenizer *tokenizer;
+    assert_int_equal(tim_tokenizer_open(&tokenizer, write_file("tokenizer.json", json, strlen(json)), &err), status);
+    assert_null(tokenizer);
+    assert_says("tokenizer.json");
+    assert_says(part);
+}
+
+/* A BPE of a, b, ab and what `more` adds to the document and `model` to the model. */
+static const char *bpe(const char *more, const char *model) {
+    static char text[2048];
+    snprintf(text, sizeof text,
+             "{%s\"model\":{%s\"type\":\"BPE\",\"unk_token\":\"?\",\"vocab\":{\"?\":0,\"a\":1,\"b\":2,\"ab\":3},"
+             "\"merges\":[[\"a\",\"b\"]]}}",
+             more, model);
+    return text;
+}
+
+static void assert_ids(const char *json, const char *text, const char *expected) {
+    TimTokenizer *tokenizer;
+    TimTokenIds ids = {0};
+    char found[256] = "";
+    assert_ok(tim_tokenizer_open(&tokenizer, write_file("tokenizer.json", json, strlen(json)), &err));
+    assert_ok(tim_tokenizer_encode(tokenizer, text, strlen(text), &ids, &err));
+    for (size_t i = 0; i < ids.count; i++)
+        snprintf(found + strlen(found), sizeof found - strlen(found), "%s%d", i ? " " : "", ids.ids[i]);
+    assert_string_equal(found, expected);
+    tim_token_ids_done(&ids);
+    tim_tokenizer_close(tokenizer);
+}
+
+static void test_bpe_lowest_rank_then_leftmost(void **state) {
+    (void)state;
+    assert_ids(bpe("", ""), "abab", "3 3");
+    assert_ids(bpe("", ""), "aabb", "1 3 2");
+    assert_ids(bpe("", ""), "", "");
+    assert_ids("{\"model\":{\"type\":\"BPE\",\"vocab\":{\"a\":0,\"aa\":1,\"b\":2,\"ab\":3},\"merges\":[\"a a\",\"a b\"]}}", "aaab",
+               "1 3");
+    assert_ids("{\"model\":{\"type\":\"BPE\",\"vocab\":{\"a\":0,\"aa\":1,\"b\":2,\"ab\":3},\"merges\":[\"a b\",\"a a\"]}}", "aaab",
+               "1 3");
+    assert_ids("{\"model\":{\"type\":\"BPE\",\"vocab\":{\"a\":0},\"merges\":[]}}", "axa", "0 0"); /* without unk_token */
+}
+
+static void test_bpe_unknown_characters(void **state) {
+    (void)state;
+    assert_ids(bpe("", ""), "axyb", "1 0 0 2");
+    assert_ids(bpe("", "\"fuse_unk\":true,"), "axyb", "1 0 2");
+    assert_ids("{\"model\":{\"type\":\"BPE\",\"byte_fallback\":true,\"vocab\":{\"<0xC3>\":0,\"<0xA9>\":1,\"?\":2},\"merges\":[],"
+               "\"unk_token\":\"?\"}}",
+               "\xC3\xA9\xC3\xA8", "0 1 2");
+}
+
+static void test_added_tokens_leftmost_longest(void **state) {
+    (void)state;
+    static const char added[] = "\"added_tokens\":[{\"id\":4,\"content\":\"<x>\",\"lstrip\":true,\"rstrip\":true},"
+                                "{\"id\":5,\"content\":\"<x>a\"},{\"id\":6,\"content\":\"BB\",\"normalized\":true}],"
+                                "\"normalizer\":{\"type\":\"Replace\",\"pattern\":{\"String\":\"B\"},\"content\":\"b\"},";
+    assert_ids(bpe(added, ""), "a  <x> \xE3\x80\x80 b", "1 4 2");
+    assert_ids(bpe(added, ""), "b<x>ab", "2 5 2");
+    assert_ids(bpe(added, ""), "aBB<x>", "1 6 4");
+}
+
+static void test_unigram_best_sum(void **state) {
+    (void)state;
+    static const char json[] =
+        "{\"model\":{\"type\":\"Unigram\",\"unk_id\":0,\"vocab\":[[\"?\",0],[\"a\",-1],[\"b\",-1],[\"ab\",-2.5],"
+        "[\"abb\",-2.75]]}}";
+    assert_ids(json, "ab", "1 2");
+    assert_ids(json, "abb", "4");
+    assert_ids(json, "axyb", "1 0 2");
+}
+
+static void test_json_what_is_not_known_is_refused_by_name(void **state) {
+    (void)state;
+    assert_refused(bpe("\"normalizer\":{\"type\":\"NFKC\"},", ""), TIM_E_UNSUPPORTED, "'NFKC'");
+    assert_refused(bpe("\"normalizer\":{\"type\":\"Replace\",\"pattern\":{\"Regex\":\"a+\"},\"content\":\"b\"},", ""),
+                   TIM_E_UNSUPPORTED, "'Replace'");
+    assert_refused(bpe("\"normalizer\":{\"type\":\"Replace\",\"pattern\":{\"String\":\"\"},\"content\":\"b\"},", ""),
+                   TIM_E_UNSUPPORTED, "'Replace'");
+    assert_refused(bpe("\"pre_tokenizer\":{\"type\":\"ByteLevel\"},", ""), TIM_E_UNSUPPORTED, "'ByteLevel'");
+    assert_refused(bpe("", "\"dropout\":0.5,"), TIM_E_UNSUPPORTED, "'dropout'");
+    assert_refused(bpe("\"added_tokens\":[{\"id\":9,\"content\":\"w\",\"single_word\":true}],", ""), TIM_E_UNSUPPORTED, "'w'");
+    assert_refused("{\"model\":{\"type\":\"WordPiece\"}}", TIM_E_UNSUPPORTED, "'WordPiece'");
+}
+
+static void test_json_damage_is_named(void **state) {
+    (void)state;
+    assert_refused("{", TIM_E_FORMAT, "not valid JSON");
+    assert_refused("{}", TIM_E_FORMAT, "(none)");
+    assert_refused(bpe("\"added_tokens\":[{\"id\":-1,\"content\":\"w\"}],", ""), TIM_E_FORMAT, "the id of 'w'");
+    assert_refused(bpe("\"added_tokens\":[{\"id\":99999999,\"content\":\"w\"}],", ""), TIM_E_FORMAT, "the id of 'w'");
+    assert_refused(bpe("\"added_tokens\":[{\"id\":1,\"content\":\"w\"}],", ""), TIM_E_FORMAT, "'a' and 'w'");
+    assert_refused("{\"model\":{\"type\":\"BPE\",\"vocab\":{\"a\":0},\"merges\":[\"a b\"]}}", TIM_E_FORMAT, "merge 0, 'a' and 'b'");
+    assert_refused("{\"model\":{\"type\":\"BPE\",\"vocab\":{\"a\":0},\"merges\":[3]}}", TIM_E_FORMAT, "merge 0");
+    assert_refused("{\"model\":{\"type\":\"BPE\",\"vocab\":{\"a\":0},\"unk_token\":\"u\",\"merges\":[]}}", TIM_E_FORMAT, "'u'");
+    assert_refused("{\"model\":{\"type\":\"Unigram\",\"vocab\":[[\"a\"]]}}", TIM_E_FORMAT, "entry 0");
+    assert_refused("{\"model\":{\"type\":\"Unigram\",\"unk_id\":7,\"vocab\":[[\"a\",0]]}}", TIM_E_FORMAT, "unk_id");
+}
+
+/* 32 rules that double a text would make 4 billion letters of one. */
+static void test_json_growing_rules_end(void **state) {
+    (void)state;
+    char rules[4096] = "\"normalizer\":{\"type\":\"Sequence\",\"normalizers\":[";
+    for (int i = 0; i < 32; i++)
+        snprintf(rules + strlen(rules), sizeof rules - strlen(rules),
+                 "%s{\"type\":\"Replace\",\"pattern\":{\"String\":\"a\"},\"content\":\"aa\"}", i ? "," : "");
+    strcat(rules, "]},");
+    char json[6000];
+    snprintf(json, sizeof json, "{%s\"model\":{\"type\":\"BPE\",\"vocab\":{\"a\":0},\"merges\":[]}}", rules);
+    TimTokenizer *tokenizer;
+    TimTokenIds ids = {0};
+    assert_ok(tim_tokenizer_open(&tokenizer, write_file("tokenizer.json", json, strlen(json)), &err));
+    assert_int_equal(tim_tokenizer_encode(tokenizer, "a", 1, &ids, &err), TIM_E_MEMORY);
+    assert_says("shorter");
+    tim_token_ids_done(&ids);
+    tim_tokenizer_close(tokenizer);
+}
+
+static void test_text_that_is_not_utf8_refused(void **state) {
+    (void)state;
+    static const char *const texts[] = {"a\xFF", "\xC0\x80", "\xED\xA0\x80", "\xF4\x90\x80\x80", "\xE6\x9D"};
+    static const char *const paths[] = {"tests/golden/tokenizer/bpe.model", "tests/golden/tokenizer/bpe_tokenizer.json"};
+    for (size_t i = 0; i < 2; i++) {
+        TimTokenizer *tokenizer;
+        TimTokenIds ids = {0};
+        assert_ok(tim_tokenizer_open(&tokenizer, paths[i], &err));
+        for (size_t j = 0; j < sizeof texts / sizeof *texts; j++) {
+            assert_int_equal(tim_tokenizer_encode(tokenizer, texts[j], strlen(texts[j]), &ids, &err), TIM_E_ARGUMENT);
+            assert_says("not UTF-8");
+        }
+        assert_int_equal(ids.count, 0);
+        assert_int_equal(tim_tokenizer_count(tokenizer), 700);
+        assert_string_equal(tim_tokenizer_piece(tokenizer, 6), "\n");
+        assert_null(tim_tokenizer_piece(tokenizer, -1));
+        assert_null(tim_tokenizer_piece(tokenizer, 700));
+        assert_int_equal(tim_tokenizer_bos(tokenizer), 2);
+        assert_int_equal(tim_tokenizer_eos(tokenizer), 1);
+        assert_int_equal(tim_tokenizer_pad(tokenizer), 0);
+        assert_int_equal(tim_tokenizer_unk(tokenizer), 3);
+        tim_tokenizer_close(tokenizer);
+    }
+}
+
+static void test_folder_and_its_configuration(void **state) {
+    (void)state;
+    static const char config[] = "{\"bos_token\":null,\"eos_token\":{\"content\":\"ab\"},\"pad_token\":\"b\"}";
+    const char *json = bpe("", "");
+    TimTokenizer *tokenizer;
+    write_file("tokenizer.json", json, strlen(json));
+    write_file("tokenizer_config.json", config, strlen(config));
+    assert_ok(tim_tokenizer_open(&tokenizer, folder, &err));
+    assert_int_equal(tim_tokenizer_bos(tokenizer), -1);
+    assert_int_equal(tim_tokenizer_eos(tokenizer), 3);
+    assert_int_equal(tim_tokenizer_pad(tokenizer), 2);
+    tim_tokenizer_close(tokenizer);
+    write_file("tokenizer_config.json", "{", 1);
+    assert_int_equal(tim_tokenizer_open(&tokenizer, folder, &err), TIM_E_FORMAT);
+    assert_says("tokenizer_config.json");
+    assert_int_equal(remove_folder(NULL), 0);
+    assert_int_equal(tim_tokenizer_open(&tokenizer, folder, &err), TIM_E_IO);
+    strcpy(folder, "/tmp/tim-tok-XXXXXX");
+    assert_int_equal(make_folder(NULL), 0);
+    assert_int_equal(tim_tokenizer_open(&tokenizer, folder, &err), TIM_E_IO);
+    assert_says("none of tokenizer.json");
+}
+
+/* ---- SentencePiece ---- */
+
+/* A FuzzTarget. */
+static int take_model(const uint8_t *data, size_t size) {
+    static const char text[] = "a red cat  \xEF\xAC\x81 \xE6\x9D\xB1\xE4\xBA\xAC zebra\n\t<s>";
+    TimSentencepiece *model;
+    TimTokenIds ids = {0};
+    if (tim_charsmap_check_model(data, size) || tim_sentencepiece_new(&model, data, size, &err) != TIM_OK) return 0;
+    (void)tim_sentencepiece_encode(model, text, sizeof text - 1, &ids, &err);
+    for (size_t i = 0; i < ids.count; i++)
+        if (ids.ids[i] < 0 || ids.ids[i] >= tim_sentencepiece_info(model).count) abort();
+    tim_token_ids_done(&ids);
+    tim_sentencepiece_free(model);
+    return 1;
+}
+
+static void test_sentencepiece_damaged_models_keep_memory(void **state) {
+    (void)state;
+    static const char *const paths[] = {"tests/golden/tokenizer/bpe.model", "tests/golden/tokenizer/unigram.model"};
+    static const size_t steps[] = {7, 4999};
+    for (size_t i = 0; i < 2; i++) {
+        size_t size = 0;
+        uint8_t *data = read_whole(paths[i], &size);
+        assert_non_null(data);
+        assert_int_equal(replay_file(take_model, data, size, steps[i], 300), 1);
+        free(data);
+    }
+    TimTokenizer *tokenizer;
+    assert_int_equal(tim_tokenizer_open(&tokenizer, write_file("tokenizer.model", "\x0A\x7F", 2), &err), TIM_E_FORMAT);
+    assert_says("tokenizer.model: it is not a whole SentencePiece model");
+    assert_int_equal(tim_tokenizer_open(&tokenizer, write_file("tokenizer.model", "", 0), &err), TIM_E_FORMAT);
+}
+
+static void test_charsmap_that_leaves_itself_refused(void **state) {
+    (void)state;
+    enum { UNITS = 512 };
+    uint32_t map[1 + UNITS + 1] = {4 * UNITS}; /* 'A' becomes "a": root, child and value */
+    const char *text;
+    TimCharsmap opened;
+    map[1] = 256U << 10;
+    map[1 + 0x141] = 0x41U << 10 | 1U << 8 | 0x41U;
+    map[1 + 0x100] = 0x80000000U;
+    memcpy(&map[1 + UNITS], "a", 2);
+    const size_t size = 4 * (1 + UNITS) + 2;
+    assert_null(tim_charsmap_open(&opened, (const uint8_t *)map, size));
+    assert_int_equal(tim_charsmap_find(&opened, "AB", 2, &text), 1);
+    assert_string_equal(text, "a");
+    assert_int_equal(tim_charsmap_find(&opened, "B", 1, &text), 0);
+    map[1 + 0x100] = 0x80000002U; /* a text behind the end */
+    assert_non_null(tim_charsmap_open(&opened, (const uint8_t *)map, size));
+    map[1 + 0x100] = 0x80000000U;
+    map[1] = 512U << 10; /* children behind the end */
+    assert_non_null(tim_charsmap_open(&opened, (const uint8_t *)map, size));
+    map[1] = 256U << 10;
+    assert_non_null(tim_charsmap_open(&opened, (const uint8_t *)map, size - 1)); /* the text does not end */
+    map[0] = 4 * UNITS + 4;
+    assert_non_null(tim_charsmap_open(&opened, (const uint8_t *)map, size));
+}
+
+static void test_fuzz_corpus_and_damaged_copies_keep_memory(void **state) {
+    (void)state;
+    int taken;
+    assert_int_equal(replay_corpus(fuzz_tokenizer_json, "tokenizer_json", 1, &taken), 2);
+    assert_int_equal(taken, 2);
+}
+
+int main(void) {
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_bpe_lowest_rank_then_leftmost),
+        cmocka_unit_test(test_bpe_unknown_characters),
+        cmocka_unit_test(test_added_tokens_leftmost_longest),
+        cmocka_unit_test(test_unigram_best_sum),
+        cmocka_unit_test(test_json_what_is_not_known_is_refused_by_name),
+        cmocka_unit_test(test_json_damage_is_named),
+        cmocka_unit_test(test_json_growing_rules_end),
+        cmocka_unit_test(test_text_that_is_not_utf8_refused),
+        cmocka_unit_test(test_folder_and_its_configuration),
+        cmocka_unit_test(test_sentencepiece_damaged_models_keep_memory),
+        cmocka_unit_test(test_charsmap_that_leaves_itself_refused),
+        cmocka_unit_test(test_fuzz_corpus_and_damaged_copies_keep_memory),
+    };
+    return cmocka_run_group_tests(tests, make_folder, remove_folder);
+}
