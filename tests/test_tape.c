@@ -253,6 +253,40 @@ static void test_new_options_out_of_range_argument_error(void **state) {
     tim_tape_free(NULL);
 }
 
+/* An op that serves inference only, after a layer that has gradients to learn. */
+static void record_upsampled(Fixture *f) {
+    const TimOpParams params = {.upsample = {.height = 1, .width = 1, .factor = 2, .out = TIM_F32}};
+    const TimRef y = linear(f, input(f, 2, 4), 3, "layer");
+    tim_tape_keep(f->tape, tim_tape_add(f->tape, TIM_OP_UPSAMPLE, params, 1, &y), true);
+}
+
+static void test_plan_op_without_vjp_error_names_it(void **state) {
+    (void)state;
+    Fixture f;
+    fixture_init(&f, &learning);
+    record_upsampled(&f);
+    expect_plan_fails(&f, TIM_E_UNSUPPORTED, "op upsample has no vjp");
+}
+
+static void test_plan_op_without_jvp_error_names_it(void **state) {
+    (void)state;
+    TimTapeOptions tangents = plain;
+    tangents.tangent_samples = 1;
+    Fixture f;
+    fixture_init(&f, &tangents);
+    record_upsampled(&f);
+    expect_plan_fails(&f, TIM_E_UNSUPPORTED, "op upsample has no jvp");
+}
+
+static void test_plan_op_for_inference_alone_is_fine(void **state) {
+    (void)state;
+    Fixture f;
+    fixture_init(&f, &plain);
+    record_upsampled(&f);
+    must(tim_tape_plan(f.tape, &f.err), &f.err);
+    fixture_done(&f);
+}
+
 static void test_recording_first_error_sticks(void **state) {
     (void)state;
     Fixture f;
@@ -779,6 +813,9 @@ int main(void) {
         cmocka_unit_test(test_layout_nothing_takes_nothing),
         cmocka_unit_test(test_layout_sizes_overflow_memory_error),
         cmocka_unit_test(test_new_options_out_of_range_argument_error),
+        cmocka_unit_test(test_plan_op_without_vjp_error_names_it),
+        cmocka_unit_test(test_plan_op_without_jvp_error_names_it),
+        cmocka_unit_test(test_plan_op_for_inference_alone_is_fine),
         cmocka_unit_test(test_recording_first_error_sticks),
         cmocka_unit_test(test_recording_failed_text_kept_cut_with_dots),
         cmocka_unit_test(test_add_shapes_disagree_error_names_op),

@@ -10,8 +10,11 @@ static TimStatus infer(TimNode *node, TimError *err) {
     return TIM_OK;
 }
 
+enum { FEW_ROWS = 4096 }; /* not worth waking threads */
+
 /* out = a + scale b by rows; an absent matrix is zero. */
-static void sum(const TimMatrix *out, const TimMatrix *a, const TimMatrix *b, float scale) {
+static void sum(const TimMatrix *out, const TimMatrix *a, const TimMatrix *b, float scale, int threads) {
+#pragma omp parallel for num_threads(threads) schedule(static) if (out->rows > FEW_ROWS)
     for (int64_t r = 0; r < out->rows; r++) {
         float *o = tim_matrix_f32(out, r);
         const float *x = a->data ? tim_matrix_f32(a, r) : NULL, *y = b->data ? tim_matrix_f32(b, r) : NULL;
@@ -20,11 +23,11 @@ static void sum(const TimMatrix *out, const TimMatrix *a, const TimMatrix *b, fl
 }
 
 static void forward(const TimNode *node) {
-    sum(&node->out[0], &node->in[0], &node->in[1], node->params.add.scale);
+    sum(&node->out[0], &node->in[0], &node->in[1], node->params.add.scale, node->threads);
 }
 
 static void jvp(const TimNode *node) {
-    sum(&node->t_out[0], &node->t_in[0], &node->t_in[1], node->params.add.scale);
+    sum(&node->t_out[0], &node->t_in[0], &node->t_in[1], node->params.add.scale, node->threads);
 }
 
 static void give(const TimMatrix *g_in, bool add, const TimMatrix *g, float scale) {

@@ -1,5 +1,7 @@
-/* y = x * W + b over pictures whose pixels are rows, all f32:
- *   x (B H W, C), W (O, C kh kw) dense, b (O), y (B H' W', O); H' = (H + 2 pad - kh) / stride + 1 rounded down. Padding is zero.
+/* y = x * W + b, then [SiLU], over pictures whose pixels are rows:
+ *   x (B H W, C), W (O, C/groups kh kw) dense, b (O) f32, y (B H' W', O); H' = (H + 2 pad - kh) / stride + 1 rounded down, with
+ *   `pad_end` (H + pad - kh) / stride + 1. Padding is zero. x and W are f32 or bf16; x in f32 is rounded to a bf16 W.
+ * All f32 and without SiLU it has derivatives:
  * vjp: g_x = the transpose applied to g_y;  g_W += g_y x;  g_b += column sums of g_y.   jvp: t_y = t_x * W. */
 #include "op/convolve.h"
 #include "op/sums.h"
@@ -8,22 +10,32 @@ enum { Y, T_Y, G_X, G_W, PASSES };
 
 typedef struct Plan {
     TimConvolve *pass[PASSES];
-    size_t summand; /* bytes of the workspace that hold a g_x before it is added, ahead of the passes' own */
+    size_t ahead; /* bytes of the workspace before the passes' own: a g_x before it is added, or x in another dtype */
 } Plan;
+
+static int64_t groups_of(const TimNode *node) {
+    const int groups = node->params.convolution.groups;
+    return groups ? groups : 1;
+}
 
 static TimStatus infer(TimNode *node, TimError *err) {
     const TimConvolutionParams *p = &node->params.convolution;
     const TimMatrix *x = &node->in[0], *w = &node->in[1];
-    TIM_TRY(require(node, node->n_in == (p->has_bias ? 3 : 2) && x->dtype == TIM_F32 && w->dtype == TIM_F32,
-                    "wants x, W and the bias if it has one, in f32", err));
+    const int64_t groups = groups_of(node);
+    TIM_TRY(require(node, node->n_in == (p->has_bias ? 3 : 2) && is_float(x) && is_float(w),
+                    "wants x, W and the bias if it has one", err));
+    TIM_TRY(require(node, w->dtype == TIM_BF16 || (x->dtype == TIM_F32 && p->out == TIM_F32),
+                    "has an f32 W: x and y must be f32 too", err));
+    TIM_TRY(
+        require(node, groups > 0 && x->cols % groups == 0 && w->rows % groups == 0, "the groups do not divide the channels", err));
     TIM_TRY(require(node, window_fits(&p->window, x->rows), "wants rows of whole pictures and a window that fits them", err));
-    TIM_TRY(require(node, w->cols == x->cols * p->window.kernel_h * p->window.kernel_w && w->stride == w->cols,
-                    "W does not have kh kw weights for each channel of x", err));
+    TIM_TRY(require(node, w->cols == x->cols / groups * p->window.kernel_h * p->window.kernel_w && w->stride == w->cols,
+                    "W does not have kh kw weights for each channel of a group", err));
     TIM_TRY(require(node, !p->has_bias || (node->in[2].cols == w->rows && node->in[2].dtype == TIM_F32), "the bias does not fit W",
                     err));
     const int64_t pictures = x->rows / ((int64_t)p->window.height * p->window.width);
     node->n_out = 1;
-    node->out[0] = matrix_of(TIM_F32, pictures * window_out_h(&p->window) * window_out_w(&p->window), w->rows);
+    node->out[0] = matrix_of(p->out, pictures * window_out_h(&p->window) * window_out_w(&p->window), w->rows);
     node->vjp_reads_in = 3;
     return TIM_OK;
 }
@@ -39,7 +51,11 @@ static TimStatus plan_pass(TimNode *node, Plan *plan, int which, const TimMatrix
                                     .out_channels = y->cols,
                                     .x_stride = x->stride,
                                     .y_stride = y->stride,
+                                    .groups = groups_of(node),
+                                    .in = node->in[1].dtype,
+                                    .out = y->dtype,
                                     .has_bias = has_bias,
+                                    .silu = node->params.convolution.silu,
                                     .plain = node->isa == TIM_ISA_REF,
                                     .threads = node->threads};
     return tim_convolve_new(&plan->pass[which], kinds[which], &shape, err);
@@ -52,8 +68,29 @@ static TimMatrix written_g_x(const TimNode *node) {
     return g_x;
 }
 
+/* x has to be converted first. */
+static bool converts(const TimNode *node) {
+    return node->in[0].dtype != node->in[1].dtype;
+}
+
+/* x as the passes see it: itself, or a dense copy in the workspace. */
+static TimMatrix read_x(const TimNode *node) {
+    TimMatrix x = node->in[0];
+    if (converts(node)) x.data = node->work, x.stride = x.cols, x.dtype = node->in[1].dtype;
+    return x;
+}
+
+static TimStatus check_passes(const TimNode *node, TimError *err) {
+    const bool derivable = node->in[1].dtype == TIM_F32 && !node->params.convolution.silu;
+    if (derivable || (!node->t_out[0].rows && !node->g_in[0].rows && !node->g_in[1].rows)) return TIM_OK;
+    return tim_fail(err, TIM_E_UNSUPPORTED,
+                    "op convolution has neither vjp nor jvp in bf16 or with SiLU; record in f32 with SiLU as an op of its own, or "
+                    "without gradients and tangents");
+}
+
 static TimStatus plan_all(TimNode *node, Plan *plan, TimError *err) {
-    const TimMatrix *x = &node->in[0], *y = &node->out[0], *g_y = &node->g_out[0];
+    const TimMatrix used = read_x(node), *x = &used, *y = &node->out[0], *g_y = &node->g_out[0];
+    TIM_TRY(check_passes(node, err));
     TIM_TRY(plan_pass(node, plan, Y, x, y, node->params.convolution.has_bias, err));
     if (node->t_out[0].rows) TIM_TRY(plan_pass(node, plan, T_Y, &node->t_in[0], &node->t_out[0], false, err));
     const TimMatrix g_x = written_g_x(node);
@@ -78,18 +115,23 @@ static TimStatus prepare(TimNode *node, TimError *err) {
     size_t passes = 0;
     for (int i = 0; i < PASSES; i++)
         if (plan->pass[i] && tim_convolve_work(plan->pass[i]) > passes) passes = tim_convolve_work(plan->pass[i]);
-    if (node->g_in[0].rows && node->add_in[0]) plan->summand = scratch_floats(node->in[0].rows * node->in[0].cols) * sizeof(float);
-    node->work_bytes = plan->summand + passes;
+    if ((node->g_in[0].rows && node->add_in[0]) || converts(node))
+        plan->ahead = scratch_floats(node->in[0].rows * node->in[0].cols) * tim_dtype_size(node->in[1].dtype);
+    node->work_bytes = plan->ahead + passes;
     return want_scratch(node, column_sums_scratch(node->out[0].cols), err);
 }
 
 static void run(const TimNode *node, int which, const TimMatrix *x, const TimMatrix *w, const TimMatrix *b, const TimMatrix *y) {
     const Plan *plan = node->plan;
-    tim_convolve_run(plan->pass[which], x->data, w->data, b ? b->data : NULL, y->data, (char *)node->work + plan->summand);
+    tim_convolve_run(plan->pass[which], x->data, w->data, b ? b->data : NULL, y->data, (char *)node->work + plan->ahead);
 }
 
 static void forward(const TimNode *node) {
-    run(node, Y, &node->in[0], &node->in[1], &node->in[2], &node->out[0]);
+    const TimMatrix x = read_x(node);
+#pragma omp parallel for num_threads(node->threads) schedule(static) if (converts(node))
+    for (int64_t r = 0; r < (converts(node) ? x.rows : 0); r++)
+        narrow(tim_matrix_bf16(&x, r), tim_matrix_f32(&node->in[0], r), x.cols);
+    run(node, Y, &x, &node->in[1], node->params.convolution.has_bias ? &node->in[2] : NULL, &node->out[0]);
 }
 
 static void jvp(const TimNode *node) {

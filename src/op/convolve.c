@@ -1,7 +1,9 @@
 #include "op/convolve.h"
 
+#include <math.h>
 #include <string.h>
 
+#include "base/bf16.h"
 #include "base/memory.h"
 
 #if defined(TIM_HAVE_ONEDNN)
@@ -39,24 +41,38 @@ static Spot spot_of(const TimConvolveShape *s, int64_t row) {
     const int64_t out_w = window_out_w(&s->window), out_h = window_out_h(&s->window);
     const int64_t y = row / out_w % out_h, x = row % out_w, picture = row / (out_w * out_h);
     return (Spot){window_range(&s->window, y, x), picture * s->window.height * s->window.width, row,
-                  y * s->window.stride - s->window.pad_y, x * s->window.stride - s->window.pad_x};
+                  y * s->window.stride - window_top(&s->window), x * s->window.stride - window_left(&s->window)};
 }
 
 static int64_t x_index(const TimConvolveShape *s, const Spot *at, int64_t i, int64_t j) {
     return (at->x0 + i * s->window.width + j) * s->x_stride;
 }
 
+/* Input channels of a group, and the first one that output channel o sees. */
+static int64_t group_channels(const TimConvolveShape *s) {
+    return s->in_channels / s->groups;
+}
+
+static int64_t first_channel(const TimConvolveShape *s, int64_t o) {
+    return o / (s->out_channels / s->groups) * group_channels(s);
+}
+
 /* Index of W(o, c, i - top, j - left). */
 static int64_t w_index(const TimConvolveShape *s, const Spot *at, int64_t o, int64_t c, int64_t i, int64_t j) {
-    return ((o * s->in_channels + c) * s->window.kernel_h + i - at->top) * s->window.kernel_w + j - at->left;
+    return ((o * group_channels(s) + c) * s->window.kernel_h + i - at->top) * s->window.kernel_w + j - at->left;
 }
 
 static float output_at(const TimConvolveShape *s, const Spot *at, int64_t o, const float *x, const float *w) {
+    const int64_t channels = group_channels(s), first = first_channel(s, o);
     float sum = 0;
     for (int64_t i = at->range.top; i < at->range.bottom; i++)
         for (int64_t j = at->range.left; j < at->range.right; j++)
-            for (int64_t c = 0; c < s->in_channels; c++) sum += x[x_index(s, at, i, j) + c] * w[w_index(s, at, o, c, i, j)];
+            for (int64_t c = 0; c < channels; c++) sum += x[x_index(s, at, i, j) + first + c] * w[w_index(s, at, o, c, i, j)];
     return sum;
+}
+
+static float activated(const TimConvolveShape *s, float v) {
+    return s->silu ? v / (1.0F + expf(-v)) : v;
 }
 
 static void run_plain_y(const TimConvolveShape *s, const float *x, const float *w, const float *bias, float *y) {
@@ -64,7 +80,7 @@ static void run_plain_y(const TimConvolveShape *s, const float *x, const float *
     for (int64_t row = 0; row < output_rows(s); row++) {
         const Spot at = spot_of(s, row);
         for (int64_t o = 0; o < s->out_channels; o++)
-            y[row * s->y_stride + o] = output_at(s, &at, o, x, w) + (s->has_bias ? bias[o] : 0);
+            y[row * s->y_stride + o] = activated(s, output_at(s, &at, o, x, w) + (s->has_bias ? bias[o] : 0));
     }
 }
 
@@ -79,9 +95,10 @@ static void run_plain_g_x(const TimConvolveShape *s, float *g_x, const float *w,
             const Spot at = spot_of(s, row);
             for (int64_t i = at.range.top; i < at.range.bottom; i++)
                 for (int64_t j = at.range.left; j < at.range.right; j++)
-                    for (int64_t c = 0; c < s->in_channels; c++)
+                    for (int64_t c = 0; c < group_channels(s); c++)
                         for (int64_t o = 0; o < s->out_channels; o++)
-                            g_x[x_index(s, &at, i, j) + c] += g_y[row * s->y_stride + o] * w[w_index(s, &at, o, c, i, j)];
+                            g_x[x_index(s, &at, i, j) + first_channel(s, o) + c] +=
+                                g_y[row * s->y_stride + o] * w[w_index(s, &at, o, c, i, j)];
         }
     }
 }
@@ -93,12 +110,63 @@ static void run_plain_g_w(const TimConvolveShape *s, const float *x, float *g_w,
             const Spot at = spot_of(s, row);
             for (int64_t i = at.range.top; i < at.range.bottom; i++)
                 for (int64_t j = at.range.left; j < at.range.right; j++)
-                    for (int64_t c = 0; c < s->in_channels; c++)
-                        g_w[w_index(s, &at, o, c, i, j)] += g_y[row * s->y_stride + o] * x[x_index(s, &at, i, j) + c];
+                    for (int64_t c = 0; c < group_channels(s); c++)
+                        g_w[w_index(s, &at, o, c, i, j)] +=
+                            g_y[row * s->y_stride + o] * x[x_index(s, &at, i, j) + first_channel(s, o) + c];
         }
 }
 
-static void run_plain(const TimConvolve *p, float *x, float *w, const float *bias, float *y) {
+/* ---- plain, bf16: through f32 copies in the workspace ---- */
+
+static size_t lines(size_t floats) {
+    return (floats + TIM_ALIGNMENT / sizeof(float) - 1) & ~(TIM_ALIGNMENT / sizeof(float) - 1);
+}
+
+static size_t weight_count(const TimConvolveShape *s) {
+    return (size_t)(s->out_channels * group_channels(s) * s->window.kernel_h * s->window.kernel_w);
+}
+
+static int64_t input_rows(const TimConvolveShape *s) {
+    return s->pictures * s->window.height * s->window.width;
+}
+
+static size_t plain_work(const TimConvolveShape *s) {
+    size_t floats = 0;
+    if (s->in == TIM_BF16) floats += lines((size_t)(input_rows(s) * s->in_channels)) + lines(weight_count(s));
+    if (s->out == TIM_BF16) floats += lines((size_t)(output_rows(s) * s->out_channels));
+    return floats * sizeof(float);
+}
+
+static void widen_rows(float *out, const TimBf16 *in, int64_t rows, int64_t cols, int64_t stride) {
+    for (int64_t r = 0; r < rows; r++)
+        for (int64_t i = 0; i < cols; i++) out[r * cols + i] = tim_bf16_to_f32(in[r * stride + i]);
+}
+
+static void narrow_rows(TimBf16 *out, const float *in, int64_t rows, int64_t cols, int64_t stride) {
+    for (int64_t r = 0; r < rows; r++)
+        for (int64_t i = 0; i < cols; i++) out[r * stride + i] = tim_bf16_from_f32(in[r * cols + i]);
+}
+
+static void run_plain_bf16(TimConvolveShape s, const void *x, const void *w, const float *bias, void *y, float *work) {
+    const int64_t y_stride = s.y_stride;
+    float *result = y;
+    if (s.in == TIM_BF16) {
+        float *wide_x = work, *wide_w = wide_x + lines((size_t)(input_rows(&s) * s.in_channels));
+        widen_rows(wide_x, x, input_rows(&s), s.in_channels, s.x_stride);
+        widen_rows(wide_w, w, 1, (int64_t)weight_count(&s), 0);
+        x = wide_x, w = wide_w, s.x_stride = s.in_channels;
+        work = wide_w + lines(weight_count(&s));
+    }
+    if (s.out == TIM_BF16) result = work, s.y_stride = s.out_channels;
+    run_plain_y(&s, x, w, bias, result);
+    if (s.out == TIM_BF16) narrow_rows(y, result, output_rows(&s), s.out_channels, y_stride);
+}
+
+static void run_plain(const TimConvolve *p, void *x, void *w, const float *bias, void *y, void *work) {
+    if (p->shape.in == TIM_BF16 || p->shape.out == TIM_BF16) {
+        run_plain_bf16(p->shape, x, w, bias, y, work);
+        return;
+    }
     if (p->pass == TIM_CONVOLVE_Y) run_plain_y(&p->shape, x, w, bias, y);
     if (p->pass == TIM_CONVOLVE_G_X) run_plain_g_x(&p->shape, x, w, y);
     if (p->pass == TIM_CONVOLVE_G_W) run_plain_g_w(&p->shape, x, w, y);
@@ -114,20 +182,30 @@ typedef struct Descs {
 
 /* Pictures (B, C, H, W) as oneDNN names the axes, stored as rows of channels `stride` apart. */
 static dnnl_status_t describe_pictures(dnnl_memory_desc_t *desc, int64_t pictures, int64_t channels, int64_t h, int64_t w,
-                                       int64_t stride) {
+                                       int64_t stride, TimDtype dtype) {
     const dnnl_dims_t dims = {pictures, channels, h, w};
     const dnnl_dims_t strides = {h * w * stride, 1, w * stride, stride};
-    return dnnl_memory_desc_init_by_strides(desc, 4, dims, dnnl_f32, strides);
+    return dnnl_memory_desc_init_by_strides(desc, 4, dims, onednn_dtype(dtype), strides);
+}
+
+static dnnl_status_t describe_weights(dnnl_memory_desc_t *desc, const TimConvolveShape *s, bool any) {
+    const dnnl_dims_t whole = {s->out_channels, s->in_channels, s->window.kernel_h, s->window.kernel_w};
+    const dnnl_dims_t grouped = {s->groups, s->out_channels / s->groups, group_channels(s), s->window.kernel_h, s->window.kernel_w};
+    const bool one = s->groups == 1;
+    return dnnl_memory_desc_init_by_tag(desc, one ? 4 : 5, one ? whole : grouped, onednn_dtype(s->in),
+                                        any   ? dnnl_format_tag_any
+                                        : one ? dnnl_oihw
+                                              : dnnl_goihw);
 }
 
 static dnnl_status_t describe_all(Descs *d, const TimConvolveShape *s) {
     const TimWindow *w = &s->window;
-    const dnnl_dims_t weights = {s->out_channels, s->in_channels, w->kernel_h, w->kernel_w}, bias = {s->out_channels};
-    dnnl_status_t status = describe_pictures(&d->x, s->pictures, s->in_channels, w->height, w->width, s->x_stride);
+    const dnnl_dims_t bias = {s->out_channels};
+    dnnl_status_t status = describe_pictures(&d->x, s->pictures, s->in_channels, w->height, w->width, s->x_stride, s->in);
     if (status == dnnl_success)
-        status = describe_pictures(&d->y, s->pictures, s->out_channels, window_out_h(w), window_out_w(w), s->y_stride);
-    if (status == dnnl_success) status = dnnl_memory_desc_init_by_tag(&d->w, 4, weights, dnnl_f32, dnnl_oihw);
-    if (status == dnnl_success) status = dnnl_memory_desc_init_by_tag(&d->any_w, 4, weights, dnnl_f32, dnnl_format_tag_any);
+        status = describe_pictures(&d->y, s->pictures, s->out_channels, window_out_h(w), window_out_w(w), s->y_stride, s->out);
+    if (status == dnnl_success) status = describe_weights(&d->w, s, false);
+    if (status == dnnl_success) status = describe_weights(&d->any_w, s, true);
     if (status == dnnl_success) status = dnnl_memory_desc_init_by_tag(&d->bias, 1, bias, dnnl_f32, dnnl_x);
     return status;
 }
@@ -135,9 +213,9 @@ static dnnl_status_t describe_all(Descs *d, const TimConvolveShape *s) {
 /* oneDNN's padding on the far sides is what makes the last window end inside: less than the near one where the stride leaves a rest. */
 static dnnl_status_t describe_pass(dnnl_convolution_desc_t *desc, const TimConvolve *p, const Descs *d) {
     const TimWindow *w = &p->shape.window;
-    const dnnl_dims_t strides = {w->stride, w->stride}, dilates = {0, 0}, near = {w->pad_y, w->pad_x};
-    const dnnl_dims_t far = {(window_out_h(w) - 1) * w->stride + w->kernel_h - w->height - w->pad_y,
-                             (window_out_w(w) - 1) * w->stride + w->kernel_w - w->width - w->pad_x};
+    const dnnl_dims_t strides = {w->stride, w->stride}, dilates = {0, 0}, near = {window_top(w), window_left(w)};
+    const dnnl_dims_t far = {(window_out_h(w) - 1) * w->stride + w->kernel_h - w->height - near[0],
+                             (window_out_w(w) - 1) * w->stride + w->kernel_w - w->width - near[1]};
     if (p->pass == TIM_CONVOLVE_Y)
         return dnnl_dilated_convolution_forward_desc_init(desc, dnnl_forward_training, dnnl_convolution_direct, &d->x, &d->any_w,
                                                           p->shape.has_bias ? &d->bias : NULL, &d->y, strides, dilates, near, far);
@@ -148,12 +226,23 @@ static dnnl_status_t describe_pass(dnnl_convolution_desc_t *desc, const TimConvo
                                                                strides, dilates, near, far);
 }
 
+static dnnl_status_t append_silu(dnnl_primitive_attr_t attributes) {
+    dnnl_post_ops_t post_ops;
+    dnnl_status_t status = dnnl_post_ops_create(&post_ops);
+    if (status != dnnl_success) return status;
+    status = dnnl_post_ops_append_eltwise(post_ops, 1.0F, dnnl_eltwise_swish, 1.0F, 0.0F);
+    if (status == dnnl_success) status = dnnl_primitive_attr_set_post_ops(attributes, post_ops);
+    dnnl_post_ops_destroy(post_ops);
+    return status;
+}
+
 /* The pass, and through `packed` the layout in which it wants the weights. */
 static dnnl_status_t make_primitive(TimConvolve *p, const Descs *d, dnnl_primitive_desc_t forward, dnnl_memory_desc_t *packed) {
     dnnl_primitive_attr_t attributes = NULL;
     dnnl_convolution_desc_t desc;
     dnnl_primitive_desc_t made = NULL;
     dnnl_status_t status = onednn_attributes(&attributes, false);
+    if (status == dnnl_success && p->shape.silu) status = append_silu(attributes);
     if (status == dnnl_success) status = describe_pass(&desc, p, d);
     if (status == dnnl_success) status = dnnl_primitive_desc_create(&made, &desc, attributes, p->engine, forward);
     if (status == dnnl_success) {
@@ -245,7 +334,7 @@ static void execute(const TimConvolve *p) {
     dnnl_primitive_execute(p->primitive, p->stream, p->pass == TIM_CONVOLVE_Y && p->shape.has_bias ? 5 : 4, args[p->pass]);
 }
 
-static void run_onednn(const TimConvolve *p, float *x, float *w, const float *bias, float *y, void *work) {
+static void run_onednn(const TimConvolve *p, void *x, void *w, const float *bias, void *y, void *work) {
     const int before = onednn_enter_threads(p->shape.threads);
     dnnl_memory_set_data_handle_v2(p->x, x, p->stream);
     dnnl_memory_set_data_handle_v2(p->y, y, p->stream);
@@ -266,10 +355,11 @@ static TimStatus plan_library(TimConvolve *plan, TimError *err) {
     onednn_leave_threads(plan->shape.threads, before);
     if (status == dnnl_success) return TIM_OK;
     const TimWindow *w = &plan->shape.window;
-    return tim_fail(err, status == dnnl_out_of_memory ? TIM_E_MEMORY : TIM_E_INTERNAL,
-                    "oneDNN refuses the convolution of (%lld, %lld, %d, %d) by %lld kernels of %d x %d with status %d",
-                    (long long)plan->shape.pictures, (long long)plan->shape.in_channels, w->height, w->width,
-                    (long long)plan->shape.out_channels, w->kernel_h, w->kernel_w, (int)status);
+    return tim_fail(
+        err, status == dnnl_out_of_memory ? TIM_E_MEMORY : TIM_E_INTERNAL,
+        "oneDNN refuses the convolution of (%lld, %lld, %d, %d) by %lld kernels of %d x %d in %lld groups with status %d",
+        (long long)plan->shape.pictures, (long long)plan->shape.in_channels, w->height, w->width,
+        (long long)plan->shape.out_channels, w->kernel_h, w->kernel_w, (long long)plan->shape.groups, (int)status);
 }
 
 #endif
@@ -282,6 +372,7 @@ TimStatus tim_convolve_new(TimConvolve **out, TimConvolvePass pass, const TimCon
     TIM_TRY(tim_new(&plan, 1, sizeof *plan, "a convolution's plan", err));
     plan->shape = *shape;
     plan->pass = pass;
+    plan->work = plain_work(shape);
 #if defined(TIM_HAVE_ONEDNN)
     const TimStatus status = shape->plain ? TIM_OK : plan_library(plan, err);
     if (status != TIM_OK) {
@@ -305,13 +396,12 @@ size_t tim_convolve_work(const TimConvolve *plan) {
     return plan->work;
 }
 
-void tim_convolve_run(const TimConvolve *plan, float *x, float *w, const float *bias, float *y, void *work) {
+void tim_convolve_run(const TimConvolve *plan, void *x, void *w, const float *bias, void *y, void *work) {
 #if defined(TIM_HAVE_ONEDNN)
     if (plan->primitive) {
         run_onednn(plan, x, w, bias, y, work);
         return;
     }
 #endif
-    (void)work;
-    run_plain(plan, x, w, bias, y);
+    run_plain(plan, x, w, bias, y, work);
 }

@@ -53,15 +53,11 @@ static void run_plain(const TimMatmulShape *s, const void *a, const void *b, con
 
 #if defined(TIM_HAVE_ONEDNN)
 
-static dnnl_data_type_t dnnl_type(TimDtype dtype) {
-    return dtype == TIM_F32 ? dnnl_f32 : dnnl_bf16;
-}
-
 /* (rows, cols) as the product sees it; `transposed` means that memory holds (cols, rows) with rows `ld` apart. */
 static dnnl_status_t describe(dnnl_memory_desc_t *desc, int64_t rows, int64_t cols, int64_t ld, bool transposed, TimDtype dtype) {
     const dnnl_dims_t dims = {rows, cols};
     const dnnl_dims_t strides = {transposed ? 1 : ld, transposed ? ld : 1};
-    return dnnl_memory_desc_init_by_strides(desc, 2, dims, dnnl_type(dtype), strides);
+    return dnnl_memory_desc_init_by_strides(desc, 2, dims, onednn_dtype(dtype), strides);
 }
 
 static dnnl_status_t make_memory(TimMatmul *p, const dnnl_memory_desc_t *a, const dnnl_memory_desc_t *b,

@@ -8,6 +8,8 @@
 #include <dnnl.h>
 #include <omp.h>
 
+#include "tensor/dtype.h"
+
 /* A scratch pad of the caller's, and with `add` a result that is added to its place. The caller destroys *attributes unless NULL. */
 static inline dnnl_status_t onednn_attributes(dnnl_primitive_attr_t *attributes, bool add) {
     dnnl_status_t status = dnnl_primitive_attr_create(attributes);
@@ -31,6 +33,10 @@ static inline int onednn_enter_threads(int threads) {
 
 static inline void onednn_leave_threads(int threads, int before) {
     if (threads != before) omp_set_num_threads(before);
+}
+
+static inline dnnl_data_type_t onednn_dtype(TimDtype dtype) {
+    return dtype == TIM_F32 ? dnnl_f32 : dnnl_bf16;
 }
 
 /* oneDNN takes handles as void *, also those it only reads. */

@@ -43,6 +43,13 @@ typedef enum TimOpKind {
     TIM_OP_GEGLU,
     TIM_OP_HEAD_RMS_NORM,
     TIM_OP_RMS_NORM,
+    /* for inference only; the values of test cases are drawn by number, so that new kinds come last */
+    TIM_OP_CHANNEL_NORM,
+    TIM_OP_GROUP_NORM,
+    TIM_OP_LINEAR_ATTENTION,
+    TIM_OP_PIXEL_SHUFFLE,
+    TIM_OP_PIXEL_UNSHUFFLE,
+    TIM_OP_UPSAMPLE,
     TIM_OP_COUNT
 } TimOpKind;
 
@@ -69,18 +76,37 @@ typedef struct TimCastParams {
     TimDtype dtype;
 } TimCastParams;
 
+/* RMS norm over the channels, then what usually follows it in one pass. */
+typedef struct TimChannelNormParams {
+    bool residual; /* in[3] is added */
+    bool relu;     /* at the end */
+    float eps;
+    TimDtype out;
+} TimChannelNormParams;
+
 /* A window that slides over pictures whose pixels are rows, (B H W, C): `pad_y` rows of padding above and below, `pad_x` left and right. */
 typedef struct TimWindow {
     int height, width; /* of the input picture */
     int kernel_h, kernel_w;
     int stride;
     int pad_y, pad_x;
+    bool pad_end; /* the padding lies below and right only */
 } TimWindow;
 
 typedef struct TimConvolutionParams {
     TimWindow window;
     bool has_bias; /* in[2] */
+    int groups;    /* of channels, each convolved by itself; as many as channels: depthwise. 0 stands for 1 */
+    bool silu;     /* of the result; inference only */
+    TimDtype out;  /* dtype of y */
 } TimConvolutionParams;
+
+typedef struct TimGroupNormParams {
+    int groups;
+    bool silu; /* of the result */
+    float eps;
+    TimDtype out;
+} TimGroupNormParams;
 
 typedef struct TimPoolParams {
     TimWindow window;
@@ -117,6 +143,11 @@ typedef struct TimLinearParams {
     bool has_bias; /* in[2] */
 } TimLinearParams;
 
+typedef struct TimLinearAttentionParams {
+    int width; /* of a head */
+    float eps;
+} TimLinearAttentionParams;
+
 typedef struct TimModulateParams {
     bool residual; /* in: x, h, gate, [shift, scale]; else in: x, [shift, scale] */
     bool modulate; /* shift and scale are there */
@@ -134,28 +165,46 @@ typedef struct TimRmsNormParams {
     float offset; /* added to the weight */
     TimDtype out; /* dtype of y */
 } TimRmsNormParams;
+/* Pixels and channels change places. `height` and `width` are the input's. */
+typedef struct TimShuffleParams {
+    int height, width;
+    int factor; /* of the sides */
+    int count;  /* channels that are repeated (shuffle) or averaged (unshuffle); 1: neither */
+    bool add;   /* in[1] is added */
+} TimShuffleParams;
 
 typedef struct TimSinusoidParams {
     int width;
     float max_period;
 } TimSinusoidParams;
 
+typedef struct TimUpsampleParams {
+    int height, width; /* of the input */
+    int factor;
+    TimDtype out;
+} TimUpsampleParams;
+
 typedef union TimOpParams {
     TimAddParams add;
     TimAttentionParams attention;
     TimMaskedAttentionParams attention_masked;
     TimCastParams cast;
+    TimChannelNormParams channel_norm;
     TimConvolutionParams convolution;
     TimEmbeddingParams embedding;
+    TimGroupNormParams group_norm;
     TimHeadNormParams head_norm;
     TimHeadRmsNormParams head_rms_norm;
     TimLayerNormParams layer_norm;
     TimLinearParams linear;
+    TimLinearAttentionParams linear_attention;
     TimModulateParams modulate;
     TimPatchParams patch;
     TimPoolParams pool;
     TimRmsNormParams rms_norm;
+    TimShuffleParams shuffle;
     TimSinusoidParams sinusoid;
+    TimUpsampleParams upsample;
 } TimOpParams;
 
 struct TimOp;
@@ -186,7 +235,7 @@ typedef struct TimOp {
     TimStatus (*prepare)(TimNode *node, TimError *err);
     void (*release)(TimNode *node);
     void (*forward)(const TimNode *node);
-    void (*vjp)(const TimNode *node);
+    void (*vjp)(const TimNode *node); /* NULL: inference only; so is jvp */
     void (*jvp)(const TimNode *node);
 } TimOp;
 

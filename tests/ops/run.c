@@ -129,10 +129,14 @@ static TimDtype without_bf16(TimDtype dtype) {
 static OpCase in_f32(OpCase c) {
     for (int i = 0; i < c.n_in; i++) c.in[i].dtype = without_bf16(c.in[i].dtype);
     if (c.kind == TIM_OP_CAST) c.params.cast.dtype = TIM_F32;
+    if (c.kind == TIM_OP_CHANNEL_NORM) c.params.channel_norm.out = TIM_F32;
+    if (c.kind == TIM_OP_CONVOLUTION) c.params.convolution.out = TIM_F32;
+    if (c.kind == TIM_OP_GROUP_NORM) c.params.group_norm.out = TIM_F32;
     if (c.kind == TIM_OP_LINEAR) c.params.linear.out = TIM_F32;
     if (c.kind == TIM_OP_MODULATE) c.params.modulate.out = TIM_F32;
     if (c.kind == TIM_OP_PATCHIFY) c.params.patch.out = TIM_F32;
     if (c.kind == TIM_OP_RMS_NORM) c.params.rms_norm.out = TIM_F32;
+    if (c.kind == TIM_OP_UPSAMPLE) c.params.upsample.out = TIM_F32;
     return c;
 }
 

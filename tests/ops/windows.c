@@ -15,19 +15,20 @@ static const TimWindow windows[] = {
     {.height = 6, .width = 5, .kernel_h = 5, .kernel_w = 5, .stride = 1, .pad_y = 2, .pad_x = 2},
     {.height = 1, .width = 2, .kernel_h = 3, .kernel_w = 3, .stride = 2, .pad_y = 1, .pad_x = 1},
     {.height = 11, .width = 4, .kernel_h = 3, .kernel_w = 2, .stride = 3, .pad_y = 1},
+    {.height = 6, .width = 8, .kernel_h = 3, .kernel_w = 3, .stride = 2, .pad_y = 1, .pad_x = 1, .pad_end = true},
 };
 enum { WINDOWS = sizeof windows / sizeof *windows };
 
-static int64_t output_side(int size, int pad, int kernel, int stride) {
-    return (size + 2 * pad - kernel) / stride + 1;
+static int64_t output_side(int size, int pads, int kernel, int stride) {
+    return (size + pads - kernel) / stride + 1;
 }
 
 static int64_t output_h(const TimWindow *w) {
-    return output_side(w->height, w->pad_y, w->kernel_h, w->stride);
+    return output_side(w->height, (w->pad_end ? 1 : 2) * w->pad_y, w->kernel_h, w->stride);
 }
 
 static int64_t output_w(const TimWindow *w) {
-    return output_side(w->width, w->pad_x, w->kernel_w, w->stride);
+    return output_side(w->width, (w->pad_end ? 1 : 2) * w->pad_x, w->kernel_w, w->stride);
 }
 
 static OpCase case_of(TimOpKind kind, size_t index, int64_t channels) {
@@ -40,51 +41,76 @@ static OpCase case_of(TimOpKind kind, size_t index, int64_t channels) {
     return c;
 }
 
-/* Row of pixel (y, x) of picture b, or -1 in the padding. */
-static int64_t pixel(const TimWindow *w, int64_t b, int64_t y, int64_t x) {
+/* Row of the pixel of picture b that lies at (i, j) under the window of output pixel (y, x), or -1 in the padding. */
+static int64_t pixel(const TimWindow *w, int64_t b, int64_t y, int64_t x, int64_t i, int64_t j) {
+    y = y * w->stride + i - (w->pad_end ? 0 : w->pad_y);
+    x = x * w->stride + j - (w->pad_end ? 0 : w->pad_x);
     return y < 0 || x < 0 || y >= w->height || x >= w->width ? -1 : (b * w->height + y) * w->width + x;
 }
 
 /* ---- convolution ---- */
 
-static void list_convolution(OpCases *cases, TimDtype dtype) {
-    if (dtype != TIM_F32) return;
-    for (size_t i = 0; i < 6 * WINDOWS; i++) {
-        static const int64_t channels[] = {1, 3, 16, 5, 32, 17, 8};
-        const int64_t in = channels[i % 7], out = channels[(i / 2 + 3) % 7];
-        OpCase c = case_of(TIM_OP_CONVOLUTION, i, in);
-        const TimWindow *w = &windows[i % WINDOWS];
-        c.params.convolution = (TimConvolutionParams){.window = *w, .has_bias = i % 3 != 0};
-        c.n_in = i % 3 ? 3 : 2;
-        c.in[1] = (OpInput){.rows = out, .cols = in * w->kernel_h * w->kernel_w, .dtype = TIM_F32, .param = true};
-        c.in[2] = (OpInput){.rows = 1, .cols = out, .dtype = TIM_F32, .param = true};
-        c.wanted = ops_mostly(i % 3 ? 7 : 3, i);
-        ops_add(cases, c);
-    }
+/* Depthwise, in groups, or whole. */
+static int groups_of(size_t index, int64_t in, int64_t out) {
+    if (index % 4 == 1 && out % in == 0) return (int)in;
+    return index % 4 == 2 && in % 8 == 0 && out % 8 == 0 ? 4 : 1;
 }
 
-static double convolved(const TimWindow *w, const double *x, const double *kernel, int64_t channels, int64_t b, int64_t y,
-                        int64_t z) {
+static void add_convolution(OpCases *cases, TimDtype dtype, size_t i) {
+    static const int64_t channels[] = {1, 3, 16, 5, 32, 17, 8};
+    const int64_t in = channels[i % 7], out = i % 4 == 1 ? in * (1 + (int64_t)(i / 2 % 2)) : channels[(i / 2 + 3) % 7];
+    const bool derivable = dtype == TIM_F32 && i % 5 != 4;
+    OpCase c = case_of(TIM_OP_CONVOLUTION, i, in);
+    const TimWindow *w = &windows[i % WINDOWS];
+    c.params.convolution = (TimConvolutionParams){.window = *w,
+                                                  .has_bias = i % 3 != 0,
+                                                  .groups = groups_of(i, in, out),
+                                                  .silu = !derivable && i % 2,
+                                                  .out = i % 7 == 5 ? TIM_F32 : dtype};
+    const int64_t seen = in / c.params.convolution.groups;
+    c.n_in = i % 3 ? 3 : 2;
+    c.in[0].dtype = i % 5 == 3 ? TIM_F32 : dtype;
+    c.in[1] = (OpInput){.rows = out, .cols = seen * w->kernel_h * w->kernel_w, .dtype = dtype, .param = true};
+    c.in[2] = (OpInput){.rows = 1, .cols = out, .dtype = TIM_F32, .param = true};
+    c.wanted = derivable ? ops_mostly(i % 3 ? 7 : 3, i) : 0;
+    if (!derivable) c.tangents = 0;
+    c.rounds = dtype == TIM_BF16;
+    if (c.in[0].rows < 8) c.floor = 0.1; /* a few cotangents may cancel in a bias */
+    ops_add(cases, c);
+}
+
+static void list_convolution(OpCases *cases, TimDtype dtype) {
+    for (size_t i = 0; i < 12 * WINDOWS; i++) add_convolution(cases, dtype, i);
+}
+
+/* The sum of output channel o at (y, z), `seen` channels from `first` on. */
+static double convolved(const TimWindow *w, const double *x, const double *kernel, int64_t channels, int64_t seen, int64_t first,
+                        int64_t b, int64_t y, int64_t z) {
     double sum = 0;
     for (int64_t i = 0; i < w->kernel_h; i++)
         for (int64_t j = 0; j < w->kernel_w; j++) {
-            const int64_t row = pixel(w, b, y * w->stride + i - w->pad_y, z * w->stride + j - w->pad_x);
-            for (int64_t c = 0; row >= 0 && c < channels; c++)
-                sum += x[row * channels + c] * kernel[(c * w->kernel_h + i) * w->kernel_w + j];
+            const int64_t row = pixel(w, b, y, z, i, j);
+            for (int64_t c = 0; row >= 0 && c < seen; c++)
+                sum += x[row * channels + first + c] * kernel[(c * w->kernel_h + i) * w->kernel_w + j];
         }
     return sum;
 }
 
 static void convolution(const OpCase *c, double *const *in, double *const *out) {
-    const TimWindow *w = &c->params.convolution.window;
-    const int64_t pictures = c->in[0].rows / (w->height * w->width), outputs = c->in[1].rows;
+    const TimConvolutionParams *p = &c->params.convolution;
+    const TimWindow *w = &p->window;
+    const int64_t pictures = c->in[0].rows / (w->height * w->width), outputs = c->in[1].rows, channels = c->in[0].cols;
+    const int64_t groups = p->groups, seen = channels / groups;
     double *to = out[0];
     for (int64_t b = 0; b < pictures; b++)
         for (int64_t y = 0; y < output_h(w); y++)
             for (int64_t x = 0; x < output_w(w); x++)
-                for (int64_t o = 0; o < outputs; o++)
-                    *to++ = convolved(w, in[0], in[1] + o * c->in[1].cols, c->in[0].cols, b, y, x) +
-                            (c->params.convolution.has_bias ? in[2][o] : 0);
+                for (int64_t o = 0; o < outputs; o++) {
+                    const int64_t first = o / (outputs / groups) * seen;
+                    const double v = convolved(w, in[0], in[1] + o * c->in[1].cols, channels, seen, first, b, y, x) +
+                                     (p->has_bias ? in[2][o] : 0);
+                    *to++ = p->silu ? v / (1 + exp(-v)) : v;
+                }
 }
 
 const OpSuite ops_suite_convolution = {"convolution", list_convolution, convolution};
@@ -106,7 +132,7 @@ static double pooled(const TimPoolParams *p, const double *x, int64_t channels, 
     int64_t count = 0;
     for (int64_t i = 0; i < w->kernel_h; i++)
         for (int64_t j = 0; j < w->kernel_w; j++) {
-            const int64_t row = pixel(w, b, y * w->stride + i - w->pad_y, z * w->stride + j - w->pad_x);
+            const int64_t row = pixel(w, b, y, z, i, j);
             if (row < 0) continue;
             sum += x[row * channels];
             max = fmax(max, x[row * channels]);
