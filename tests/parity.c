@@ -26,6 +26,8 @@ static const Check checks[] = {
     {"eval/frechet*.safetensors", check_eval_frechet},
     {"eval/inception*.safetensors", check_eval_inception},
     {"full/gemma*.safetensors", check_full_gemma},
+    {"full/dc_ae*.safetensors", check_autoencoder},
+    {"full/sd_vae*.safetensors", check_autoencoder},
     {"full/tim_*.safetensors", check_full},
     {"hash.json", check_hash},
     {"image/*.safetensors", check_image},
@@ -46,6 +48,9 @@ static const Check checks[] = {
     {"torch/*.pt", NULL},
     {"torch/*.pth", NULL},
     {"transport/*.safetensors", check_transport},
+    {"vae/*_tiny/config.json", NULL},
+    {"vae/*_tiny/*.safetensors", check_autoencoder_folder},
+    {"vae/*.safetensors", check_autoencoder},
 };
 
 static const char usage[] = "usage: parity [--ref] [--bf16] [--isa NAME] [--only a,b] [DIR]\n";

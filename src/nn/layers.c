@@ -1,19 +1,21 @@
 #include "nn/layers.h"
 
+#include <stdarg.h>
 #include <stdio.h>
 
-enum { NAME_MAX_BYTES = 160 };
-
-/* "prefix.part" in `name`; a name that does not fit makes the recording fail. */
-static void join(TimTape *tape, char name[NAME_MAX_BYTES], const char *prefix, const char *part) {
-    if (snprintf(name, NAME_MAX_BYTES, "%s.%s", prefix, part) >= NAME_MAX_BYTES)
-        tim_tape_fail(tape, TIM_E_INTERNAL, "the parameter name %s.%s is too long", prefix, part);
+const char *tim_name(TimTape *tape, char name[TIM_NAME_BYTES], const char *format, ...) {
+    va_list args;
+    va_start(args, format);
+    const int length = vsnprintf(name, TIM_NAME_BYTES, format, args);
+    va_end(args);
+    if (length < 0 || length >= TIM_NAME_BYTES) tim_tape_fail(tape, TIM_E_INTERNAL, "the parameter name %s... is too long", name);
+    return name;
 }
 
 TimRef tim_prefixed_param(TimTape *tape, TimDtype dtype, TimInit init, int rank, const int64_t *dims, const char *prefix,
                           const char *suffix) {
-    char name[NAME_MAX_BYTES];
-    join(tape, name, prefix, suffix);
+    char name[TIM_NAME_BYTES];
+    tim_name(tape, name, "%s.%s", prefix, suffix);
     return tim_tape_param(tape, dtype, init, rank, dims, name);
 }
 
@@ -32,8 +34,8 @@ TimRef tim_linear(TimTape *tape, TimRef x, const TimLinearSpec *spec, const char
 }
 
 static TimRef linear_part(TimTape *tape, TimRef x, const TimLinearSpec *spec, const char *prefix, const char *part) {
-    char name[NAME_MAX_BYTES];
-    join(tape, name, prefix, part);
+    char name[TIM_NAME_BYTES];
+    tim_name(tape, name, "%s.%s", prefix, part);
     return tim_linear(tape, x, spec, name);
 }
 
@@ -93,8 +95,8 @@ TimRef tim_stream_norm(TimTape *tape, TimStream *stream, TimRef shift, TimRef sc
 /* Appends the weight and bias of a head norm to the inputs; returns their index, or -1 without qk_norm. */
 static int add_norm(TimTape *tape, const TimHeads *heads, int64_t width, const char *prefix, const char *part, TimRef *in, int *n) {
     if (!heads->qk_norm) return -1;
-    char name[NAME_MAX_BYTES];
-    join(tape, name, prefix, part);
+    char name[TIM_NAME_BYTES];
+    tim_name(tape, name, "%s.%s", prefix, part);
     in[(*n)++] = vector(tape, TIM_INIT_ONE, width, name, "weight");
     in[(*n)++] = vector(tape, TIM_INIT_ZERO, width, name, "bias");
     return *n - 2;

@@ -6,6 +6,11 @@
 
 #include "tape/tape.h"
 
+enum { TIM_NAME_BYTES = 160 };
+
+/* A name put together in `name`, which it returns; one that does not fit makes the recording fail. */
+const char *tim_name(TimTape *tape, char name[TIM_NAME_BYTES], const char *format, ...) __attribute__((format(printf, 3, 4)));
+
 /* The parameter "prefix.suffix"; a name that does not fit makes the recording fail. */
 TimRef tim_prefixed_param(TimTape *tape, TimDtype dtype, TimInit init, int rank, const int64_t *dims, const char *prefix,
                           const char *suffix);

@@ -1,0 +1,291 @@
+#include "model/autoencoder.h"
+
+#include <math.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "base/memory.h"
+#include "model/autoencoder_half.h"
+#include "model/store.h"
+
+#define CONFIG_FILE "config.json"
+#define WEIGHTS_FILE "diffusion_pytorch_model.safetensors"
+
+/* ---- configuration ---- */
+
+static TimStatus read_config(TimAutoencoderConfig *config, TimDiffusersConfig *json, const char *class_name, TimError *err) {
+    static const char *const classes[] = {"AutoencoderKL", "AutoencoderDC", NULL};
+    int kind = -1;
+    if (class_name)
+        for (int i = 0; classes[i]; i++) kind = strcmp(class_name, classes[i]) == 0 ? i : kind;
+    else
+        TIM_TRY(tim_diffusers_name(json, "_class_name", classes, &kind, err));
+    if (kind < 0)
+        return tim_fail(err, TIM_E_UNSUPPORTED, "'_class_name' is %s; give an AutoencoderKL or an AutoencoderDC",
+                        class_name ? class_name : "missing");
+    *config = (TimAutoencoderConfig){.kind = (TimAutoencoderKind)kind};
+    return kind == TIM_AUTOENCODER_KL ? tim_kl_config_read(&config->kl, json, err) : tim_dc_config_read(&config->dc, json, err);
+}
+
+TimStatus tim_autoencoder_config_parse(TimAutoencoderConfig *config, const char *json_text, const char *class_name, TimError *err) {
+    TimDiffusersConfig json;
+    TIM_TRY(tim_diffusers_parse(&json, json_text, err));
+    const TimStatus status = read_config(config, &json, class_name, err);
+    tim_diffusers_done(&json);
+    return status;
+}
+
+int tim_autoencoder_factor(const TimAutoencoderConfig *config) {
+    return 1 << ((config->kind == TIM_AUTOENCODER_KL ? config->kl.stages : config->dc.stages) - 1);
+}
+
+int tim_autoencoder_picture_channels(const TimAutoencoderConfig *config, bool decoder) {
+    if (config->kind == TIM_AUTOENCODER_DC) return config->dc.in_channels;
+    return decoder ? config->kl.out_channels : config->kl.in_channels;
+}
+
+int tim_autoencoder_latent_channels(const TimAutoencoderConfig *config) {
+    return config->kind == TIM_AUTOENCODER_KL ? config->kl.latent_channels : config->dc.latent_channels;
+}
+
+double tim_autoencoder_scaling(const TimAutoencoderConfig *config) {
+    return config->kind == TIM_AUTOENCODER_KL ? config->kl.scaling_factor : config->dc.scaling_factor;
+}
+
+TimTiling tim_autoencoder_tiling(const TimAutoencoderConfig *config) {
+    if (config->kind == TIM_AUTOENCODER_DC) return (TimTiling){512, 512, 448, 448};
+    const int factor = tim_autoencoder_factor(config), tile = config->kl.sample_size / factor, stride = tile * 3 / 4;
+    return (TimTiling){tile * factor, tile * factor, stride * factor, stride * factor};
+}
+
+/* ---- one ---- */
+
+struct TimAutoencoder {
+    TimAutoencoderConfig config;
+    TimAutoencoderOptions options;
+    TimHalf encoder, decoder;
+};
+
+static TimStatus fill(TimAutoencoder *a, TimError *err) {
+    if (a->options.encoder) TIM_TRY(tim_half_init(&a->encoder, &a->config, &a->options, false, err));
+    if (a->options.decoder) TIM_TRY(tim_half_init(&a->decoder, &a->config, &a->options, true, err));
+    return TIM_OK;
+}
+
+TimStatus tim_autoencoder_new(TimAutoencoder **out, const TimAutoencoderConfig *config, const TimAutoencoderOptions *options,
+                              TimError *err) {
+    TIM_TRY(tim_new(out, 1, sizeof **out, "an autoencoder", err));
+    (*out)->config = *config;
+    (*out)->options = *options;
+    const TimStatus status = fill(*out, err);
+    if (status == TIM_OK) return TIM_OK;
+    tim_autoencoder_free(*out);
+    *out = NULL;
+    return status;
+}
+
+void tim_autoencoder_free(TimAutoencoder *a) {
+    if (!a) return;
+    tim_half_done(&a->encoder);
+    tim_half_done(&a->decoder);
+    tim_free(a);
+}
+
+const TimAutoencoderConfig *tim_autoencoder_config(const TimAutoencoder *a) {
+    return &a->config;
+}
+
+TimStatus tim_autoencoder_set_weights(TimAutoencoder *a, TimAutoencoderRead read, void *from, TimError *err) {
+    if (a->options.encoder) TIM_TRY(tim_half_set_weights(&a->encoder, read, from, err));
+    if (a->options.decoder) TIM_TRY(tim_half_set_weights(&a->decoder, read, from, err));
+    return TIM_OK;
+}
+
+/* ---- running ---- */
+
+static TimStatus check(const TimAutoencoder *a, const TimHalf *half, int64_t batch, int height, int width, TimError *err) {
+    enum { MAX_SIDE = 1 << 16 };
+    const int factor = tim_autoencoder_factor(&a->config), step = half == &a->decoder ? 1 : factor;
+    if (!half->params.count)
+        return tim_fail(err, TIM_E_ARGUMENT, "the autoencoder was opened without its %s", step == 1 ? "decoder" : "encoder");
+    if (batch > 0 && height > 0 && width > 0 && height % step == 0 && width % step == 0 && height <= MAX_SIDE && width <= MAX_SIDE)
+        return TIM_OK;
+    return tim_fail(err, TIM_E_ARGUMENT, "%lld pictures of %d x %d: the sides must be positive multiples of %d, at most %d",
+                    (long long)batch, height, width, step, MAX_SIDE);
+}
+
+static TimStatus run(TimHalf *half, const TimTiling *tiling, int64_t batch, int height, int width, const float *in, float *out,
+                     TimError *err) {
+    return tiling ? tim_half_run_tiled(half, tiling, batch, height, width, in, out, err)
+                  : tim_half_run(half, batch, height, width, in, out, err);
+}
+
+/* moments (B, 2 c, n) -> mean and logvar (B, c, n) */
+static void split_moments(const float *moments, int64_t batch, int64_t count, float *mean, float *logvar) {
+    for (int64_t b = 0; b < batch; b++) {
+        memcpy(mean + b * count, moments + 2 * b * count, (size_t)count * sizeof *mean);
+        for (int64_t i = 0; logvar && i < count; i++)
+            logvar[b * count + i] = fminf(fmaxf(moments[(2 * b + 1) * count + i], -30), 20);
+    }
+}
+
+static TimStatus encode(TimAutoencoder *a, const TimTiling *tiling, int64_t batch, int height, int width, const float *x,
+                        float *mean, float *logvar, TimError *err) {
+    TIM_TRY(check(a, &a->encoder, batch, height, width, err));
+    if (a->config.kind == TIM_AUTOENCODER_DC) return run(&a->encoder, tiling, batch, height, width, x, mean, err);
+    const int factor = tim_autoencoder_factor(&a->config);
+    const int64_t count = (int64_t)a->config.kl.latent_channels * (height / factor) * (width / factor);
+    float *moments;
+    TIM_TRY(tim_new(&moments, (size_t)(batch * count), 2 * sizeof *moments, "mean and variance of latents", err));
+    const TimStatus status = run(&a->encoder, tiling, batch, height, width, x, moments, err);
+    if (status == TIM_OK) split_moments(moments, batch, count, mean, logvar);
+    tim_free(moments);
+    return status;
+}
+
+TimStatus tim_autoencoder_encode(TimAutoencoder *a, int64_t batch, int height, int width, const float *x, float *mean,
+                                 float *logvar, TimError *err) {
+    return encode(a, NULL, batch, height, width, x, mean, logvar, err);
+}
+
+TimStatus tim_autoencoder_encode_tiled(TimAutoencoder *a, const TimTiling *tiling, int64_t batch, int height, int width,
+                                       const float *x, float *mean, float *logvar, TimError *err) {
+    return encode(a, tiling, batch, height, width, x, mean, logvar, err);
+}
+
+void tim_autoencoder_draw(float *z, const float *mean, const float *logvar, const float *noise, size_t count) {
+    for (size_t i = 0; i < count; i++) z[i] = mean[i] + expf(0.5F * logvar[i]) * noise[i];
+}
+
+TimStatus tim_autoencoder_decode(TimAutoencoder *a, int64_t batch, int height, int width, const float *z, float *x, TimError *err) {
+    TIM_TRY(check(a, &a->decoder, batch, height, width, err));
+    return run(&a->decoder, NULL, batch, height, width, z, x, err);
+}
+
+TimStatus tim_autoencoder_decode_tiled(TimAutoencoder *a, const TimTiling *tiling, int64_t batch, int height, int width,
+                                       const float *z, float *x, TimError *err) {
+    TIM_TRY(check(a, &a->decoder, batch, height, width, err));
+    return run(&a->decoder, tiling, batch, height, width, z, x, err);
+}
+
+size_t tim_autoencoder_tape_bytes(const TimAutoencoder *a) {
+    size_t most = 0;
+    for (int i = 0; i < TIM_HALF_TAPES; i++) {
+        const TimTape *tapes[] = {a->encoder.tapes[i].tape, a->decoder.tapes[i].tape};
+        for (int k = 0; k < 2; k++)
+            if (tapes[k] && tim_tape_bytes(tapes[k]) > most) most = tim_tape_bytes(tapes[k]);
+    }
+    return most;
+}
+
+/* ---- files ---- */
+
+static bool is_float(TimDtype dtype) {
+    return dtype == TIM_F64 || dtype == TIM_F32 || dtype == TIM_F16 || dtype == TIM_BF16;
+}
+
+/* A TimAutoencoderRead from an open TimSafetensors. */
+static TimStatus read_stored(void *from, const char *name, int rank, const size_t *dims, float *out, TimError *err) {
+    const TimSafetensors *file = from;
+    const TimStoredTensor *tensor = tim_safetensors_find(file, name);
+    char expected[TIM_SHAPE_TEXT], found[TIM_SHAPE_TEXT];
+    tim_shape_text(expected, rank, dims);
+    if (!tensor)
+        return tim_fail(err, TIM_E_FORMAT,
+                        "the tensor '%s' %s is missing among the file's %zu; does " CONFIG_FILE " belong to these weights?", name,
+                        expected, file->count);
+    if (tensor->rank != rank || memcmp(tensor->dims, dims, (size_t)rank * sizeof *dims) != 0)
+        return tim_fail(err, TIM_E_FORMAT,
+                        "the tensor '%s' has the shape %s, and " CONFIG_FILE " wants %s; do the two belong together?", name,
+                        tim_shape_text(found, tensor->rank, tensor->dims), expected);
+    if (!is_float(tensor->dtype))
+        return tim_fail(err, TIM_E_FORMAT, "the tensor '%s' is of type %s; weights are F64, F32, F16 or BF16", name,
+                        tim_dtype_name(tensor->dtype));
+    return tim_safetensors_read_f32(tensor, out, tensor->count, err);
+}
+
+static bool starts_with(const char *text, const char *start) {
+    return strncmp(text, start, strlen(start)) == 0;
+}
+
+/* The half whose tensor it would be, or NULL for a half that is not open. */
+static const TimHalf *half_of(const TimAutoencoder *a, const char *name) {
+    const bool decoder = starts_with(name, "decoder.") || starts_with(name, "post_quant_conv.");
+    const TimHalf *half = decoder ? &a->decoder : &a->encoder;
+    return half->params.count ? half : NULL;
+}
+
+/* True for the parts of a batch norm that is folded into <block>.conv2. */
+static bool is_batch_norm(const TimHalf *half, const char *name) {
+    static const char *const parts[] = {".norm.weight", ".norm.bias", ".norm.running_mean", ".norm.running_var",
+                                        ".norm.num_batches_tracked"};
+    char bias[192];
+    for (size_t i = 0; i < sizeof parts / sizeof *parts; i++) {
+        const size_t length = strlen(name), tail = strlen(parts[i]);
+        if (length < tail || length - tail > 128 || strcmp(name + length - tail, parts[i]) != 0) continue;
+        snprintf(bias, sizeof bias, "%.*s.conv2.bias", (int)(length - tail), name);
+        return tim_params_find(&half->params, bias) >= 0;
+    }
+    return false;
+}
+
+static TimStatus check_known(const TimAutoencoder *a, const TimSafetensors *file, TimError *err) {
+    char shape[TIM_SHAPE_TEXT];
+    for (size_t i = 0; i < file->count; i++) {
+        const TimStoredTensor *t = &file->tensors[i];
+        const TimHalf *half = half_of(a, t->name);
+        if (!half || tim_params_find(&half->params, t->name) >= 0 || is_batch_norm(half, t->name)) continue;
+        return tim_fail(err, TIM_E_FORMAT,
+                        "the tensor '%s' %s belongs to no layer of the network; does " CONFIG_FILE " belong to these weights?",
+                        t->name, tim_shape_text(shape, t->rank, t->dims));
+    }
+    return TIM_OK;
+}
+
+/* The only place that knows what holds the tensors. */
+static TimStatus read_weights(TimAutoencoder *a, const char *path, TimError *err) {
+    TimSafetensors file;
+    TIM_TRY(tim_safetensors_open(&file, path, err));
+    TimStatus status = check_known(a, &file, err);
+    if (status == TIM_OK) status = tim_autoencoder_set_weights(a, read_stored, &file, err);
+    tim_safetensors_close(&file);
+    return status == TIM_OK ? TIM_OK : tim_fail_within(err, status, "%s", path);
+}
+
+static TimStatus parse_file(TimAutoencoderConfig *config, const char *path, TimError *err) {
+    TimFile file;
+    char *text;
+    TIM_TRY(tim_file_open(&file, path, err));
+    TimStatus status = tim_new(&text, file.size + 1, 1, "a configuration", err);
+    if (status == TIM_OK) {
+        memcpy(text, file.data, file.size);
+        status = tim_autoencoder_config_parse(config, text, NULL, err);
+        tim_free(text);
+    }
+    tim_file_close(&file);
+    return status == TIM_OK ? TIM_OK : tim_fail_within(err, status, "%s", path);
+}
+
+static TimStatus open_paths(TimAutoencoder **out, const char *config_path, const char *weights_path,
+                            const TimAutoencoderOptions *options, TimError *err) {
+    TimAutoencoderConfig config;
+    TIM_TRY(parse_file(&config, config_path, err));
+    const TimStatus made = tim_autoencoder_new(out, &config, options, err);
+    if (made != TIM_OK) return tim_fail_within(err, made, "%s", config_path);
+    const TimStatus status = read_weights(*out, weights_path, err);
+    if (status == TIM_OK) return TIM_OK;
+    tim_autoencoder_free(*out);
+    *out = NULL;
+    return status;
+}
+
+TimStatus tim_autoencoder_open(TimAutoencoder **out, const char *folder, const TimAutoencoderOptions *options, TimError *err) {
+    char *config = NULL, *weights = NULL;
+    *out = NULL;
+    TimStatus status = tim_join_path(&config, folder, CONFIG_FILE, err);
+    if (status == TIM_OK) status = tim_join_path(&weights, folder, WEIGHTS_FILE, err);
+    if (status == TIM_OK) status = open_paths(out, config, weights, options, err);
+    tim_free(config);
+    tim_free(weights);
+    return status;
+}

@@ -1,0 +1,84 @@
+/* An autoencoder between pictures and latents, of either kind that diffusers folders hold: AutoencoderKL or AutoencoderDC.
+ * Pictures are (B, C, H, W) in [-1, 1], latents (B, c, h, w) as the network makes them: scaling_factor and shift_factor are for the
+ * caller. Encoder and decoder are separate halves, so that whoever needs one pays for one. */
+#ifndef TIM_MODEL_AUTOENCODER_H
+#define TIM_MODEL_AUTOENCODER_H
+
+#include "model/autoencoder_dc.h"
+#include "model/autoencoder_kl.h"
+
+typedef enum TimAutoencoderKind { TIM_AUTOENCODER_KL, TIM_AUTOENCODER_DC } TimAutoencoderKind;
+
+typedef struct TimAutoencoderConfig {
+    TimAutoencoderKind kind;
+    TimKlConfig kl;
+    TimDcConfig dc;
+} TimAutoencoderConfig;
+
+/* From the text of a config.json. `class_name` is AutoencoderKL or AutoencoderDC; NULL: the text's own _class_name. */
+TimStatus tim_autoencoder_config_parse(TimAutoencoderConfig *config, const char *json_text, const char *class_name, TimError *err);
+
+/* Pixels a side for one latent pixel, and channels. */
+int tim_autoencoder_factor(const TimAutoencoderConfig *config);
+int tim_autoencoder_picture_channels(const TimAutoencoderConfig *config, bool decoder);
+int tim_autoencoder_latent_channels(const TimAutoencoderConfig *config);
+
+/* The latent is to be multiplied by it after encoding, and divided by it before decoding. */
+double tim_autoencoder_scaling(const TimAutoencoderConfig *config);
+
+typedef struct TimAutoencoderOptions {
+    TimIsa isa;
+    int threads;
+    bool bf16;             /* products; norms, sums and the residual stream stay f32 */
+    bool encoder, decoder; /* the halves to have */
+} TimAutoencoderOptions;
+
+typedef struct TimAutoencoder TimAutoencoder;
+
+/* Makes one with all weights zero. Free with tim_autoencoder_free. One call at a time on one autoencoder. */
+TimStatus tim_autoencoder_new(TimAutoencoder **out, const TimAutoencoderConfig *config, const TimAutoencoderOptions *options,
+                              TimError *err);
+void tim_autoencoder_free(TimAutoencoder *autoencoder);
+const TimAutoencoderConfig *tim_autoencoder_config(const TimAutoencoder *autoencoder);
+
+/* Gives the official tensor `name` of the shape dims[0 ... rank - 1], row-major, in `out`. */
+typedef TimStatus (*TimAutoencoderRead)(void *from, const char *name, int rank, const size_t *dims, float *out, TimError *err);
+
+/* Makes the weights of the halves from the official tensors; batch norms are folded into the convolutions before them. */
+TimStatus tim_autoencoder_set_weights(TimAutoencoder *autoencoder, TimAutoencoderRead read, void *from, TimError *err);
+
+/* Opens a diffusers folder: config.json and diffusion_pytorch_model.safetensors. Strict: a tensor that is missing, unknown or of
+ * another shape is TIM_E_FORMAT, a setting this library does not run TIM_E_UNSUPPORTED; the text names file, key or tensor, and value. */
+TimStatus tim_autoencoder_open(TimAutoencoder **out, const char *folder, const TimAutoencoderOptions *options, TimError *err);
+
+/* x (B, C, H, W), sides multiples of the factor -> mean (B, c, h, w) and, of a KL, the logarithm of the variance, from -30 to 20;
+ * `logvar` may be NULL and stays as it is for a DC, whose latent is the mean. */
+TimStatus tim_autoencoder_encode(TimAutoencoder *autoencoder, int64_t batch, int height, int width, const float *x, float *mean,
+                                 float *logvar, TimError *err);
+
+/* z (count) = mean + exp(logvar / 2) noise. */
+void tim_autoencoder_draw(float *z, const float *mean, const float *logvar, const float *noise, size_t count);
+
+/* z (B, c, h, w) -> x (B, C, h factor, w factor). */
+TimStatus tim_autoencoder_decode(TimAutoencoder *autoencoder, int64_t batch, int height, int width, const float *z, float *x,
+                                 TimError *err);
+
+/* ---- tiled mode, as published: each tile by itself, blended where they overlap. Not the whole picture's result. ---- */
+
+/* In pixels, multiples of the factor; tiles start every `stride` and overlap by tile - stride. */
+typedef struct TimTiling {
+    int tile_h, tile_w, stride_h, stride_w;
+} TimTiling;
+
+/* What diffusers would use: for a KL tiles of sample_size overlapping by a quarter, for a DC 512 every 448. */
+TimTiling tim_autoencoder_tiling(const TimAutoencoderConfig *config);
+
+TimStatus tim_autoencoder_encode_tiled(TimAutoencoder *autoencoder, const TimTiling *tiling, int64_t batch, int height, int width,
+                                       const float *x, float *mean, float *logvar, TimError *err);
+TimStatus tim_autoencoder_decode_tiled(TimAutoencoder *autoencoder, const TimTiling *tiling, int64_t batch, int height, int width,
+                                       const float *z, float *x, TimError *err);
+
+/* Bytes of the largest tape kept at the moment, for reports. */
+size_t tim_autoencoder_tape_bytes(const TimAutoencoder *autoencoder);
+
+#endif

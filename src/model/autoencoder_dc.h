@@ -1,0 +1,36 @@
+/* The deep-compression autoencoder as diffusers' AutoencoderDC runs it: residual blocks at the fine stages, EfficientViT blocks at the
+ * coarse ones, and shortcuts that carry pixels into channels and back beside every change of the sides.
+ * Source: Chen et al., DC-AE, arXiv 2410.10733; Cai et al., EfficientViT, arXiv 2205.14756; names and shapes: the published
+ * checkpoints. */
+#ifndef TIM_MODEL_AUTOENCODER_DC_H
+#define TIM_MODEL_AUTOENCODER_DC_H
+
+#include "model/diffusers_config.h"
+#include "nn/maps.h"
+
+enum { TIM_DC_MAX_STAGES = 10, TIM_DC_MAX_SCALES = 4 };
+
+typedef struct TimDcStage {
+    int channels, layers;
+    bool vit;                                   /* EfficientViT blocks; else residual ones */
+    int scales[TIM_DC_MAX_SCALES], scale_count; /* sides of the windows that aggregate q, k and v */
+    bool batch_norm;                            /* of a residual block: at rest, folded into the convolution before it; else RMS */
+    bool relu;                                  /* the residual blocks' activation; else SiLU */
+} TimDcStage;
+
+typedef struct TimDcConfig {
+    int in_channels, latent_channels, head_width, stages;
+    TimDcStage encoder[TIM_DC_MAX_STAGES], decoder[TIM_DC_MAX_STAGES]; /* from the picture to the latent */
+    bool unshuffle_down, shuffle_up; /* sides change by moving pixels; else by a stride and by nearest pixels */
+    double scaling_factor;
+} TimDcConfig;
+
+TimStatus tim_dc_config_read(TimDcConfig *dc, TimDiffusersConfig *config, TimError *err);
+
+/* Records the encoder: a map of in_channels -> latent_channels, f32. Products are in the tape's type. */
+TimMap tim_dc_encoder(TimTape *tape, const TimDcConfig *dc, TimMap x);
+
+/* Records the decoder: a map of latent_channels -> in_channels, f32. */
+TimMap tim_dc_decoder(TimTape *tape, const TimDcConfig *dc, TimMap z);
+
+#endif

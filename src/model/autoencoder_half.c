@@ -1,0 +1,240 @@
+#include "model/autoencoder_half.h"
+
+#include <math.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "base/memory.h"
+
+/* ---- shapes ---- */
+
+int tim_half_in_channels(const TimHalf *half) {
+    return half->decoder ? tim_autoencoder_latent_channels(half->config) : tim_autoencoder_picture_channels(half->config, false);
+}
+
+int tim_half_out_channels(const TimHalf *half) {
+    if (half->decoder) return tim_autoencoder_picture_channels(half->config, true);
+    return tim_autoencoder_latent_channels(half->config) * (half->config->kind == TIM_AUTOENCODER_KL ? 2 : 1);
+}
+
+static TimMap network(TimTape *tape, const TimHalf *half, TimMap x) {
+    const TimAutoencoderConfig *c = half->config;
+    if (c->kind == TIM_AUTOENCODER_KL) return half->decoder ? tim_kl_decoder(tape, &c->kl, x) : tim_kl_encoder(tape, &c->kl, x);
+    return half->decoder ? tim_dc_decoder(tape, &c->dc, x) : tim_dc_encoder(tape, &c->dc, x);
+}
+
+/* ---- tapes ---- */
+
+static TimStatus record(TimHalfTape *t, TimHalf *half, TimError *err) {
+    const TimTapeOptions options = {.isa = half->options.isa,
+                                    .threads = half->options.threads,
+                                    .samples = t->batch,
+                                    .product = half->options.bf16 ? TIM_BF16 : TIM_F32};
+    const int channels = tim_half_in_channels(half);
+    TIM_TRY(tim_tape_new(&t->tape, &options, &half->params, err));
+    t->in = tim_tape_input(t->tape, TIM_F32, t->batch, (int64_t)channels * t->height * t->width, false);
+    t->out =
+        tim_pictures_of_map(t->tape, network(t->tape, half, tim_map_of_pictures(t->tape, t->in, channels, t->height, t->width)));
+    tim_tape_keep(t->tape, t->out, false);
+    return tim_tape_plan(t->tape, err);
+}
+
+static void drop(TimHalfTape *t) {
+    tim_tape_free(t->tape);
+    *t = (TimHalfTape){0};
+}
+
+/* A place for a new tape: the one used longest ago goes when there are as many as may be. */
+static TimHalfTape *make_place(TimHalf *half) {
+    for (;;) {
+        TimHalfTape *oldest = NULL, *empty = NULL;
+        int count = 0;
+        for (int i = 0; i < TIM_HALF_TAPES; i++) {
+            TimHalfTape *t = &half->tapes[i];
+            count += t->tape != NULL;
+            if (!t->tape) empty = t;
+            if (t->tape && (!oldest || t->used < oldest->used)) oldest = t;
+        }
+        if (count < half->keep) return empty;
+        drop(oldest);
+    }
+}
+
+TimStatus tim_half_tape(TimHalf *half, int64_t batch, int height, int width, const TimHalfTape **out, TimError *err) {
+    for (int i = 0; i < TIM_HALF_TAPES; i++) {
+        TimHalfTape *t = &half->tapes[i];
+        if (!t->tape || t->batch != batch || t->height != height || t->width != width) continue;
+        t->used = ++half->clock;
+        *out = t;
+        return TIM_OK;
+    }
+    TimHalfTape *t = make_place(half);
+    *t = (TimHalfTape){.batch = batch, .height = height, .width = width, .used = ++half->clock};
+    TimStatus status = record(t, half, err);
+    if (status == TIM_OK) status = tim_tape_bind(t->tape, &half->bound, NULL, err);
+    if (status != TIM_OK) drop(t);
+    *out = t;
+    return status;
+}
+
+/* ---- weights ---- */
+
+/* True for the weights of products, which bf16 rounds; vectors stay f32. */
+static bool is_matrix(const TimParam *param) {
+    return param->rank > 1;
+}
+
+/* Elements of a packed parameter, up to whole lines. */
+static size_t room(const TimParam *param) {
+    const size_t line = TIM_ALIGNMENT / sizeof(float);
+    return (param->count + line - 1) / line * line;
+}
+
+static TimStatus make_room(TimHalf *half, TimError *err) {
+    size_t wide = 0, narrow = 0;
+    for (size_t i = 0; i < half->params.count; i++)
+        *(half->options.bf16 && is_matrix(&half->params.items[i]) ? &narrow : &wide) += room(&half->params.items[i]);
+    TIM_TRY(tim_new(&half->f32, wide, sizeof *half->f32, "the autoencoder's weights", err));
+    TIM_TRY(tim_new(&half->bf16, narrow, sizeof *half->bf16, "the autoencoder's weights", err));
+    TIM_TRY(tim_weights_new(&half->bound, half->params.count, err));
+    wide = narrow = 0;
+    for (size_t i = 0; i < half->params.count; i++) {
+        const TimParam *p = &half->params.items[i];
+        if (half->options.bf16 && is_matrix(p))
+            half->bound.bf16[i] = half->bf16 + narrow, narrow += room(p);
+        else
+            half->bound.f32[i] = half->f32 + wide, wide += room(p);
+    }
+    return TIM_OK;
+}
+
+/* The parameters are known once the network has been recorded, for the smallest picture there is. */
+static TimStatus find_params(TimHalf *half, TimError *err) {
+    const int side = half->decoder ? 1 : tim_autoencoder_factor(half->config);
+    TimHalfTape t = {.batch = 1, .height = side, .width = side};
+    const TimStatus status = record(&t, half, err);
+    drop(&t);
+    return status;
+}
+
+TimStatus tim_half_init(TimHalf *half, const TimAutoencoderConfig *config, const TimAutoencoderOptions *options, bool decoder,
+                        TimError *err) {
+    *half = (TimHalf){.config = config, .options = *options, .decoder = decoder, .keep = 1};
+    TIM_TRY(find_params(half, err));
+    return make_room(half, err);
+}
+
+void tim_half_done(TimHalf *half) {
+    for (int i = 0; i < TIM_HALF_TAPES; i++) drop(&half->tapes[i]);
+    tim_weights_done(&half->bound);
+    tim_params_done(&half->params);
+    tim_free(half->f32);
+    tim_free(half->bf16);
+    *half = (TimHalf){0};
+}
+
+static void store(TimHalf *half, size_t index, const float *values) {
+    const TimParam *p = &half->params.items[index];
+    if (half->bound.f32[index]) {
+        memcpy(half->f32 + (half->bound.f32[index] - half->f32), values, p->count * sizeof *values);
+        return;
+    }
+    TimBf16 *out = half->bf16 + (half->bound.bf16[index] - half->bf16);
+    for (size_t i = 0; i < p->count; i++) out[i] = tim_bf16_from_f32(values[i]);
+}
+
+typedef struct Source {
+    TimAutoencoderRead read;
+    void *from;
+} Source;
+
+static TimStatus read_param(float *out, Source s, const TimParam *p, TimError *err) {
+    size_t dims[TIM_PARAM_MAX_RANK];
+    for (int i = 0; i < p->rank; i++) dims[i] = (size_t)p->dims[i];
+    return s.read(s.from, p->name, p->rank, dims, out, err);
+}
+
+static bool ends_with(const char *text, const char *end) {
+    const size_t length = strlen(text), tail = strlen(end);
+    return length >= tail && strcmp(text + length - tail, end) == 0;
+}
+
+/* The second convolution of a residual block has a bias only where a batch norm was folded into it. */
+static bool is_folded(const TimParam *p) {
+    return ends_with(p->name, ".conv2.bias") && strncmp(p->name, "decoder.up_blocks.", strlen("decoder.up_blocks.")) == 0;
+}
+
+enum { GAIN, BIAS, MEAN, VARIANCE, BN_PARTS };
+static const char *const bn_parts[BN_PARTS] = {"norm.weight", "norm.bias", "norm.running_mean", "norm.running_var"};
+
+/* gain (W x - mean) / sqrt(var + eps) + bias as one convolution; `kernel` holds W, `vectors` room for the four and the bias. */
+static TimStatus fold(float *kernel, float *vectors, Source s, const TimParam *weight, TimError *err) {
+    const int length = (int)(strlen(weight->name) - strlen("conv2.weight"));
+    const size_t channels = (size_t)weight->rows;
+    float *v[BN_PARTS];
+    char name[192];
+    for (int i = 0; i < BN_PARTS; i++) {
+        v[i] = vectors + (size_t)i * channels;
+        snprintf(name, sizeof name, "%.*s%s", length, weight->name, bn_parts[i]);
+        TIM_TRY(s.read(s.from, name, 1, &channels, v[i], err));
+    }
+    for (size_t c = 0; c < channels; c++) {
+        if (!(v[VARIANCE][c] >= 0))
+            return tim_fail(err, TIM_E_FORMAT, "'%s' has %g for channel %zu; a variance is a number from 0 on", name,
+                            (double)v[VARIANCE][c], c);
+        const double scale = (double)v[GAIN][c] / sqrt((double)v[VARIANCE][c] + 1e-5);
+        for (int64_t i = 0; i < weight->cols; i++)
+            kernel[(int64_t)c * weight->cols + i] = (float)((double)kernel[(int64_t)c * weight->cols + i] * scale);
+        vectors[BN_PARTS * channels + c] = (float)((double)v[BIAS][c] - (double)v[MEAN][c] * scale);
+    }
+    return TIM_OK;
+}
+
+/* `index` is a .conv2.weight, the parameter after it its .conv2.bias. */
+static TimStatus set_folded(TimHalf *half, size_t index, float *kernel, Source s, TimError *err) {
+    const TimParam *weight = &half->params.items[index];
+    float *vectors;
+    TIM_TRY(tim_new(&vectors, (size_t)weight->rows, (BN_PARTS + 1) * sizeof *vectors, "a batch norm", err));
+    const TimStatus status = fold(kernel, vectors, s, weight, err);
+    if (status == TIM_OK) {
+        store(half, index, kernel);
+        store(half, index + 1, vectors + BN_PARTS * (size_t)weight->rows);
+    }
+    tim_free(vectors);
+    return status;
+}
+
+static TimStatus set_param(TimHalf *half, size_t index, float *values, Source s, TimError *err) {
+    const TimParam *p = &half->params.items[index];
+    if (half->config->kind == TIM_AUTOENCODER_DC && is_folded(p)) return TIM_OK; /* comes with its weight */
+    TIM_TRY(read_param(values, s, p, err));
+    const bool folds = half->config->kind == TIM_AUTOENCODER_DC && index + 1 < half->params.count && is_folded(p + 1);
+    if (folds) return set_folded(half, index, values, s, err);
+    store(half, index, values);
+    return TIM_OK;
+}
+
+TimStatus tim_half_set_weights(TimHalf *half, TimAutoencoderRead read, void *from, TimError *err) {
+    size_t most = 0;
+    float *values;
+    for (size_t i = 0; i < half->params.count; i++)
+        if (half->params.items[i].count > most) most = half->params.items[i].count;
+    TIM_TRY(tim_new(&values, most, sizeof *values, "a tensor of the autoencoder", err));
+    TimStatus status = TIM_OK;
+    for (size_t i = 0; status == TIM_OK && i < half->params.count; i++)
+        status = set_param(half, i, values, (Source){read, from}, err);
+    tim_free(values);
+    return status;
+}
+
+/* ---- running ---- */
+
+TimStatus tim_half_run(TimHalf *half, int64_t batch, int height, int width, const float *in, float *out, TimError *err) {
+    const TimHalfTape *t;
+    TIM_TRY(tim_half_tape(half, batch, height, width, &t, err));
+    const TimMatrix x = tim_tape_value(t->tape, t->in), y = tim_tape_value(t->tape, t->out);
+    memcpy(x.data, in, (size_t)(x.rows * x.cols) * sizeof *in);
+    tim_tape_forward(t->tape, false);
+    memcpy(out, y.data, (size_t)(y.rows * y.cols) * sizeof *out);
+    return TIM_OK;
+}

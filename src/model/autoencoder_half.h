@@ -1,0 +1,52 @@
+/* One half of an autoencoder: its parameters, weights, and tapes by shape. Internal to src/model/autoencoder*.c. */
+#ifndef TIM_MODEL_AUTOENCODER_HALF_H
+#define TIM_MODEL_AUTOENCODER_HALF_H
+
+#include "model/autoencoder.h"
+
+enum { TIM_HALF_TAPES = 2 /* a tiled row has two shapes: whole tiles and the last one */ };
+
+/* A tape recorded for inputs (B, C, H, W). */
+typedef struct TimHalfTape {
+    TimTape *tape; /* NULL: none */
+    TimRef in, out;
+    int64_t batch;
+    int height, width;
+    uint64_t used; /* when, by the half's clock */
+} TimHalfTape;
+
+typedef struct TimHalf {
+    const TimAutoencoderConfig *config;
+    TimAutoencoderOptions options;
+    bool decoder;
+    TimParams params;
+    TimWeights bound;
+    float *f32;    /* vectors and, without bf16, all; packed one after another */
+    TimBf16 *bf16; /* the others */
+    TimHalfTape tapes[TIM_HALF_TAPES];
+    int keep; /* how many of them may be there at once */
+    uint64_t clock;
+} TimHalf;
+
+/* Finds the parameters and makes room for weights. Done is due in any case. */
+TimStatus tim_half_init(TimHalf *half, const TimAutoencoderConfig *config, const TimAutoencoderOptions *options, bool decoder,
+                        TimError *err);
+void tim_half_done(TimHalf *half);
+
+TimStatus tim_half_set_weights(TimHalf *half, TimAutoencoderRead read, void *from, TimError *err);
+
+/* The tape for this shape, recorded unless it is there. */
+TimStatus tim_half_tape(TimHalf *half, int64_t batch, int height, int width, const TimHalfTape **out, TimError *err);
+
+/* Channels that come in and go out; a KL encoder gives mean and logvar. */
+int tim_half_in_channels(const TimHalf *half);
+int tim_half_out_channels(const TimHalf *half);
+
+/* out (B, C', H', W') of in (B, C, H, W). */
+TimStatus tim_half_run(TimHalf *half, int64_t batch, int height, int width, const float *in, float *out, TimError *err);
+
+/* The same tile by tile. */
+TimStatus tim_half_run_tiled(TimHalf *half, const TimTiling *tiling, int64_t batch, int height, int width, const float *in,
+                             float *out, TimError *err);
+
+#endif

@@ -1,0 +1,173 @@
+#include "model/autoencoder_kl.h"
+
+#include "nn/layers.h"
+
+enum { MAX_CHANNELS = 16384 };
+static const float eps = 1e-6F;
+
+/* ---- configuration ---- */
+
+static TimStatus read_block_types(TimDiffusersConfig *config, const char *key, const char *type, int count, TimError *err) {
+    const char *const names[] = {type, NULL};
+    const json_t *value = tim_diffusers_get(config, key);
+    int which[TIM_KL_MAX_STAGES];
+    if (value && (!json_is_array(value) || json_array_size(value) != (size_t)count))
+        return tim_diffusers_refuse(key, value, "a list with one block type for each of block_out_channels", err);
+    return tim_diffusers_names(config, key, names, count, which, err);
+}
+
+static TimStatus read_stages(TimKlConfig *kl, TimDiffusersConfig *config, TimError *err) {
+    TIM_TRY(tim_diffusers_ints(config, "block_out_channels", 1, MAX_CHANNELS, TIM_KL_MAX_STAGES, kl->channels, &kl->stages, err));
+    if (kl->stages < 1) return tim_fail(err, TIM_E_FORMAT, "'block_out_channels' is empty; an autoencoder has a stage at least");
+    TIM_TRY(read_block_types(config, "down_block_types", "DownEncoderBlock2D", kl->stages, err));
+    TIM_TRY(read_block_types(config, "up_block_types", "UpDecoderBlock2D", kl->stages, err));
+    TIM_TRY(tim_diffusers_int(config, "layers_per_block", 1, 64, &kl->layers, err));
+    TIM_TRY(tim_diffusers_int(config, "norm_num_groups", 1, MAX_CHANNELS, &kl->groups, err));
+    for (int i = 0; i < kl->stages; i++)
+        if (kl->channels[i] % kl->groups)
+            return tim_fail(err, TIM_E_FORMAT, "'norm_num_groups' is %d, which does not divide %d of 'block_out_channels'",
+                            kl->groups, kl->channels[i]);
+    return TIM_OK;
+}
+
+TimStatus tim_kl_config_read(TimKlConfig *kl, TimDiffusersConfig *config, TimError *err) {
+    static const char *const acts[] = {"silu", "swish", NULL};
+    int act = 0;
+    *kl = (TimKlConfig){.in_channels = 3,
+                        .out_channels = 3,
+                        .latent_channels = 4,
+                        .stages = 1,
+                        .channels = {64},
+                        .layers = 1,
+                        .groups = 32,
+                        .quant_conv = true,
+                        .post_quant_conv = true,
+                        .mid_attention = true,
+                        .sample_size = 32,
+                        .scaling_factor = 0.18215};
+    TIM_TRY(read_stages(kl, config, err));
+    TIM_TRY(tim_diffusers_int(config, "in_channels", 1, 64, &kl->in_channels, err));
+    TIM_TRY(tim_diffusers_int(config, "out_channels", 1, 64, &kl->out_channels, err));
+    TIM_TRY(tim_diffusers_int(config, "latent_channels", 1, 4096, &kl->latent_channels, err));
+    TIM_TRY(tim_diffusers_int(config, "sample_size", 1, 65536, &kl->sample_size, err));
+    TIM_TRY(tim_diffusers_name(config, "act_fn", acts, &act, err));
+    TIM_TRY(tim_diffusers_flag(config, "use_quant_conv", &kl->quant_conv, err));
+    TIM_TRY(tim_diffusers_flag(config, "use_post_quant_conv", &kl->post_quant_conv, err));
+    TIM_TRY(tim_diffusers_flag(config, "mid_block_add_attention", &kl->mid_attention, err));
+    TIM_TRY(tim_diffusers_number(config, "scaling_factor", &kl->scaling_factor, err));
+    TIM_TRY(tim_diffusers_number(config, "shift_factor", &kl->shift_factor, err));
+    TIM_TRY(tim_diffusers_absent(config, "latents_mean", err));
+    TIM_TRY(tim_diffusers_absent(config, "latents_std", err));
+    tim_diffusers_skip(config, "force_upcast"); /* norms and sums are fp32 here in any case */
+    return tim_diffusers_finish(config, err);
+}
+
+/* ---- the network ---- */
+
+typedef struct Net {
+    TimTape *tape;
+    const TimKlConfig *kl;
+    TimDtype product;
+} Net;
+
+static Net net_of(TimTape *tape, const TimKlConfig *kl) {
+    return (Net){tape, kl, tim_tape_options(tape)->product};
+}
+
+static TimMap convolve(const Net *n, TimMap x, int64_t channels, TimWindowSpec window, TimDtype out, const char *name) {
+    const TimConvolutionSpec spec = {.window = window, .out_channels = channels, .bias = true, .dtype = n->product, .out = out};
+    return tim_convolution(n->tape, x, &spec, name);
+}
+
+static const TimWindowSpec one = {.kernel_h = 1, .kernel_w = 1}, three = {.kernel_h = 3, .kernel_w = 3, .pad_y = 1, .pad_x = 1};
+
+static TimMap norm(const Net *n, TimMap x, bool silu, const char *name) {
+    const TimGroupNormParams params = {.groups = n->kl->groups, .silu = silu, .eps = eps, .out = n->product};
+    return tim_group_norm(n->tape, x, &params, name);
+}
+
+/* x + conv(silu(norm(conv(silu(norm(x)))))), x through a 1 x 1 convolution where the channels change. */
+static TimMap residual_block(const Net *n, TimMap x, int64_t channels, const char *name) {
+    char at[TIM_NAME_BYTES];
+    TimMap h = norm(n, x, true, tim_name(n->tape, at, "%s.norm1", name));
+    h = convolve(n, h, channels, three, n->product, tim_name(n->tape, at, "%s.conv1", name));
+    h = norm(n, h, true, tim_name(n->tape, at, "%s.norm2", name));
+    h = convolve(n, h, channels, three, TIM_F32, tim_name(n->tape, at, "%s.conv2", name));
+    if (tim_tape_shape(n->tape, x.x).cols != channels)
+        x = convolve(n, x, channels, one, TIM_F32, tim_name(n->tape, at, "%s.conv_shortcut", name));
+    h.x = tim_add(n->tape, x.x, h.x, 1.0F);
+    return h;
+}
+
+static TimRef linear(const Net *n, TimRef x, TimDtype out, const char *prefix, const char *suffix) {
+    char at[TIM_NAME_BYTES];
+    const TimLinearSpec spec = {
+        .out_features = tim_tape_shape(n->tape, x).cols, .bias = true, .init = TIM_INIT_XAVIER, .dtype = n->product, .out = out};
+    return tim_linear(n->tape, x, &spec, tim_name(n->tape, at, "%s.%s", prefix, suffix));
+}
+
+/* One head as wide as the map, over all its pixels. */
+static TimMap attend(const Net *n, TimMap x, const char *name) {
+    char at[TIM_NAME_BYTES];
+    const TimRef h = norm(n, x, false, tim_name(n->tape, at, "%s.group_norm", name)).x;
+    TimRef qkv[3];
+    qkv[0] = linear(n, h, n->product, name, "to_q");
+    qkv[1] = linear(n, h, n->product, name, "to_k");
+    qkv[2] = linear(n, h, n->product, name, "to_v");
+    const TimRef o = tim_tape_add(n->tape, TIM_OP_ATTENTION, (TimOpParams){.attention = {.heads = 1}}, 3, qkv);
+    x.x = tim_add(n->tape, x.x, linear(n, o, TIM_F32, name, "to_out.0"), 1.0F);
+    return x;
+}
+
+static TimMap middle(const Net *n, TimMap x, const char *name) {
+    char at[TIM_NAME_BYTES];
+    const int64_t channels = n->kl->channels[n->kl->stages - 1];
+    x = residual_block(n, x, channels, tim_name(n->tape, at, "%s.resnets.0", name));
+    if (n->kl->mid_attention) x = attend(n, x, tim_name(n->tape, at, "%s.attentions.0", name));
+    return residual_block(n, x, channels, tim_name(n->tape, at, "%s.resnets.1", name));
+}
+
+static TimMap stage(const Net *n, TimMap x, int64_t channels, int layers, const char *name) {
+    char at[TIM_NAME_BYTES];
+    for (int i = 0; i < layers; i++) {
+        tim_name(n->tape, at, "%s.resnets.%d", name, i);
+        x = residual_block(n, x, channels, at);
+    }
+    return x;
+}
+
+TimMap tim_kl_encoder(TimTape *tape, const TimKlConfig *kl, TimMap x) {
+    static const TimWindowSpec halve = {.kernel_h = 3, .kernel_w = 3, .stride = 2, .pad_y = 1, .pad_x = 1, .pad_end = true};
+    const Net net = net_of(tape, kl), *n = &net;
+    char name[TIM_NAME_BYTES], at[TIM_NAME_BYTES];
+    x = convolve(n, x, kl->channels[0], three, TIM_F32, "encoder.conv_in");
+    for (int i = 0; i < kl->stages; i++) {
+        tim_name(n->tape, name, "encoder.down_blocks.%d", i);
+        x = stage(n, x, kl->channels[i], kl->layers, name);
+        if (i + 1 < kl->stages)
+            x = convolve(n, x, kl->channels[i], halve, TIM_F32, tim_name(n->tape, at, "%s.downsamplers.0.conv", name));
+    }
+    x = middle(n, x, "encoder.mid_block");
+    x = norm(n, x, true, "encoder.conv_norm_out");
+    x = convolve(n, x, (int64_t)2 * kl->latent_channels, three, TIM_F32, "encoder.conv_out");
+    if (kl->quant_conv) x = convolve(n, x, (int64_t)2 * kl->latent_channels, one, TIM_F32, "quant_conv");
+    return x;
+}
+
+TimMap tim_kl_decoder(TimTape *tape, const TimKlConfig *kl, TimMap x) {
+    const Net net = net_of(tape, kl), *n = &net;
+    char name[TIM_NAME_BYTES], at[TIM_NAME_BYTES];
+    if (kl->post_quant_conv) x = convolve(n, x, kl->latent_channels, one, TIM_F32, "post_quant_conv");
+    x = convolve(n, x, kl->channels[kl->stages - 1], three, TIM_F32, "decoder.conv_in");
+    x = middle(n, x, "decoder.mid_block");
+    for (int i = 0; i < kl->stages; i++) {
+        const int64_t channels = kl->channels[kl->stages - 1 - i];
+        tim_name(n->tape, name, "decoder.up_blocks.%d", i);
+        x = stage(n, x, channels, kl->layers + 1, name);
+        if (i + 1 < kl->stages)
+            x = convolve(n, tim_upsample(tape, x, n->product), channels, three, TIM_F32,
+                         tim_name(n->tape, at, "%s.upsamplers.0.conv", name));
+    }
+    x = norm(n, x, true, "decoder.conv_norm_out");
+    return convolve(n, x, kl->out_channels, three, TIM_F32, "decoder.conv_out");
+}
