@@ -7,6 +7,7 @@
 
 #include "base/memory.h"
 #include "base/rng.h"
+#include "bench/autoencoders.h"
 #include "op/matmul.h"
 #include "train/adamw.h"
 #include "train/objective.h"
@@ -84,7 +85,7 @@ static const Case cases[] = {
 enum { CASES = sizeof cases / sizeof *cases };
 
 const char *tim_bench_case(int index) {
-    return index >= 0 && index < CASES ? cases[index].name : NULL;
+    return index >= 0 && index < CASES ? cases[index].name : tim_bench_autoencoder_case(index - CASES);
 }
 
 static int compare_doubles(const void *a, const void *b) {
@@ -275,12 +276,12 @@ static double gflop_of(const Bench *b) {
     return 1e-9 * forward * forwards;
 }
 
-static void report_ops(const Bench *b, TimBenchResult *result) {
+static void report_ops(const TimTapeTimes *sums, TimBenchResult *result) {
     const double runs = (double)result->runs;
     for (int kind = 0; kind < TIM_OP_COUNT && result->op_count < TIM_BENCH_MAX_OPS; kind++) {
-        if (b->sums.forward[kind] <= 0) continue;
-        result->ops[result->op_count++] = (TimBenchOp){tim_op_get((TimOpKind)kind, TIM_ISA_REF)->name, b->sums.forward[kind] / runs,
-                                                       b->sums.jvp[kind] / runs, b->sums.vjp[kind] / runs};
+        if (sums->forward[kind] <= 0) continue;
+        result->ops[result->op_count++] = (TimBenchOp){tim_op_get((TimOpKind)kind, TIM_ISA_REF)->name, sums->forward[kind] / runs,
+                                                       sums->jvp[kind] / runs, sums->vjp[kind] / runs};
     }
 }
 
@@ -303,7 +304,7 @@ static TimStatus measure(Bench *b, TimBenchResult *result, TimError *err) {
     const size_t tapes = b->objective ? tim_objective_bytes(b->objective) : tim_tape_bytes(b->model->tapes[0].tape);
     result->memory_mib = ((double)(vectors * b->model->params.elements * sizeof(float)) + (double)tapes) / 1048576.0;
     result->gflop = gflop_of(b);
-    report_ops(b, result);
+    report_ops(&b->sums, result);
     return status;
 }
 
@@ -315,6 +316,13 @@ TimStatus tim_bench_run(TimBenchResult *result, const char *name, const TimBench
         TimStatus status = make(&bench, err);
         if (status == TIM_OK) status = measure(&bench, result, err);
         done(&bench);
+        return status;
+    }
+    for (int i = 0; tim_bench_autoencoder_case(i); i++) {
+        if (strcmp(tim_bench_autoencoder_case(i), name) != 0) continue;
+        TimTapeTimes sums = {0};
+        const TimStatus status = tim_bench_autoencoder(result, i, options, &sums, err);
+        report_ops(&sums, result);
         return status;
     }
     return tim_fail(err, TIM_E_ARGUMENT, "no bench case is called \"%s\"; `tim bench --list` names them", name);

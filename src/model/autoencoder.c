@@ -168,14 +168,25 @@ TimStatus tim_autoencoder_decode_tiled(TimAutoencoder *a, const TimTiling *tilin
     return run(&a->decoder, tiling, batch, height, width, z, x, err);
 }
 
-size_t tim_autoencoder_tape_bytes(const TimAutoencoder *a) {
-    size_t most = 0;
-    for (int i = 0; i < TIM_HALF_TAPES; i++) {
-        const TimTape *tapes[] = {a->encoder.tapes[i].tape, a->decoder.tapes[i].tape};
-        for (int k = 0; k < 2; k++)
-            if (tapes[k] && tim_tape_bytes(tapes[k]) > most) most = tim_tape_bytes(tapes[k]);
-    }
-    return most;
+static size_t half_bytes(const TimHalf *half) {
+    size_t bytes = half->weight_bytes;
+    for (int i = 0; i < TIM_HALF_TAPES; i++)
+        if (half->tapes[i].tape) bytes += tim_tape_bytes(half->tapes[i].tape);
+    return bytes;
+}
+
+size_t tim_autoencoder_bytes(const TimAutoencoder *a) {
+    return half_bytes(&a->encoder) + half_bytes(&a->decoder);
+}
+
+static void measure_half(const TimHalf *half, TimTapeTimes *times) {
+    for (int i = 0; i < TIM_HALF_TAPES; i++)
+        if (half->tapes[i].tape) tim_tape_measure(half->tapes[i].tape, times);
+}
+
+void tim_autoencoder_measure(TimAutoencoder *a, TimTapeTimes *times) {
+    measure_half(&a->encoder, times);
+    measure_half(&a->decoder, times);
 }
 
 /* ---- files ---- */

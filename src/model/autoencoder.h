@@ -78,7 +78,10 @@ TimStatus tim_autoencoder_encode_tiled(TimAutoencoder *autoencoder, const TimTil
 TimStatus tim_autoencoder_decode_tiled(TimAutoencoder *autoencoder, const TimTiling *tiling, int64_t batch, int height, int width,
                                        const float *z, float *x, TimError *err);
 
-/* Bytes of the largest tape kept at the moment, for reports. */
-size_t tim_autoencoder_tape_bytes(const TimAutoencoder *autoencoder);
+/* Bytes of weights and of the tapes kept at the moment. */
+size_t tim_autoencoder_bytes(const TimAutoencoder *autoencoder);
+
+/* Starts (or stops, with NULL) measuring the tapes kept at the moment; see tim_tape_measure. */
+void tim_autoencoder_measure(TimAutoencoder *autoencoder, TimTapeTimes *times);
 
 #endif

@@ -97,6 +97,7 @@ static TimStatus make_room(TimHalf *half, TimError *err) {
     TIM_TRY(tim_new(&half->f32, wide, sizeof *half->f32, "the autoencoder's weights", err));
     TIM_TRY(tim_new(&half->bf16, narrow, sizeof *half->bf16, "the autoencoder's weights", err));
     TIM_TRY(tim_weights_new(&half->bound, half->params.count, err));
+    half->weight_bytes = wide * sizeof *half->f32 + narrow * sizeof *half->bf16;
     wide = narrow = 0;
     for (size_t i = 0; i < half->params.count; i++) {
         const TimParam *p = &half->params.items[i];

@@ -23,6 +23,7 @@ typedef struct TimHalf {
     TimWeights bound;
     float *f32;    /* vectors and, without bf16, all; packed one after another */
     TimBf16 *bf16; /* the others */
+    size_t weight_bytes;
     TimHalfTape tapes[TIM_HALF_TAPES];
     int keep; /* how many of them may be there at once */
     uint64_t clock;

@@ -28,10 +28,10 @@ static TimStatus get_options(const ParityFile *file, TimAutoencoderOptions *opti
     return TIM_OK;
 }
 
-/* A TimAutoencoderRead: the official tensor as its name makes it. */
+/* A TimAutoencoderRead: the official tensor as its name makes it; a variance must be positive, as Inception's are. */
 static TimStatus read_hash(void *from, const char *name, int rank, const size_t *dims, float *out, TimError *err) {
     (void)from;
-    return tim_hash_weights(name, dims, rank, TIM_HASH_PLAIN, out, err);
+    return tim_hash_weights(name, dims, rank, strstr(name, "running_var") ? TIM_HASH_INCEPTION : TIM_HASH_PLAIN, out, err);
 }
 
 static TimStatus make(ParityFile *file, TimAutoencoder **a, TimError *err) {
