@@ -195,10 +195,29 @@ static bool is_float(TimDtype dtype) {
     return dtype == TIM_F64 || dtype == TIM_F32 || dtype == TIM_F16 || dtype == TIM_BF16;
 }
 
+enum { NAME_BYTES = 192 };
+
+/* Attention's layers as files of 2022 name them, sd-vae-ft-ema among them; diffusers renames them when it loads. */
+static const char *const old_parts[][2] = {
+    {".query.", ".to_q."}, {".key.", ".to_k."}, {".value.", ".to_v."}, {".proj_attn.", ".to_out.0."}};
+
+/* `name` with the first part found replaced, from old_parts[.][!to] to [to]; in `out`, or `name` itself. */
+static const char *renamed(char out[NAME_BYTES], const char *name, int to) {
+    for (size_t i = 0; i < sizeof old_parts / sizeof *old_parts; i++) {
+        const char *at = strstr(name, old_parts[i][!to]);
+        if (!at || !strstr(name, ".attentions.")) continue;
+        snprintf(out, NAME_BYTES, "%.*s%s%s", (int)(at - name), name, old_parts[i][to], at + strlen(old_parts[i][!to]));
+        return out;
+    }
+    return name;
+}
+
 /* A TimAutoencoderRead from an open TimSafetensors. */
 static TimStatus read_stored(void *from, const char *name, int rank, const size_t *dims, float *out, TimError *err) {
     const TimSafetensors *file = from;
+    char old[NAME_BYTES];
     const TimStoredTensor *tensor = tim_safetensors_find(file, name);
+    if (!tensor) tensor = tim_safetensors_find(file, renamed(old, name, 0));
     char expected[TIM_SHAPE_TEXT], found[TIM_SHAPE_TEXT];
     tim_shape_text(expected, rank, dims);
     if (!tensor)
@@ -241,11 +260,11 @@ static bool is_batch_norm(const TimHalf *half, const char *name) {
 }
 
 static TimStatus check_known(const TimAutoencoder *a, const TimSafetensors *file, TimError *err) {
-    char shape[TIM_SHAPE_TEXT];
+    char shape[TIM_SHAPE_TEXT], modern[NAME_BYTES];
     for (size_t i = 0; i < file->count; i++) {
         const TimStoredTensor *t = &file->tensors[i];
         const TimHalf *half = half_of(a, t->name);
-        if (!half || tim_params_find(&half->params, t->name) >= 0 || is_batch_norm(half, t->name)) continue;
+        if (!half || tim_params_find(&half->params, renamed(modern, t->name, 1)) >= 0 || is_batch_norm(half, t->name)) continue;
         return tim_fail(err, TIM_E_FORMAT,
                         "the tensor '%s' %s belongs to no layer of the network; does " CONFIG_FILE " belong to these weights?",
                         t->name, tim_shape_text(shape, t->rank, t->dims));
