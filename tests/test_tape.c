@@ -260,24 +260,6 @@ static void record_upsampled(Fixture *f) {
     tim_tape_keep(f->tape, tim_tape_add(f->tape, TIM_OP_UPSAMPLE, params, 1, &y), true);
 }
 
-static void test_plan_op_without_vjp_error_names_it(void **state) {
-    (void)state;
-    Fixture f;
-    fixture_init(&f, &learning);
-    record_upsampled(&f);
-    expect_plan_fails(&f, TIM_E_UNSUPPORTED, "op upsample has no vjp");
-}
-
-static void test_plan_op_without_jvp_error_names_it(void **state) {
-    (void)state;
-    TimTapeOptions tangents = plain;
-    tangents.tangent_samples = 1;
-    Fixture f;
-    fixture_init(&f, &tangents);
-    record_upsampled(&f);
-    expect_plan_fails(&f, TIM_E_UNSUPPORTED, "op upsample has no jvp");
-}
-
 static void test_plan_op_for_inference_alone_is_fine(void **state) {
     (void)state;
     Fixture f;
@@ -813,8 +795,6 @@ int main(void) {
         cmocka_unit_test(test_layout_nothing_takes_nothing),
         cmocka_unit_test(test_layout_sizes_overflow_memory_error),
         cmocka_unit_test(test_new_options_out_of_range_argument_error),
-        cmocka_unit_test(test_plan_op_without_vjp_error_names_it),
-        cmocka_unit_test(test_plan_op_without_jvp_error_names_it),
         cmocka_unit_test(test_plan_op_for_inference_alone_is_fine),
         cmocka_unit_test(test_recording_first_error_sticks),
         cmocka_unit_test(test_recording_failed_text_kept_cut_with_dots),
