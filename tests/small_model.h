@@ -21,12 +21,12 @@ static inline TimConfig small_config(TimTransportKind transport) {
 }
 
 /* tim_hash_weights for every parameter. */
-static inline TimStatus fill_hash_weights(TimModel *model, TimError *err) {
+static inline TimStatus fill_hash_weights(TimModel *model, TimError *error) {
     for (size_t i = 0; i < model->params.count; i++) {
         const TimParam *p = &model->params.items[i];
         size_t dims[TIM_PARAM_MAX_RANK];
-        for (int axis = 0; axis < p->rank; axis++) dims[axis] = (size_t)p->dims[axis];
-        TIM_TRY(tim_hash_weights(p->name, dims, p->rank, TIM_HASH_PLAIN, model->f32 + p->offset, err));
+        tim_param_dims(p, dims);
+        TIM_TRY(tim_hash_weights(p->name, dims, p->rank, TIM_HASH_PLAIN, model->f32 + p->offset, error));
     }
     tim_model_weights_changed(model);
     return TIM_OK;

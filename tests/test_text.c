@@ -365,7 +365,7 @@ static void test_gemma_encode_wrong_prompts_argument_error(void **state) {
 static TimStatus make_hash(void *from, const TimParam *param, float *out, TimError *err) {
     (void)from;
     size_t dims[TIM_PARAM_MAX_RANK];
-    for (int i = 0; i < param->rank; i++) dims[i] = (size_t)param->dims[i];
+    tim_param_dims(param, dims);
     return tim_hash_weights(param->name, dims, param->rank, TIM_HASH_PLAIN, out, err);
 }
 

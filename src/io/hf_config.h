@@ -28,7 +28,7 @@ typedef struct TimHfField {
     const char *only; /* JSON values separated by '|' */
 } TimHfField;
 
-/* The parsed object of the file at `path`; free with json_decref. */
+/* The parsed object of the file at `path`, of diffusers folders too; free with json_decref. */
 TimStatus tim_hf_config_open(struct json_t **object, const char *path, TimError *err);
 
 /* The same of a text. */

@@ -5,6 +5,7 @@
 #include <string.h>
 
 #include "base/memory.h"
+#include "io/hf_config.h"
 #include "model/autoencoder_half.h"
 #include "model/store.h"
 
@@ -13,25 +14,26 @@
 
 /* ---- configuration ---- */
 
-static TimStatus read_config(TimAutoencoderConfig *config, TimDiffusersConfig *json, const char *class_name, TimError *err) {
+static TimStatus read_config(TimAutoencoderConfig *config, json_t *object, const char *class_name, TimError *err) {
+    TimDiffusersConfig json = {.object = object};
     static const char *const classes[] = {"AutoencoderKL", "AutoencoderDC", NULL};
     int kind = -1;
     if (class_name)
         for (int i = 0; classes[i]; i++) kind = strcmp(class_name, classes[i]) == 0 ? i : kind;
     else
-        TIM_TRY(tim_diffusers_name(json, "_class_name", classes, &kind, err));
+        TIM_TRY(tim_diffusers_name(&json, "_class_name", classes, &kind, err));
     if (kind < 0)
         return tim_fail(err, TIM_E_UNSUPPORTED, "'_class_name' is %s; give an AutoencoderKL or an AutoencoderDC",
                         class_name ? class_name : "missing");
     *config = (TimAutoencoderConfig){.kind = (TimAutoencoderKind)kind};
-    return kind == TIM_AUTOENCODER_KL ? tim_kl_config_read(&config->kl, json, err) : tim_dc_config_read(&config->dc, json, err);
+    return kind == TIM_AUTOENCODER_KL ? tim_kl_config_read(&config->kl, &json, err) : tim_dc_config_read(&config->dc, &json, err);
 }
 
 TimStatus tim_autoencoder_config_parse(TimAutoencoderConfig *config, const char *json_text, const char *class_name, TimError *err) {
-    TimDiffusersConfig json;
-    TIM_TRY(tim_diffusers_parse(&json, json_text, err));
-    const TimStatus status = read_config(config, &json, class_name, err);
-    tim_diffusers_done(&json);
+    json_t *object;
+    TIM_TRY(tim_hf_config_parse(&object, json_text, strlen(json_text), err));
+    const TimStatus status = read_config(config, object, class_name, err);
+    json_decref(object);
     return status;
 }
 
@@ -191,10 +193,6 @@ void tim_autoencoder_measure(TimAutoencoder *a, TimTapeTimes *times) {
 
 /* ---- files ---- */
 
-static bool is_float(TimDtype dtype) {
-    return dtype == TIM_F64 || dtype == TIM_F32 || dtype == TIM_F16 || dtype == TIM_BF16;
-}
-
 enum { NAME_BYTES = 192 };
 
 /* Attention's layers as files of 2022 name them, sd-vae-ft-ema among them; diffusers renames them when it loads. */
@@ -218,19 +216,9 @@ static TimStatus read_stored(void *from, const char *name, int rank, const size_
     char old[NAME_BYTES];
     const TimStoredTensor *tensor = tim_safetensors_find(file, name);
     if (!tensor) tensor = tim_safetensors_find(file, renamed(old, name, 0));
-    char expected[TIM_SHAPE_TEXT], found[TIM_SHAPE_TEXT];
-    tim_shape_text(expected, rank, dims);
-    if (!tensor)
-        return tim_fail(err, TIM_E_FORMAT,
-                        "the tensor '%s' %s is missing among the file's %zu; does " CONFIG_FILE " belong to these weights?", name,
-                        expected, file->count);
-    if (tensor->rank != rank || memcmp(tensor->dims, dims, (size_t)rank * sizeof *dims) != 0)
-        return tim_fail(err, TIM_E_FORMAT,
-                        "the tensor '%s' has the shape %s, and " CONFIG_FILE " wants %s; do the two belong together?", name,
-                        tim_shape_text(found, tensor->rank, tensor->dims), expected);
-    if (!is_float(tensor->dtype))
-        return tim_fail(err, TIM_E_FORMAT, "the tensor '%s' is of type %s; weights are F64, F32, F16 or BF16", name,
-                        tim_dtype_name(tensor->dtype));
+    const TimWantedTensor wanted = {
+        name, rank, dims, CONFIG_FILE, "does " CONFIG_FILE " belong to these weights?", "do the two belong together?"};
+    TIM_TRY(tim_stored_check(tensor, &wanted, file->count, err));
     return tim_safetensors_read_f32(tensor, out, tensor->count, err);
 }
 
@@ -283,16 +271,10 @@ static TimStatus read_weights(TimAutoencoder *a, const char *path, TimError *err
 }
 
 static TimStatus parse_file(TimAutoencoderConfig *config, const char *path, TimError *err) {
-    TimFile file;
-    char *text;
-    TIM_TRY(tim_file_open(&file, path, err));
-    TimStatus status = tim_new(&text, file.size + 1, 1, "a configuration", err);
-    if (status == TIM_OK) {
-        memcpy(text, file.data, file.size);
-        status = tim_autoencoder_config_parse(config, text, NULL, err);
-        tim_free(text);
-    }
-    tim_file_close(&file);
+    json_t *object;
+    TIM_TRY(tim_hf_config_open(&object, path, err));
+    const TimStatus status = read_config(config, object, NULL, err);
+    json_decref(object);
     return status == TIM_OK ? TIM_OK : tim_fail_within(err, status, "%s", path);
 }
 

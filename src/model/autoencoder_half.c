@@ -151,7 +151,7 @@ typedef struct Source {
 
 static TimStatus read_param(float *out, Source s, const TimParam *p, TimError *err) {
     size_t dims[TIM_PARAM_MAX_RANK];
-    for (int i = 0; i < p->rank; i++) dims[i] = (size_t)p->dims[i];
+    tim_param_dims(p, dims);
     return s.read(s.from, p->name, p->rank, dims, out, err);
 }
 

@@ -7,20 +7,6 @@
 
 enum { VALUE_TEXT = 80, WANTED_TEXT = 192 };
 
-TimStatus tim_diffusers_parse(TimDiffusersConfig *config, const char *json_text, TimError *err) {
-    json_error_t cause;
-    *config = (TimDiffusersConfig){.object = json_loads(json_text, JSON_REJECT_DUPLICATES, &cause)};
-    if (!config->object) return tim_fail(err, TIM_E_FORMAT, "not valid JSON at line %d: %s", cause.line, cause.text);
-    if (json_is_object(config->object)) return TIM_OK;
-    tim_diffusers_done(config);
-    return tim_fail(err, TIM_E_FORMAT, "not a JSON object; give the config.json of a diffusers folder");
-}
-
-void tim_diffusers_done(TimDiffusersConfig *config) {
-    json_decref(config->object);
-    *config = (TimDiffusersConfig){0};
-}
-
 void tim_diffusers_skip(TimDiffusersConfig *config, const char *key) {
     if (config->asked_count < TIM_DIFFUSERS_MAX_KEYS) config->asked[config->asked_count++] = key;
 }

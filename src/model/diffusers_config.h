@@ -11,14 +11,10 @@
 enum { TIM_DIFFUSERS_MAX_KEYS = 64 };
 
 typedef struct TimDiffusersConfig {
-    json_t *object;                            /* owned */
+    json_t *object;                            /* borrowed */
     const char *asked[TIM_DIFFUSERS_MAX_KEYS]; /* keys so far; static texts */
     int asked_count;
 } TimDiffusersConfig;
-
-/* Parses the text of a config.json. Done is due after a success only. */
-TimStatus tim_diffusers_parse(TimDiffusersConfig *config, const char *json_text, TimError *err);
-void tim_diffusers_done(TimDiffusersConfig *config);
 
 /* The value of `key`, borrowed; NULL when it is absent or null, which stands for the default. */
 json_t *tim_diffusers_get(TimDiffusersConfig *config, const char *key);

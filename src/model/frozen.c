@@ -80,29 +80,6 @@ static TimStatus take(TimFrozen *frozen, size_t i, const TimStoredTensor *tensor
     return TIM_OK;
 }
 
-static bool is_float(TimDtype dtype) {
-    return dtype == TIM_F64 || dtype == TIM_F32 || dtype == TIM_F16 || dtype == TIM_BF16;
-}
-
-static TimStatus check(const TimParam *param, const TimStoredTensor *tensor, TimError *err) {
-    char expected[TIM_SHAPE_TEXT], found[TIM_SHAPE_TEXT];
-    size_t dims[TIM_PARAM_MAX_RANK];
-    bool same = param->rank == tensor->rank;
-    for (int i = 0; i < param->rank; i++) {
-        dims[i] = (size_t)param->dims[i];
-        same = same && dims[i] == tensor->dims[i];
-    }
-    if (!same)
-        return tim_fail(
-            err, TIM_E_FORMAT,
-            "the tensor '%s' has the shape %s, and the configuration wants %s; do config.json and the weights belong together?",
-            param->name, tim_shape_text(found, tensor->rank, tensor->dims), tim_shape_text(expected, param->rank, dims));
-    if (!is_float(tensor->dtype))
-        return tim_fail(err, TIM_E_FORMAT, "the tensor '%s' is of type %s; weights are F64, F32, F16 or BF16", param->name,
-                        tim_dtype_name(tensor->dtype));
-    return TIM_OK;
-}
-
 /* The one place that looks into the file. */
 static const TimStoredTensor *find(const TimSafetensors *file, const char *name, const TimFrozenNames *names) {
     const TimStoredTensor *tensor = tim_safetensors_find(file, name);
@@ -118,21 +95,22 @@ static bool is_ignored(const char *name, const TimFrozenNames *names) {
 }
 
 static TimStatus read_all(TimFrozen *frozen, const TimFrozenNames *names, TimError *err) {
+    static const char remedy[] = "do config.json and the weights belong together?";
     const TimSafetensors *file = &frozen->map;
     for (size_t i = 0; i < file->count; i++)
         if (tim_params_find(&frozen->params, file->tensors[i].name) < 0 && !is_ignored(file->tensors[i].name, names))
-            return tim_fail(err, TIM_E_FORMAT,
-                            "the tensor '%s' belongs to no layer of the configured network; do config.json and the weights belong "
-                            "together?",
-                            file->tensors[i].name);
+            return tim_fail(err, TIM_E_FORMAT, "the tensor '%s' belongs to no layer of the configured network; %s",
+                            file->tensors[i].name, remedy);
     for (size_t i = 0; i < frozen->params.count; i++) {
         const TimParam *param = &frozen->params.items[i];
         const TimStoredTensor *tensor = find(file, param->name, names);
         if (!tensor)
-            return tim_fail(err, TIM_E_FORMAT,
-                            "the tensor '%s' is missing among the file's %zu; do config.json and the weights belong together?",
-                            param->name, file->count);
-        TIM_TRY(check(param, tensor, err));
+            return tim_fail(err, TIM_E_FORMAT, "the tensor '%s' is missing among the file's %zu; %s", param->name, file->count,
+                            remedy);
+        size_t dims[TIM_PARAM_MAX_RANK];
+        tim_param_dims(param, dims);
+        const TimWantedTensor wanted = {param->name, param->rank, dims, "the configuration", remedy, remedy};
+        TIM_TRY(tim_stored_check(tensor, &wanted, file->count, err));
         TIM_TRY(take(frozen, i, tensor, err));
     }
     return TIM_OK;

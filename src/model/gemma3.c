@@ -6,6 +6,7 @@
 #include <string.h>
 
 #include "base/memory.h"
+#include "model/prompts.h"
 #include "model/store.h"
 #include "nn/layers.h"
 
@@ -218,17 +219,7 @@ static TimStatus check_prompts(const TimGemma3Config *c, const int64_t *ids, con
         return tim_fail(err, TIM_E_ARGUMENT,
                         "%lld prompts of %lld tokens; there must be at least one of each, and tokens at most %lld",
                         (long long)prompts, (long long)tokens, (long long)c->max_position_embeddings);
-    for (int64_t b = 0; b < prompts; b++) {
-        if (lengths[b] < 0 || lengths[b] > tokens)
-            return tim_fail(err, TIM_E_ARGUMENT, "prompt %lld has %lld tokens, not 0 to %lld", (long long)b, (long long)lengths[b],
-                            (long long)tokens);
-        for (int64_t i = 0; i < lengths[b]; i++)
-            if (ids[b * tokens + i] < 0 || ids[b * tokens + i] >= c->vocab_size)
-                return tim_fail(err, TIM_E_ARGUMENT,
-                                "token %lld of prompt %lld is %lld, not 0 to %lld; do tokenizer and weights belong together?",
-                                (long long)i, (long long)b, (long long)ids[b * tokens + i], (long long)c->vocab_size - 1);
-    }
-    return TIM_OK;
+    return tim_prompts_check(ids, lengths, prompts, tokens, 0, c->vocab_size, err);
 }
 
 /* The network of this shape: the last one, or a new one in its place. */

@@ -46,7 +46,7 @@ static TimStatus read_vector(Source s, double *out, const TimParam *kernel, int 
 
 static TimStatus read_official(Source s, Official *o, const TimParam *kernel, int length, TimError *err) {
     size_t dims[TIM_PARAM_MAX_RANK];
-    for (int i = 0; i < kernel->rank; i++) dims[i] = (size_t)kernel->dims[i];
+    tim_param_dims(kernel, dims);
     TIM_TRY(s.read(s.from, kernel->name, kernel->rank, dims, o->kernel, err));
     TIM_TRY(read_vector(s, o->gain, kernel, length, "weight", err));
     TIM_TRY(read_vector(s, o->bias, kernel, length, "bias", err));
@@ -90,28 +90,17 @@ TimStatus tim_inception_set_weights(TimInception *inception, TimInceptionRead re
 
 /* ---- files ---- */
 
-static bool is_float(TimDtype dtype) {
-    return dtype == TIM_F64 || dtype == TIM_F32 || dtype == TIM_F16 || dtype == TIM_BF16;
-}
-
 /* A TimInceptionRead from an open TimTensorSet. */
 static TimStatus read_stored(void *from, const char *name, int rank, const size_t *dims, double *out, TimError *err) {
     const TimTensorSet *file = from;
     const TimStoredTensor *tensor = tim_tensor_set_find(file, name);
-    char expected[TIM_SHAPE_TEXT], found[TIM_SHAPE_TEXT];
-    tim_shape_text(expected, rank, dims);
-    if (!tensor)
-        return tim_fail(err, TIM_E_FORMAT,
-                        "the tensor '%s' %s is missing among the file's %zu; give the weights of pytorch-fid's Inception v3 under "
-                        "their own names",
-                        name, expected, file->count);
-    if (tensor->rank != rank || memcmp(tensor->dims, dims, (size_t)rank * sizeof *dims) != 0)
-        return tim_fail(err, TIM_E_FORMAT,
-                        "the tensor '%s' has the shape %s, and Inception v3 wants %s; is the file pytorch-fid's network?", name,
-                        tim_shape_text(found, tensor->rank, tensor->dims), expected);
-    if (!is_float(tensor->dtype))
-        return tim_fail(err, TIM_E_FORMAT, "the tensor '%s' is of type %s; weights are F64, F32, F16 or BF16", name,
-                        tim_dtype_name(tensor->dtype));
+    const TimWantedTensor wanted = {name,
+                                    rank,
+                                    dims,
+                                    "Inception v3",
+                                    "give the weights of pytorch-fid's Inception v3 under their own names",
+                                    "is the file pytorch-fid's network?"};
+    TIM_TRY(tim_stored_check(tensor, &wanted, file->count, err));
     return tim_safetensors_read_f64(tensor, out, tensor->count, err);
 }
 

@@ -10,29 +10,6 @@
 
 /* ---- weights ---- */
 
-const char *tim_shape_text(char out[TIM_SHAPE_TEXT], int rank, const size_t *dims) {
-    int at = snprintf(out, TIM_SHAPE_TEXT, "(");
-    for (int i = 0; i < rank; i++) at += snprintf(out + at, TIM_SHAPE_TEXT - (size_t)at, "%s%zu", i ? ", " : "", dims[i]);
-    snprintf(out + at, TIM_SHAPE_TEXT - (size_t)at, ")");
-    return out;
-}
-
-static const char *param_shape_text(char out[TIM_SHAPE_TEXT], const TimParam *param) {
-    size_t dims[TIM_PARAM_MAX_RANK];
-    for (int i = 0; i < param->rank; i++) dims[i] = (size_t)param->dims[i];
-    return tim_shape_text(out, param->rank, dims);
-}
-
-static bool same_shape(const TimParam *param, const TimStoredTensor *tensor) {
-    bool same = param->rank == tensor->rank;
-    for (int i = 0; same && i < param->rank; i++) same = (size_t)param->dims[i] == tensor->dims[i];
-    return same;
-}
-
-static bool is_float(TimDtype dtype) {
-    return dtype == TIM_F64 || dtype == TIM_F32 || dtype == TIM_F16 || dtype == TIM_BF16;
-}
-
 static bool is_projector(const TimParam *param) {
     return strncmp(param->name, "projector.", strlen("projector.")) == 0;
 }
@@ -51,20 +28,17 @@ static TimStatus check_known(const TimTensorSet *file, const TimParams *params, 
 }
 
 static TimStatus read_param(float *vector, const TimParam *param, const TimTensorSet *file, bool optional, TimError *err) {
-    char expected[TIM_SHAPE_TEXT], found[TIM_SHAPE_TEXT];
     const TimStoredTensor *tensor = tim_tensor_set_find(file, param->name);
+    size_t dims[TIM_PARAM_MAX_RANK];
     if (!tensor && optional) return TIM_OK;
-    if (!tensor)
-        return tim_fail(err, TIM_E_FORMAT,
-                        "the tensor '%s' %s is missing among the file's %zu; does the configuration belong to these weights?",
-                        param->name, param_shape_text(expected, param), file->count);
-    if (!same_shape(param, tensor))
-        return tim_fail(err, TIM_E_FORMAT,
-                        "the tensor '%s' has the shape %s, and the configuration wants %s; do the two belong together?",
-                        param->name, tim_shape_text(found, tensor->rank, tensor->dims), param_shape_text(expected, param));
-    if (!is_float(tensor->dtype))
-        return tim_fail(err, TIM_E_FORMAT, "the tensor '%s' is of type %s; weights are F64, F32, F16 or BF16", param->name,
-                        tim_dtype_name(tensor->dtype));
+    tim_param_dims(param, dims);
+    const TimWantedTensor wanted = {param->name,
+                                    param->rank,
+                                    dims,
+                                    "the configuration",
+                                    "does the configuration belong to these weights?",
+                                    "do the two belong together?"};
+    TIM_TRY(tim_stored_check(tensor, &wanted, file->count, err));
     return tim_safetensors_read_f32(tensor, vector + param->offset, param->count, err);
 }
 

@@ -17,7 +17,7 @@ static TimStatus add_tensors(TimSafetensorsWriter *writer, const void *data, con
     for (size_t i = 0; i < params->count; i++) {
         const TimParam *p = &params->items[i];
         size_t dims[TIM_PARAM_MAX_RANK];
-        for (int axis = 0; axis < p->rank; axis++) dims[axis] = (size_t)p->dims[axis];
+        tim_param_dims(p, dims);
         const char *place = (const char *)data + p->offset * tim_dtype_size(dtype);
         TIM_TRY(tim_safetensors_writer_add(writer, p->name, dtype, p->rank, dims, place, err));
     }

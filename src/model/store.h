@@ -31,6 +31,20 @@ enum { TIM_SHAPE_TEXT = 192 }; /* TIM_SAFETENSORS_MAX_RANK sizes of 20 digits */
 /* "(768, 4, 2, 2)", for the texts of errors; returns `out`. */
 const char *tim_shape_text(char out[TIM_SHAPE_TEXT], int rank, const size_t *dims);
 
+/* What a network asks of a file. */
+typedef struct TimWantedTensor {
+    const char *name;
+    int rank;
+    const size_t *dims;
+    const char *by; /* who wants it, for the text: "the configuration" */
+    const char *if_missing,
+        *if_other; /* what to do, the end of the text: nothing has the name, or what has it is of another shape */
+} TimWantedTensor;
+
+/* TIM_E_FORMAT unless the tensor is there, has the shape and is of a float type. `tensor` is NULL when the file has none of that name;
+ * `among` is how many it has. */
+TimStatus tim_stored_check(const TimStoredTensor *tensor, const TimWantedTensor *wanted, size_t among, TimError *err);
+
 /* Makes the folder, whose parent must exist; one that is there already is fine. */
 TimStatus tim_make_folder(const char *folder, TimError *err);
 

@@ -5,6 +5,7 @@
 #include <string.h>
 
 #include "base/memory.h"
+#include "model/prompts.h"
 #include "model/store.h"
 #include "nn/layers.h"
 
@@ -160,17 +161,7 @@ static TimStatus check_prompts(const TimT5Config *c, const int64_t *ids, const i
     if (prompts < 1 || tokens < 1 || prompts > MOST || tokens > MOST)
         return tim_fail(err, TIM_E_ARGUMENT, "%lld prompts of %lld tokens; there must be 1 to %d of each", (long long)prompts,
                         (long long)tokens, MOST);
-    for (int64_t b = 0; b < prompts; b++) {
-        if (lengths[b] < 1 || lengths[b] > tokens)
-            return tim_fail(err, TIM_E_ARGUMENT, "prompt %lld has %lld tokens, not 1 to %lld; an empty one has its end token",
-                            (long long)b, (long long)lengths[b], (long long)tokens);
-        for (int64_t i = 0; i < lengths[b]; i++)
-            if (ids[b * tokens + i] < 0 || ids[b * tokens + i] >= c->vocab_size)
-                return tim_fail(err, TIM_E_ARGUMENT,
-                                "token %lld of prompt %lld is %lld, not 0 to %lld; do tokenizer and weights belong together?",
-                                (long long)i, (long long)b, (long long)ids[b * tokens + i], (long long)c->vocab_size - 1);
-    }
-    return TIM_OK;
+    return tim_prompts_check(ids, lengths, prompts, tokens, 1, c->vocab_size, err);
 }
 
 /* The network of this shape: the last one, or a new one in its place. */

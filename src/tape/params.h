@@ -30,6 +30,11 @@ typedef struct TimParams {
     size_t elements; /* length of the vector, padding included */
 } TimParams;
 
+/* The axes as files count them, in `dims`. */
+static inline void tim_param_dims(const TimParam *param, size_t dims[TIM_PARAM_MAX_RANK]) {
+    for (int i = 0; i < param->rank; i++) dims[i] = (size_t)param->dims[i];
+}
+
 /* Index of the parameter, or -1. */
 int tim_params_find(const TimParams *params, const char *name);
 

@@ -43,7 +43,7 @@ static TimStatus read_prompts(ParityFile *file, Prompts *p, TimError *err) {
 /* A TimFrozenMake; `from` points to the rule. */
 static TimStatus make_hash(void *from, const TimParam *param, float *out, TimError *err) {
     size_t dims[TIM_PARAM_MAX_RANK];
-    for (int i = 0; i < param->rank; i++) dims[i] = (size_t)param->dims[i];
+    tim_param_dims(param, dims);
     return tim_hash_weights(param->name, dims, param->rank, *(const TimHashRule *)from, out, err);
 }
 

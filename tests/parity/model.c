@@ -20,7 +20,7 @@ TimStatus parity_fill_weights(const TimParams *params, float *weights, TimError 
     for (size_t i = 0; i < params->count; i++) {
         const TimParam *p = &params->items[i];
         size_t dims[TIM_PARAM_MAX_RANK];
-        for (int axis = 0; axis < p->rank; axis++) dims[axis] = (size_t)p->dims[axis];
+        tim_param_dims(p, dims);
         TIM_TRY(tim_hash_weights(p->name, dims, p->rank, TIM_HASH_PLAIN, weights + p->offset, err));
     }
     return TIM_OK;
