@@ -19,6 +19,7 @@
 #include "base/bf16.h"
 #include "base/f16.h"
 #include "base/rng.h"
+#include "fixture.h"
 #include "io/config_json.h"
 #include "io/file.h"
 #include "io/idx.h"
@@ -28,11 +29,6 @@
 #ifndef TIM_SOURCE_DIR
 #define TIM_SOURCE_DIR "."
 #endif
-
-enum { PATH_BYTES = 512 };
-
-static char folder[] = "/tmp/tim-io-XXXXXX";
-static TimError err;
 
 /* ---- fixtures ---- */
 
@@ -48,34 +44,6 @@ static int remove_folder(void **state) {
     for (const struct dirent *entry = readdir(dir); entry; entry = readdir(dir)) unlinkat(dirfd(dir), entry->d_name, 0);
     closedir(dir);
     return rmdir(folder);
-}
-
-/* A path in the temporary directory; four may be in use at a time. */
-static const char *in_folder(const char *name) {
-    static char paths[4][PATH_BYTES];
-    static int turn;
-    char *path = paths[turn++ % 4];
-    snprintf(path, PATH_BYTES, "%s/%s", folder, name);
-    return path;
-}
-
-static void write_file(const char *path, const void *data, size_t size) {
-    FILE *stream = fopen(path, "wb");
-    assert_non_null(stream);
-    assert_int_equal(fwrite(data, 1, size, stream), size);
-    assert_int_equal(fclose(stream), 0);
-}
-
-static void assert_says(const char *part) {
-    if (strstr(err.text, part)) return;
-    print_error("\"%s\" does not say \"%s\"\n", err.text, part);
-    fail();
-}
-
-static void assert_ok(TimStatus status) {
-    if (status == TIM_OK) return;
-    print_error("%s: %s\n", tim_status_name(status), err.text);
-    fail();
 }
 
 static bool exists(const char *path) {

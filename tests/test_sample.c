@@ -14,16 +14,12 @@
 
 #include "base/memory.h"
 #include "base/rng.h"
+#include "fixture.h"
 #include "model/store.h"
 #include "sample/sampler.h"
 #include "small_model.h"
 #include "tim/file.h"
 #include "transport/transport.h"
-
-enum { PATH_BYTES = 512 };
-
-static char folder[] = "/tmp/tim-sample-XXXXXX";
-static TimError err;
 
 /* ---- fixtures ---- */
 
@@ -50,27 +46,6 @@ static int remove_folder(void **state) {
     (void)state;
     remove_tree(folder);
     return 0;
-}
-
-/* A path in the temporary directory; four may be in use at a time. */
-static const char *in_folder(const char *name) {
-    static char paths[4][PATH_BYTES];
-    static int turn;
-    char *path = paths[turn++ % 4];
-    snprintf(path, PATH_BYTES, "%s/%s", folder, name);
-    return path;
-}
-
-static void assert_says(const char *part) {
-    if (strstr(err.text, part)) return;
-    print_error("\"%s\" does not say \"%s\"\n", err.text, part);
-    fail();
-}
-
-static void assert_ok(TimStatus status) {
-    if (status == TIM_OK) return;
-    print_error("%s: %s\n", tim_status_name(status), err.text);
-    fail();
 }
 
 static void assert_near(double actual, double expected, double tolerance) {
@@ -751,7 +726,7 @@ static const char *write_defect(const TimModel *model, const char *name, const D
         const TimParam *p = &model->params.items[i];
         size_t dims[TIM_PARAM_MAX_RANK];
         assert_true(p->count < sizeof data / sizeof *data);
-        for (int axis = 0; axis < p->rank; axis++) dims[axis] = (size_t)p->dims[axis];
+        tim_param_dims(p, dims);
         if (is_named(p->name, defect->leave_out)) continue;
         if (is_named(p->name, defect->misshape)) dims[0]++;
         const TimDtype dtype = is_named(p->name, defect->retype) ? defect->dtype : TIM_F32;

@@ -13,17 +13,13 @@
 
 #include <cmocka.h>
 
+#include "fixture.h"
 #include "fuzz/replay.h"
 #include "io/pickle.h"
 #include "io/tensor_set.h"
 #include "io/torch_zip.h"
 #include "tim/file.h"
 #include "torch_build.h"
-
-enum { PATH_BYTES = 512 };
-
-static char folder[] = "/tmp/tim-set-XXXXXX";
-static TimError err;
 
 /* ---- fixtures ---- */
 
@@ -43,34 +39,6 @@ static int remove_folder(void **state) {
     (void)state;
     empty_folder();
     return rmdir(folder);
-}
-
-/* A path in the temporary directory; four may be in use at a time. */
-static const char *in_folder(const char *name) {
-    static char paths[4][PATH_BYTES];
-    static int turn;
-    char *path = paths[turn++ % 4];
-    snprintf(path, PATH_BYTES, "%s/%s", folder, name);
-    return path;
-}
-
-static void write_file(const char *path, const void *data, size_t size) {
-    FILE *stream = fopen(path, "wb");
-    assert_non_null(stream);
-    assert_int_equal(fwrite(data, 1, size, stream), size);
-    assert_int_equal(fclose(stream), 0);
-}
-
-static void assert_says(const char *part) {
-    if (strstr(err.text, part)) return;
-    print_error("\"%s\" does not say \"%s\"\n", err.text, part);
-    fail();
-}
-
-static void assert_ok(TimStatus status) {
-    if (status == TIM_OK) return;
-    print_error("%s: %s\n", tim_status_name(status), err.text);
-    fail();
 }
 
 static void assert_refused(const char *path, TimStatus status, const char *part) {
@@ -102,12 +70,17 @@ static void write_text(const char *name, const char *text) {
     write_file(in_folder(name), text, strlen(text));
 }
 
-/* Writes the file of torch.save with this pickle, which is freed; the path. */
-static const char *write_torch(Bytes *pickle) {
-    Bytes file = torch_file(pickle->data, pickle->size);
+/* Writes the file, whose bytes are freed; its path. */
+static const char *write_made(Bytes file) {
     const char *path = in_folder("made.bin");
     write_file(path, file.data, file.size);
     free(file.data);
+    return path;
+}
+
+/* The same for the file of torch.save with this pickle, which is freed too. */
+static const char *write_torch(Bytes *pickle) {
+    const char *path = write_made(torch_file(pickle->data, pickle->size));
     free(pickle->data);
     *pickle = (Bytes){0};
     return path;
@@ -411,27 +384,18 @@ static void test_torch_copies_beyond_the_file_refused(void **state) {
 static void test_torch_zip_members_checked(void **state) {
     (void)state;
     Zip zip = {0};
-    const char *path = in_folder("made.bin");
     zip_add(&zip, "a/other", "x", 1);
-    Bytes file = zip_end(&zip);
-    write_file(path, file.data, file.size);
-    free(file.data);
-    assert_refused(path, TIM_E_FORMAT, "without data.pkl");
+    assert_refused(write_made(zip_end(&zip)), TIM_E_FORMAT, "without data.pkl");
     zip_add(&zip, "a/data.pkl", "\x80\x02}.", 4);
     zip_add(&zip, "a/byteorder", "big", 3);
-    file = zip_end(&zip);
-    write_file(path, file.data, file.size);
-    free(file.data);
-    assert_refused(path, TIM_E_UNSUPPORTED, "little-endian");
+    assert_refused(write_made(zip_end(&zip)), TIM_E_UNSUPPORTED, "little-endian");
     zip_add(&zip, "a/data.pkl", "\x80\x02}.", 4);
     zip_add(&zip, "a/data.pkl", "\x80\x02}.", 4);
-    file = zip_end(&zip);
-    write_file(path, file.data, file.size);
-    free(file.data);
-    assert_refused(path, TIM_E_FORMAT, "there twice");
+    assert_refused(write_made(zip_end(&zip)), TIM_E_FORMAT, "there twice");
     zip_add(&zip, "a/data.pkl", "\x80\x02}.", 4);
-    file = zip_end(&zip);
+    Bytes file = zip_end(&zip);
     file.data[30 + strlen("a/data.pkl")] ^= 1; /* the first byte of the pickle */
+    const char *path = in_folder("made.bin");
     write_file(path, file.data, file.size);
     assert_refused(path, TIM_E_FORMAT, "checksum");
     file.data[30 + strlen("a/data.pkl")] ^= 1;
@@ -440,9 +404,7 @@ static void test_torch_zip_members_checked(void **state) {
             file.data[i + 10] = 8;
             break;
         }
-    write_file(path, file.data, file.size);
-    free(file.data);
-    assert_refused(path, TIM_E_UNSUPPORTED, "packed by method 8");
+    assert_refused(write_made(file), TIM_E_UNSUPPORTED, "packed by method 8");
 }
 
 /* ---- pickles ---- */

@@ -11,15 +11,11 @@
 
 #include <cmocka.h>
 
+#include "fixture.h"
 #include "fuzz/replay.h"
 #include "text/charsmap.h"
 #include "text/sentencepiece.h"
 #include "text/tokenizer.h"
-
-enum { PATH_BYTES = 512 };
-
-static char folder[] = "/tmp/tim-tok-XXXXXX";
-static TimError err;
 
 static int make_folder(void **state) {
     (void)state;
@@ -37,31 +33,16 @@ static int remove_folder(void **state) {
     return rmdir(folder);
 }
 
-static const char *write_file(const char *name, const void *data, size_t size) {
-    static char path[PATH_BYTES];
-    snprintf(path, sizeof path, "%s/%s", folder, name);
-    FILE *stream = fopen(path, "wb");
-    assert_non_null(stream);
-    assert_int_equal(fwrite(data, 1, size, stream), size);
-    assert_int_equal(fclose(stream), 0);
+/* A file in the folder; its path until the next call but three. */
+static const char *put_file(const char *name, const void *data, size_t size) {
+    const char *path = in_folder(name);
+    write_file(path, data, size);
     return path;
-}
-
-static void assert_says(const char *part) {
-    if (strstr(err.text, part)) return;
-    print_error("\"%s\" does not say \"%s\"\n", err.text, part);
-    fail();
-}
-
-static void assert_ok(TimStatus status) {
-    if (status == TIM_OK) return;
-    print_error("%s: %s\n", tim_status_name(status), err.text);
-    fail();
 }
 
 static void assert_refused(const char *json, TimStatus status, const char *part) {
     TimTokenizer *tokenizer;
-    assert_int_equal(tim_tokenizer_open(&tokenizer, write_file("tokenizer.json", json, strlen(json)), &err), status);
+    assert_int_equal(tim_tokenizer_open(&tokenizer, put_file("tokenizer.json", json, strlen(json)), &err), status);
     assert_null(tokenizer);
     assert_says("tokenizer.json");
     assert_says(part);
@@ -81,7 +62,7 @@ static void assert_ids(const char *json, const char *text, const char *expected)
     TimTokenizer *tokenizer;
     TimTokenIds ids = {0};
     char found[256] = "";
-    assert_ok(tim_tokenizer_open(&tokenizer, write_file("tokenizer.json", json, strlen(json)), &err));
+    assert_ok(tim_tokenizer_open(&tokenizer, put_file("tokenizer.json", json, strlen(json)), &err));
     assert_ok(tim_tokenizer_encode(tokenizer, text, strlen(text), &ids, &err));
     for (size_t i = 0; i < ids.count; i++)
         snprintf(found + strlen(found), sizeof found - strlen(found), "%s%d", i ? " " : "", ids.ids[i]);
@@ -170,7 +151,7 @@ static void test_json_growing_rules_end(void **state) {
     snprintf(json, sizeof json, "{%s\"model\":{\"type\":\"BPE\",\"vocab\":{\"a\":0},\"merges\":[]}}", rules);
     TimTokenizer *tokenizer;
     TimTokenIds ids = {0};
-    assert_ok(tim_tokenizer_open(&tokenizer, write_file("tokenizer.json", json, strlen(json)), &err));
+    assert_ok(tim_tokenizer_open(&tokenizer, put_file("tokenizer.json", json, strlen(json)), &err));
     assert_int_equal(tim_tokenizer_encode(tokenizer, "a", 1, &ids, &err), TIM_E_MEMORY);
     assert_says("shorter");
     tim_token_ids_done(&ids);
@@ -207,19 +188,19 @@ static void test_folder_and_its_configuration(void **state) {
     static const char config[] = "{\"bos_token\":null,\"eos_token\":{\"content\":\"ab\"},\"pad_token\":\"b\"}";
     const char *json = bpe("", "");
     TimTokenizer *tokenizer;
-    write_file("tokenizer.json", json, strlen(json));
-    write_file("tokenizer_config.json", config, strlen(config));
+    put_file("tokenizer.json", json, strlen(json));
+    put_file("tokenizer_config.json", config, strlen(config));
     assert_ok(tim_tokenizer_open(&tokenizer, folder, &err));
     assert_int_equal(tim_tokenizer_bos(tokenizer), -1);
     assert_int_equal(tim_tokenizer_eos(tokenizer), 3);
     assert_int_equal(tim_tokenizer_pad(tokenizer), 2);
     tim_tokenizer_close(tokenizer);
-    write_file("tokenizer_config.json", "{", 1);
+    put_file("tokenizer_config.json", "{", 1);
     assert_int_equal(tim_tokenizer_open(&tokenizer, folder, &err), TIM_E_FORMAT);
     assert_says("tokenizer_config.json");
     assert_int_equal(remove_folder(NULL), 0);
     assert_int_equal(tim_tokenizer_open(&tokenizer, folder, &err), TIM_E_IO);
-    strcpy(folder, "/tmp/tim-tok-XXXXXX");
+    strcpy(folder, "/tmp/tim-test-XXXXXX");
     assert_int_equal(make_folder(NULL), 0);
     assert_int_equal(tim_tokenizer_open(&tokenizer, folder, &err), TIM_E_IO);
     assert_says("none of tokenizer.json");
@@ -253,9 +234,9 @@ static void test_sentencepiece_damaged_models_keep_memory(void **state) {
         free(data);
     }
     TimTokenizer *tokenizer;
-    assert_int_equal(tim_tokenizer_open(&tokenizer, write_file("tokenizer.model", "\x0A\x7F", 2), &err), TIM_E_FORMAT);
+    assert_int_equal(tim_tokenizer_open(&tokenizer, put_file("tokenizer.model", "\x0A\x7F", 2), &err), TIM_E_FORMAT);
     assert_says("tokenizer.model: it is not a whole SentencePiece model");
-    assert_int_equal(tim_tokenizer_open(&tokenizer, write_file("tokenizer.model", "", 0), &err), TIM_E_FORMAT);
+    assert_int_equal(tim_tokenizer_open(&tokenizer, put_file("tokenizer.model", "", 0), &err), TIM_E_FORMAT);
 }
 
 static void test_charsmap_that_leaves_itself_refused(void **state) {

@@ -20,6 +20,7 @@
 
 #include "base/memory.h"
 #include "base/rng.h"
+#include "fixture.h"
 #include "train/checkpoint.h"
 #include "train/folder.h"
 #include "train/init.h"
@@ -32,42 +33,11 @@
 
 enum { PICTURES = 37, SIDE = 8, CLASSES = 4, BATCH = 8 };
 
-static char folder[] = "/tmp/tim-train-XXXXXX";
-static TimError err;
-
 /* ---- fixtures ---- */
-
-/* A path in the temporary directory; four may be in use at a time. */
-static const char *in_folder(const char *name) {
-    static char paths[4][TIM_MAX_PATH];
-    static int turn;
-    char *path = paths[turn++ % 4];
-    snprintf(path, TIM_MAX_PATH, "%s/%s", folder, name);
-    return path;
-}
-
-static void write_file(const char *path, const void *data, size_t size) {
-    FILE *stream = fopen(path, "wb");
-    assert_non_null(stream);
-    assert_int_equal(fwrite(data, 1, size, stream), size);
-    assert_int_equal(fclose(stream), 0);
-}
 
 static bool exists(const char *path) {
     struct stat info;
     return stat(path, &info) == 0;
-}
-
-static void assert_says(const char *part) {
-    if (strstr(err.text, part)) return;
-    print_error("\"%s\" does not say \"%s\"\n", err.text, part);
-    fail();
-}
-
-static void assert_ok(TimStatus status) {
-    if (status == TIM_OK) return;
-    print_error("%s: %s\n", tim_status_name(status), err.text);
-    fail();
 }
 
 static void assert_close(double actual, double expected, double tolerance) {

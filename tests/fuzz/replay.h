@@ -62,15 +62,15 @@ static inline int replay_file(FuzzTarget target, const uint8_t *data, size_t siz
 
 /* Replays all files of tests/fuzz/corpus/`name`; returns how many there were, and in *taken how many the target took whole. */
 static inline int replay_corpus(FuzzTarget target, const char *name, size_t step, int *taken) {
-    char folder[256], path[600];
+    char corpus[256], path[600];
     int count = 0;
     *taken = 0;
-    snprintf(folder, sizeof folder, "tests/fuzz/corpus/%s", name);
-    DIR *dir = opendir(folder);
+    snprintf(corpus, sizeof corpus, "tests/fuzz/corpus/%s", name);
+    DIR *dir = opendir(corpus);
     for (const struct dirent *entry; dir && (entry = readdir(dir));) {
         size_t size = 0;
         if (entry->d_name[0] == '.') continue;
-        snprintf(path, sizeof path, "%s/%s", folder, entry->d_name);
+        snprintf(path, sizeof path, "%s/%s", corpus, entry->d_name);
         uint8_t *data = read_whole(path, &size);
         if (!data) continue;
         *taken += replay_file(target, data, size, step, REPLAY_FLIPS);

@@ -1,0 +1,50 @@
+/* What test programs with files share: an error, a folder for what they write, and checks that say what went wrong. Each program makes
+ * and removes the folder its own way. */
+#ifndef TIM_TESTS_FIXTURE_H
+#define TIM_TESTS_FIXTURE_H
+
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <string.h>
+
+#include <cmocka.h>
+
+#include "tim/status.h"
+
+enum { PATH_BYTES = 512 };
+
+static char folder[] = "/tmp/tim-test-XXXXXX"; /* mkdtemp makes its name */
+static TimError err;
+
+/* A path in the temporary directory; four may be in use at a time. */
+static inline const char *in_folder(const char *name) {
+    static char paths[4][PATH_BYTES];
+    static int turn;
+    char *path = paths[turn++ % 4];
+    snprintf(path, PATH_BYTES, "%s/%s", folder, name);
+    return path;
+}
+
+static inline void write_file(const char *path, const void *data, size_t size) {
+    FILE *stream = fopen(path, "wb");
+    assert_non_null(stream);
+    assert_int_equal(fwrite(data, 1, size, stream), size);
+    assert_int_equal(fclose(stream), 0);
+}
+
+static inline void assert_says(const char *part) {
+    if (strstr(err.text, part)) return;
+    print_error("\"%s\" does not say \"%s\"\n", err.text, part);
+    fail();
+}
+
+static inline void assert_ok(TimStatus status) {
+    if (status == TIM_OK) return;
+    print_error("%s: %s\n", tim_status_name(status), err.text);
+    fail();
+}
+
+#endif
