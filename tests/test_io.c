@@ -600,7 +600,7 @@ static void assert_same_config(const TimConfig *a, const TimConfig *b) {
                 r->checkpoints_total_limit == s->checkpoints_total_limit && r->learning_rate == s->learning_rate &&
                 r->learning_rate_base_batch_size == s->learning_rate_base_batch_size && r->scale_lr == s->scale_lr &&
                 r->lr_scheduler == s->lr_scheduler && r->lr_warmup_steps == s->lr_warmup_steps && r->beta1 == s->beta1 &&
-                r->beta2 == s->beta2 && r->weight_decay == s->weight_decay && r->eps == s->eps &&
+                r->beta2 == s->beta2 && r->optimizer == s->optimizer && r->momentum == s->momentum && r->weight_decay == s->weight_decay && r->eps == s->eps &&
                 r->max_grad_norm == s->max_grad_norm && r->mixed_precision == s->mixed_precision && r->ema_decay == s->ema_decay &&
                 r->proj_coeff == s->proj_coeff && r->batch_size == s->batch_size);
     assert_same_text(a->data_type, b->data_type);
@@ -666,6 +666,8 @@ static void test_config_write_every_transport_reads_back(void **state) {
         config.network.new_condition = TIM_CONDITION_T_R_T_MINUS_R;
         config.training.mixed_precision = TIM_PRECISION_F32;
         config.training.lr_scheduler = TIM_SCHEDULE_CONSTANT_WITH_WARMUP;
+        config.training.optimizer = TIM_OPTIMIZER_MUON;
+        config.training.momentum = 0.9;
         config.data_dir = (char[]){"a: \"b\" #\t\xC3\xA9\xF0\x9F\x98\x80"};
         assert_round_trip(&config);
         config.data_dir = (char[]){"null"};

@@ -366,6 +366,104 @@ static void test_data_open_no_fashion_mnist_names_the_package(void **state) {
     assert_no_data(&config, TIM_E_IO, "dataset-fashion-mnist");
 }
 
+/* ---- Muon ---- */
+
+enum { MUON_SIZE = 24, MUON_STEPS = 3 };
+
+/* A (6, 4), a (4, 6) and two parameters that are not matrices of a block. */
+static void make_muon_params(TimParams *params) {
+    static const struct {
+        const char *name;
+        int64_t rows, cols;
+    } all[] = {{"x.weight", 4, 6}, {"blocks.0.tall.weight", 6, 4}, {"blocks.0.wide.weight", 4, 6}, {"last.weight", 6, 4}};
+    for (int i = 0; i < 4; i++) {
+        int index;
+        const int64_t dims[] = {all[i].rows, all[i].cols};
+        assert_ok(tim_params_add(params, all[i].name, 2, dims, TIM_INIT_ZERO, &index, &err));
+    }
+}
+
+/* Weights of three updates; parameter k starts at cos(0.7 i + k - 1), with gradient sin(1.3 i (step + 1) + k - 1) + 0.1 ((7 i + step) mod 5). */
+static void run_muon(const TimParams *params, TimDtype product, int threads, float *weights, float *ema, TimBf16 *bf16) {
+    float gradients[4 * 32] = {0}, first[4 * 32] = {0}, second[4 * 32] = {0};
+    TimMuon *muon;
+    assert_true(params->elements <= sizeof first / sizeof *first);
+    assert_ok(tim_muon_new(&muon, params, product, threads, &err));
+    for (size_t k = 0; k < params->count; k++)
+        for (int i = 0; i < MUON_SIZE; i++) weights[params->items[k].offset + (size_t)i] = (float)cos(0.7 * i + (double)k - 1);
+    for (int step = 0; step < MUON_STEPS; step++) {
+        for (size_t k = 0; k < params->count; k++)
+            for (int i = 0; i < MUON_SIZE; i++)
+                gradients[params->items[k].offset + (size_t)i] =
+                    (float)(sin(1.3 * i * (step + 1) + (double)k - 1) + 0.1 * ((i * 7 + step) % 5));
+        const TimAdamWVectors vectors = {weights, first, second, ema, gradients, bf16, params->elements};
+        const TimAdamWStep s = {1e-2, 0.9, 0.95, 1e-6, 0.1, step + 1, 1.0, 0.5, threads};
+        tim_muon_update(muon, &vectors, &s, 0.9);
+    }
+    tim_muon_free(muon);
+}
+
+/* By torch.optim.Muon 2.13 (lr 1e-2, weight_decay 0.1, momentum 0.9, nesterov, "match_rms_adamw"), its products in fp64. */
+static const float muon_expected[2][MUON_SIZE] = {
+        {0.995685010F, 0.754437810F, 0.165426457F, -0.503864136F, -0.935663488F, -0.939645100F, -0.496297476F, 0.182165221F,
+         0.772754090F, 1.001183951F, 0.744637513F, 0.146756401F, -0.520434826F, -0.944051004F, -0.925414410F, -0.481354897F,
+         0.198291299F, 0.779634311F, 0.996381536F, 0.743131420F, 0.126525212F, -0.535565540F, -0.951482168F, -0.919649603F},
+        {0.530448116F, -0.131747343F, -0.736167145F, -0.995147734F, -0.789231959F, -0.219739545F, 0.464839779F, 0.922459353F,
+         0.947495070F, 0.523055598F, -0.155145041F, -0.747799421F, -0.996582159F, -0.778506546F, -0.197733337F, 0.473313940F,
+         0.927735434F, 0.941816838F, 0.510920469F, -0.167425057F, -0.765058815F, -1.001122324F, -0.767487471F, -0.174470876F}};
+
+static void check_muon(TimDtype product, int threads, double tolerance) {
+    TimParams params = {0};
+    float weights[4 * 32] = {0};
+    make_muon_params(&params);
+    run_muon(&params, product, threads, weights, NULL, NULL);
+    for (size_t k = 1; k <= 2; k++)
+        for (int i = 0; i < MUON_SIZE; i++)
+            assert_close(weights[params.items[k].offset + (size_t)i], muon_expected[k - 1][i], tolerance);
+    tim_params_done(&params);
+}
+
+static void test_muon_matrices_of_blocks_move_as_torch_moves_them(void **state) {
+    (void)state;
+    for (int threads = 1; threads <= 3; threads++) check_muon(TIM_F32, threads, 2e-6);
+    check_muon(TIM_BF16, 1, 4e-4); /* torch rounds as well, and differs by 1.6e-4 from the values above */
+}
+
+static void test_muon_other_parameters_move_by_adamw(void **state) {
+    (void)state;
+    TimParams params = {0};
+    float weights[4 * 32] = {0}, expected[MUON_SIZE], first[MUON_SIZE] = {0}, second[MUON_SIZE] = {0}, g[MUON_SIZE];
+    make_muon_params(&params);
+    run_muon(&params, TIM_F32, 2, weights, NULL, NULL);
+    for (size_t k = 0; k < 4; k += 3) {
+        memset(first, 0, sizeof first), memset(second, 0, sizeof second);
+        for (int i = 0; i < MUON_SIZE; i++) expected[i] = (float)cos(0.7 * i + (double)k - 1);
+        for (int step = 0; step < MUON_STEPS; step++) {
+            for (int i = 0; i < MUON_SIZE; i++)
+                g[i] = (float)(sin(1.3 * i * (step + 1) + (double)k - 1) + 0.1 * ((i * 7 + step) % 5));
+            const TimAdamWVectors vectors = {expected, first, second, NULL, g, NULL, MUON_SIZE};
+            tim_adamw_update(&vectors, &(TimAdamWStep){1e-2, 0.9, 0.95, 1e-6, 0.1, step + 1, 1.0, 0.5, 1});
+        }
+        assert_memory_equal(weights + params.items[k].offset, expected, sizeof expected);
+    }
+    tim_params_done(&params);
+}
+
+static void test_muon_average_and_rounded_copy_follow(void **state) {
+    (void)state;
+    TimParams params = {0};
+    float weights[4 * 32] = {0}, ema[4 * 32] = {0};
+    TimBf16 bf16[4 * 32];
+    make_muon_params(&params);
+    run_muon(&params, TIM_F32, 1, weights, ema, bf16);
+    for (size_t k = 0; k < params.count; k++)
+        for (size_t i = params.items[k].offset; i < params.items[k].offset + MUON_SIZE; i++) {
+            assert_int_equal(bf16[i], tim_bf16_from_f32(weights[i]));
+            assert_close(ema[i], 0.875 * weights[i], 0.05); /* 1 - 0.5^3 of weights that moved by less */
+        }
+    tim_params_done(&params);
+}
+
 /* ---- schedule ---- */
 
 static double factor(TimSchedule schedule, int64_t warmup, int64_t step) {
@@ -470,6 +568,26 @@ static double diffusion_loss(TimTrainer *trainer) {
     return losses.denoising;
 }
 
+/* Side by side or one after the other: the same losses and weights up to the order of sums. */
+static void test_trainer_threads_change_rounding_only(void **state) {
+    (void)state;
+    TimConfig config = tiny(TIM_PRECISION_F32);
+    TimTrainReport reports[4];
+    TimTrainer *trainers[4];
+    for (int i = 0; i < 4; i++) {
+        static const int threads[] = {1, 2, 3, 11}; /* more than the pictures of a batch */
+        assert_ok(tim_trainer_new(&trainers[i], &config, &(TimTrainerOptions){.seed = 3, .threads = threads[i]}, &err));
+        assert_ok(tim_trainer_step(trainers[i], &reports[i], &err));
+        assert_close(reports[i].loss, reports[0].loss, 1e-6 * reports[0].loss);
+        assert_close(reports[i].denoising, reports[0].denoising, 1e-6 * reports[0].denoising);
+        assert_close(reports[i].grad_norm, reports[0].grad_norm, 1e-5 * reports[0].grad_norm);
+        for (size_t k = 0; k < trainers[0]->model->params.elements; k++)
+            assert_close(trainers[i]->gradients[k], trainers[0]->gradients[k], 1e-5 * reports[0].grad_norm);
+    }
+    for (int i = 0; i < 4; i++) tim_trainer_free(trainers[i]);
+    tim_config_done(&config);
+}
+
 static void test_trainer_loss_falls_over_100_steps(void **state) {
     (void)state;
     TimConfig config = tiny(TIM_PRECISION_F32);
@@ -564,9 +682,10 @@ static void test_trainer_new_bad_values_are_named(void **state) {
 
 /* ---- checkpoints ---- */
 
-static void check_resume(TimPrecision precision, const char *name) {
+static void check_resume(TimPrecision precision, TimOptimizer optimizer, const char *name) {
     static const TimTrainerOptions threaded = {.seed = 3, .threads = 2}, other_seed = {.seed = 4, .threads = 2};
     TimConfig config = tiny(precision);
+    config.training.optimizer = optimizer;
     TimTrainer *whole, *stopped, *resumed;
     assert_ok(tim_trainer_new(&whole, &config, &threaded, &err));
     assert_ok(tim_trainer_new(&stopped, &config, &threaded, &err));
@@ -584,12 +703,17 @@ static void check_resume(TimPrecision precision, const char *name) {
 
 static void test_trainer_resume_fp32_has_the_bits_of_no_stop(void **state) {
     (void)state;
-    check_resume(TIM_PRECISION_F32, "resume-f32");
+    check_resume(TIM_PRECISION_F32, TIM_OPTIMIZER_ADAMW, "resume-f32");
 }
 
 static void test_trainer_resume_bf16_has_the_bits_of_no_stop(void **state) {
     (void)state;
-    check_resume(TIM_PRECISION_BF16, "resume-bf16");
+    check_resume(TIM_PRECISION_BF16, TIM_OPTIMIZER_ADAMW, "resume-bf16");
+}
+
+static void test_trainer_resume_muon_has_the_bits_of_no_stop(void **state) {
+    (void)state;
+    check_resume(TIM_PRECISION_BF16, TIM_OPTIMIZER_MUON, "muon");
 }
 
 static void test_trainer_save_is_a_model_that_opens(void **state) {
@@ -975,9 +1099,13 @@ int main(void) {
         cmocka_unit_test(test_data_read_without_dropout_keeps_all_labels),
         cmocka_unit_test(test_data_open_unfit_set_says_why),
         cmocka_unit_test(test_data_open_no_fashion_mnist_names_the_package),
+        cmocka_unit_test(test_muon_matrices_of_blocks_move_as_torch_moves_them),
+        cmocka_unit_test(test_muon_other_parameters_move_by_adamw),
+        cmocka_unit_test(test_muon_average_and_rounded_copy_follow),
         cmocka_unit_test(test_schedule_values_are_those_of_diffusers),
         cmocka_unit_test(test_schedule_scale_lr_multiplies_by_the_batch),
         cmocka_unit_test(test_trainer_step_reports_what_it_did),
+        cmocka_unit_test(test_trainer_threads_change_rounding_only),
         cmocka_unit_test(test_trainer_loss_falls_over_100_steps),
         cmocka_unit_test(test_trainer_gradient_not_finite_skips_the_update),
         cmocka_unit_test(test_trainer_guidance_runs_on_the_ema),
@@ -985,6 +1113,7 @@ int main(void) {
         cmocka_unit_test(test_trainer_new_bad_values_are_named),
         cmocka_unit_test(test_trainer_resume_fp32_has_the_bits_of_no_stop),
         cmocka_unit_test(test_trainer_resume_bf16_has_the_bits_of_no_stop),
+        cmocka_unit_test(test_trainer_resume_muon_has_the_bits_of_no_stop),
         cmocka_unit_test(test_trainer_save_is_a_model_that_opens),
         cmocka_unit_test(test_trainer_resume_truncated_names_the_file_and_older_loads),
         cmocka_unit_test(test_trainer_resume_bad_state_says_what),

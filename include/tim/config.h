@@ -106,6 +106,11 @@ typedef enum TimPrecision {
     TIM_PRECISION_BF16 /* "bf16": matrix-product inputs in bf16, everything else and the master weights in fp32 */
 } TimPrecision;
 
+typedef enum TimOptimizer {
+    TIM_OPTIMIZER_ADAMW, /* "torch.optim.AdamW", as published */
+    TIM_OPTIMIZER_MUON   /* "torch.optim.Muon" for the matrices of the blocks, AdamW for the rest */
+} TimOptimizer;
+
 typedef struct TimTrainingConfig {
     int64_t max_train_steps;
     int64_t checkpointing_steps;
@@ -115,7 +120,9 @@ typedef struct TimTrainingConfig {
     bool scale_lr; /* learning_rate * batch / base batch */
     TimSchedule lr_scheduler;
     int64_t lr_warmup_steps;
+    TimOptimizer optimizer;
     double beta1, beta2, weight_decay, eps; /* AdamW */
+    double momentum;                        /* Muon */
     double max_grad_norm;
     TimPrecision mixed_precision;
     double ema_decay;

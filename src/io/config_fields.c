@@ -20,8 +20,9 @@ static const char *const time_weights[] = {"constant", "reciprocal", "sqrt", "sq
 static const char *const schedules[] = {"constant", "constant_with_warmup", "linear", "cosine", NULL};
 static const char *const precisions[] = {"no", "bf16", NULL};
 
+static const char *const optimizers[] = {"torch.optim.AdamW", "torch.optim.Muon", NULL};
+
 /* What the published training has as a choice and this library does in one way. */
-static const char *const only_adamw[] = {"torch.optim.AdamW", NULL};
 static const char *const only_one[] = {"1", NULL};
 static const char *const only_thousand[] = {"1000", NULL}; /* of the time input 999 t */
 
@@ -109,7 +110,8 @@ static const TimField fields[] = {
     {"training.lr_scheduler", TIM_FIELD_NAME, AT(training.lr_scheduler), 0, 0, schedules, 0},
     {"training.lr_warmup_steps", TIM_FIELD_INT64, AT(training.lr_warmup_steps), 0, 1e12, NULL, 0},
     {"training.gradient_accumulation_steps", TIM_FIELD_ONLY, 0, 0, 0, only_one, 0},
-    {"training.optimizer.target", TIM_FIELD_ONLY, 0, 0, 0, only_adamw, 0},
+    {"training.optimizer.target", TIM_FIELD_NAME, AT(training.optimizer), 0, 0, optimizers, 0},
+    {"training.optimizer.params.momentum", TIM_FIELD_DOUBLE, AT(training.momentum), 0, 0.9999999, NULL, 0},
     {"training.optimizer.params.betas.0", TIM_FIELD_DOUBLE, AT(training.beta1), 0, 0.9999999, NULL, 0},
     {"training.optimizer.params.betas.1", TIM_FIELD_DOUBLE, AT(training.beta2), 0, 0.9999999, NULL, 0},
     {"training.optimizer.params.weight_decay", TIM_FIELD_DOUBLE, AT(training.weight_decay), 0, 1e3, NULL, 0},

@@ -178,3 +178,12 @@ void tim_matmul_run(const TimMatmul *plan, const void *a, const void *b, const f
     (void)work;
     run_plain(&plan->shape, a, b, bias, c);
 }
+
+bool tim_matmul_has_tiles(void) {
+#if defined(TIM_HAVE_ONEDNN)
+    const unsigned wanted = dnnl_cpu_isa_avx512_core_amx;
+    return ((unsigned)dnnl_get_effective_cpu_isa() & wanted) == wanted;
+#else
+    return false;
+#endif
+}

@@ -4,7 +4,7 @@
 
 /* The step's numbers in fp32, as the loop wants them. */
 typedef struct Factors {
-    float decay, beta1, beta2, rest1, rest2, step_size, inverse_sqrt_correction2, eps, gradient_scale, ema, ema_rest;
+    float decay, beta1, beta2, rest1, rest2, step_size, inverse_sqrt_correction2, eps, gradient_scale;
 } Factors;
 
 static Factors factors_of(const TimAdamWStep *s) {
@@ -17,9 +17,7 @@ static Factors factors_of(const TimAdamWStep *s) {
                      (float)(s->lr / correction1),
                      (float)(1.0 / sqrt(correction2)),
                      (float)s->eps,
-                     (float)s->gradient_scale,
-                     (float)s->ema_decay,
-                     (float)(1.0 - s->ema_decay)};
+                     (float)s->gradient_scale};
 }
 
 static void update_range(const TimAdamWVectors *v, Factors f, size_t begin, size_t end) {
@@ -34,12 +32,13 @@ static void update_range(const TimAdamWVectors *v, Factors f, size_t begin, size
     }
 }
 
-static void follow_range(const TimAdamWVectors *v, Factors f, size_t begin, size_t end) {
+void tim_adamw_follow(const TimAdamWVectors *v, double ema_decay, size_t begin, size_t end) {
     const float *restrict w = v->weights;
+    const float kept = (float)ema_decay, rest = (float)(1.0 - ema_decay);
     float *restrict ema = v->ema;
     TimBf16 *restrict bf16 = v->bf16;
     if (ema)
-        for (size_t i = begin; i < end; i++) ema[i] = f.ema * ema[i] + f.ema_rest * w[i];
+        for (size_t i = begin; i < end; i++) ema[i] = kept * ema[i] + rest * w[i];
     if (bf16)
         for (size_t i = begin; i < end; i++) bf16[i] = tim_bf16_from_f32(w[i]);
 }
@@ -52,7 +51,7 @@ void tim_adamw_update(const TimAdamWVectors *v, const TimAdamWStep *step) {
     for (size_t c = 0; c < chunks; c++) {
         const size_t begin = c * CHUNK, end = begin + CHUNK < v->count ? begin + CHUNK : v->count;
         update_range(v, f, begin, end);
-        follow_range(v, f, begin, end);
+        tim_adamw_follow(v, step->ema_decay, begin, end);
     }
 }
 

@@ -25,6 +25,9 @@ typedef struct TimAdamWVectors {
 
 void tim_adamw_update(const TimAdamWVectors *vectors, const TimAdamWStep *step);
 
+/* What follows the weights, for elements begin ... end - 1: their average and their rounded copy. */
+void tim_adamw_follow(const TimAdamWVectors *vectors, double ema_decay, size_t begin, size_t end);
+
 /* L2 norm of `values`, summed in fp64. The same bits for any thread count. */
 double tim_l2_norm(const float *values, size_t count, int threads);
 

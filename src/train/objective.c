@@ -12,6 +12,10 @@
  * latter has its finite difference and its guidance. */
 enum { MAX_TAPES = 16, DEFAULT_MICRO_BATCH = 64 };
 
+/* Every lane has a gradient vector, which are added at the end of a step: only small networks, whose ops are too short to share among
+ * threads, have more than one. */
+static const size_t max_lane_bytes = (size_t)256 << 20;
+
 typedef enum Purpose { TRAIN, DIFFERENCE, GUIDANCE } Purpose;
 
 typedef struct Slot {
@@ -29,30 +33,55 @@ typedef struct Rows {
     float *x_t, *v_t, *derivative, *f_cond, *f_null, *target;
 } Rows;
 
-struct TimObjective {
-    const TimConfig *config;
-    const TimTransport *transport;
-    TimNetworkOptions options;
-    TimObjectiveShape shape;
-    TimParams *params;
+/* What works on one micro-batch after the other, beside the other lanes. */
+typedef struct Lane {
     Slot slots[MAX_TAPES];
     int slot_count;
     Rows rows;
     SampleLoss *sample_losses; /* (micro) */
-    size_t picture;            /* C H W */
+    float *gradients;          /* (params.elements); the first lane uses the caller's */
+    TimLosses losses;
     TimTapeTimes *times;
+    TimStatus status;
+    TimError err;
+} Lane;
+
+struct TimObjective {
+    const TimConfig *config;
+    const TimTransport *transport;
+    TimNetworkOptions options; /* threads: those of one lane */
+    TimObjectiveShape shape;
+    TimParams *params;
+    size_t picture; /* C H W */
+    Lane *lanes;
+    int lane_count;
 };
 
 /* ---- making ---- */
 
-static TimStatus make_rows(TimObjective *o, TimError *err) {
-    float **const all[] = {&o->rows.x_t, &o->rows.v_t, &o->rows.derivative, &o->rows.f_cond, &o->rows.f_null, &o->rows.target};
+static TimStatus make_rows(const TimObjective *o, Lane *lane, TimError *err) {
+    Rows *r = &lane->rows;
+    float **const all[] = {&r->x_t, &r->v_t, &r->derivative, &r->f_cond, &r->f_null, &r->target};
     size_t count;
     if (!tim_mul_size((size_t)o->shape.micro_batch, o->picture, &count))
         return tim_fail(err, TIM_E_MEMORY, "a micro-batch of %lld pictures does not fit; use a smaller one",
                         (long long)o->shape.micro_batch);
     for (size_t i = 0; i < sizeof all / sizeof *all; i++) TIM_TRY(tim_new(all[i], count, sizeof **all[i], "a micro-batch", err));
-    return tim_new(&o->sample_losses, (size_t)o->shape.micro_batch, sizeof *o->sample_losses, "a micro-batch", err);
+    return tim_new(&lane->sample_losses, (size_t)o->shape.micro_batch, sizeof *lane->sample_losses, "a micro-batch", err);
+}
+
+/* One lane a thread where that is cheap, else one with all threads. */
+static TimStatus make_lanes(TimObjective *o, TimError *err) {
+    size_t bytes;
+    const bool small = tim_mul_size(o->params->elements * sizeof(float), (size_t)o->options.threads, &bytes) && bytes <= max_lane_bytes;
+    o->lane_count = small ? o->options.threads : 1;
+    if (small) o->options.threads = 1;
+    TIM_TRY(tim_new(&o->lanes, (size_t)o->lane_count, sizeof *o->lanes, "the lanes of the objective", err));
+    for (int i = 0; i < o->lane_count; i++) {
+        TIM_TRY(make_rows(o, &o->lanes[i], err));
+        if (i) TIM_TRY(tim_new(&o->lanes[i].gradients, o->params->elements, sizeof(float), "a lane's gradients", err));
+    }
+    return TIM_OK;
 }
 
 TimStatus tim_objective_new(TimObjective **out, const TimConfig *config, const TimNetworkOptions *options,
@@ -67,7 +96,7 @@ TimStatus tim_objective_new(TimObjective **out, const TimConfig *config, const T
     o->params = params;
     o->picture = (size_t)config->network.in_channels * (size_t)shape->height * (size_t)shape->width;
     if (o->shape.micro_batch <= 0) o->shape.micro_batch = DEFAULT_MICRO_BATCH;
-    const TimStatus status = make_rows(o, err);
+    const TimStatus status = make_lanes(o, err);
     if (status != TIM_OK) {
         tim_objective_free(o);
         return status;
@@ -76,24 +105,33 @@ TimStatus tim_objective_new(TimObjective **out, const TimConfig *config, const T
     return TIM_OK;
 }
 
+static void free_lane(Lane *lane) {
+    for (int i = 0; i < lane->slot_count; i++) tim_network_done(&lane->slots[i].network);
+    const Rows *r = &lane->rows;
+    float *const all[] = {r->x_t, r->v_t, r->derivative, r->f_cond, r->f_null, r->target, lane->gradients};
+    for (size_t i = 0; i < sizeof all / sizeof *all; i++) tim_free(all[i]);
+    tim_free(lane->sample_losses);
+}
+
 void tim_objective_free(TimObjective *o) {
     if (!o) return;
-    for (int i = 0; i < o->slot_count; i++) tim_network_done(&o->slots[i].network);
-    float *const all[] = {o->rows.x_t, o->rows.v_t, o->rows.derivative, o->rows.f_cond, o->rows.f_null, o->rows.target};
-    for (size_t i = 0; i < sizeof all / sizeof *all; i++) tim_free(all[i]);
-    tim_free(o->sample_losses);
+    if (o->lanes) o->lanes[0].gradients = NULL; /* the caller's */
+    for (int i = 0; o->lanes && i < o->lane_count; i++) free_lane(&o->lanes[i]);
+    tim_free(o->lanes);
     tim_free(o);
 }
 
 size_t tim_objective_bytes(const TimObjective *o) {
     size_t sum = 0;
-    for (int i = 0; i < o->slot_count; i++) sum += tim_tape_bytes(o->slots[i].network.tape);
+    for (int i = 0; i < o->lane_count; i++)
+        for (int k = 0; k < o->lanes[i].slot_count; k++) sum += tim_tape_bytes(o->lanes[i].slots[k].network.tape);
     return sum;
 }
 
 void tim_objective_measure(TimObjective *o, TimTapeTimes *times) {
-    o->times = times;
-    for (int i = 0; i < o->slot_count; i++) tim_tape_measure(o->slots[i].network.tape, times);
+    Lane *lane = &o->lanes[0];
+    lane->times = times;
+    for (int i = 0; i < lane->slot_count; i++) tim_tape_measure(lane->slots[i].network.tape, times);
 }
 
 /* ---- tapes ---- */
@@ -108,9 +146,9 @@ static TimNetworkShape shape_for(const TimObjective *o, Purpose purpose, int64_t
                              .hidden = purpose == TRAIN && o->shape.alignment};
 }
 
-static Slot *find(TimObjective *o, Purpose purpose, const TimNetworkShape *shape) {
-    for (int i = 0; i < o->slot_count; i++) {
-        Slot *slot = &o->slots[i];
+static Slot *find(Lane *lane, Purpose purpose, const TimNetworkShape *shape) {
+    for (int i = 0; i < lane->slot_count; i++) {
+        Slot *slot = &lane->slots[i];
         if (slot->purpose == purpose && slot->network.shape.batch == shape->batch &&
             slot->network.shape.tangent_samples == shape->tangent_samples)
             return slot;
@@ -118,20 +156,21 @@ static Slot *find(TimObjective *o, Purpose purpose, const TimNetworkShape *shape
     return NULL;
 }
 
-/* The tape for `purpose` and size, made on first use; a full table gives up its oldest entry. */
-static TimStatus tape_for(TimObjective *o, Purpose purpose, int64_t batch, bool tangent, TimNetwork **out, TimError *err) {
+/* The lane's tape for `purpose` and size, made on first use; a full table gives up its oldest entry. */
+static TimStatus tape_for(const TimObjective *o, Lane *lane, Purpose purpose, int64_t batch, bool tangent, TimNetwork **out,
+                          TimError *err) {
     const TimNetworkShape shape = shape_for(o, purpose, batch, tangent);
-    Slot *slot = find(o, purpose, &shape);
+    Slot *slot = find(lane, purpose, &shape);
     if (!slot) {
-        if (o->slot_count == MAX_TAPES) {
-            tim_network_done(&o->slots[0].network);
-            memmove(o->slots, o->slots + 1, (size_t)(--o->slot_count) * sizeof *o->slots);
+        if (lane->slot_count == MAX_TAPES) {
+            tim_network_done(&lane->slots[0].network);
+            memmove(lane->slots, lane->slots + 1, (size_t)(--lane->slot_count) * sizeof *lane->slots);
         }
-        slot = &o->slots[o->slot_count];
+        slot = &lane->slots[lane->slot_count];
         slot->purpose = purpose;
         TIM_TRY(tim_network_new(&slot->network, &o->config->network, &shape, &o->options, o->params, err));
-        tim_tape_measure(slot->network.tape, o->times);
-        o->slot_count++;
+        tim_tape_measure(slot->network.tape, lane->times);
+        lane->slot_count++;
     }
     *out = &slot->network;
     return TIM_OK;
@@ -142,6 +181,7 @@ static TimStatus tape_for(TimObjective *o, Purpose purpose, int64_t batch, bool 
 /* One micro-batch: samples first ... first + size of the batch, all diffusion or all transition. */
 typedef struct Part {
     const TimBatch *batch;
+    Lane *lane;
     int64_t first, size;
     bool transition;
 } Part;
@@ -177,14 +217,14 @@ static float *picture_row(const TimNetwork *n, TimRef ref, int64_t row) {
 }
 
 /* x_t, v_t and the inputs of the training tape, with the tangents (v_t, dt = 1, dr = 0) where it has them. */
-static void fill_training(TimObjective *o, TimNetwork *n, Part part) {
+static void fill_training(const TimObjective *o, TimNetwork *n, Part part) {
     const size_t bytes = o->picture * sizeof(float);
     const TimMatrix t_x = tim_tape_tangent(n->tape, n->x), t_t = tim_tape_tangent(n->tape, n->t);
     for (int64_t k = 0; k < part.size; k++) {
         const int64_t i = part.first + k;
         const double t = part.batch->t[i];
         const TimPath path = o->transport->path(&o->config->transport, t);
-        float *x_t = o->rows.x_t + (size_t)k * o->picture, *v_t = o->rows.v_t + (size_t)k * o->picture;
+        float *x_t = part.lane->rows.x_t + (size_t)k * o->picture, *v_t = part.lane->rows.v_t + (size_t)k * o->picture;
         combine(o, x_t, part.batch, i, path.alpha, path.sigma);
         combine(o, v_t, part.batch, i, path.d_alpha, path.d_sigma);
         memcpy(picture_row(n, n->x, k), x_t, bytes);
@@ -199,9 +239,9 @@ static void fill_training(TimObjective *o, TimNetwork *n, Part part) {
 /* ---- the derivative E ---- */
 
 /* E from the finite difference: both ends of every sample in one batch of 2 size. */
-static TimStatus differentiate(TimObjective *o, Part part, const TimWeights *weights, TimError *err) {
+static TimStatus differentiate(const TimObjective *o, Part part, const TimWeights *weights, TimError *err) {
     TimNetwork *n;
-    TIM_TRY(tape_for(o, DIFFERENCE, 2 * part.size, false, &n, err));
+    TIM_TRY(tape_for(o, part.lane, DIFFERENCE, 2 * part.size, false, &n, err));
     TIM_TRY(tim_tape_bind(n->tape, weights, NULL, err));
     const double e = o->config->transition.differential_epsilon;
     for (int64_t k = 0; k < 2 * part.size; k++) {
@@ -216,17 +256,17 @@ static TimStatus differentiate(TimObjective *o, Part part, const TimWeights *wei
     tim_tape_forward(n->tape, false);
     const float *above = picture_row(n, n->f, 0), *below = picture_row(n, n->f, part.size);
     const float factor = (float)(1.0 / (2.0 * e));
-    for (size_t p = 0; p < (size_t)part.size * o->picture; p++) o->rows.derivative[p] = above[p] * factor - below[p] * factor;
+    for (size_t p = 0; p < (size_t)part.size * o->picture; p++) part.lane->rows.derivative[p] = above[p] * factor - below[p] * factor;
     return TIM_OK;
 }
 
-static TimStatus find_derivative(TimObjective *o, const TimNetwork *n, Part part, const TimWeights *weights, TimError *err) {
+static TimStatus find_derivative(const TimObjective *o, const TimNetwork *n, Part part, const TimWeights *weights, TimError *err) {
     const size_t bytes = (size_t)part.size * o->picture * sizeof(float);
     const TimMatrix tangent = tim_tape_tangent(n->tape, n->f);
     if (!part.transition || o->shape.no_derivative)
-        memset(o->rows.derivative, 0, bytes);
+        memset(part.lane->rows.derivative, 0, bytes);
     else if (tangent.data)
-        memcpy(o->rows.derivative, tangent.data, bytes);
+        memcpy(part.lane->rows.derivative, tangent.data, bytes);
     else
         return differentiate(o, part, weights, err);
     return TIM_OK;
@@ -244,38 +284,38 @@ static bool any_guided(const TimObjective *o, Part part) {
     return any;
 }
 
-static void fill_guidance(TimObjective *o, TimNetwork *n, Part part, int64_t row, const TimCondition *condition) {
+static void fill_guidance(const TimObjective *o, TimNetwork *n, Part part, int64_t row, const TimCondition *condition) {
     for (int64_t k = 0; k < part.size; k++) {
         const double t = part.batch->t[part.first + k];
-        memcpy(picture_row(n, n->x, row + k), o->rows.x_t + (size_t)k * o->picture, o->picture * sizeof(float));
+        memcpy(picture_row(n, n->x, row + k), part.lane->rows.x_t + (size_t)k * o->picture, o->picture * sizeof(float));
         fill_times(o, n, row + k, t, t);
     }
     fill_condition(o, n, row, condition, part.first, part.size);
 }
 
 /* F_cond and F_null of the guiding network at (x_t, t, t), in one batch; the conditional half is left out when w_cond = 0. */
-static TimStatus guide(TimObjective *o, Part part, const TimWeights *ema, TimError *err) {
+static TimStatus guide(const TimObjective *o, Part part, const TimWeights *ema, TimError *err) {
     if (!any_guided(o, part)) return TIM_OK;
     if (!ema) return tim_fail(err, TIM_E_ARGUMENT, "model guidance needs the weights of the guiding network: keep an EMA");
     const bool both = o->config->transport.w_cond != 0;
     TimNetwork *n;
-    TIM_TRY(tape_for(o, GUIDANCE, both ? 2 * part.size : part.size, false, &n, err));
+    TIM_TRY(tape_for(o, part.lane, GUIDANCE, both ? 2 * part.size : part.size, false, &n, err));
     TIM_TRY(tim_tape_bind(n->tape, ema, NULL, err));
     fill_guidance(o, n, part, 0, &part.batch->null);
     if (both) fill_guidance(o, n, part, part.size, &part.batch->teacher);
     tim_tape_forward(n->tape, false);
     const size_t bytes = (size_t)part.size * o->picture * sizeof(float);
-    memcpy(o->rows.f_null, picture_row(n, n->f, 0), bytes);
+    memcpy(part.lane->rows.f_null, picture_row(n, n->f, 0), bytes);
     if (both)
-        memcpy(o->rows.f_cond, picture_row(n, n->f, part.size), bytes);
+        memcpy(part.lane->rows.f_cond, picture_row(n, n->f, part.size), bytes);
     else
-        memset(o->rows.f_cond, 0, bytes);
+        memset(part.lane->rows.f_cond, 0, bytes);
     return TIM_OK;
 }
 
 /* ---- target and losses ---- */
 
-static void make_target(TimObjective *o, Part part, int64_t k) {
+static void make_target(const TimObjective *o, Part part, int64_t k) {
     const int64_t i = part.first + k;
     const size_t at = (size_t)k * o->picture;
     TimTarget c = o->transport->target(&o->config->transport, part.batch->t[i], part.batch->r[i]);
@@ -283,21 +323,22 @@ static void make_target(TimObjective *o, Part part, int64_t k) {
     if (guided) c = tim_transport_guide(&o->config->transport, c);
     const float *x = part.batch->x + (size_t)i * o->picture, *z = part.batch->z + (size_t)i * o->picture;
     for (size_t p = 0; p < o->picture; p++) {
-        double sum = c.x * (double)x[p] + c.z * (double)z[p] + c.x_t * (double)o->rows.x_t[at + p] +
-                     c.e * (double)o->rows.derivative[at + p];
-        if (guided) sum += c.f_cond * (double)o->rows.f_cond[at + p] + c.f_null * (double)o->rows.f_null[at + p];
-        o->rows.target[at + p] = (float)sum;
+        double sum = c.x * (double)x[p] + c.z * (double)z[p] + c.x_t * (double)part.lane->rows.x_t[at + p] +
+                     c.e * (double)part.lane->rows.derivative[at + p];
+        if (guided) sum += c.f_cond * (double)part.lane->rows.f_cond[at + p] + c.f_null * (double)part.lane->rows.f_null[at + p];
+        part.lane->rows.target[at + p] = (float)sum;
     }
 }
 
-static SampleLoss finish_sample(TimObjective *o, TimNetwork *n, Part part, int64_t k, TimLosses *losses) {
+static SampleLoss finish_sample(const TimObjective *o, TimNetwork *n, Part part, int64_t k) {
+    const TimLosses *losses = &part.lane->losses;
     const TimNetworkConfig *c = &o->config->network;
     const int64_t i = part.first + k;
     const double batch = (double)part.batch->size;
     const TimLossShape shape = {(size_t)c->in_channels, (size_t)o->shape.height * (size_t)o->shape.width,
                                 o->config->transition.use_dir_loss};
     const TimMatrix g_f = tim_tape_cotangent(n->tape, n->f);
-    const float *f = picture_row(n, n->f, k), *target = o->rows.target + (size_t)k * o->picture;
+    const float *f = picture_row(n, n->f, k), *target = part.lane->rows.target + (size_t)k * o->picture;
     make_target(o, part, k);
     const double w_time = i < part.batch->diffusion ? 1.0
                                                     : tim_time_weight(&o->config->transition, o->config->transport.sigma_d,
@@ -319,45 +360,57 @@ static SampleLoss finish_sample(TimObjective *o, TimNetwork *n, Part part, int64
     return loss;
 }
 
-/* The sums run in order of the samples: the same bits for any thread count. */
-static void finish(TimObjective *o, TimNetwork *n, Part part, TimLosses *losses) {
+/* The sums run in order of the samples: the same bits in every run. */
+static void finish(const TimObjective *o, TimNetwork *n, Part part) {
+    TimLosses *losses = &part.lane->losses;
 #pragma omp parallel for num_threads(o->options.threads) schedule(static)
-    for (int64_t k = 0; k < part.size; k++) o->sample_losses[k] = finish_sample(o, n, part, k, losses);
+    for (int64_t k = 0; k < part.size; k++) part.lane->sample_losses[k] = finish_sample(o, n, part, k);
     const double batch = (double)part.batch->size;
     for (int64_t k = 0; k < part.size; k++) {
-        losses->weighted += o->sample_losses[k].weighted / batch;
-        losses->denoising += o->sample_losses[k].denoising / batch;
-        losses->proj += o->sample_losses[k].proj / batch;
+        losses->weighted += part.lane->sample_losses[k].weighted / batch;
+        losses->denoising += part.lane->sample_losses[k].denoising / batch;
+        losses->proj += part.lane->sample_losses[k].proj / batch;
     }
 }
 
 /* ---- one step ---- */
 
-static TimStatus run_part(TimObjective *o, Part part, const TimWeights *weights, const TimWeights *ema, float *gradients,
-                          TimLosses *losses, TimError *err) {
+/* What every lane reads in a step. */
+typedef struct Step {
+    const TimBatch *batch;
+    const TimWeights *weights, *ema;
+} Step;
+
+static TimStatus run_part(const TimObjective *o, const Step *step, Part part, TimError *err) {
     const bool exact = part.transition && o->config->transition.derivative_type == TIM_DERIVATIVE_JVP && !o->shape.no_derivative;
     TimNetwork *n;
-    TIM_TRY(tape_for(o, TRAIN, part.size, exact, &n, err));
-    TIM_TRY(tim_tape_bind(n->tape, weights, gradients, err));
+    TIM_TRY(tape_for(o, part.lane, TRAIN, part.size, exact, &n, err));
+    TIM_TRY(tim_tape_bind(n->tape, step->weights, part.lane->gradients, err));
     fill_training(o, n, part);
     tim_tape_forward(n->tape, exact);
-    TIM_TRY(guide(o, part, ema, err));
-    TIM_TRY(find_derivative(o, n, part, weights, err));
-    finish(o, n, part, losses);
+    TIM_TRY(guide(o, part, step->ema, err));
+    TIM_TRY(find_derivative(o, n, part, step->weights, err));
+    finish(o, n, part);
     tim_tape_backward(n->tape);
     return TIM_OK;
 }
 
-/* Samples [first, first + count) in pieces of nearly equal size, at most two sizes. */
-static TimStatus run_range(TimObjective *o, const TimBatch *batch, int64_t first, int64_t count, bool transition,
-                           const TimWeights *weights, const TimWeights *ema, float *gradients, TimLosses *losses, TimError *err) {
-    const int64_t pieces = (count + o->shape.micro_batch - 1) / o->shape.micro_batch;
-    for (int64_t p = 0; p < pieces; p++) {
+/* The lane's share of samples [first, first + count), in pieces of nearly equal size, at most two sizes, as many for every lane. */
+static TimStatus run_range(const TimObjective *o, const Step *step, Lane *lane, int64_t first, int64_t count, bool transition,
+                           TimError *err) {
+    const int64_t lanes = o->lane_count, wanted = (count + o->shape.micro_batch - 1) / o->shape.micro_batch;
+    const int64_t even = (wanted + lanes - 1) / lanes * lanes, pieces = even < count ? even : count;
+    for (int64_t p = lane - o->lanes; p < pieces; p += lanes) {
         const int64_t begin = count * p / pieces, end = count * (p + 1) / pieces;
-        const Part part = {batch, first + begin, end - begin, transition};
-        TIM_TRY(run_part(o, part, weights, ema, gradients, losses, err));
+        TIM_TRY(run_part(o, step, (Part){step->batch, lane, first + begin, end - begin, transition}, err));
     }
     return TIM_OK;
+}
+
+static TimStatus run_lane(const TimObjective *o, const Step *step, Lane *lane, TimError *err) {
+    const TimBatch *b = step->batch;
+    TIM_TRY(run_range(o, step, lane, 0, b->diffusion, false, err));
+    return run_range(o, step, lane, b->diffusion, b->size - b->diffusion, true, err);
 }
 
 static TimStatus check(const TimObjective *o, const TimBatch *b, TimError *err) {
@@ -372,10 +425,50 @@ static TimStatus check(const TimObjective *o, const TimBatch *b, TimError *err) 
     return tim_model_check_labels(&o->config->network, b->null.labels, b->size, err);
 }
 
+/* The first lane works on the caller's gradients, the others on theirs, from zero. */
+static void start_lanes(TimObjective *o, float *gradients, const TimLosses *losses) {
+    for (int i = 0; i < o->lane_count; i++) {
+        o->lanes[i].losses = *losses;
+        if (i) memset(o->lanes[i].gradients, 0, o->params->elements * sizeof(float));
+    }
+    o->lanes[0].gradients = gradients;
+}
+
+static void run_lanes(TimObjective *o, const Step *step) {
+    if (o->lane_count == 1) { /* outside of a parallel region, for its ops open their own */
+        o->lanes[0].status = run_lane(o, step, &o->lanes[0], &o->lanes[0].err);
+        return;
+    }
+#pragma omp parallel for num_threads(o->lane_count) schedule(static, 1)
+    for (int i = 0; i < o->lane_count; i++) o->lanes[i].status = run_lane(o, step, &o->lanes[i], &o->lanes[i].err);
+}
+
+/* Added in order of the lanes: the same bits in every run with as many. */
+static void add_lanes(TimObjective *o, TimLosses *losses) {
+    float *restrict sum = o->lanes[0].gradients;
+    for (int i = 0; i < o->lane_count; i++) {
+        losses->weighted += o->lanes[i].losses.weighted;
+        losses->denoising += o->lanes[i].losses.denoising;
+        losses->proj += o->lanes[i].losses.proj;
+    }
+    for (int i = 1; i < o->lane_count; i++) {
+        const float *restrict gradients = o->lanes[i].gradients;
+#pragma omp parallel for num_threads(o->lane_count) schedule(static)
+        for (size_t k = 0; k < o->params->elements; k++) sum[k] += gradients[k];
+    }
+}
+
 TimStatus tim_objective_step(TimObjective *o, const TimBatch *batch, const TimWeights *weights, const TimWeights *ema,
                              float *gradients, TimLosses *losses, TimError *err) {
     TIM_TRY(check(o, batch, err));
     losses->weighted = losses->denoising = losses->proj = 0;
-    TIM_TRY(run_range(o, batch, 0, batch->diffusion, false, weights, ema, gradients, losses, err));
-    return run_range(o, batch, batch->diffusion, batch->size - batch->diffusion, true, weights, ema, gradients, losses, err);
+    start_lanes(o, gradients, losses);
+    run_lanes(o, &(Step){batch, weights, ema});
+    for (int i = 0; i < o->lane_count; i++) {
+        if (o->lanes[i].status == TIM_OK) continue;
+        if (err) *err = o->lanes[i].err;
+        return o->lanes[i].status;
+    }
+    add_lanes(o, losses);
+    return TIM_OK;
 }

@@ -5,7 +5,8 @@
  *   total  = mean_i w_time(t_i, r_i) loss_i / (stop_grad(loss_i) + 1e-5)^p  +  proj_coeff * alignment
  *
  * The exact derivative rides beside the primal pass of the samples with r != t; the finite difference runs its two evaluations as one batch.
- * The batch runs in micro-batches that stay in the cache; losses and gradients do not depend on the cut beyond rounding. */
+ * The batch runs in micro-batches that stay in the cache; losses and gradients do not depend on the cut beyond rounding. Of a small network
+ * every thread works on micro-batches of its own, side by side, with gradients of its own that are added at the end. */
 #ifndef TIM_TRAIN_OBJECTIVE_H
 #define TIM_TRAIN_OBJECTIVE_H
 
@@ -59,7 +60,7 @@ TimStatus tim_objective_step(TimObjective *objective, const TimBatch *batch, con
 /* Bytes of all tapes made so far. */
 size_t tim_objective_bytes(const TimObjective *objective);
 
-/* Starts (or stops, with NULL) measuring the time of each op kind. */
+/* Starts (or stops, with NULL) measuring the time of each op kind; side by side, that of the first thread. */
 void tim_objective_measure(TimObjective *objective, TimTapeTimes *times);
 
 #endif

@@ -54,6 +54,13 @@ static TimStatus make_vectors(TimTrainer *t, TimError *err) {
     return tim_new(&t->moments, t->moment_params.elements, sizeof(float), "Adam's moments", err);
 }
 
+static TimStatus make_optimizer(TimTrainer *t, TimError *err) {
+    const TimTrainingConfig *config = &t->model->config.training;
+    if (config->optimizer != TIM_OPTIMIZER_MUON) return TIM_OK;
+    const TimDtype product = config->mixed_precision == TIM_PRECISION_BF16 ? TIM_BF16 : TIM_F32;
+    return tim_muon_new(&t->muon, &t->model->params, product, t->model->options.threads, err);
+}
+
 /* Elements of one picture, which the network's configuration keeps far below overflow of 64 bits. */
 static size_t picture_size(const TimTrainer *t) {
     const TimNetworkConfig *network = &t->model->config.network;
@@ -89,6 +96,7 @@ static TimStatus fill(TimTrainer *t, const TimConfig *config, const TimTrainerOp
     TIM_TRY(tim_data_open(&t->data, config, err));
     TIM_TRY(make_models(t, config, options, err));
     TIM_TRY(make_vectors(t, err));
+    TIM_TRY(make_optimizer(t, err));
     TIM_TRY(make_batch(t, err));
     return make_objective(t, options->micro_batch, err);
 }
@@ -111,6 +119,7 @@ void tim_trainer_free(TimTrainer *t) {
     void *const blocks[] = {t->gradients, t->moments, t->batch.samples.x, t->batch.samples.labels, t->batch.samples.dropped,
                             t->batch.z,   t->batch.t, t->batch.r,         t->batch.null_class};
     tim_objective_free(t->objective);
+    tim_muon_free(t->muon);
     tim_data_close(t->data);
     tim_model_free(t->model);
     tim_model_free(t->ema);
@@ -179,7 +188,10 @@ static void update(TimTrainer *t, TimTrainReport *report) {
                                .gradient_scale = tim_clip_factor(report->grad_norm, config->max_grad_norm),
                                .ema_decay = ema_decay(config, updates),
                                .threads = t->model->options.threads};
-    tim_adamw_update(&vectors, &step);
+    if (t->muon)
+        tim_muon_update(t->muon, &vectors, &step, config->momentum);
+    else
+        tim_adamw_update(&vectors, &step);
     tim_model_weights_changed(t->ema);
     report->ema_decay = step.ema_decay;
 }

@@ -6,6 +6,7 @@
 #include "model/model.h"
 #include "tim/train.h"
 #include "train/data.h"
+#include "train/muon.h"
 #include "train/objective.h"
 
 typedef struct TimTrainState {
@@ -27,6 +28,7 @@ struct TimTrainer {
     TimModel *model; /* the weights that are trained, and the configuration */
     TimModel *ema;   /* their average; in bf16 only where it guides */
     TimObjective *objective;
+    TimMuon *muon; /* NULL: AdamW updates everything */
     TimData *data;
     float *gradients;        /* (params.elements) */
     float *moments;          /* (2 params.elements): Adam's first moments, then the second */
