@@ -1,4 +1,4 @@
-/* tim sample: pictures of a model, as an npz file for evaluation, as one labelled sheet, or as single PNG files. */
+/* tim sample: pictures of prompts or classes, as an npz file for evaluation, as one labelled sheet, or as single PNG files. */
 #include <errno.h>
 #include <inttypes.h>
 #include <stdio.h>
@@ -7,277 +7,67 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-#include "class_names.h"
 #include "commands.h"
-#include "options.h"
+#include "sample.h"
+#include "sample_prompts.h"
 #include "support.h"
-#include "tim/sample.h"
 
-static const char *const mode_words[] = {"transition", "diffusion", NULL};
-static const char *const precision_words[] = {"fp32", "bf16", NULL};
 static const char *const rounding_words[] = {"t2i", "c2i", NULL};
 static const char *const isa_words[] = {"best", "ref", "generic", "avx2", "avx512", "avx512_bf16", NULL};
 
-typedef enum Form { FORM_NPZ, FORM_SHEET, FORM_FOLDER } Form;
-
-/* What the command line asks for. */
-typedef struct Request {
-    const char *model, *config, *out;
-    Form form; /* of out */
-    NumberList steps, classes;
-    int64_t count; /* 0: as many as classes, or DEFAULT_COUNT */
-    int mode, precision, rounding, isa, threads;
-    TimSampleOptions sample;
-} Request;
-
-enum { DEFAULT_COUNT = 16, MAX_COUNT = 100000000, MAX_TEXT = 2048 };
-
-/* ---- writing ---- */
-
-/* A run in progress, and what its pictures go into. */
-typedef struct Drawing {
-    const Request *request;
-    TimModel *model;
-    int64_t *labels; /* (count) */
-    int64_t row;     /* index in request->steps */
-    TimAdmWriter *npz;
-    uint8_t *sheet;       /* (sheet rows, sheet columns, H, W, C) */
-    TimPictures size;     /* of the pictures; without pixels */
-    bool terminal;        /* stderr is one: progress is shown there */
-    int64_t drawn, total; /* pictures */
-} Drawing;
-
-static TimStatus fail(TimError *err, TimStatus status, const char *what, const char *cause) {
-    err->status = status;
-    snprintf(err->text, sizeof err->text, "%.200s: %.200s", what, cause);
-    return status;
-}
-
-static size_t picture_bytes(const TimPictures *pictures) {
-    return (size_t)pictures->height * (size_t)pictures->width * (size_t)pictures->channels;
-}
-
-/* What a PNG file says about the run it comes from; returns the text's length. */
-static int describe_run(const Drawing *d, char text[MAX_TEXT]) {
-    const Request *r = d->request;
-    const TimSampleOptions *o = &r->sample;
-    int at = snprintf(text, MAX_TEXT,
-                      "model %.1024s, mode %s, guidance %g in (%g, %g), stochasticity %g, seed %" PRIu64 ", precision %s, steps",
-                      r->model, mode_words[r->mode], o->guidance, o->guidance_low, o->guidance_high, o->stochasticity, o->seed,
-                      precision_words[r->precision]);
-    for (int64_t i = 0; i < r->steps.count && at < MAX_TEXT - 64; i++)
-        at += snprintf(text + at, (size_t)(MAX_TEXT - at), "%s%" PRId64, i ? "," : " ", r->steps.items[i]);
-    return at;
-}
-
-static TimStatus write_png(const Drawing *d, const TimPictures *pictures, int64_t index, uint8_t *pixels, TimError *err) {
-    char path[4096], text[MAX_TEXT];
-    const TimImage image = {.pixels = pixels, .height = pictures->height, .width = pictures->width, .channels = pictures->channels};
-    const TimImageText texts[] = {{"Software", "tim " TIM_VERSION}, {"parameters", text}};
-    const char *folder = d->request->out;
-    const char *separator = folder[strlen(folder) - 1] == '/' ? "" : "/";
-    const int at = describe_run(d, text);
-    snprintf(text + at, (size_t)(MAX_TEXT - at), ", class %" PRId64 ", picture %" PRId64, d->labels[index],
-             d->request->sample.first + index);
-    const int length = snprintf(path, sizeof path, "%s%s%06" PRId64 ".png", folder, separator, d->request->sample.first + index);
-    if (length < 0 || (size_t)length >= sizeof path) return fail(err, TIM_E_IO, folder, "the path is too long");
-    return tim_image_write_png(&image, path, texts, sizeof texts / sizeof *texts, err);
-}
-
-static TimStatus write_pngs(const Drawing *d, const TimPictures *pictures, int64_t first, TimError *err) {
-    const size_t bytes = picture_bytes(pictures);
-    for (int64_t i = 0; i < pictures->count; i++) {
-        const TimStatus status = write_png(d, pictures, first + i, pictures->pixels + (size_t)i * bytes, err);
-        if (status != TIM_OK) return status;
-    }
-    return TIM_OK;
-}
-
-static TimStatus append_npz(Drawing *d, const TimPictures *pictures, TimError *err) {
-    if (!d->npz) {
-        const TimStatus status =
-            tim_adm_begin(&d->npz, d->request->out, d->request->count, pictures->height, pictures->width, pictures->channels, err);
-        if (status != TIM_OK) return status;
-    }
-    return tim_adm_append(d->npz, pictures->pixels, pictures->count, err);
-}
-
-/* ---- the sheet ---- */
-
-enum { SHEET_PICTURE = 96, SHEET_COLUMNS = 16, LABEL_BYTES = 32 };
-
-/* With several numbers of steps a row holds one of them and a column one picture. Otherwise the pictures fill rows, so that a
- * column holds one class where the classes come in turn. */
-static int64_t sheet_columns(const Drawing *d) {
-    const Request *r = d->request;
-    const int64_t classes = r->classes.count ? r->classes.count : tim_model_config(d->model)->network.num_classes;
-    const int64_t most = classes <= SHEET_COLUMNS ? classes : SHEET_COLUMNS;
-    return r->steps.count > 1 || r->count < most ? r->count : most;
-}
-
-static int64_t sheet_rows(const Drawing *d) {
-    return (d->total - 1) / sheet_columns(d) + 1;
-}
-
-/* The cells after the last picture stay white. */
-static TimStatus begin_sheet(Drawing *d, size_t picture_bytes, TimError *err) {
-    const int64_t rows = sheet_rows(d), columns = sheet_columns(d);
-    if (rows > TIM_IMAGE_MAX_SIDE || columns > TIM_IMAGE_MAX_SIDE)
-        return fail(err, TIM_E_ARGUMENT, d->request->out, "too many pictures for one sheet; draw fewer, or into a folder");
-    d->sheet = calloc((size_t)(rows * columns), picture_bytes);
-    if (!d->sheet) return fail(err, TIM_E_MEMORY, d->request->out, "no memory for the sheet; draw fewer pictures");
-    memset(d->sheet, 255, (size_t)(rows * columns) * picture_bytes);
-    return TIM_OK;
-}
-
-static TimStatus append_sheet(Drawing *d, const TimPictures *pictures, int64_t first, TimError *err) {
-    const size_t bytes = picture_bytes(pictures), place = (size_t)(d->row * d->request->count + first);
-    const TimStatus status = d->sheet ? TIM_OK : begin_sheet(d, bytes, err);
-    if (status == TIM_OK) memcpy(d->sheet + place * bytes, pictures->pixels, (size_t)pictures->count * bytes);
-    return status;
-}
-
-/* A column is labelled where all of its pictures are of one class. */
-static const char *column_label(const Drawing *d, int64_t column, int64_t columns, char text[LABEL_BYTES]) {
-    for (int64_t i = column; i < d->request->count; i += columns)
-        if (d->labels[i] != d->labels[column]) return NULL;
-    class_label(text, LABEL_BYTES, tim_model_config(d->model), d->labels[column]);
-    return text;
-}
-
-static const char *row_label(const Drawing *d, int64_t row, char text[LABEL_BYTES]) {
-    const NumberList *steps = &d->request->steps;
-    if (steps->count == 1) return NULL;
-    snprintf(text, LABEL_BYTES, "%" PRId64 " step%s", steps->items[row], steps->items[row] == 1 ? "" : "s");
-    return text;
-}
-
-/* The labels' texts and the pointers to them. */
-typedef struct Labels {
-    char (*text)[LABEL_BYTES]; /* (columns + rows) */
-    const char **columns, **rows;
-} Labels;
-
-static bool make_sheet_labels(const Drawing *d, Labels *labels) {
-    const int64_t columns = sheet_columns(d), rows = sheet_rows(d);
-    labels->text = calloc((size_t)(columns + rows), sizeof *labels->text);
-    labels->columns = calloc((size_t)columns, sizeof *labels->columns);
-    labels->rows = calloc((size_t)rows, sizeof *labels->rows);
-    if (!labels->text || !labels->columns || !labels->rows) return false;
-    for (int64_t i = 0; i < columns; i++) labels->columns[i] = column_label(d, i, columns, labels->text[i]);
-    for (int64_t i = 0; i < rows; i++) labels->rows[i] = row_label(d, i, labels->text[columns + i]);
-    return true;
-}
-
-static void free_sheet_labels(Labels *labels) {
-    free(labels->text);
-    free(labels->columns);
-    free(labels->rows);
-}
-
-static void sheet_title(const Drawing *d, char *text, size_t size) {
-    const Request *r = d->request;
-    const TimSampleOptions *o = &r->sample;
-    int at = 0;
-    if (r->steps.count == 1)
-        at += snprintf(text, size, "%" PRId64 " step%s, ", r->steps.items[0], r->steps.items[0] == 1 ? "" : "s");
-    if (r->mode == TIM_SAMPLE_DIFFUSION) at += snprintf(text + at, size - (size_t)at, "diffusion mode, ");
-    if (o->guidance > 1.0) at += snprintf(text + at, size - (size_t)at, "guidance %g, ", o->guidance);
-    if (o->stochasticity > 0.0) at += snprintf(text + at, size - (size_t)at, "stochasticity %g, ", o->stochasticity);
-    snprintf(text + at, size - (size_t)at, "seed %" PRIu64, o->seed);
-}
-
-static TimStatus write_sheet(const Drawing *d, const Labels *labels, TimError *err) {
-    enum { TITLE = 256 };
-    char title[TITLE], text[MAX_TEXT];
-    const int side = d->size.height > d->size.width ? d->size.height : d->size.width;
-    const TimImageText texts[] = {{"Software", "tim " TIM_VERSION}, {"parameters", text}};
-    const TimSheet sheet = {.rows = (int)sheet_rows(d),
-                            .columns = (int)sheet_columns(d),
-                            .height = d->size.height,
-                            .width = d->size.width,
-                            .channels = d->size.channels,
-                            .pictures = d->sheet,
-                            .title = title,
-                            .column_labels = labels->columns,
-                            .row_labels = labels->rows,
-                            .scale = side < SHEET_PICTURE ? SHEET_PICTURE / side : 1,
-                            .text_scale = 1};
-    TimImage image;
-    sheet_title(d, title, sizeof title);
-    describe_run(d, text);
-    TimStatus status = tim_sheet_draw(&image, &sheet, err);
-    if (status == TIM_OK) status = tim_image_write_png(&image, d->request->out, texts, sizeof texts / sizeof *texts, err);
-    tim_image_done(&image);
-    return status;
-}
-
-static TimStatus finish_sheet(const Drawing *d, TimError *err) {
-    Labels labels = {NULL};
-    const TimStatus status = make_sheet_labels(d, &labels)
-                                 ? write_sheet(d, &labels, err)
-                                 : fail(err, TIM_E_MEMORY, d->request->out, "no memory for the sheet's labels");
-    free_sheet_labels(&labels);
-    return status;
-}
+enum { DEFAULT_COUNT = 16, MAX_COUNT = 100000000, AUTOMATIC = -1 };
 
 /* ---- drawing ---- */
 
-static TimStatus take_pictures(Drawing *d, const TimPictures *pictures, int64_t first, TimError *err) {
-    d->size = *pictures;
-    d->size.pixels = NULL;
-    switch (d->request->form) {
-    case FORM_NPZ:
-        return append_npz(d, pictures, err);
-    case FORM_SHEET:
-        return append_sheet(d, pictures, first, err);
-    case FORM_FOLDER:
-        return write_pngs(d, pictures, first, err);
-    }
-    return TIM_OK;
-}
-
 static bool show_progress(int64_t done, int64_t total, void *user) {
-    const Drawing *d = user;
+    const Sampling *d = user;
     fprintf(stderr, "\r%" PRId64 " of %" PRId64 " pictures, step %" PRId64 " of %" PRId64 "   ", d->drawn, d->total, done, total);
     return true;
 }
 
-/* All pictures with request->steps.items[d->row] steps, a batch at a time, so that memory does not grow with their number. */
-static TimStatus draw_row(Drawing *d, TimError *err) {
-    const Request *r = d->request;
-    TimSampleOptions o = r->sample;
-    o.steps = (int)r->steps.items[d->row];
-    if (d->terminal) o.progress = show_progress, o.user = d;
-    for (int64_t first = 0; first < r->count; first += o.batch) {
+/* The options of pictures first ... first + count of the current row. */
+static TimSampleOptions options_of(const Sampling *d, int64_t first, int64_t count) {
+    TimSampleOptions o = d->request->sample;
+    o.steps = (int)d->request->steps.items[d->row];
+    o.count = count;
+    o.first += first;
+    if (d->labels) o.labels = d->labels + first;
+    if (d->prompts) o.prompts = d->prompts + first;
+    return o;
+}
+
+static void add_seconds(TimSampleInfo *sum, const TimSampleInfo *info) {
+    sum->seconds_captions += info->seconds_captions;
+    sum->seconds_network += info->seconds_network;
+    sum->seconds_decoder += info->seconds_decoder;
+}
+
+/* All pictures of the current row, a batch at a time, so that memory does not grow with their number. */
+static TimStatus draw_row(Sampling *d, TimError *err) {
+    for (int64_t first = 0, batch = d->request->sample.batch; first < d->count; first += batch) {
         TimPictures pictures;
-        o.count = r->count - first < o.batch ? r->count - first : o.batch;
-        o.first = r->sample.first + first;
-        o.labels = d->labels + first;
-        TimStatus status = tim_sample(d->model, &o, &pictures, NULL, err);
-        if (status == TIM_OK) status = take_pictures(d, &pictures, first, err);
+        TimSampleInfo info = {0};
+        TimSampleOptions o = options_of(d, first, d->count - first < batch ? d->count - first : batch);
+        if (d->terminal) o.progress = show_progress, o.user = d;
+        TimStatus status = tim_pipeline_draw(d->pipeline, &o, &pictures, &info, err);
+        d->size = pictures;
+        d->size.pixels = NULL;
+        if (status == TIM_OK) status = sample_take(d, &pictures, first, err);
         d->drawn += o.count;
+        add_seconds(&d->spent, &info);
         tim_pictures_done(&pictures);
         if (status != TIM_OK) return status;
     }
     return TIM_OK;
 }
 
-static TimStatus finish(Drawing *d, TimError *err) {
-    if (d->request->form == FORM_SHEET) return finish_sheet(d, err);
-    if (d->request->form == FORM_FOLDER) return TIM_OK;
-    TimAdmWriter *npz = d->npz;
-    d->npz = NULL; /* freed in every case */
-    return tim_adm_finish(npz, d->labels, err);
-}
-
-static TimStatus draw(Drawing *d, TimError *err) {
+static TimStatus draw(Sampling *d, TimError *err) {
     TimStatus status = TIM_OK;
-    d->total = d->request->count * d->request->steps.count;
+    d->total = d->count * d->request->steps.count;
     for (d->row = 0; d->row < d->request->steps.count && status == TIM_OK; d->row++) status = draw_row(d, err);
     if (d->terminal) fputs("\r\033[K", stderr);
     d->row = 0;
-    if (status == TIM_OK) status = finish(d, err);
+    if (status == TIM_OK) status = sample_finish(d, err);
     tim_adm_discard(d->npz);
     free(d->sheet);
     return status;
@@ -286,28 +76,54 @@ static TimStatus draw(Drawing *d, TimError *err) {
 /* ---- before drawing ---- */
 
 /* The classes asked for in turn, or all of the model's. */
-static TimStatus make_labels_of(Drawing *d, TimError *err) {
-    const Request *r = d->request;
-    const int64_t classes = tim_model_config(d->model)->network.num_classes;
-    d->labels = calloc((size_t)r->count, sizeof *d->labels);
-    if (!d->labels) return fail(err, TIM_E_MEMORY, "the labels", "no memory; give a smaller --count");
-    for (int64_t i = 0; i < r->count; i++)
+static TimStatus make_labels_of(Sampling *d, TimError *err) {
+    const SampleRequest *r = d->request;
+    const int64_t classes = tim_pipeline_config(d->pipeline)->network.num_classes;
+    d->count = r->count ? r->count : r->classes.count ? r->classes.count : DEFAULT_COUNT;
+    d->labels = calloc((size_t)d->count, sizeof *d->labels);
+    if (!d->labels) return fail_with(err, TIM_E_MEMORY, "no memory for the labels; give a smaller --count");
+    for (int64_t i = 0; i < d->count; i++)
         d->labels[i] = r->classes.count ? r->classes.items[i % r->classes.count] : (r->sample.first + i) % classes;
     return TIM_OK;
 }
 
+/* Every prompt `request->count` times, one after the other. */
+static TimStatus repeat_prompts(Sampling *d, const char *const *prompts, int64_t count, TimError *err) {
+    const int64_t each = d->request->count ? d->request->count : 1;
+    d->count = count * each;
+    d->prompts = calloc((size_t)d->count, sizeof *d->prompts);
+    if (!d->prompts) return fail_with(err, TIM_E_MEMORY, "no memory for the prompts; give a smaller --count");
+    for (int64_t i = 0; i < d->count; i++) d->prompts[i] = prompts[i / each];
+    return TIM_OK;
+}
+
+/* What the pictures show, as the model takes it. */
+static TimStatus make_conditions(Sampling *d, PromptList *list, TimError *err) {
+    const SampleRequest *r = d->request;
+    const bool text = tim_pipeline_config(d->pipeline)->network.kind == TIM_NETWORK_T2I;
+    if (!text && (r->prompt || r->prompts_file))
+        return fail_with(err, TIM_E_ARGUMENT, "%.1000s: the model draws classes, not texts: give --classes in place of a prompt", r->parts.model);
+    if (!text) return make_labels_of(d, err);
+    if (r->classes.count)
+        return fail_with(err, TIM_E_ARGUMENT, "%.1000s: the model draws texts, not classes: give --prompt in place of --classes", r->parts.model);
+    if (r->prompt) return repeat_prompts(d, &r->prompt, 1, err);
+    if (!r->prompts_file)
+        return fail_with(err, TIM_E_ARGUMENT, "%.1000s: the model draws texts: give --prompt TEXT or --prompts FILE", r->parts.model);
+    const TimStatus status = prompt_list_read(list, r->prompts_file, err);
+    return status == TIM_OK ? repeat_prompts(d, (const char *const *)list->items, list->count, err) : status;
+}
+
 /* Fails before the first picture where a later one would; says once where guidance has no effect. */
-static TimStatus check_plan(const Drawing *d, TimError *err) {
-    const Request *r = d->request;
-    TimSampleOptions o = r->sample;
+static TimStatus check_plan(Sampling *d, TimError *err) {
     bool said = false;
-    o.count = r->count;
-    o.labels = d->labels;
-    for (int64_t i = 0; i < r->steps.count; i++) {
+    for (d->row = 0; d->row < d->request->steps.count; d->row++) {
         TimSampleInfo info;
-        o.steps = (int)r->steps.items[i];
-        const TimStatus status = tim_sample_plan(d->model, &o, &info, err);
+        const TimSampleOptions o = options_of(d, 0, d->count);
+        const TimStatus status = tim_pipeline_plan(d->pipeline, &o, &info, err);
         if (status != TIM_OK) return status;
+        if (d->row == 0 && info.cut_prompts)
+            fprintf(stderr, "tim sample: of %" PRId64 " prompt%s only the first %d tokens are seen\n", info.cut_prompts,
+                    info.cut_prompts == 1 ? "" : "s", tim_pipeline_config(d->pipeline)->max_seq_length);
         if (!info.guidance_without_effect || said) continue;
         said = true;
         fprintf(stderr,
@@ -321,34 +137,46 @@ static TimStatus check_plan(const Drawing *d, TimError *err) {
 
 static TimStatus make_folder(const char *path, TimError *err) {
     if (mkdir(path, 0777) == 0 || errno == EEXIST) return TIM_OK;
-    return fail(err, TIM_E_IO, path, strerror(errno));
+    return fail_with(err, TIM_E_IO, "%.1000s: %.200s", path, strerror(errno));
 }
 
-static TimStatus run(Drawing *d, TimError *err) {
-    const Request *r = d->request;
+static TimStatus run(Sampling *d, TimError *err) {
+    const SampleRequest *r = d->request;
     const TimModelOptions options = {.precision = r->precision ? TIM_PRECISION_BF16 : TIM_PRECISION_F32,
                                      .threads = r->threads,
                                      .isa = r->isa ? isa_words[r->isa] : NULL};
-    TimStatus status = tim_model_open(&d->model, r->model, r->config, &options, err);
-    if (status == TIM_OK) status = make_labels_of(d, err);
+    PromptList list = {0};
+    TimStatus status = tim_pipeline_open(&d->pipeline, &r->parts, &options, err);
+    if (status == TIM_OK) status = make_conditions(d, &list, err);
     if (status == TIM_OK) status = check_plan(d, err);
-    if (status == TIM_OK && d->request->form == FORM_FOLDER) status = make_folder(r->out, err);
+    if (status == TIM_OK && r->form == SAMPLE_FOLDER) status = make_folder(r->out, err);
     if (status == TIM_OK) status = draw(d, err);
-    tim_model_free(d->model);
+    tim_pipeline_free(d->pipeline);
+    prompt_list_done(&list);
     free(d->labels);
+    free(d->prompts);
     return status;
 }
 
-static ExitCode sample(const Request *request) {
+/* "out.png: 1 picture of 512 x 512 in 9.1 s (captions 0.6, network 1.0, decoder 5.1)" */
+static void say_done(const Sampling *d, double seconds) {
+    const TimSampleInfo *s = &d->spent;
+    printf("%s: %" PRId64 " picture%s of %d x %d in %.1f s", d->request->out, d->total, d->total == 1 ? "" : "s", d->size.width,
+           d->size.height, seconds);
+    if (d->prompts)
+        printf(" (captions %.1f, network %.1f, decoder %.1f)", s->seconds_captions, s->seconds_network, s->seconds_decoder);
+    putchar('\n');
+}
+
+static ExitCode sample(SampleRequest *request) {
     TimError err;
-    Drawing drawing = {.request = request, .terminal = isatty(STDERR_FILENO) == 1};
+    Sampling drawing = {.request = request, .terminal = isatty(STDERR_FILENO) == 1};
     const double start = clock_seconds();
     if (run(&drawing, &err) != TIM_OK) {
         fprintf(stderr, "tim sample: %s\n", err.text);
         return EXIT_FAILED;
     }
-    printf("%s: %" PRId64 " picture%s of %d x %d in %.1f s\n", request->out, drawing.total, drawing.total == 1 ? "" : "s",
-           drawing.size.width, drawing.size.height, clock_seconds() - start);
+    say_done(&drawing, clock_seconds() - start);
     return EXIT_FINE;
 }
 
@@ -359,64 +187,84 @@ static bool ends_with(const char *text, const char *end) {
     return length >= tail && strcmp(text + length - tail, end) == 0;
 }
 
-static bool find_form(const char *path, Form *form) {
+static bool find_form(const char *path, SampleForm *form) {
     struct stat info;
     if (ends_with(path, "/") || (stat(path, &info) == 0 && S_ISDIR(info.st_mode)))
-        *form = FORM_FOLDER;
+        *form = SAMPLE_FOLDER;
     else if (ends_with(path, ".npz"))
-        *form = FORM_NPZ;
+        *form = SAMPLE_NPZ;
     else if (ends_with(path, ".png"))
-        *form = FORM_SHEET;
+        *form = SAMPLE_SHEET; /* or one picture */
     else
         return false;
     return true;
 }
 
+/* "1024x768", width first, as most programs write it. */
+static bool parse_size(const char *text, TimSampleOptions *o) {
+    int end = 0;
+    const bool fits = sscanf(text, "%5dx%5d%n", &o->width, &o->height, &end) == 2 && text[end] == '\0';
+    return fits && o->width >= 1 && o->height >= 1 && o->width <= TIM_IMAGE_MAX_SIDE && o->height <= TIM_IMAGE_MAX_SIDE;
+}
+
 /* What the table cannot say. */
-static ExitCode check_request(Request *r) {
+static ExitCode check_request(SampleRequest *r) {
+    const bool text = r->prompt || r->prompts_file;
     if (!find_form(r->out, &r->form))
         return command_line_misused("sample", "--out: '%s' must end in .npz, .png or /, or be a folder", r->out);
-    if (r->steps.count > 1 && r->form != FORM_SHEET)
+    if (r->steps.count > 1 && r->form != SAMPLE_SHEET)
         return command_line_misused("sample", "--steps takes several numbers only for a sheet, --out something.png");
-    if (r->count == 0) r->count = r->classes.count ? r->classes.count : DEFAULT_COUNT;
+    if (r->prompt && r->prompts_file) return command_line_misused("sample", "--prompt and --prompts: give one of them");
+    if (r->size && !parse_size(r->size, &r->sample))
+        return command_line_misused("sample", "--size: '%s' does not fit; give WIDTHxHEIGHT, such as 1024x768, sides from 1 to %d", r->size,
+                                    TIM_IMAGE_MAX_SIDE);
+    if (r->form == SAMPLE_SHEET && r->prompt && r->count <= 1 && r->steps.count == 1) r->form = SAMPLE_PICTURE;
+    if (r->precision == AUTOMATIC) r->precision = text;
+    if (r->rounding == AUTOMATIC) r->rounding = !text;
     r->sample.mode = r->mode ? TIM_SAMPLE_DIFFUSION : TIM_SAMPLE_TRANSITION;
     r->sample.rounding = r->rounding ? TIM_IMAGE_ROUNDING_C2I : TIM_IMAGE_ROUNDING_T2I;
     return EXIT_FINE;
 }
 
-static bool parse(Request *r, int count, char **words, ExitCode *code) {
+static bool parse(SampleRequest *r, int count, char **words, ExitCode *code) {
     const Option options[] = {
-        option_required(option_text("model", &r->model, "DIR|FILE", "folder with model.safetensors, or the file; required")),
-        option_text("config", &r->config, "YAML", "configuration (default: config.yaml beside the weights)"),
+        option_required(option_text("model", &r->parts.model, "DIR|FILE", "folder with weights, the file, or a published YAML; required")),
+        option_text("config", &r->parts.config, "YAML", "configuration (default: config.yaml beside the weights)"),
+        option_text("text-encoder", &r->parts.text_encoder, "DIR", "Gemma 3 or T5 (default: found beside the model)"),
+        option_text("tokenizer", &r->parts.tokenizer, "DIR|FILE", "its tokenizer (default: found beside the model)"),
+        option_text("autoencoder", &r->parts.autoencoder, "DIR", "AutoencoderKL or DC (default: found beside the model)"),
         option_required(option_text("out", &r->out, "PATH", "x.npz, x.png or folder/; required")),
+        option_text("prompt", &r->prompt, "TEXT", "what the pictures show, for a model of texts"),
+        option_text("prompts", &r->prompts_file, "FILE", "prompts, one a line"),
         option_list("steps", &r->steps, 1, TIM_SAMPLE_MAX_STEPS, "jumps from noise to picture (default 1); several for a sheet"),
-        option_choice("mode", &r->mode, mode_words, "what the network is asked for (default transition)"),
+        option_choice("mode", &r->mode, sample_mode_words, "what the network is asked for (default transition)"),
         option_list("classes", &r->classes, 0, INT32_MAX, "classes to draw, in turn (default: all of the model's)"),
-        option_int64("count", &r->count, 1, MAX_COUNT, "pictures (default: one of each of --classes, else 16)"),
+        option_int64("count", &r->count, 1, MAX_COUNT, "pictures (default: one of each of --classes, else 16; with prompts: of each, 1)"),
         option_int64("first", &r->sample.first, 0, 1e12, "number of the first picture, to go on where a run ended (default 0)"),
         option_uint64("seed", &r->sample.seed, "start of the random numbers (default 0)"),
         option_real("guidance", &r->sample.guidance, 0, 1000, "classifier-free guidance; 1 is none (default 1)"),
         option_real("guidance-low", &r->sample.guidance_low, -1, 2, "guide only where t > X T_max (default 0)"),
         option_real("guidance-high", &r->sample.guidance_high, -1, 2, "guide only where t < X T_max (default 1)"),
         option_real("stochasticity", &r->sample.stochasticity, 0, 1000, "share of fresh noise in each jump (default 0)"),
+        option_text("size", &r->size, "WxH", "width x height in pixels (default: the model's)"),
         option_int("height", &r->sample.height, 1, TIM_IMAGE_MAX_SIDE, "pixels (default: the model's)"),
         option_int("width", &r->sample.width, 1, TIM_IMAGE_MAX_SIDE, "pixels (default: the model's)"),
-        option_choice("rounding", &r->rounding, rounding_words, "how a number becomes a byte (default c2i)"),
+        option_choice("rounding", &r->rounding, rounding_words, "how a number becomes a byte (default c2i; with prompts t2i)"),
         option_int("batch", &r->sample.batch, 1, 65536, "pictures evaluated at a time (default 16)"),
-        option_choice("precision", &r->precision, precision_words, "of the matrix products (default fp32)"),
+        option_choice("precision", &r->precision, sample_precision_words, "of the matrix products (default fp32; with prompts bf16)"),
         option_int("threads", &r->threads, 1, 4096, "threads to use (default: as many as there are cores)"),
         option_choice("isa", &r->isa, isa_words, "instruction set (default: the best there is)"),
     };
     const CommandLine line = {
         .command = "sample",
-        .summary = "Draws pictures from a class model that works on pixels.",
+        .summary = "Draws pictures of prompts or classes.",
         .options = options,
         .option_count = sizeof options / sizeof *options,
         .notes =
             "--out x.npz    arr_0, uint8 (count, height, width, channels), and arr_1, the classes: the layout of ADM's evaluation\n"
-            "--out x.png    one labelled sheet; with --steps 1,2,4 a row for each number of steps, from the same noise\n"
+            "--out x.png    one prompt's picture, or one labelled sheet; with --steps 1,2,4 a row for each number of steps, from the same noise\n"
             "--out x/       000000.png, 000001.png, ...\n"
-            "A picture depends on the seed, its number, its class and the options, and but for rounding not on --batch.",
+            "A picture depends on the seed, its number, its class or prompt and the options, and but for rounding not on --batch.",
     };
     Operands none;
     return command_line_parse(&line, count, words, &none, code);
@@ -430,7 +278,7 @@ static bool default_steps(NumberList *steps) {
 }
 
 int cmd_sample(int count, char **words) {
-    Request request = {.rounding = TIM_IMAGE_ROUNDING_C2I};
+    SampleRequest request = {.rounding = AUTOMATIC, .precision = AUTOMATIC};
     ExitCode code = EXIT_FAILED;
     tim_sample_options_init(&request.sample);
     bool go_on = default_steps(&request.steps) && parse(&request, count, words, &code);

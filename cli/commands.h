@@ -9,6 +9,7 @@ int cmd_demo(int count, char **words);
 int cmd_eval(int count, char **words);
 int cmd_inspect(int count, char **words);
 int cmd_sample(int count, char **words);
+int cmd_synth(int count, char **words);
 int cmd_train(int count, char **words);
 
 #endif

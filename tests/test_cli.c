@@ -284,7 +284,7 @@ static void test_sample_failures_exit_1_and_say_what(void **state) {
         {"sample --model nowhere --out x.png", "nowhere"},
         {"sample --model model --config nowhere.yaml --out x.png", "nowhere.yaml"},
         {"sample --model model --out x.png --classes 4", "class 4 of picture 0; the model has the classes 0 to 3"},
-        {"sample --model model --out x.png --height 7", "height is 7; give a multiple of the patch, 2"},
+        {"sample --model model --out x.png --height 7", "height is 7; give a multiple of 2 up to 16384, such as 8"},
         {"sample --model model --out none/x.png", "none/x.png"},
         {"sample --model model --out none/x.npz", "none/x.npz"},
         {"sample --model model --out none/x/", "none/x/"},

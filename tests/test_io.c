@@ -607,6 +607,7 @@ static void assert_same_config(const TimConfig *a, const TimConfig *b) {
     assert_same_text(a->data_dir, b->data_dir);
     assert_same_text(a->vae_dir, b->vae_dir);
     assert_same_text(a->text_encoder_dir, b->text_encoder_dir);
+    assert_true(a->use_last_hidden_state == b->use_last_hidden_state && a->max_seq_length == b->max_seq_length);
 }
 
 static void assert_round_trip(const TimConfig *config) {

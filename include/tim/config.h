@@ -142,6 +142,8 @@ typedef struct TimConfig {
     bool data_mirror;       /* ours: data.dataset.mirror, shows half of the pictures mirrored left to right */
     char *vae_dir;          /* NULL when absent: the network works on pixels */
     char *text_encoder_dir; /* NULL when absent */
+    bool use_last_hidden_state; /* captions are the encoder's last hidden states, else those before its last layer */
+    int max_seq_length;         /* tokens of a caption at most */
 } TimConfig;
 
 /* The published defaults: OT-FM with P 0, 1; shares 0.5 and 0.1; AdamW .9/.95; and so on. No texts are set. */

@@ -29,6 +29,7 @@ typedef bool (*TimSampleProgress)(int64_t done, int64_t total, void *user);
 
 typedef struct TimSampleOptions {
     const int64_t *labels; /* (count) the pictures' classes, borrowed; NULL: picture i gets class i mod num_classes */
+    const char *const *prompts; /* (count) the pictures' prompts in UTF-8, borrowed; of a pipeline with a text encoder, else NULL */
     int64_t count;         /* number of pictures, at least 1 */
     int64_t first; /* index of the first picture, at least 0; picture i depends on (seed, i), its class and the options below */
     int steps;     /* 1 ... TIM_SAMPLE_MAX_STEPS jumps, evenly spaced from T_max to T_min */
@@ -39,7 +40,7 @@ typedef struct TimSampleOptions {
     double stochasticity; /* share of fresh noise in each jump, at least 0; above 0 for the OT-FM transport only */
     uint64_t seed;
     int batch;         /* pictures evaluated at a time, at least 1; changes memory and speed, and results by rounding only */
-    int height, width; /* pixels, multiples of the patch; 0: the model's input_size */
+    int height, width; /* pixels, multiples of what a patch covers; 0: the model's own size */
     TimImageRounding rounding;
     TimSampleProgress progress; /* NULL: nobody asks */
     void *user;
@@ -55,6 +56,8 @@ typedef struct TimSampleInfo {
     int64_t guided_steps;
     int64_t noised_steps;         /* with stochasticity: the jumps that put noise back */
     bool guidance_without_effect; /* guidance > 1 was asked for and its window holds no step */
+    int64_t cut_prompts;          /* prompts longer than the model's captions: the end was not seen */
+    double seconds_captions, seconds_network, seconds_decoder; /* of the run; 0 in a plan */
 } TimSampleInfo;
 
 /* Says what a run with these options will do, without running it; the info is as tim_sample would give it.
@@ -66,8 +69,8 @@ TIM_API TimStatus tim_sample_plan(const TimModel *model, const TimSampleOptions 
  * time on one model. The first noise of picture i are the normal numbers of (seed, i), those of its step k of (seed, i, k): they
  * depend on neither batch, threads nor the other pictures.
  * Errors: TIM_E_ARGUMENT for an option out of range (named with its value and range) or a class the model does not have;
- * TIM_E_UNSUPPORTED for a model on latents (it needs its autoencoder), a text model, other than 1 or 3 channels, or guidance of a
- * model without null class; TIM_E_CANCELLED when `progress` said so; TIM_E_MEMORY. */
+ * TIM_E_UNSUPPORTED for a model on latents or on text (tim/pipeline.h), other than 1 or 3 channels, or guidance of a model without
+ * null class; TIM_E_CANCELLED when `progress` said so; TIM_E_MEMORY. */
 TIM_API TimStatus tim_sample(TimModel *model, const TimSampleOptions *options, TimPictures *pictures, TimSampleInfo *info,
                              TimError *err);
 

@@ -91,6 +91,8 @@ static const TimField fields[] = {
 
     {"model.vae_dir", TIM_FIELD_TEXT, AT(vae_dir), 0, 0, NULL, 0},
     {"model.text_encoder_dir", TIM_FIELD_TEXT, AT(text_encoder_dir), 0, 0, NULL, 0},
+    {"model.use_last_hidden_state", TIM_FIELD_BOOL, AT(use_last_hidden_state), 0, 0, NULL, 0},
+    {"model.max_seq_length", TIM_FIELD_INT, AT(max_seq_length), 1, 65536, NULL, 0},
     {"model.proj_coeff", TIM_FIELD_DOUBLE, AT(training.proj_coeff), 0, 1e6, NULL, 0},
     {"model.ema_decay", TIM_FIELD_DOUBLE, AT(training.ema_decay), 0, 1, NULL, 0},
     {"model.ema_warmup", TIM_FIELD_BOOL, AT(training.ema_warmup), 0, 0, NULL, 0},

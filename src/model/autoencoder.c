@@ -6,11 +6,11 @@
 
 #include "base/memory.h"
 #include "io/hf_config.h"
+#include "io/tensor_set.h"
 #include "model/autoencoder_half.h"
 #include "model/store.h"
 
 #define CONFIG_FILE "config.json"
-#define WEIGHTS_FILE "diffusion_pytorch_model.safetensors"
 
 /* ---- configuration ---- */
 
@@ -210,12 +210,12 @@ static const char *renamed(char out[NAME_BYTES], const char *name, int to) {
     return name;
 }
 
-/* A TimAutoencoderRead from an open TimSafetensors. */
+/* A TimAutoencoderRead from an open TimTensorSet. */
 static TimStatus read_stored(void *from, const char *name, int rank, const size_t *dims, float *out, TimError *err) {
-    const TimSafetensors *file = from;
+    const TimTensorSet *file = from;
     char old[NAME_BYTES];
-    const TimStoredTensor *tensor = tim_safetensors_find(file, name);
-    if (!tensor) tensor = tim_safetensors_find(file, renamed(old, name, 0));
+    const TimStoredTensor *tensor = tim_tensor_set_find(file, name);
+    if (!tensor) tensor = tim_tensor_set_find(file, renamed(old, name, 0));
     const TimWantedTensor wanted = {
         name, rank, dims, CONFIG_FILE, "does " CONFIG_FILE " belong to these weights?", "do the two belong together?"};
     TIM_TRY(tim_stored_check(tensor, &wanted, file->count, err));
@@ -247,7 +247,7 @@ static bool is_batch_norm(const TimHalf *half, const char *name) {
     return false;
 }
 
-static TimStatus check_known(const TimAutoencoder *a, const TimSafetensors *file, TimError *err) {
+static TimStatus check_known(const TimAutoencoder *a, const TimTensorSet *file, TimError *err) {
     char shape[TIM_SHAPE_TEXT], modern[NAME_BYTES];
     for (size_t i = 0; i < file->count; i++) {
         const TimStoredTensor *t = &file->tensors[i];
@@ -261,13 +261,14 @@ static TimStatus check_known(const TimAutoencoder *a, const TimSafetensors *file
 }
 
 /* The only place that knows what holds the tensors. */
-static TimStatus read_weights(TimAutoencoder *a, const char *path, TimError *err) {
-    TimSafetensors file;
-    TIM_TRY(tim_safetensors_open(&file, path, err));
+static TimStatus read_weights(TimAutoencoder *a, const char *folder, TimError *err) {
+    TimTensorSet file;
+    TIM_TRY(tim_tensor_set_open(&file, folder, err));
     TimStatus status = check_known(a, &file, err);
     if (status == TIM_OK) status = tim_autoencoder_set_weights(a, read_stored, &file, err);
-    tim_safetensors_close(&file);
-    return status == TIM_OK ? TIM_OK : tim_fail_within(err, status, "%s", path);
+    if (status != TIM_OK) tim_fail_within(err, status, "%s", file.path);
+    tim_tensor_set_close(&file);
+    return status;
 }
 
 static TimStatus parse_file(TimAutoencoderConfig *config, const char *path, TimError *err) {
@@ -278,13 +279,13 @@ static TimStatus parse_file(TimAutoencoderConfig *config, const char *path, TimE
     return status == TIM_OK ? TIM_OK : tim_fail_within(err, status, "%s", path);
 }
 
-static TimStatus open_paths(TimAutoencoder **out, const char *config_path, const char *weights_path,
-                            const TimAutoencoderOptions *options, TimError *err) {
+static TimStatus open_folder(TimAutoencoder **out, const char *config_path, const char *folder,
+                             const TimAutoencoderOptions *options, TimError *err) {
     TimAutoencoderConfig config;
     TIM_TRY(parse_file(&config, config_path, err));
     const TimStatus made = tim_autoencoder_new(out, &config, options, err);
     if (made != TIM_OK) return tim_fail_within(err, made, "%s", config_path);
-    const TimStatus status = read_weights(*out, weights_path, err);
+    const TimStatus status = read_weights(*out, folder, err);
     if (status == TIM_OK) return TIM_OK;
     tim_autoencoder_free(*out);
     *out = NULL;
@@ -292,12 +293,10 @@ static TimStatus open_paths(TimAutoencoder **out, const char *config_path, const
 }
 
 TimStatus tim_autoencoder_open(TimAutoencoder **out, const char *folder, const TimAutoencoderOptions *options, TimError *err) {
-    char *config = NULL, *weights = NULL;
+    char *config = NULL;
     *out = NULL;
     TimStatus status = tim_join_path(&config, folder, CONFIG_FILE, err);
-    if (status == TIM_OK) status = tim_join_path(&weights, folder, WEIGHTS_FILE, err);
-    if (status == TIM_OK) status = open_paths(out, config, weights, options, err);
+    if (status == TIM_OK) status = open_folder(out, config, folder, options, err);
     tim_free(config);
-    tim_free(weights);
     return status;
 }

@@ -47,7 +47,7 @@ typedef TimStatus (*TimAutoencoderRead)(void *from, const char *name, int rank, 
 /* Makes the weights of the halves from the official tensors; batch norms are folded into the convolutions before them. */
 TimStatus tim_autoencoder_set_weights(TimAutoencoder *autoencoder, TimAutoencoderRead read, void *from, TimError *err);
 
-/* Opens a diffusers folder: config.json and diffusion_pytorch_model.safetensors. Strict: a tensor that is missing, unknown or of
+/* Opens a diffusers folder: config.json and weights of any kind that io/tensor_set.h finds there. Strict: a tensor that is missing, unknown or of
  * another shape is TIM_E_FORMAT, a setting this library does not run TIM_E_UNSUPPORTED; the text names file, key or tensor, and value. */
 TimStatus tim_autoencoder_open(TimAutoencoder **out, const char *folder, const TimAutoencoderOptions *options, TimError *err);
 

@@ -16,7 +16,7 @@ void tim_frozen_done(TimFrozen *frozen) {
     for (size_t i = 0; frozen->copies && i < frozen->params.count; i++) tim_free(frozen->copies[i]);
     tim_free(frozen->copies);
     tim_weights_done(&frozen->bound);
-    tim_safetensors_close(&frozen->map);
+    tim_tensor_set_close(&frozen->set);
     tim_params_done(&frozen->params);
     *frozen = (TimFrozen){0};
 }
@@ -81,9 +81,9 @@ static TimStatus take(TimFrozen *frozen, size_t i, const TimStoredTensor *tensor
 }
 
 /* The one place that looks into the file. */
-static const TimStoredTensor *find(const TimSafetensors *file, const char *name, const TimFrozenNames *names) {
-    const TimStoredTensor *tensor = tim_safetensors_find(file, name);
-    if (!tensor && names->name && strcmp(name, names->name) == 0) tensor = tim_safetensors_find(file, names->alias);
+static const TimStoredTensor *find(const TimTensorSet *file, const char *name, const TimFrozenNames *names) {
+    const TimStoredTensor *tensor = tim_tensor_set_find(file, name);
+    if (!tensor && names->name && strcmp(name, names->name) == 0) tensor = tim_tensor_set_find(file, names->alias);
     return tensor;
 }
 
@@ -96,7 +96,7 @@ static bool is_ignored(const char *name, const TimFrozenNames *names) {
 
 static TimStatus read_all(TimFrozen *frozen, const TimFrozenNames *names, TimError *err) {
     static const char remedy[] = "do config.json and the weights belong together?";
-    const TimSafetensors *file = &frozen->map;
+    const TimTensorSet *file = &frozen->set;
     for (size_t i = 0; i < file->count; i++)
         if (tim_params_find(&frozen->params, file->tensors[i].name) < 0 && !is_ignored(file->tensors[i].name, names))
             return tim_fail(err, TIM_E_FORMAT, "the tensor '%s' belongs to no layer of the configured network; %s",
@@ -117,9 +117,9 @@ static TimStatus read_all(TimFrozen *frozen, const TimFrozenNames *names, TimErr
 }
 
 TimStatus tim_frozen_open(TimFrozen *frozen, const char *path, const TimFrozenNames *names, TimError *err) {
-    TIM_TRY(tim_safetensors_open(&frozen->map, path, err));
+    TIM_TRY(tim_tensor_set_open(&frozen->set, path, err));
     const TimStatus status = read_all(frozen, names, err);
-    return status == TIM_OK ? TIM_OK : tim_fail_within(err, status, "%s", path);
+    return status == TIM_OK ? TIM_OK : tim_fail_within(err, status, "%s", frozen->set.path);
 }
 
 /* ---- made ---- */

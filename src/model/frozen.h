@@ -1,9 +1,9 @@
 /* Weights of a network that is only run. Invariant: a matrix is in the dtype of the products, a vector in f32, as the tape binds them;
- * what the file stores so is used where it lies in the file's map, the rest is a converted copy. Official names, read strictly. */
+ * what the files store so is used where it lies in their maps, the rest is a converted copy. Official names, read strictly. */
 #ifndef TIM_MODEL_FROZEN_H
 #define TIM_MODEL_FROZEN_H
 
-#include "io/safetensors.h"
+#include "io/tensor_set.h"
 #include "tape/params.h"
 #include "tensor/dtype.h"
 #include "tim/model.h"
@@ -15,7 +15,7 @@ typedef struct TimFrozen {
     TimWeights bound;   /* what a tape binds */
     void **copies;      /* (params.count); NULL: in the map */
     size_t copied;      /* bytes of all copies */
-    TimSafetensors map; /* the file; empty without one */
+    TimTensorSet set;   /* the files; empty without any */
 } TimFrozen;
 
 /* How a file may depart from the names of the parameters. */
@@ -30,7 +30,7 @@ TimStatus tim_frozen_init(TimFrozen *frozen, TimPrecision precision, int threads
 /* Unmaps and frees; {0} is fine. */
 void tim_frozen_done(TimFrozen *frozen);
 
-/* Takes the weights from the safetensors file at `path`. TIM_E_FORMAT names file and tensor: one that is missing, has another shape,
+/* Takes the weights from the file or folder at `path`, of any kind that io/tensor_set.h reads. TIM_E_FORMAT names file and tensor: one that is missing, has another shape,
  * is no float, or belongs to nothing. */
 TimStatus tim_frozen_open(TimFrozen *frozen, const char *path, const TimFrozenNames *names, TimError *err);
 

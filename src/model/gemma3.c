@@ -7,7 +7,6 @@
 
 #include "base/memory.h"
 #include "model/prompts.h"
-#include "model/store.h"
 #include "nn/layers.h"
 
 enum { NAME_MAX_BYTES = 80 };
@@ -183,24 +182,22 @@ TimStatus tim_gemma3_init(TimGemma3 *gemma, const TimGemma3Config *config, const
     return status;
 }
 
-static TimStatus open_files(TimGemma3 *gemma, const char *config_path, const char *weights_path, const TimNetworkOptions *options,
+static TimStatus open_files(TimGemma3 *gemma, const char *config_path, const char *folder, const TimNetworkOptions *options,
                             TimError *err) {
     static const char *const ignored[] = {"lm_head.", NULL}; /* the head of the language model: the embeddings again */
     static const TimFrozenNames names = {.ignored = ignored};
     TimGemma3Config config;
     TIM_TRY(tim_gemma3_config_read(&config, config_path, err));
     TIM_TRY(tim_gemma3_init(gemma, &config, options, err));
-    return tim_frozen_open(&gemma->weights, weights_path, &names, err);
+    return tim_frozen_open(&gemma->weights, folder, &names, err);
 }
 
 TimStatus tim_gemma3_open(TimGemma3 *gemma, const char *folder, const TimNetworkOptions *options, TimError *err) {
-    char *config_path = NULL, *weights_path = NULL;
+    char *config_path = NULL;
     *gemma = (TimGemma3){0};
     TimStatus status = tim_join_path(&config_path, folder, "config.json", err);
-    if (status == TIM_OK) status = tim_join_path(&weights_path, folder, TIM_MODEL_FILE, err);
-    if (status == TIM_OK) status = open_files(gemma, config_path, weights_path, options, err);
+    if (status == TIM_OK) status = open_files(gemma, config_path, folder, options, err);
     tim_free(config_path);
-    tim_free(weights_path);
     if (status != TIM_OK) tim_gemma3_done(gemma);
     return status;
 }

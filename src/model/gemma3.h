@@ -67,7 +67,7 @@ typedef struct TimGemma3 {
 /* An encoder whose weights are still to be taken; 0 threads are as many as OpenMP would use. Free with _done. */
 TimStatus tim_gemma3_init(TimGemma3 *gemma, const TimGemma3Config *config, const TimNetworkOptions *options, TimError *err);
 
-/* The encoder of a Hugging Face folder: config.json and model.safetensors. In bf16 precision a bf16 file is used in its map. */
+/* The encoder of a Hugging Face folder: config.json and weights of any kind that io/tensor_set.h finds there. In bf16 precision a bf16 file is used in its map. */
 TimStatus tim_gemma3_open(TimGemma3 *gemma, const char *folder, const TimNetworkOptions *options, TimError *err);
 
 /* Frees what the encoder owns; {0} is fine. */

@@ -6,7 +6,6 @@
 
 #include "base/memory.h"
 #include "model/prompts.h"
-#include "model/store.h"
 #include "nn/layers.h"
 
 enum { NAME_MAX_BYTES = 80 };
@@ -125,24 +124,22 @@ TimStatus tim_t5_init(TimT5 *t5, const TimT5Config *config, const TimNetworkOpti
     return status;
 }
 
-static TimStatus open_files(TimT5 *t5, const char *config_path, const char *weights_path, const TimNetworkOptions *options,
+static TimStatus open_files(TimT5 *t5, const char *config_path, const char *folder, const TimNetworkOptions *options,
                             TimError *err) {
     static const char *const ignored[] = {"decoder.", "lm_head.", NULL};
     static const TimFrozenNames names = {.name = "encoder.embed_tokens.weight", .alias = "shared.weight", .ignored = ignored};
     TimT5Config config;
     TIM_TRY(tim_t5_config_read(&config, config_path, err));
     TIM_TRY(tim_t5_init(t5, &config, options, err));
-    return tim_frozen_open(&t5->weights, weights_path, &names, err);
+    return tim_frozen_open(&t5->weights, folder, &names, err);
 }
 
 TimStatus tim_t5_open(TimT5 *t5, const char *folder, const TimNetworkOptions *options, TimError *err) {
-    char *config_path = NULL, *weights_path = NULL;
+    char *config_path = NULL;
     *t5 = (TimT5){0};
     TimStatus status = tim_join_path(&config_path, folder, "config.json", err);
-    if (status == TIM_OK) status = tim_join_path(&weights_path, folder, TIM_MODEL_FILE, err);
-    if (status == TIM_OK) status = open_files(t5, config_path, weights_path, options, err);
+    if (status == TIM_OK) status = open_files(t5, config_path, folder, options, err);
     tim_free(config_path);
-    tim_free(weights_path);
     if (status != TIM_OK) tim_t5_done(t5);
     return status;
 }

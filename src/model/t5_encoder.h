@@ -47,7 +47,7 @@ typedef struct TimT5 {
 /* An encoder whose weights are still to be taken; 0 threads are as many as OpenMP would use. Free with _done. */
 TimStatus tim_t5_init(TimT5 *t5, const TimT5Config *config, const TimNetworkOptions *options, TimError *err);
 
-/* The encoder of a Hugging Face folder: config.json and model.safetensors; a decoder beside it is not read. In bf16 precision a bf16
+/* The encoder of a Hugging Face folder: config.json and weights of any kind that io/tensor_set.h finds there; a decoder beside it is not read. In bf16 precision a bf16
  * file is used in its map. */
 TimStatus tim_t5_open(TimT5 *t5, const char *folder, const TimNetworkOptions *options, TimError *err);
 

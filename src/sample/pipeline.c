@@ -1,10 +1,13 @@
-/* Classes to pictures: batches of the sampler for models that work on pixels.
- * Invariant: picture i depends on (seed, i), its class and the options; cutting the pictures into batches changes rounding only. */
+/* Classes and prompts to pictures: batches of the sampler, with the captions before it and the decoder behind it.
+ * Invariant: picture i depends on (seed, i), its class or prompt and the options; cutting the pictures into batches changes rounding
+ * only. */
+#include "sample/pipeline.h"
+
 #include <string.h>
 
+#include "base/clock.h"
 #include "base/memory.h"
 #include "sample/sampler.h"
-#include "tim/sample.h"
 #include "transport/transport.h"
 
 void tim_sample_options_init(TimSampleOptions *options) {
@@ -20,36 +23,57 @@ void tim_sample_options_init(TimSampleOptions *options) {
 
 /* ---- checks ---- */
 
-static TimStatus check_model(const TimConfig *config, bool guided, TimError *err) {
+/* Pixels a side for one element of the network's input. */
+static int factor_of(const TimPipeline *p) {
+    return p->autoencoder ? tim_autoencoder_factor(tim_autoencoder_config(p->autoencoder)) : 1;
+}
+
+static int channels_of(const TimPipeline *p) {
+    return p->autoencoder ? tim_autoencoder_picture_channels(tim_autoencoder_config(p->autoencoder), true)
+                          : p->model->config.network.in_channels;
+}
+
+int tim_pipeline_step(const TimPipeline *p) {
+    return factor_of(p) * p->model->config.network.patch_size;
+}
+
+static TimStatus check_parts(const TimPipeline *p, bool guided, TimError *err) {
+    const TimConfig *config = &p->model->config;
     const TimNetworkConfig *n = &config->network;
-    if (n->kind != TIM_NETWORK_C2I)
-        return tim_fail(err, TIM_E_UNSUPPORTED, "the model is conditioned on text; this call draws from class models");
-    if (config->vae_dir)
+    if (n->kind == TIM_NETWORK_T2I && !p->captioner)
+        return tim_fail(err, TIM_E_UNSUPPORTED, "the model is conditioned on text, which needs a text encoder: open it as a pipeline");
+    if (config->vae_dir && !p->autoencoder)
         return tim_fail(err, TIM_E_UNSUPPORTED,
-                        "the model makes latents of the autoencoder %s, which is needed to turn them into pictures; "
-                        "only models that work on pixels (without vae_dir) can be drawn from so far",
+                        "the model makes latents of the autoencoder %s, which is needed to turn them into pictures: open it as a "
+                        "pipeline",
                         config->vae_dir);
-    if (n->in_channels != 1 && n->in_channels != 3)
+    if (channels_of(p) != 1 && channels_of(p) != 3)
         return tim_fail(err, TIM_E_UNSUPPORTED, "the model's pictures have %d channels; only 1 (gray) and 3 (RGB) can be shown",
-                        n->in_channels);
-    if (guided && !(n->class_dropout_prob > 0.0))
+                        channels_of(p));
+    if (guided && n->kind == TIM_NETWORK_C2I && !(n->class_dropout_prob > 0.0))
         return tim_fail(err, TIM_E_UNSUPPORTED,
                         "guidance needs the null class, and the model was trained without one (class_dropout_prob 0); "
                         "set the guidance to 1");
     return TIM_OK;
 }
 
-static TimStatus check_size(const char *name, int size, int patch, TimError *err) {
-    if (size >= 1 && size <= TIM_IMAGE_MAX_SIDE && size % patch == 0) return TIM_OK;
-    return tim_fail(err, TIM_E_ARGUMENT, "%s is %d; give a multiple of the patch, %d, up to %d, or 0 for the model's own", name,
-                    size, patch, TIM_IMAGE_MAX_SIDE);
+/* The multiple of `step` next to `size`, within the limits. */
+static int nearest(int size, int step) {
+    const int most = TIM_IMAGE_MAX_SIDE / step * step, next = (size / step + (size % step * 2 >= step)) * step;
+    return next < step ? step : next > most ? most : next;
 }
 
-static int or_default(int size, const TimConfig *config) {
-    return size ? size : config->network.input_size;
+static TimStatus check_size(const char *name, int size, int step, TimError *err) {
+    if (size >= 1 && size <= TIM_IMAGE_MAX_SIDE && size % step == 0) return TIM_OK;
+    return tim_fail(err, TIM_E_ARGUMENT, "%s is %d; give a multiple of %d up to %d, such as %d, or 0 for the model's own", name, size,
+                    step, TIM_IMAGE_MAX_SIDE, nearest(size, step));
 }
 
-static TimStatus check_options(const TimConfig *config, const TimSampleOptions *o, TimError *err) {
+static int or_default(int size, const TimPipeline *p) {
+    return size ? size : p->model->config.network.input_size * factor_of(p);
+}
+
+static TimStatus check_options(const TimPipeline *p, const TimSampleOptions *o, TimError *err) {
     if (o->count < 1 || o->count > TIM_SAMPLER_MAX_PICTURES)
         return tim_fail(err, TIM_E_ARGUMENT, "count is %lld; give at least 1", (long long)o->count);
     if (o->first < 0 || o->first > TIM_SAMPLER_MAX_PICTURES - o->count)
@@ -58,8 +82,8 @@ static TimStatus check_options(const TimConfig *config, const TimSampleOptions *
     if (o->batch < 1) return tim_fail(err, TIM_E_ARGUMENT, "batch is %d; give at least 1", o->batch);
     if (o->rounding != TIM_IMAGE_ROUNDING_T2I && o->rounding != TIM_IMAGE_ROUNDING_C2I)
         return tim_fail(err, TIM_E_ARGUMENT, "rounding is %d; give one of TimImageRounding", (int)o->rounding);
-    TIM_TRY(check_size("height", or_default(o->height, config), config->network.patch_size, err));
-    return check_size("width", or_default(o->width, config), config->network.patch_size, err);
+    TIM_TRY(check_size("height", or_default(o->height, p), tim_pipeline_step(p), err));
+    return check_size("width", or_default(o->width, p), tim_pipeline_step(p), err);
 }
 
 static TimStatus check_labels(const TimConfig *config, const TimSampleOptions *o, TimError *err) {
@@ -69,6 +93,26 @@ static TimStatus check_labels(const TimConfig *config, const TimSampleOptions *o
             return tim_fail(err, TIM_E_ARGUMENT, "class %lld of picture %lld; the model has the classes 0 to %d",
                             (long long)o->labels[i], (long long)(o->first + i), classes - 1);
     return TIM_OK;
+}
+
+static TimStatus check_prompts(const TimPipeline *p, const TimSampleOptions *o, TimSampleInfo *info, TimError *err) {
+    if (!o->prompts) return tim_fail(err, TIM_E_ARGUMENT, "the model is conditioned on text: give prompts");
+    if (o->labels) return tim_fail(err, TIM_E_ARGUMENT, "the model is conditioned on text and has no classes: give prompts alone");
+    for (int64_t i = 0; i < o->count; i++) {
+        int tokens;
+        bool cut;
+        if (!o->prompts[i]) return tim_fail(err, TIM_E_ARGUMENT, "picture %lld has no prompt", (long long)(o->first + i));
+        const TimStatus status = tim_captioner_count(p->captioner, o->prompts[i], &tokens, &cut, err);
+        if (status != TIM_OK) return tim_fail_within(err, status, "the prompt of picture %lld", (long long)(o->first + i));
+        info->cut_prompts += cut;
+    }
+    return TIM_OK;
+}
+
+static TimStatus check_conditions(const TimPipeline *p, const TimSampleOptions *o, TimSampleInfo *info, TimError *err) {
+    if (p->captioner) return check_prompts(p, o, info, err);
+    if (o->prompts) return tim_fail(err, TIM_E_ARGUMENT, "the model is conditioned on classes, not on text: give classes");
+    return check_labels(&p->model->config, o, err);
 }
 
 static TimSamplerOptions sampler_options(const TimSampleOptions *o) {
@@ -81,32 +125,38 @@ static TimSamplerOptions sampler_options(const TimSampleOptions *o) {
                                .seed = o->seed};
 }
 
-TimStatus tim_sample_plan(const TimModel *model, const TimSampleOptions *options, TimSampleInfo *info, TimError *err) {
+TimStatus tim_pipeline_plan(const TimPipeline *p, const TimSampleOptions *options, TimSampleInfo *info, TimError *err) {
     const TimSamplerOptions sampler = sampler_options(options);
-    TIM_TRY(tim_sampler_plan(&model->config.transport, &sampler, info, err));
-    TIM_TRY(check_model(&model->config, info->guided_steps > 0, err));
-    TIM_TRY(check_options(&model->config, options, err));
-    return check_labels(&model->config, options, err);
+    TIM_TRY(tim_sampler_plan(&p->model->config.transport, &sampler, info, err));
+    TIM_TRY(check_parts(p, info->guided_steps > 0, err));
+    TIM_TRY(check_options(p, options, err));
+    return check_conditions(p, options, info, err);
 }
 
 /* ---- drawing ---- */
 
 typedef struct Run {
-    TimModel *model;
+    TimPipeline *pipeline;
     const TimSampleOptions *options;
     TimSamplerOptions sampler;
+    TimSampleInfo *info;
     TimPictures *out;
-    size_t size;            /* elements of one picture */
+    int height, width;      /* of the network's input */
+    size_t size, pixels;    /* elements of one such input, and of one picture */
     double *state;          /* (batch, C, H, W) */
-    float *chw;             /* (C, H, W) of one picture */
-    int64_t *labels, *null; /* (batch) */
-    int64_t steps_before;   /* done in earlier batches */
+    float *input;           /* (C, H, W): noise, then latent of one picture */
+    float *chw;             /* one picture; `input` itself without autoencoder */
+    int64_t *labels, *null; /* (batch), class models */
+    int tokens;             /* M of this batch's captions, text models */
+    float *captions;        /* (batch + 1, M, width): the last is the null caption */
+    float *null_captions;   /* (batch, M, width) */
+    int64_t done;           /* pictures of earlier batches */
 } Run;
 
+/* Batches are unequal where captions are: steps are counted a picture. */
 static bool report(int64_t done, int64_t total, void *user) {
     const Run *run = user;
-    const int64_t batches = (run->options->count - 1) / run->options->batch + 1;
-    return run->options->progress(run->steps_before + done, total * batches, run->options->user);
+    return run->options->progress(run->done * total + done, total * run->options->count, run->options->user);
 }
 
 /* Noise at T_max, as published: as it is, but for VE-SDE, whose states are as large as sigma(T_max). */
@@ -115,97 +165,193 @@ static double initial_scale(const TimTransportConfig *c) {
 }
 
 static void fill_noise(const Run *run, int64_t first, int64_t count) {
-    const double scale = initial_scale(&run->model->config.transport);
+    const double scale = initial_scale(&run->pipeline->model->config.transport);
     for (int64_t b = 0; b < count; b++) {
         double *state = run->state + (size_t)b * run->size;
-        tim_sampler_noise(run->chw, run->size, run->options->seed, first + b, 0);
-        for (size_t i = 0; i < run->size; i++) state[i] = scale * run->chw[i];
+        tim_sampler_noise(run->input, run->size, run->options->seed, first + b, 0);
+        for (size_t i = 0; i < run->size; i++) state[i] = scale * run->input[i];
     }
 }
 
+/* ---- conditions ---- */
+
 static void fill_labels(const Run *run, int64_t offset, int64_t count) {
     const TimSampleOptions *o = run->options;
-    const int64_t classes = run->model->config.network.num_classes;
+    const int64_t classes = run->pipeline->model->config.network.num_classes;
     for (int64_t b = 0; b < count; b++) {
         run->labels[b] = o->labels ? o->labels[offset + b] : (o->first + offset + b) % classes;
         run->null[b] = classes;
     }
 }
 
-/* At T_min the state is alpha x and next to no noise; alpha is 1 but for EDM, whose path is scaled to unit variance. */
-static TimStatus keep_picture(const Run *run, int64_t b, int64_t offset, TimError *err) {
-    const TimTransportConfig *c = &run->model->config.transport;
-    const double alpha = tim_transport_get(c->kind)->path(c, c->t_min).alpha;
-    const double *state = run->state + (size_t)b * run->size;
-    TimImage image;
-    for (size_t i = 0; i < run->size; i++) run->chw[i] = (float)(state[i] / alpha);
-    TIM_TRY(
-        tim_image_from_chw(&image, run->chw, run->out->channels, run->out->height, run->out->width, run->options->rounding, err));
-    memcpy(run->out->pixels + (size_t)(offset + b) * run->size, image.pixels, run->size);
-    tim_image_done(&image);
+static TimStatus count_tokens(const Run *run, int64_t index, int *tokens, TimError *err) {
+    return tim_captioner_count(run->pipeline->captioner, run->options->prompts[index], tokens, NULL, err);
+}
+
+/* How many of the `most` pictures from `offset` on are one batch: those whose captions are as long as the first's, *tokens. */
+static TimStatus batch_from(const Run *run, int64_t offset, int64_t most, int64_t *count, int *tokens, TimError *err) {
+    *count = most, *tokens = 0;
+    if (!run->pipeline->captioner) return TIM_OK;
+    TIM_TRY(count_tokens(run, offset, tokens, err));
+    for (int64_t b = 1; b < most; b++) {
+        int other;
+        TIM_TRY(count_tokens(run, offset + b, &other, err));
+        if (other == *tokens) continue;
+        *count = b;
+        break;
+    }
     return TIM_OK;
 }
 
-static TimStatus draw_batch(Run *run, int64_t offset, int64_t count, TimSampleInfo *info, TimError *err) {
-    const int64_t first = run->options->first + offset;
-    fill_noise(run, first, count);
-    fill_labels(run, offset, count);
-    const TimSamplerBatch batch = {.batch = count,
-                                   .height = run->out->height,
-                                   .width = run->out->width,
-                                   .state = run->state,
-                                   .first = first,
-                                   .condition = {.labels = run->labels},
-                                   .null = {.labels = run->null}};
-    TIM_TRY(tim_sampler_run(run->model, &batch, &run->sampler, info, err));
-    for (int64_t b = 0; b < count; b++) TIM_TRY(keep_picture(run, b, offset, err));
-    run->steps_before += run->options->steps;
+/* The prompts' captions and, where steps are guided, the empty prompt's beside them. */
+static TimStatus encode_prompts(const Run *run, const char **prompts, int64_t offset, int64_t count, TimError *err) {
+    const size_t caption = (size_t)run->tokens * (size_t)tim_captioner_width(run->pipeline->captioner);
+    const bool guided = run->info->guided_steps > 0;
+    for (int64_t b = 0; b < count; b++) prompts[b] = run->options->prompts[offset + b];
+    prompts[count] = "";
+    TIM_TRY(tim_captioner_encode(run->pipeline->captioner, prompts, count + guided, run->tokens, run->captions, err));
+    for (int64_t b = 0; guided && b < count; b++)
+        memcpy(run->null_captions + (size_t)b * caption, run->captions + (size_t)count * caption, caption * sizeof(float));
     return TIM_OK;
 }
+
+static TimStatus fill_captions(Run *run, int64_t offset, int64_t count, TimError *err) {
+    const size_t width = (size_t)tim_captioner_width(run->pipeline->captioner);
+    const double begin = tim_clock();
+    const char **prompts;
+    size_t elements;
+    tim_free(run->captions), tim_free(run->null_captions);
+    run->captions = run->null_captions = NULL;
+    if (!tim_mul_size((size_t)count + 1, (size_t)run->tokens * width, &elements))
+        return tim_fail(err, TIM_E_MEMORY, "%lld captions do not fit into memory; use a smaller batch", (long long)count);
+    TIM_TRY(tim_new(&run->captions, elements, sizeof *run->captions, "the captions", err));
+    TIM_TRY(tim_new(&run->null_captions, elements, sizeof *run->null_captions, "the captions", err));
+    TIM_TRY(tim_new(&prompts, (size_t)count + 1, sizeof *prompts, "the prompts", err));
+    const TimStatus status = encode_prompts(run, prompts, offset, count, err);
+    tim_free(prompts);
+    run->info->seconds_captions += tim_clock() - begin;
+    return status;
+}
+
+/* ---- a batch ---- */
+
+/* At T_min the state is alpha x and next to no noise; alpha is 1 but for EDM, whose path is scaled to unit variance. */
+static TimStatus finish_picture(const Run *run, int64_t b, TimError *err) {
+    const TimTransportConfig *c = &run->pipeline->model->config.transport;
+    TimAutoencoder *autoencoder = run->pipeline->autoencoder;
+    const double alpha = tim_transport_get(c->kind)->path(c, c->t_min).alpha,
+                 scaling = autoencoder ? tim_autoencoder_scaling(tim_autoencoder_config(autoencoder)) : 1.0;
+    const double *state = run->state + (size_t)b * run->size;
+    for (size_t i = 0; i < run->size; i++) run->input[i] = (float)(state[i] / (alpha * scaling));
+    return autoencoder ? tim_autoencoder_decode(autoencoder, 1, run->height, run->width, run->input, run->chw, err) : TIM_OK;
+}
+
+static TimStatus keep_picture(const Run *run, int64_t b, int64_t offset, TimError *err) {
+    TimImage image;
+    const double begin = tim_clock();
+    TIM_TRY(finish_picture(run, b, err));
+    TIM_TRY(
+        tim_image_from_chw(&image, run->chw, run->out->channels, run->out->height, run->out->width, run->options->rounding, err));
+    memcpy(run->out->pixels + (size_t)(offset + b) * run->pixels, image.pixels, run->pixels);
+    tim_image_done(&image);
+    run->info->seconds_decoder += tim_clock() - begin;
+    return TIM_OK;
+}
+
+static TimStatus draw_batch(Run *run, int64_t offset, int64_t count, TimError *err) {
+    const int64_t first = run->options->first + offset;
+    fill_noise(run, first, count);
+    if (run->pipeline->captioner)
+        TIM_TRY(fill_captions(run, offset, count, err));
+    else
+        fill_labels(run, offset, count);
+    const TimSamplerBatch batch = {.batch = count,
+                                   .height = run->height,
+                                   .width = run->width,
+                                   .state = run->state,
+                                   .first = first,
+                                   .condition = {run->labels, run->captions, run->tokens},
+                                   .null = {run->null, run->null_captions, run->tokens}};
+    const double begin = tim_clock();
+    TIM_TRY(tim_sampler_run(run->pipeline->model, &batch, &run->sampler, NULL, err));
+    run->info->seconds_network += tim_clock() - begin;
+    for (int64_t b = 0; b < count; b++) TIM_TRY(keep_picture(run, b, offset, err));
+    run->done += count;
+    return TIM_OK;
+}
+
+/* ---- a run ---- */
 
 static TimStatus allocate(Run *run, TimError *err) {
     const TimSampleOptions *o = run->options;
     TimPictures *out = run->out;
     const size_t batch = (size_t)(o->count < o->batch ? o->count : o->batch);
-    run->size = (size_t)out->channels * (size_t)out->height * (size_t)out->width; /* at most 3 * 2^28 */
+    run->height = out->height / factor_of(run->pipeline), run->width = out->width / factor_of(run->pipeline);
+    run->pixels = (size_t)out->channels * (size_t)out->height * (size_t)out->width; /* at most 3 * 2^28 */
     size_t elements;
-    if (!tim_mul_size(batch, run->size, &elements))
+    if (!tim_mul_size((size_t)run->height * (size_t)run->width, (size_t)run->pipeline->model->config.network.in_channels, &run->size) ||
+        !tim_mul_size(batch, run->size, &elements))
         return tim_fail(err, TIM_E_MEMORY, "a batch of %d pictures does not fit into memory; use a smaller one", o->batch);
-    TIM_TRY(tim_new(&out->pixels, (size_t)o->count, run->size, "the pictures", err));
+    TIM_TRY(tim_new(&out->pixels, (size_t)o->count, run->pixels, "the pictures", err));
     TIM_TRY(tim_new(&run->state, elements, sizeof *run->state, "the sampler's state", err));
-    TIM_TRY(tim_new(&run->chw, run->size, sizeof *run->chw, "a picture", err));
+    TIM_TRY(tim_new(&run->input, run->size, sizeof *run->input, "a picture", err));
+    run->chw = run->input;
+    if (run->pipeline->autoencoder) TIM_TRY(tim_new(&run->chw, run->pixels, sizeof *run->chw, "a picture", err));
     TIM_TRY(tim_new(&run->labels, batch, sizeof *run->labels, "the labels", err));
     return tim_new(&run->null, batch, sizeof *run->null, "the labels", err);
 }
 
-static TimStatus draw(Run *run, TimSampleInfo *info, TimError *err) {
+static void release(Run *run) {
+    if (run->chw != run->input) tim_free(run->chw);
+    void *const blocks[] = {run->state, run->input, run->labels, run->null, run->captions, run->null_captions};
+    for (size_t i = 0; i < sizeof blocks / sizeof *blocks; i++) tim_free(blocks[i]);
+}
+
+static TimStatus draw(Run *run, TimError *err) {
     const TimSampleOptions *o = run->options;
     TIM_TRY(allocate(run, err));
-    for (int64_t offset = 0; offset < o->count; offset += o->batch) {
+    for (int64_t offset = 0, count; offset < o->count; offset += count) {
         const int64_t left = o->count - offset;
-        TIM_TRY(draw_batch(run, offset, left < o->batch ? left : o->batch, info, err));
+        TIM_TRY(batch_from(run, offset, left < o->batch ? left : o->batch, &count, &run->tokens, err));
+        TIM_TRY(draw_batch(run, offset, count, err));
     }
     return TIM_OK;
 }
 
-TimStatus tim_sample(TimModel *model, const TimSampleOptions *options, TimPictures *pictures, TimSampleInfo *info, TimError *err) {
+TimStatus tim_pipeline_draw(TimPipeline *p, const TimSampleOptions *options, TimPictures *pictures, TimSampleInfo *info, TimError *err) {
     TimSampleInfo plan;
     *pictures = (TimPictures){0};
-    TIM_TRY(tim_sample_plan(model, options, &plan, err));
+    TIM_TRY(tim_pipeline_plan(p, options, &plan, err));
     *pictures = (TimPictures){.count = options->count,
-                              .height = or_default(options->height, &model->config),
-                              .width = or_default(options->width, &model->config),
-                              .channels = model->config.network.in_channels};
-    Run run = {.model = model, .options = options, .sampler = sampler_options(options), .out = pictures};
+                              .height = or_default(options->height, p),
+                              .width = or_default(options->width, p),
+                              .channels = channels_of(p)};
+    Run run = {.pipeline = p, .options = options, .sampler = sampler_options(options), .info = &plan, .out = pictures};
     if (options->progress) run.sampler.progress = report, run.sampler.user = &run;
-    const TimStatus status = draw(&run, &plan, err);
-    tim_free(run.state);
-    tim_free(run.chw);
-    tim_free(run.labels);
-    tim_free(run.null);
+    const TimStatus status = draw(&run, err);
+    release(&run);
     if (status != TIM_OK)
         tim_pictures_done(pictures);
     else if (info)
         *info = plan;
     return status;
+}
+
+/* ---- a model by itself ---- */
+
+/* A plan only reads it. */
+static TimPipeline alone(const TimModel *model) {
+    TimPipeline p = {0};
+    memcpy(&p.model, &model, sizeof model);
+    return p;
+}
+
+TimStatus tim_sample_plan(const TimModel *model, const TimSampleOptions *options, TimSampleInfo *info, TimError *err) {
+    const TimPipeline p = alone(model);
+    return tim_pipeline_plan(&p, options, info, err);
+}
+
+TimStatus tim_sample(TimModel *model, const TimSampleOptions *options, TimPictures *pictures, TimSampleInfo *info, TimError *err) {
+    TimPipeline p = {.model = model};
+    return tim_pipeline_draw(&p, options, pictures, info, err);
 }

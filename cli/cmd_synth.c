@@ -1,0 +1,43 @@
+/* tim synth: a checkpoint of a published size with hash weights, for trying out loading, speed and memory without a download. */
+#include <stdio.h>
+
+#include "commands.h"
+#include "options.h"
+#include "tim/synth.h"
+
+static const char *const precision_words[] = {"bf16", "fp32", NULL};
+static const TimPrecision precisions[] = {TIM_PRECISION_BF16, TIM_PRECISION_F32};
+
+static ExitCode synth(const char *manifest, const char *folder, int precision) {
+    TimError err;
+    TimSynthInfo info;
+    if (tim_synth(manifest, folder, precisions[precision], &info, &err) != TIM_OK) {
+        fprintf(stderr, "tim synth: %s\n", err.text);
+        return EXIT_FAILED;
+    }
+    printf("%s: %s, %zu tensors, %.2f M parameters in %s, hash weights\n", folder, info.kind, info.tensors, 1e-6 * (double)info.parameters,
+           precision_words[precision]);
+    return EXIT_FINE;
+}
+
+int cmd_synth(int count, char **words) {
+    int precision = 0;
+    const Option options[] = {
+        option_choice("precision", &precision, precision_words, "of the weights written (default bf16)"),
+    };
+    const CommandLine line = {
+        .command = "synth",
+        .summary = "Writes a checkpoint with weights made from the tensors' names, of the size that a manifest describes.",
+        .operands = "MANIFEST FOLDER",
+        .options = options,
+        .option_count = sizeof options / sizeof *options,
+        .min_operands = 2,
+        .max_operands = 2,
+        .notes = "MANIFEST is JSON: {\"config\": {...}, \"tensors\": {NAME: [AXIS, ...]}}, of a TiM also \"model\": \"c2i\" or \"t2i\".\n"
+                 "FOLDER gets weights and configuration as published, marked as hash weights in their metadata.",
+    };
+    Operands operands;
+    ExitCode code;
+    if (!command_line_parse(&line, count, words, &operands, &code)) return code;
+    return synth(operands.items[0], operands.items[1], precision);
+}

@@ -1,0 +1,51 @@
+/* tim sample, inside: what is asked for, a run in progress, and where its pictures go. */
+#ifndef TIM_CLI_SAMPLE_H
+#define TIM_CLI_SAMPLE_H
+
+#include "options.h"
+#include "tim/pipeline.h"
+
+typedef enum SampleForm {
+    SAMPLE_NPZ,
+    SAMPLE_SHEET,
+    SAMPLE_PICTURE, /* one PNG without labels */
+    SAMPLE_FOLDER
+} SampleForm;
+
+/* What the command line asks for. */
+typedef struct SampleRequest {
+    TimPipelineParts parts;
+    const char *out, *prompt, *prompts_file, *size;
+    SampleForm form; /* of out */
+    NumberList steps, classes;
+    int64_t count; /* pictures: of each prompt, or in all */
+    int mode, precision, rounding, isa, threads;
+    TimSampleOptions sample;
+} SampleRequest;
+
+/* A run in progress, and what its pictures go into. */
+typedef struct Sampling {
+    const SampleRequest *request;
+    TimPipeline *pipeline;
+    int64_t count;        /* pictures of each number of steps */
+    int64_t *labels;      /* (count) classes; NULL with prompts */
+    const char **prompts; /* (count); NULL with classes */
+    int64_t row;          /* index in request->steps */
+    TimAdmWriter *npz;
+    uint8_t *sheet;       /* (sheet rows, sheet columns, H, W, C) */
+    TimPictures size;     /* of the pictures; without pixels */
+    bool terminal;        /* stderr is one: progress is shown there */
+    int64_t drawn, total; /* pictures */
+    TimSampleInfo spent;  /* seconds of all runs */
+} Sampling;
+
+/* "transition", "diffusion"; "fp32", "bf16". */
+extern const char *const sample_mode_words[], *const sample_precision_words[];
+
+/* Takes the pictures first ... first + pictures->count of the current row. */
+TimStatus sample_take(Sampling *s, const TimPictures *pictures, int64_t first, TimError *err);
+
+/* Writes what is written at the end, when all pictures are there. */
+TimStatus sample_finish(Sampling *s, TimError *err);
+
+#endif

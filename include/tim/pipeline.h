@@ -1,0 +1,55 @@
+/* From a prompt or a class to a picture with the parts of a published model: TiM itself, for text its encoder and tokenizer, for latents
+ * the autoencoder. A model on pixels is a pipeline without an autoencoder.
+ * Sources: the published sampling scripts (WZDTHU/TiM); folders as huggingface.co's diffusers and transformers lay them out. */
+#ifndef TIM_PIPELINE_H
+#define TIM_PIPELINE_H
+
+#include "tim/sample.h"
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+/* Opaque. One call at a time on one pipeline; different pipelines are independent. */
+typedef struct TimPipeline TimPipeline;
+
+/* Where the parts are; all texts are borrowed for the call, and all but `model` may be NULL: found.
+ *
+ * Found beside the model, in the folder F that holds it: text encoder F/text_encoder, autoencoder F/vae, tokenizer F/tokenizer or that of
+ * the text encoder's folder; else the folders that the configuration names (text_encoder_dir, vae_dir), looked for as F/NAME,
+ * F/LAST-PART-OF-NAME and NAME. */
+typedef struct TimPipelineParts {
+    const char *model;        /* a folder with weights and config.yaml, a file of weights, or a published YAML beside the weights */
+    const char *config;       /* YAML */
+    const char *text_encoder; /* Hugging Face folder of Gemma 3 (text) or T5 */
+    const char *tokenizer;    /* tokenizer.json, tokenizer.model, spiece.model, or a folder with one of them */
+    const char *autoencoder;  /* diffusers folder of AutoencoderKL or AutoencoderDC */
+} TimPipelineParts;
+
+/* Opens all parts that the model needs. Errors: TIM_E_IO for a part that is not found, with the places looked at and the name under
+ * which it is published; TIM_E_FORMAT, TIM_E_UNSUPPORTED for a part that cannot be used or does not fit the others, naming the file.
+ * Free with tim_pipeline_free. Any thread. */
+TIM_API TimStatus tim_pipeline_open(TimPipeline **pipeline, const TimPipelineParts *parts, const TimModelOptions *options,
+                                    TimError *err);
+
+/* Frees a pipeline; NULL is fine. */
+TIM_API void tim_pipeline_free(TimPipeline *pipeline);
+
+/* The model's configuration, borrowed from the pipeline. */
+TIM_API const TimConfig *tim_pipeline_config(const TimPipeline *pipeline);
+
+/* Sides of pictures are multiples of this many pixels. */
+TIM_API int tim_pipeline_step(const TimPipeline *pipeline);
+
+/* As tim_sample_plan, for a pipeline. */
+TIM_API TimStatus tim_pipeline_plan(const TimPipeline *pipeline, const TimSampleOptions *options, TimSampleInfo *info, TimError *err);
+
+/* As tim_sample, for a pipeline: pictures of prompts (options->prompts) where the model is conditioned on text, else of classes.
+ * A picture of a prompt is the same whatever stands beside it in a batch: only captions of one length share evaluations. */
+TIM_API TimStatus tim_pipeline_draw(TimPipeline *pipeline, const TimSampleOptions *options, TimPictures *pictures, TimSampleInfo *info,
+                                    TimError *err);
+
+#ifdef __cplusplus
+}
+#endif
+#endif

@@ -1,0 +1,162 @@
+#include "sample/captioner.h"
+
+#include <jansson.h>
+#include <string.h>
+
+#include "base/memory.h"
+#include "io/file.h"
+#include "io/hf_config.h"
+#include "model/gemma3.h"
+#include "model/t5_encoder.h"
+#include "text/tokenizer.h"
+
+typedef enum Kind { GEMMA3, T5 } Kind;
+
+struct TimCaptioner {
+    Kind kind;
+    TimGemma3 gemma3;
+    TimT5 t5;
+    TimTokenizer *tokenizer;
+    TimGemma3Output output;
+    int longest; /* tokens, those that begin or end a prompt included */
+};
+
+/* ---- opening ---- */
+
+static TimStatus read_kind(Kind *kind, const char *path, TimError *err) {
+    static const char *const names[] = {"gemma3_text", "t5"};
+    json_t *object;
+    TIM_TRY(tim_hf_config_open(&object, path, err));
+    const char *name = json_string_value(json_object_get(object, "model_type"));
+    TimStatus status = TIM_E_UNSUPPORTED;
+    for (int i = 0; i < 2 && name; i++)
+        if (strcmp(name, names[i]) == 0) *kind = (Kind)i, status = TIM_OK;
+    if (status != TIM_OK)
+        tim_fail(err, status, "%s: model_type is '%.60s'; text encoders are Gemma 3 (gemma3_text, such as google/gemma-3-1b-it) and T5 (t5)",
+                 path, name ? name : "missing");
+    json_decref(object);
+    return status;
+}
+
+static TimStatus find_kind(Kind *kind, const char *folder, TimError *err) {
+    char *path;
+    TIM_TRY(tim_join_path(&path, folder, "config.json", err));
+    const TimStatus status = read_kind(kind, path, err);
+    tim_free(path);
+    return status;
+}
+
+/* The published tokenizer of Gemma 3 has a token more than the text model has rows, so their numbers say nothing. */
+static TimStatus check_tokenizer(const TimCaptioner *c, const char *path, TimError *err) {
+    const int32_t mark = c->kind == GEMMA3 ? tim_tokenizer_bos(c->tokenizer) : tim_tokenizer_eos(c->tokenizer);
+    if (mark >= 0) return TIM_OK;
+    return tim_fail(err, TIM_E_FORMAT, "%s: the tokenizer has no token that %s a text; does it belong to the text encoder?", path,
+                    c->kind == GEMMA3 ? "begins" : "ends");
+}
+
+static TimStatus fill(TimCaptioner *c, const char *encoder, const char *tokenizer, const TimConfig *config,
+                      const TimNetworkOptions *options, TimError *err) {
+    c->output = config->use_last_hidden_state ? TIM_GEMMA3_LAST : TIM_GEMMA3_BEFORE_LAST;
+    c->longest = config->max_seq_length;
+    TIM_TRY(find_kind(&c->kind, encoder, err));
+    if (c->kind == T5 && !config->use_last_hidden_state)
+        return tim_fail(err, TIM_E_UNSUPPORTED, "use_last_hidden_state is false, which T5 does not have; set it to true");
+    TIM_TRY(tim_tokenizer_open(&c->tokenizer, tokenizer ? tokenizer : encoder, err));
+    TIM_TRY(c->kind == GEMMA3 ? tim_gemma3_open(&c->gemma3, encoder, options, err) : tim_t5_open(&c->t5, encoder, options, err));
+    TIM_TRY(check_tokenizer(c, tokenizer ? tokenizer : encoder, err));
+    const int64_t width = tim_captioner_width(c);
+    if (width == config->network.cap_feat_dim) return TIM_OK;
+    return tim_fail(err, TIM_E_FORMAT,
+                    "%s: its captions have %lld columns and the model wants %d (cap_feat_dim); do the two belong together?", encoder,
+                    (long long)width, config->network.cap_feat_dim);
+}
+
+TimStatus tim_captioner_open(TimCaptioner **out, const char *encoder, const char *tokenizer, const TimConfig *config,
+                             const TimNetworkOptions *options, TimError *err) {
+    TimCaptioner *c;
+    *out = NULL;
+    TIM_TRY(tim_new(&c, 1, sizeof *c, "a text encoder", err));
+    const TimStatus status = fill(c, encoder, tokenizer, config, options, err);
+    if (status != TIM_OK) {
+        tim_captioner_free(c);
+        return status;
+    }
+    *out = c;
+    return TIM_OK;
+}
+
+void tim_captioner_free(TimCaptioner *c) {
+    if (!c) return;
+    tim_gemma3_done(&c->gemma3);
+    tim_t5_done(&c->t5);
+    tim_tokenizer_close(c->tokenizer);
+    tim_free(c);
+}
+
+int64_t tim_captioner_width(const TimCaptioner *c) {
+    return c->kind == GEMMA3 ? c->gemma3.config.hidden_size : c->t5.config.d_model;
+}
+
+/* ---- tokens ---- */
+
+/* The ids of a prompt, at most `longest`: Gemma's after the token that begins a text, T5's before the one that ends it. */
+static TimStatus tokenize(const TimCaptioner *c, const char *prompt, TimTokenIds *ids, bool *cut, TimError *err) {
+    const size_t longest = (size_t)c->longest;
+    if (c->kind == GEMMA3) TIM_TRY(tim_token_ids_add(ids, tim_tokenizer_bos(c->tokenizer), err));
+    TIM_TRY(tim_tokenizer_encode(c->tokenizer, prompt, strlen(prompt), ids, err));
+    if (c->kind == GEMMA3) {
+        *cut = ids->count > longest;
+        if (*cut) ids->count = longest;
+        return TIM_OK;
+    }
+    *cut = ids->count > longest - 1;
+    if (*cut) ids->count = longest - 1;
+    return tim_token_ids_add(ids, tim_tokenizer_eos(c->tokenizer), err);
+}
+
+TimStatus tim_captioner_count(const TimCaptioner *c, const char *prompt, int *tokens, bool *cut, TimError *err) {
+    TimTokenIds ids = {0};
+    bool was_cut = false;
+    const TimStatus status = tokenize(c, prompt, &ids, &was_cut, err);
+    *tokens = (int)ids.count;
+    if (cut) *cut = was_cut;
+    tim_token_ids_done(&ids);
+    return status;
+}
+
+/* ---- captions ---- */
+
+static TimStatus put_prompt(const TimCaptioner *c, const char *prompt, int tokens, int64_t *row, int64_t *length, TimError *err) {
+    TimTokenIds ids = {0};
+    bool cut;
+    TimStatus status = tokenize(c, prompt, &ids, &cut, err);
+    if (status == TIM_OK && ids.count > (size_t)tokens)
+        status = tim_fail(err, TIM_E_ARGUMENT, "a prompt of %zu tokens in a caption of %d", ids.count, tokens);
+    if (status == TIM_OK) {
+        *length = (int64_t)ids.count;
+        for (size_t i = 0; i < ids.count; i++) row[i] = ids.ids[i];
+    }
+    tim_token_ids_done(&ids);
+    return status;
+}
+
+static TimStatus encode(TimCaptioner *c, const char *const *prompts, int64_t count, int tokens, int64_t *ids, int64_t *lengths,
+                        float *captions, TimError *err) {
+    for (int64_t b = 0; b < count; b++) TIM_TRY(put_prompt(c, prompts[b], tokens, ids + b * tokens, &lengths[b], err));
+    if (c->kind == T5) return tim_t5_encode(&c->t5, ids, lengths, count, tokens, captions, err);
+    return tim_gemma3_encode(&c->gemma3, ids, lengths, count, tokens, c->output, captions, err);
+}
+
+TimStatus tim_captioner_encode(TimCaptioner *c, const char *const *prompts, int64_t count, int tokens, float *captions,
+                               TimError *err) {
+    int64_t *ids = NULL, *lengths = NULL;
+    size_t places;
+    if (!tim_mul_size((size_t)count, (size_t)tokens, &places))
+        return tim_fail(err, TIM_E_MEMORY, "%lld prompts do not fit into memory", (long long)count);
+    TimStatus status = tim_new(&ids, places, sizeof *ids, "the tokens", err);
+    if (status == TIM_OK) status = tim_new(&lengths, (size_t)count, sizeof *lengths, "the prompts' lengths", err);
+    if (status == TIM_OK) status = encode(c, prompts, count, tokens, ids, lengths, captions, err);
+    tim_free(ids);
+    tim_free(lengths);
+    return status;
+}

@@ -1,0 +1,30 @@
+/* Prompts to captions: the tokenizer and the text encoder of a published pipeline, Gemma 3 or T5, told apart by config.json.
+ *
+ * A caption of M tokens is (M, width): the prompt's tokens, cut to the configured length, then what the published runs see at padded
+ * places. The empty prompt, padded to another caption's length, is its null caption.
+ * Source: the published sampling scripts (WZDTHU/TiM). */
+#ifndef TIM_SAMPLE_CAPTIONER_H
+#define TIM_SAMPLE_CAPTIONER_H
+
+#include "model/network.h"
+
+typedef struct TimCaptioner TimCaptioner;
+
+/* Opens the Hugging Face folder `encoder` and its tokenizer, which is `tokenizer`, a file or folder, or (NULL) in the same folder.
+ * `config` says which hidden state and how many tokens. Errors name the file. Free with tim_captioner_free. */
+TimStatus tim_captioner_open(TimCaptioner **out, const char *encoder, const char *tokenizer, const TimConfig *config,
+                             const TimNetworkOptions *options, TimError *err);
+
+void tim_captioner_free(TimCaptioner *captioner);
+
+/* Columns of a caption. */
+int64_t tim_captioner_width(const TimCaptioner *captioner);
+
+/* *tokens = M of the prompt's own caption, at least 1. `cut` (may be NULL) tells whether it was cut to the configured length. */
+TimStatus tim_captioner_count(const TimCaptioner *captioner, const char *prompt, int *tokens, bool *cut, TimError *err);
+
+/* captions (count, tokens, width) of prompts whose own captions have at most `tokens`. One call at a time. */
+TimStatus tim_captioner_encode(TimCaptioner *captioner, const char *const *prompts, int64_t count, int tokens, float *captions,
+                               TimError *err);
+
+#endif

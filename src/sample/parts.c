@@ -1,0 +1,139 @@
+/* Finding and opening the parts of a pipeline. */
+#include <errno.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/stat.h>
+
+#include "base/memory.h"
+#include "io/file.h"
+#include "sample/pipeline.h"
+
+/* ---- places ---- */
+
+static bool is_folder(const char *path) {
+    struct stat info;
+    return stat(path, &info) == 0 && S_ISDIR(info.st_mode);
+}
+
+static bool ends_with(const char *text, const char *end) {
+    const size_t length = strlen(text), tail = strlen(end);
+    return length >= tail && strcmp(text + length - tail, end) == 0;
+}
+
+/* The folder of the model: itself, or the one that the file lies in. */
+static TimStatus find_base(char **base, const char *model, TimError *err) {
+    return is_folder(model) ? tim_copy_text(base, model, err) : tim_path_beside(base, model, ".", err);
+}
+
+/* *found = `folder`/`name` when it is a folder, or stays NULL; the place is noted in `looked`. */
+static TimStatus try_place(char **found, const char *folder, const char *name, char *looked, size_t size, TimError *err) {
+    char *path;
+    if (*found || !name || !*name) return TIM_OK;
+    TIM_TRY(folder ? tim_join_path(&path, folder, name, err) : tim_copy_text(&path, name, err));
+    const size_t at = strlen(looked);
+    snprintf(looked + at, size - at, "%s%s", at ? ", " : "", path);
+    if (is_folder(path))
+        *found = path;
+    else
+        tim_free(path);
+    return TIM_OK;
+}
+
+/* A part that the model needs: where diffusers has it, and the name that the configuration gives it. */
+typedef struct Wanted {
+    const char *what, *place, *name, *option;
+} Wanted;
+
+/* *path = the part's folder: the one given, or the first place that is one. */
+static TimStatus find_part(char **path, const char *given, const char *base, const Wanted *w, TimError *err) {
+    char looked[2048] = "";
+    if (given) return tim_copy_text(path, given, err);
+    const char *last = w->name ? strrchr(w->name, '/') : NULL;
+    TIM_TRY(try_place(path, base, w->place, looked, sizeof looked, err));
+    if (!w->name || *w->name != '/') TIM_TRY(try_place(path, base, w->name, looked, sizeof looked, err));
+    TIM_TRY(try_place(path, base, last ? last + 1 : NULL, looked, sizeof looked, err));
+    TIM_TRY(try_place(path, NULL, w->name, looked, sizeof looked, err));
+    if (*path) return TIM_OK;
+    return tim_fail(err, TIM_E_IO, "the %s %s is not there: looked for %s; get it under that name from the Hugging Face hub, or give its "
+                                   "folder with %s",
+                    w->what, w->name ? w->name : "of the model", looked, w->option);
+}
+
+/* ---- opening ---- */
+
+static TimStatus open_model(TimPipeline *p, const TimPipelineParts *parts, const char *base, const TimModelOptions *options,
+                            TimError *err) {
+    const bool yaml = ends_with(parts->model, ".yaml") || ends_with(parts->model, ".yml");
+    return tim_model_open(&p->model, yaml ? base : parts->model, yaml && !parts->config ? parts->model : parts->config, options, err);
+}
+
+static TimStatus open_captioner(TimPipeline *p, const TimPipelineParts *parts, const char *base, TimError *err) {
+    const TimConfig *config = &p->model->config;
+    const Wanted wanted = {"text encoder", "text_encoder", config->text_encoder_dir, "--text-encoder"};
+    char *encoder = NULL, *tokenizer = NULL;
+    char unused[2048] = "";
+    TimStatus status = find_part(&encoder, parts->text_encoder, base, &wanted, err);
+    if (status == TIM_OK && !parts->tokenizer) status = try_place(&tokenizer, base, "tokenizer", unused, sizeof unused, err);
+    if (status == TIM_OK)
+        status = tim_captioner_open(&p->captioner, encoder, parts->tokenizer ? parts->tokenizer : tokenizer, config,
+                                    &p->model->options, err);
+    tim_free(encoder);
+    tim_free(tokenizer);
+    return status;
+}
+
+static TimStatus check_latents(const TimPipeline *p, const char *folder, TimError *err) {
+    const int latents = tim_autoencoder_latent_channels(tim_autoencoder_config(p->autoencoder)),
+              wanted = p->model->config.network.in_channels;
+    if (latents == wanted) return TIM_OK;
+    return tim_fail(err, TIM_E_FORMAT, "%s: its latents have %d channels and the model makes %d (in_channels); do the two belong together?",
+                    folder, latents, wanted);
+}
+
+static TimStatus open_autoencoder(TimPipeline *p, const TimPipelineParts *parts, const char *base, TimError *err) {
+    const TimNetworkOptions *run = &p->model->options;
+    const Wanted wanted = {"autoencoder", "vae", p->model->config.vae_dir, "--autoencoder"};
+    const TimAutoencoderOptions options = {
+        .isa = run->isa, .threads = run->threads, .bf16 = run->precision == TIM_PRECISION_BF16, .decoder = true};
+    char *folder = NULL;
+    TimStatus status = find_part(&folder, parts->autoencoder, base, &wanted, err);
+    if (status == TIM_OK) status = tim_autoencoder_open(&p->autoencoder, folder, &options, err);
+    if (status == TIM_OK) status = check_latents(p, folder, err);
+    tim_free(folder);
+    return status;
+}
+
+static TimStatus open_parts(TimPipeline *p, const TimPipelineParts *parts, const char *base, const TimModelOptions *options,
+                            TimError *err) {
+    TIM_TRY(open_model(p, parts, base, options, err));
+    const TimConfig *config = &p->model->config;
+    if (config->network.kind == TIM_NETWORK_T2I) TIM_TRY(open_captioner(p, parts, base, err));
+    return config->vae_dir || parts->autoencoder ? open_autoencoder(p, parts, base, err) : TIM_OK;
+}
+
+TimStatus tim_pipeline_open(TimPipeline **pipeline, const TimPipelineParts *parts, const TimModelOptions *options, TimError *err) {
+    TimPipeline *p;
+    char *base = NULL;
+    *pipeline = NULL;
+    TIM_TRY(tim_new(&p, 1, sizeof *p, "a pipeline", err));
+    TimStatus status = find_base(&base, parts->model, err);
+    if (status == TIM_OK) status = open_parts(p, parts, base, options, err);
+    tim_free(base);
+    if (status == TIM_OK)
+        *pipeline = p;
+    else
+        tim_pipeline_free(p);
+    return status;
+}
+
+void tim_pipeline_free(TimPipeline *p) {
+    if (!p) return;
+    tim_autoencoder_free(p->autoencoder);
+    tim_captioner_free(p->captioner);
+    tim_model_free(p->model);
+    tim_free(p);
+}
+
+const TimConfig *tim_pipeline_config(const TimPipeline *p) {
+    return &p->model->config;
+}
