@@ -21,7 +21,8 @@ enum { DEFAULT_COUNT = 16, MAX_COUNT = 100000000, AUTOMATIC = -1 };
 
 static bool show_progress(int64_t done, int64_t total, void *user) {
     const Sampling *d = user;
-    fprintf(stderr, "\r%" PRId64 " of %" PRId64 " pictures, step %" PRId64 " of %" PRId64 "   ", d->drawn, d->total, done, total);
+    const int64_t steps = d->request->steps.items[d->row], pictures = total / steps; /* of this call */
+    fprintf(stderr, "\r%" PRId64 " of %" PRId64 " pictures, step %" PRId64 " of %" PRId64 "   ", d->drawn, d->total, done / pictures, steps);
     return true;
 }
 

@@ -232,8 +232,8 @@ static void test_sample_folder_holds_single_pictures(void **state) {
     TimFile file;
     assert_int_equal(tim_file_open(&file, in_folder("files/000009.png"), &err), TIM_OK);
     assert_non_null(memmem(file.data, file.size, "parameters", 10));
-    assert_non_null(memmem(file.data, file.size, "seed 5", 6));
-    assert_non_null(memmem(file.data, file.size, "class 1, picture 9", 18)); /* 9 mod 4 classes */
+    assert_non_null(memmem(file.data, file.size, "Seed: 5", 7));
+    assert_non_null(memmem(file.data, file.size, "Picture: 9, Class: 1", 20)); /* 9 mod 4 classes */
     tim_file_close(&file);
     assert_runs("sample --model model --out files --count 1"); /* it exists: no '/' needed */
     assert_int_equal(access(in_folder("files/000000.png"), F_OK), 0);

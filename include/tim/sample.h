@@ -23,7 +23,7 @@ typedef enum TimSampleMode {
     TIM_SAMPLE_DIFFUSION   /* (t_i, t_i): the velocity at t_i, as a diffusion model gives it */
 } TimSampleMode;
 
-/* Told after each step how many of all steps are done; `user` is the caller's. Return false to stop: the call then ends with
+/* Told after each step how many steps of all pictures are done; `user` is the caller's. Return false to stop: the call then ends with
  * TIM_E_CANCELLED. Runs in the calling thread and must not use the model. */
 typedef bool (*TimSampleProgress)(int64_t done, int64_t total, void *user);
 

@@ -163,7 +163,7 @@ TimStatus tim_classifier_open(TimClassifier *classifier, const char *path, TimIs
     TIM_TRY(read_metadata(&shape, &accuracy, path, err));
     TIM_TRY(tim_classifier_init(classifier, &shape, BATCH, isa, threads, err));
     classifier->test_accuracy = accuracy;
-    const TimStatus status = tim_weights_read(classifier->weights, &classifier->params, path, true, err);
+    const TimStatus status = tim_weights_read(classifier->weights, &classifier->params, path, err);
     if (status != TIM_OK) tim_classifier_done(classifier);
     return status;
 }

@@ -1,5 +1,6 @@
 #include "model/frozen.h"
 
+#include <stdio.h>
 #include <string.h>
 
 #include "base/memory.h"
@@ -94,23 +95,29 @@ static bool is_ignored(const char *name, const TimFrozenNames *names) {
     return false;
 }
 
+static TimStatus check_known(const TimFrozen *frozen, const TimFrozenNames *names, const char *remedy, TimError *err) {
+    char shape[TIM_SHAPE_TEXT];
+    for (size_t i = 0; i < frozen->set.count; i++) {
+        const TimStoredTensor *t = &frozen->set.tensors[i];
+        if (tim_params_find(&frozen->params, t->name) < 0 && !is_ignored(t->name, names))
+            return tim_fail(err, TIM_E_FORMAT, "the tensor '%s' %s belongs to no layer of the configured network; %s", t->name,
+                            tim_shape_text(shape, t->rank, t->dims), remedy);
+    }
+    return TIM_OK;
+}
+
 static TimStatus read_all(TimFrozen *frozen, const TimFrozenNames *names, TimError *err) {
-    static const char remedy[] = "do config.json and the weights belong together?";
-    const TimTensorSet *file = &frozen->set;
-    for (size_t i = 0; i < file->count; i++)
-        if (tim_params_find(&frozen->params, file->tensors[i].name) < 0 && !is_ignored(file->tensors[i].name, names))
-            return tim_fail(err, TIM_E_FORMAT, "the tensor '%s' belongs to no layer of the configured network; %s",
-                            file->tensors[i].name, remedy);
+    char remedy[128];
+    snprintf(remedy, sizeof remedy, "do %.60s and the weights belong together?", names->config ? names->config : "config.json");
+    TIM_TRY(check_known(frozen, names, remedy, err));
     for (size_t i = 0; i < frozen->params.count; i++) {
         const TimParam *param = &frozen->params.items[i];
-        const TimStoredTensor *tensor = find(file, param->name, names);
-        if (!tensor)
-            return tim_fail(err, TIM_E_FORMAT, "the tensor '%s' is missing among the file's %zu; %s", param->name, file->count,
-                            remedy);
+        const TimStoredTensor *tensor = find(&frozen->set, param->name, names);
+        if (!tensor && names->optional && strncmp(param->name, names->optional, strlen(names->optional)) == 0) continue;
         size_t dims[TIM_PARAM_MAX_RANK];
         tim_param_dims(param, dims);
         const TimWantedTensor wanted = {param->name, param->rank, dims, "the configuration", remedy, remedy};
-        TIM_TRY(tim_stored_check(tensor, &wanted, file->count, err));
+        TIM_TRY(tim_stored_check(tensor, &wanted, frozen->set.count, err));
         TIM_TRY(take(frozen, i, tensor, err));
     }
     return TIM_OK;

@@ -22,6 +22,8 @@ typedef struct TimFrozen {
 typedef struct TimFrozenNames {
     const char *name, *alias;   /* the parameter `name` may be stored as `alias`; NULL: none */
     const char *const *ignored; /* beginnings of names that belong to other parts of the model, up to NULL */
+    const char *optional;       /* parameters that begin so may be absent, all values NULL then; NULL: none */
+    const char *config;         /* what says which tensors there are, for the texts of errors; NULL: config.json */
 } TimFrozenNames;
 
 /* Makes the lists for the parameters that `frozen` has by now. */

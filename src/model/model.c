@@ -17,16 +17,33 @@ static TimStatus copy_config(TimConfig *out, const TimConfig *config, TimError *
     return TIM_OK;
 }
 
-static TimStatus fill(TimModel *model, const TimConfig *config, TimError *err) {
-    TIM_TRY(copy_config(&model->config, config, err));
-    TIM_TRY(tim_config_check(&model->config, err));
-    TIM_TRY(tim_network_params(&model->params, &model->config.network, err));
+static TimStatus make_frozen(TimModel *model, TimError *err) {
+    model->frozen.params = model->params;
+    TIM_TRY(tim_frozen_init(&model->frozen, model->options.precision, model->options.threads, err));
+    model->weights = model->frozen.bound;
+    return TIM_OK;
+}
+
+static TimStatus make_vectors(TimModel *model, TimError *err) {
     TIM_TRY(tim_new(&model->f32, model->params.elements, sizeof *model->f32, "the weights", err));
     if (model->options.precision == TIM_PRECISION_BF16)
         TIM_TRY(tim_new(&model->bf16, model->params.elements, sizeof *model->bf16, "the bf16 weights", err));
     TIM_TRY(tim_weights_new(&model->weights, model->params.count, err));
     tim_weights_point(&model->weights, &model->params, model->f32, model->bf16);
     return TIM_OK;
+}
+
+static TimStatus fill(TimModel *model, const TimConfig *config, TimError *err) {
+    TIM_TRY(copy_config(&model->config, config, err));
+    TIM_TRY(tim_config_check(&model->config, err));
+    TIM_TRY(tim_network_params(&model->params, &model->config.network, err));
+    return model->options.frozen ? make_frozen(model, err) : make_vectors(model, err);
+}
+
+TimStatus tim_model_new_frozen(TimModel **out, const TimConfig *config, const TimNetworkOptions *options, TimError *err) {
+    TimNetworkOptions frozen = *options;
+    frozen.frozen = true;
+    return tim_model_new(out, config, &frozen, err);
 }
 
 TimStatus tim_model_new(TimModel **out, const TimConfig *config, const TimNetworkOptions *options, TimError *err) {
@@ -48,8 +65,12 @@ void tim_model_free(TimModel *model) {
     if (!model) return;
     for (int i = 0; i < TIM_MODEL_TAPES; i++) tim_network_done(&model->tapes[i]);
     tim_config_done(&model->config);
-    tim_weights_done(&model->weights);
-    tim_params_done(&model->params);
+    if (model->options.frozen && model->frozen.params.items) {
+        tim_frozen_done(&model->frozen);
+    } else {
+        tim_weights_done(&model->weights);
+        tim_params_done(&model->params);
+    }
     tim_free(model->f32);
     tim_free(model->bf16);
     tim_free(model);

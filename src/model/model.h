@@ -1,8 +1,10 @@
 /* A network with its weights and the tapes it has been recorded on: what sampler and evaluation run.
- * Weights: one f32 vector, and in bf16 precision a bf16 copy of it. Tapes are kept by shape, the longest unused one goes first. */
+ * Weights of a model that is trained: one f32 vector, and in bf16 precision a bf16 copy of it; of one that was opened: as its file stores
+ * them, in the file's map where it can be (frozen.h). Tapes are kept by shape, the longest unused one goes first. */
 #ifndef TIM_MODEL_MODEL_H
 #define TIM_MODEL_MODEL_H
 
+#include "model/frozen.h"
 #include "model/network.h"
 #include "tim/model.h"
 
@@ -12,15 +14,19 @@ struct TimModel {
     TimConfig config;
     TimNetworkOptions options;
     TimParams params;
-    float *f32;    /* (params.elements) */
-    TimBf16 *bf16; /* the same rounded; NULL in fp32 */
-    TimWeights weights;
+    float *f32;         /* (params.elements); NULL when frozen */
+    TimBf16 *bf16;      /* the same rounded; NULL in fp32 and when frozen */
+    TimWeights weights; /* what a tape binds */
+    TimFrozen frozen;   /* of a model that was opened: it owns `params` and `weights` then, which are views */
     TimNetwork tapes[TIM_MODEL_TAPES];
     uint64_t used[TIM_MODEL_TAPES], clock;
 };
 
 /* A model with all weights zero; takes a copy of `config`, texts included. */
 TimStatus tim_model_new(TimModel **out, const TimConfig *config, const TimNetworkOptions *options, TimError *err);
+
+/* A model without weights yet, which TimFrozen is to bring: `frozen` has the parameters' list. Takes a copy of `config`. */
+TimStatus tim_model_new_frozen(TimModel **out, const TimConfig *config, const TimNetworkOptions *options, TimError *err);
 
 /* Call after changing `f32`: renews what is derived from it. */
 void tim_model_weights_changed(TimModel *model);

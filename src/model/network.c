@@ -10,7 +10,8 @@
 typedef struct Build {
     const TimNetworkConfig *config;
     TimTape *tape;
-    TimDtype product; /* of the products over tokens; the conditioning path is f32: it has one row a sample */
+    TimDtype product;    /* of the products over tokens */
+    TimDtype conditions; /* of the matrices of the conditioning path, whose values are f32: it has one row a sample */
     TimNetwork *network;
     TimRef interval, c, caption; /* (B, D), (B, D), (B M, D) */
     TimHeads heads;
@@ -23,8 +24,9 @@ static TimLinearSpec over_tokens(const Build *b, int64_t out_features) {
         .out_features = out_features, .bias = true, .init = TIM_INIT_XAVIER, .dtype = b->product, .out = b->product};
 }
 
-static TimLinearSpec over_samples(int64_t out_features, bool bias, TimInit init) {
-    return (TimLinearSpec){.out_features = out_features, .bias = bias, .init = init, .dtype = TIM_F32, .out = TIM_F32};
+static TimLinearSpec over_samples(const Build *b, int64_t out_features, bool bias, TimInit init) {
+    return (TimLinearSpec){
+        .out_features = out_features, .bias = bias, .init = init, .dtype = b->conditions, .out = TIM_F32, .few = true};
 }
 
 /* ---- inputs ---- */
@@ -62,12 +64,14 @@ static TimRef embed_patches(const Build *b) {
 
 /* t_embedder starts at N(0, 0.02), delta_embedder at Xavier: the published initialisation treats them differently. */
 static TimRef embed_t(const Build *b, TimRef time) {
-    return tim_timestep_embedding(b->tape, time, b->config->hidden_size, TIM_INIT_NORMAL, "t_embedder");
+    const TimLinearSpec spec = over_samples(b, b->config->hidden_size, true, TIM_INIT_NORMAL);
+    return tim_timestep_embedding(b->tape, time, &spec, "t_embedder");
 }
 
 static TimRef embed_delta(const Build *b, TimRef time) {
     if (!b->config->use_new_embed) return embed_t(b, time);
-    return tim_timestep_embedding(b->tape, time, b->config->hidden_size, TIM_INIT_XAVIER, "delta_embedder");
+    const TimLinearSpec spec = over_samples(b, b->config->hidden_size, true, TIM_INIT_XAVIER);
+    return tim_timestep_embedding(b->tape, time, &spec, "delta_embedder");
 }
 
 /* The interval's embedding: the terms of `new_condition`, the last one through delta_embedder. */
@@ -87,7 +91,7 @@ static TimRef embed_class(const Build *b) {
     const TimNetworkConfig *c = b->config;
     const int64_t dims[2] = {c->num_classes + (c->class_dropout_prob > 0), c->hidden_size};
     const TimRef in[2] = {b->network->labels,
-                          tim_tape_param(b->tape, TIM_F32, TIM_INIT_NORMAL, 2, dims, "y_embedder.embedding_table.weight")};
+                          tim_tape_param(b->tape, b->conditions, TIM_INIT_NORMAL, 2, dims, "y_embedder.embedding_table.weight")};
     return tim_tape_add(b->tape, TIM_OP_EMBEDDING, (TimOpParams){0}, 2, in);
 }
 
@@ -137,7 +141,7 @@ static TimRef attend_to_self(const Build *b, TimRef y, const char *block) {
     TimLinearSpec qkv = over_tokens(b, 3 * d), proj = over_tokens(b, d);
     const TimRef packed = tim_linear(b->tape, y, &qkv, join(name, block, "attn.qkv"));
     if (b->config->distance_aware) {
-        const TimLinearSpec qkv_d = over_samples(3 * d, false, TIM_INIT_XAVIER);
+        const TimLinearSpec qkv_d = over_samples(b, 3 * d, false, TIM_INIT_XAVIER);
         heads.shift = tim_linear(b->tape, b->interval, &qkv_d, join(name, block, "attn.qkv_d"));
     }
     const TimRef o = tim_self_attention(b->tape, packed, &heads, join(name, block, "attn"));
@@ -168,7 +172,7 @@ static TimRef modulation_of(const Build *b, const char *block) {
     const TimNetworkConfig *c = b->config;
     const int chunks = c->kind == TIM_NETWORK_T2I ? 9 : 6,
               lora = c->lora_hidden_size ? c->lora_hidden_size : c->hidden_size / 4 * 3;
-    const TimLinearSpec fc2 = over_samples((int64_t)chunks * c->hidden_size, true, TIM_INIT_ZERO);
+    const TimLinearSpec fc2 = over_samples(b, (int64_t)chunks * c->hidden_size, true, TIM_INIT_ZERO);
     return tim_swiglu_mlp(b->tape, b->c, lora, TIM_INIT_XAVIER, &fc2, join(name, block, "adaLN_modulation"));
 }
 
@@ -218,7 +222,7 @@ static TimRef open_stream(Build *b, TimStream *stream, Modulation m, int finishe
 static TimRef final_layer(Build *b, TimStream *stream) {
     const TimNetworkConfig *c = b->config;
     const int64_t d = c->hidden_size;
-    const TimLinearSpec fc2 = over_samples(2 * d, true, TIM_INIT_ZERO);
+    const TimLinearSpec fc2 = over_samples(b, 2 * d, true, TIM_INIT_ZERO);
     const TimRef all = tim_swiglu_mlp(b->tape, b->c, d / 2, TIM_INIT_XAVIER, &fc2, "final_layer.adaLN_modulation");
     const Modulation m = {tim_tape_columns(b->tape, all, 0, d), tim_tape_columns(b->tape, all, d, d), TIM_NONE};
     TimLinearSpec linear = over_tokens(b, (int64_t)c->patch_size * c->patch_size * c->in_channels);
@@ -286,7 +290,8 @@ TimStatus tim_network_new(TimNetwork *network, const TimNetworkConfig *config, c
                           const TimNetworkOptions *options, TimParams *params, TimError *err) {
     *network = (TimNetwork){.shape = *shape, .f = TIM_NONE, .hidden = TIM_NONE};
     TIM_TRY(check_shape(config, shape, err));
-    Build build = {.config = config, .network = network, .product = options->precision == TIM_PRECISION_BF16 ? TIM_BF16 : TIM_F32};
+    const TimDtype product = options->precision == TIM_PRECISION_BF16 ? TIM_BF16 : TIM_F32;
+    Build build = {.config = config, .network = network, .product = product, .conditions = options->frozen ? product : TIM_F32};
     const TimStatus status = record_and_plan(&build, options, params, err);
     if (status != TIM_OK) tim_network_done(network);
     return status;

@@ -20,6 +20,7 @@ typedef struct TimNetworkOptions {
     TimIsa isa;
     int threads;
     TimPrecision precision;
+    bool frozen; /* the weights are used as a checkpoint stores them: every matrix in the dtype of the products. For inference */
 } TimNetworkOptions;
 
 /* A network recorded for one shape. The references are inputs and outputs of the tape:

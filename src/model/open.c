@@ -10,10 +10,6 @@
 
 /* ---- weights ---- */
 
-static bool is_projector(const TimParam *param) {
-    return strncmp(param->name, "projector.", strlen("projector.")) == 0;
-}
-
 static TimStatus check_known(const TimTensorSet *file, const TimParams *params, TimError *err) {
     char shape[TIM_SHAPE_TEXT];
     for (size_t i = 0; i < file->count; i++) {
@@ -27,10 +23,9 @@ static TimStatus check_known(const TimTensorSet *file, const TimParams *params, 
     return TIM_OK;
 }
 
-static TimStatus read_param(float *vector, const TimParam *param, const TimTensorSet *file, bool optional, TimError *err) {
+static TimStatus read_param(float *vector, const TimParam *param, const TimTensorSet *file, TimError *err) {
     const TimStoredTensor *tensor = tim_tensor_set_find(file, param->name);
     size_t dims[TIM_PARAM_MAX_RANK];
-    if (!tensor && optional) return TIM_OK;
     tim_param_dims(param, dims);
     const TimWantedTensor wanted = {param->name,
                                     param->rank,
@@ -42,17 +37,17 @@ static TimStatus read_param(float *vector, const TimParam *param, const TimTenso
     return tim_safetensors_read_f32(tensor, vector + param->offset, param->count, err);
 }
 
-static TimStatus read_params(float *vector, const TimParams *params, const TimTensorSet *file, bool projector, TimError *err) {
+static TimStatus read_params(float *vector, const TimParams *params, const TimTensorSet *file, TimError *err) {
     TIM_TRY(check_known(file, params, err));
     for (size_t i = 0; i < params->count; i++)
-        TIM_TRY(read_param(vector, &params->items[i], file, !projector && is_projector(&params->items[i]), err));
+        TIM_TRY(read_param(vector, &params->items[i], file, err));
     return TIM_OK;
 }
 
-TimStatus tim_weights_read(float *vector, const TimParams *params, const char *path, bool projector, TimError *err) {
+TimStatus tim_weights_read(float *vector, const TimParams *params, const char *path, TimError *err) {
     TimTensorSet file;
     TIM_TRY(tim_tensor_set_open(&file, path, err));
-    const TimStatus status = read_params(vector, params, &file, projector, err);
+    const TimStatus status = read_params(vector, params, &file, err);
     if (status != TIM_OK) tim_fail_within(err, status, "%s", file.path);
     tim_tensor_set_close(&file);
     return status;
@@ -100,15 +95,15 @@ static TimStatus network_options(TimNetworkOptions *out, const TimModelOptions *
 
 static TimStatus open_places(TimModel **model, const Places *places, bool config_given, const TimNetworkOptions *options,
                              TimError *err) {
+    static const TimFrozenNames names = {.optional = "projector.", .config = "the configuration"};
     TimConfig config;
     TimStatus status = read_config(&config, places, config_given, err);
     if (status == TIM_OK) {
-        status = tim_model_new(model, &config, options, err);
+        status = tim_model_new_frozen(model, &config, options, err);
         if (status != TIM_OK) tim_fail_within(err, status, "%s", places->config);
     }
     tim_config_done(&config);
-    if (status == TIM_OK) status = tim_weights_read((*model)->f32, &(*model)->params, places->weights, false, err);
-    return status;
+    return status == TIM_OK ? tim_frozen_open(&(*model)->frozen, places->weights, &names, err) : status;
 }
 
 TimStatus tim_model_open(TimModel **model, const char *path, const char *config_path, const TimModelOptions *options,
@@ -121,11 +116,8 @@ TimStatus tim_model_open(TimModel **model, const char *path, const char *config_
     TimStatus status = find_places(&places, path, config_path, err);
     if (status == TIM_OK) status = open_places(model, &places, config_path != NULL, &network, err);
     free_places(&places);
-    if (status == TIM_OK) {
-        tim_model_weights_changed(*model);
-    } else {
-        tim_model_free(*model);
-        *model = NULL;
-    }
+    if (status == TIM_OK) return TIM_OK;
+    tim_model_free(*model);
+    *model = NULL;
     return status;
 }

@@ -69,7 +69,23 @@ TimStatus tim_model_save(const TimConfig *config, const float *vector, const Tim
     return status;
 }
 
+/* The weights as a model binds them, in one vector; what is absent stays zero. */
+static void gather(float *vector, const TimModel *model) {
+    for (size_t i = 0; i < model->params.count; i++) {
+        const TimParam *p = &model->params.items[i];
+        const float *f32 = model->weights.f32[i];
+        const TimBf16 *bf16 = model->weights.bf16[i];
+        for (size_t k = 0; f32 && k < p->count; k++) vector[p->offset + k] = f32[k];
+        for (size_t k = 0; !f32 && bf16 && k < p->count; k++) vector[p->offset + k] = tim_bf16_to_f32(bf16[k]);
+    }
+}
+
 TimStatus tim_model_write(const TimModel *model, const char *folder, TimPrecision precision, TimError *err) {
     const TimDtype dtype = precision == TIM_PRECISION_BF16 ? TIM_BF16 : TIM_F32;
-    return tim_model_save(&model->config, model->f32, &model->params, dtype, NULL, 0, folder, err);
+    float *vector;
+    TIM_TRY(tim_new(&vector, model->params.elements, sizeof *vector, "the weights", err));
+    gather(vector, model);
+    const TimStatus status = tim_model_save(&model->config, vector, &model->params, dtype, NULL, 0, folder, err);
+    tim_free(vector);
+    return status;
 }

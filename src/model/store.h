@@ -12,10 +12,9 @@
 #define TIM_MODEL_FILE "model.safetensors"
 #define TIM_CONFIG_FILE "config.yaml"
 
-/* vector (params->elements) = the weights of the file or folder at `path`, from any float dtype. Parameters that are absent keep what
- * `vector` holds: those of the projector, and with `projector` none.
+/* vector (params->elements) = the weights of the file or folder at `path`, from any float dtype.
  * TIM_E_FORMAT names file, tensor, what was expected and what was found; then `vector` is undefined. */
-TimStatus tim_weights_read(float *vector, const TimParams *params, const char *path, bool projector, TimError *err);
+TimStatus tim_weights_read(float *vector, const TimParams *params, const char *path, TimError *err);
 
 /* Writes the parameters of `vector` to a safetensors file, as TIM_F32 or TIM_BF16, with `text_count` metadata texts. */
 TimStatus tim_weights_write(const float *vector, const TimParams *params, TimDtype dtype, const TimStoredText *texts,

@@ -29,8 +29,10 @@ TimRef tim_linear(TimTape *tape, TimRef x, const TimLinearSpec *spec, const char
     in[1] = tim_prefixed_param(tape, spec->dtype, spec->init, spec->rank ? spec->rank : 2, spec->rank ? spec->dims : matrix, name,
                                "weight");
     if (spec->bias) in[2] = vector(tape, TIM_INIT_ZERO, spec->out_features, name, "bias");
+    const int n = spec->bias ? 3 : 2;
+    if (spec->few && spec->dtype != TIM_F32) return tim_tape_add(tape, TIM_OP_LINEAR_ROWS, (TimOpParams){0}, n, in);
     const TimOpParams params = {.linear = {.out = spec->out, .has_bias = spec->bias}};
-    return tim_tape_add(tape, TIM_OP_LINEAR, params, spec->bias ? 3 : 2, in);
+    return tim_tape_add(tape, TIM_OP_LINEAR, params, n, in);
 }
 
 static TimRef linear_part(TimTape *tape, TimRef x, const TimLinearSpec *spec, const char *prefix, const char *part) {
@@ -40,20 +42,20 @@ static TimRef linear_part(TimTape *tape, TimRef x, const TimLinearSpec *spec, co
 }
 
 TimRef tim_swiglu_mlp(TimTape *tape, TimRef x, int64_t hidden, TimInit hidden_init, const TimLinearSpec *spec, const char *name) {
+    const TimDtype out = spec->few ? TIM_F32 : spec->dtype;
     const TimLinearSpec inner = {
-        .out_features = hidden, .bias = true, .init = hidden_init, .dtype = spec->dtype, .out = spec->dtype};
+        .out_features = hidden, .bias = true, .init = hidden_init, .dtype = spec->dtype, .out = out, .few = spec->few};
     TimRef in[2];
     in[0] = linear_part(tape, x, &inner, name, "fc1_g");
     in[1] = linear_part(tape, x, &inner, name, "fc1_x");
     return linear_part(tape, tim_tape_add(tape, TIM_OP_SWIGLU, (TimOpParams){0}, 2, in), spec, name, "fc2");
 }
 
-TimRef tim_timestep_embedding(TimTape *tape, TimRef t, int64_t width, TimInit init, const char *name) {
-    const TimLinearSpec spec = {.out_features = width, .bias = true, .init = init, .dtype = TIM_F32, .out = TIM_F32};
+TimRef tim_timestep_embedding(TimTape *tape, TimRef t, const TimLinearSpec *spec, const char *name) {
     const TimOpParams sinusoid = {.sinusoid = {.width = 256, .max_period = 10000.0F}};
     const TimRef features = tim_tape_add(tape, TIM_OP_SINUSOID, sinusoid, 1, &t);
-    const TimRef hidden = linear_part(tape, features, &spec, name, "mlp.0");
-    return linear_part(tape, tim_tape_add(tape, TIM_OP_SILU, (TimOpParams){0}, 1, &hidden), &spec, name, "mlp.2");
+    const TimRef hidden = linear_part(tape, features, spec, name, "mlp.0");
+    return linear_part(tape, tim_tape_add(tape, TIM_OP_SILU, (TimOpParams){0}, 1, &hidden), spec, name, "mlp.2");
 }
 
 TimRef tim_layer_norm(TimTape *tape, TimRef x, float eps, const char *name) {

@@ -21,6 +21,7 @@ typedef struct TimLinearSpec {
     TimInit init;   /* of the weight; biases start at zero */
     TimDtype dtype; /* of the product's inputs */
     TimDtype out;   /* of y */
+    bool few;       /* x is f32 with few rows and not rounded whatever the dtype; y is f32. For inference where dtype is not f32 */
     int rank;       /* of the stored weight when it is no matrix: a patch embedding is a convolution kernel, (D, C, p, p) */
     int64_t dims[TIM_PARAM_MAX_RANK];
 } TimLinearSpec;
@@ -31,8 +32,8 @@ TimRef tim_linear(TimTape *tape, TimRef x, const TimLinearSpec *spec, const char
 /* x (R, K) -> SiLU(fc1_g x) * fc1_x x -> fc2, biases on; dtypes and the init of fc2 as in `spec`, whose out_features fc2 has. */
 TimRef tim_swiglu_mlp(TimTape *tape, TimRef x, int64_t hidden, TimInit hidden_init, const TimLinearSpec *spec, const char *name);
 
-/* t (B, 1) -> 256 sinusoidal features -> Linear -> SiLU -> Linear, all f32: (B, width). Both linears start with `init`. */
-TimRef tim_timestep_embedding(TimTape *tape, TimRef t, int64_t width, TimInit init, const char *name);
+/* t (B, 1) -> 256 sinusoidal features -> Linear -> SiLU -> Linear: (B, width) f32. Both linears are as `spec` says. */
+TimRef tim_timestep_embedding(TimTape *tape, TimRef t, const TimLinearSpec *spec, const char *name);
 
 /* Affine layer norm over the columns. */
 TimRef tim_layer_norm(TimTape *tape, TimRef x, float eps, const char *name);

@@ -50,6 +50,7 @@ typedef enum TimOpKind {
     TIM_OP_PIXEL_SHUFFLE,
     TIM_OP_PIXEL_UNSHUFFLE,
     TIM_OP_UPSAMPLE,
+    TIM_OP_LINEAR_ROWS,
     TIM_OP_COUNT
 } TimOpKind;
 

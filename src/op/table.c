@@ -17,6 +17,7 @@ DECLARE(head_rms_norm);
 DECLARE(layer_norm);
 DECLARE(linear);
 DECLARE(linear_attention);
+DECLARE(linear_rows);
 DECLARE(modulate);
 DECLARE(patchify);
 DECLARE(pixel_shuffle);
@@ -47,6 +48,7 @@ const TimOp *const TIM_ISA_SYMBOL(tim_op_table)[TIM_OP_COUNT] = {
     [TIM_OP_LAYER_NORM] = &TIM_ISA_SYMBOL(tim_op_layer_norm),
     [TIM_OP_LINEAR] = &TIM_ISA_SYMBOL(tim_op_linear),
     [TIM_OP_LINEAR_ATTENTION] = &TIM_ISA_SYMBOL(tim_op_linear_attention),
+    [TIM_OP_LINEAR_ROWS] = &TIM_ISA_SYMBOL(tim_op_linear_rows),
     [TIM_OP_MODULATE] = &TIM_ISA_SYMBOL(tim_op_modulate),
     [TIM_OP_PATCHIFY] = &TIM_ISA_SYMBOL(tim_op_patchify),
     [TIM_OP_PIXEL_SHUFFLE] = &TIM_ISA_SYMBOL(tim_op_pixel_shuffle),

@@ -150,13 +150,13 @@ typedef struct Run {
     int tokens;             /* M of this batch's captions, text models */
     float *captions;        /* (batch + 1, M, width): the last is the null caption */
     float *null_captions;   /* (batch, M, width) */
-    int64_t done;           /* pictures of earlier batches */
+    int64_t done, batch;    /* pictures of earlier batches, and of this one */
 } Run;
 
-/* Batches are unequal where captions are: steps are counted a picture. */
+/* Batches are unequal where captions are: the steps of every picture are counted. */
 static bool report(int64_t done, int64_t total, void *user) {
     const Run *run = user;
-    return run->options->progress(run->done * total + done, total * run->options->count, run->options->user);
+    return run->options->progress(run->done * total + done * run->batch, total * run->options->count, run->options->user);
 }
 
 /* Noise at T_max, as published: as it is, but for VE-SDE, whose states are as large as sigma(T_max). */
@@ -260,6 +260,7 @@ static TimStatus keep_picture(const Run *run, int64_t b, int64_t offset, TimErro
 
 static TimStatus draw_batch(Run *run, int64_t offset, int64_t count, TimError *err) {
     const int64_t first = run->options->first + offset;
+    run->batch = count;
     fill_noise(run, first, count);
     if (run->pipeline->captioner)
         TIM_TRY(fill_captions(run, offset, count, err));

@@ -130,7 +130,7 @@ static TimStatus read_state(TimTrainState *state, const char *folder, TimError *
 static TimStatus read_vector(float *vector, const TimParams *params, const char *folder, const char *name, TimError *err) {
     char path[TIM_MAX_PATH];
     TIM_TRY(tim_path(path, err, "%s/%s", folder, name));
-    return tim_weights_read(vector, params, path, true, err);
+    return tim_weights_read(vector, params, path, err);
 }
 
 TimStatus tim_trainer_resume(TimTrainer *t, const char *folder, TimError *err) {

@@ -43,3 +43,25 @@ static void forward(const OpCase *c, double *const *in, double *const *out) {
 }
 
 const OpSuite ops_suite_linear = {"linear", list, forward};
+
+/* ---- linear_rows ---- */
+
+static void list_rows(OpCases *cases, TimDtype dtype) {
+    for (size_t i = 0; i < 60; i++) {
+        const int64_t rows = ops_rows[i % OPS_ROWS], k = ops_cols[i * 5 % OPS_COLS], n = ops_cols[(i * 7 + i / OPS_COLS + 2) % OPS_COLS];
+        OpCase c = ops_case(TIM_OP_LINEAR_ROWS, rows, i);
+        c.n_in = i % 2 ? 3 : 2;
+        c.in[0] = (OpInput){.rows = rows, .cols = k, .dtype = TIM_F32};
+        c.in[1] = (OpInput){.rows = n, .cols = k, .dtype = dtype, .param = true};
+        c.in[2] = (OpInput){.rows = 1, .cols = n, .dtype = TIM_F32, .param = true};
+        ops_add(cases, c);
+    }
+}
+
+static void forward_rows(const OpCase *c, double *const *in, double *const *out) {
+    OpCase linear = *c;
+    linear.params.linear.has_bias = c->n_in == 3;
+    forward(&linear, in, out);
+}
+
+const OpSuite ops_suite_linear_rows = {"linear_rows", list_rows, forward_rows};

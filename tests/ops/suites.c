@@ -28,4 +28,5 @@ const OpSuite *const ops_suites[OPS_SUITES] = {
     &ops_suite_pixel_unshuffle,
     &ops_suite_upsample,
     &ops_suite_linear_attention,
+    &ops_suite_linear_rows,
 };
