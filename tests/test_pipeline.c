@@ -1,0 +1,466 @@
+/* What pipelines promise: the parts are found, fit each other and are put together as published; a picture does not depend on its batch.
+ * The oracle is the parts called one by one, each of which is held against golden values elsewhere. Runs from the root of the sources, or of
+ * TIM_SOURCE_DIR; writes into a temporary directory only. */
+#include <dirent.h>
+#include <stdlib.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "fixture.h"
+
+#include "base/memory.h"
+#include "io/file.h"
+#include "io/tensor_set.h"
+#include "model/gemma3.h"
+#include "model/store.h"
+#include "sample/pipeline.h"
+#include "sample/sampler.h"
+#include "small_model.h"
+#include "text/tokenizer.h"
+#include "tim/synth.h"
+#include "transport/transport.h"
+
+#ifndef TIM_SOURCE_DIR
+#define TIM_SOURCE_DIR "."
+#endif
+
+enum { WIDTH = 32, LATENTS = 8, GRID = 2, FACTOR = 32, SIZE = GRID * FACTOR, LONGEST = 12 };
+
+static const TimModelOptions one_thread = {.precision = TIM_PRECISION_F32, .threads = 1};
+
+/* ---- fixtures ---- */
+
+static void remove_tree(const char *path) {
+    DIR *dir = opendir(path);
+    if (!dir) return;
+    for (const struct dirent *entry = readdir(dir); entry; entry = readdir(dir)) {
+        char inner[2 * PATH_BYTES];
+        if (strcmp(entry->d_name, ".") == 0 || strcmp(entry->d_name, "..") == 0) continue;
+        snprintf(inner, sizeof inner, "%s/%s", path, entry->d_name);
+        if (unlink(inner) != 0) remove_tree(inner);
+    }
+    closedir(dir);
+    rmdir(path);
+}
+
+static void copy_file(const char *from, const char *to) {
+    TimFile file;
+    char path[PATH_BYTES];
+    snprintf(path, sizeof path, "%s/%s", TIM_SOURCE_DIR, from);
+    assert_ok(tim_file_open(&file, path, &err));
+    write_file(in_folder(to), file.data, file.size);
+    tim_file_close(&file);
+}
+
+/* A Gemma 3 with rows for all tokens of the golden tokenizer. */
+static const char gemma_config[] =
+    "{\"model_type\": \"gemma3_text\", \"vocab_size\": 700, \"hidden_size\": 32, \"intermediate_size\": 48, \"num_hidden_layers\": 2, "
+    "\"num_attention_heads\": 2, \"num_key_value_heads\": 1, \"head_dim\": 16, \"sliding_window\": 8, \"query_pre_attn_scalar\": 16, "
+    "\"rope_theta\": 1000000.0, \"rope_local_base_freq\": 10000.0, \"rms_norm_eps\": 1e-06, \"hidden_activation\": \"gelu_pytorch_tanh\", "
+    "\"sliding_window_pattern\": 6}";
+
+/* A manifest as the published models have one. */
+static void write_manifest(const char *path, const char *config, const char *more, const TimParams *params) {
+    FILE *out = fopen(path, "w");
+    assert_non_null(out);
+    fprintf(out, "{%s \"config\": %s, \"tensors\": {", more, config);
+    for (size_t i = 0; i < params->count; i++) {
+        const TimParam *p = &params->items[i];
+        fprintf(out, "%s\"%s\": [", i ? ", " : "", p->name);
+        for (int k = 0; k < p->rank; k++) fprintf(out, "%s%lld", k ? ", " : "", (long long)p->dims[k]);
+        fputs("]", out);
+    }
+    fputs("}}\n", out);
+    assert_int_equal(fclose(out), 0);
+}
+
+static void synth_gemma(const char *name) {
+    TimGemma3Config config;
+    TimGemma3 gemma;
+    assert_ok(tim_gemma3_config_parse(&config, gemma_config, &err));
+    assert_ok(tim_gemma3_init(&gemma, &config, &(TimNetworkOptions){.threads = 1}, &err));
+    write_manifest(in_folder("gemma.json"), gemma_config, "", &gemma.weights.params);
+    tim_gemma3_done(&gemma);
+    assert_ok(tim_synth(in_folder("gemma.json"), in_folder(name), TIM_PRECISION_F32, NULL, &err));
+}
+
+static void put_vae(const char *name, const char *golden) {
+    char from[PATH_BYTES], to[PATH_BYTES];
+    static const char *const files[] = {"config.json", "diffusion_pytorch_model.safetensors"};
+    mkdir(in_folder(name), 0777);
+    for (int i = 0; i < 2; i++) {
+        snprintf(from, sizeof from, "tests/golden/vae/%s/%s", golden, files[i]);
+        snprintf(to, sizeof to, "%s/%s", name, files[i]);
+        copy_file(from, to);
+    }
+}
+
+static char vae_name[] = "maker/dc-ae-f32", encoder_name[] = "maker/gemma";
+
+static TimConfig text_config(void) {
+    TimConfig config = small_config(TIM_TRANSPORT_OT_FM);
+    config.network.kind = TIM_NETWORK_T2I;
+    config.network.in_channels = LATENTS, config.network.patch_size = 1, config.network.input_size = GRID;
+    config.network.cap_feat_dim = WIDTH;
+    config.vae_dir = vae_name, config.text_encoder_dir = encoder_name;
+    config.max_seq_length = LONGEST;
+    return config;
+}
+
+static void save_model(const TimConfig *config, const char *name) {
+    TimModel *model;
+    assert_ok(tim_model_new(&model, config, &(TimNetworkOptions){.threads = 1}, &err));
+    assert_ok(fill_hash_weights(model, &err));
+    assert_ok(tim_model_save(config, model->f32, &model->params, TIM_F32, NULL, 0, in_folder(name), &err));
+    tim_model_free(model);
+}
+
+/* text/: all parts where diffusers has them. hub/: under the last parts of their published names. class/: classes to KL latents. */
+static int make_files(void **state) {
+    (void)state;
+    if (!mkdtemp(folder)) return -1;
+    TimConfig config = text_config();
+    save_model(&config, "text");
+    save_model(&config, "hub");
+    synth_gemma("text/text_encoder"), synth_gemma("hub/gemma");
+    copy_file("tests/golden/tokenizer/bpe.model", "text/text_encoder/tokenizer.model");
+    mkdir(in_folder("hub/tokenizer"), 0777);
+    copy_file("tests/golden/tokenizer/bpe.model", "hub/tokenizer/tokenizer.model");
+    put_vae("text/vae", "dc_ae_tiny"), put_vae("hub/dc-ae-f32", "dc_ae_tiny");
+    config = small_config(TIM_TRANSPORT_OT_FM);
+    config.network.in_channels = 4;
+    config.vae_dir = vae_name;
+    save_model(&config, "class");
+    put_vae("class/vae", "sd_vae_tiny");
+    return 0;
+}
+
+static int remove_files(void **state) {
+    (void)state;
+    remove_tree(folder);
+    return 0;
+}
+
+static TimPipeline *open_parts(const TimPipelineParts *parts) {
+    TimPipeline *pipeline;
+    assert_ok(tim_pipeline_open(&pipeline, parts, &one_thread, &err));
+    return pipeline;
+}
+
+static TimPipeline *open_text(void) {
+    return open_parts(&(TimPipelineParts){.model = in_folder("text")});
+}
+
+static TimSampleOptions options_for(const char *const *prompts, int64_t count, int steps) {
+    TimSampleOptions options;
+    tim_sample_options_init(&options);
+    options.prompts = prompts, options.count = count, options.steps = steps;
+    options.seed = 3, options.rounding = TIM_IMAGE_ROUNDING_T2I;
+    return options;
+}
+
+static void assert_same_pixels(const uint8_t *a, const uint8_t *b, size_t count, int most) {
+    for (size_t i = 0; i < count; i++)
+        if (abs(a[i] - b[i]) > most) fail_msg("byte %zu is %d and %d", i, a[i], b[i]);
+}
+
+/* ---- against the parts ---- */
+
+/* The tokens of the prompt behind the one that begins a text. */
+static int64_t tokens_of(const char *prompt, int64_t ids[LONGEST]) {
+    TimTokenizer *tokenizer;
+    TimTokenIds list = {0};
+    assert_ok(tim_tokenizer_open(&tokenizer, in_folder("text/text_encoder"), &err));
+    ids[0] = tim_tokenizer_bos(tokenizer);
+    assert_ok(tim_tokenizer_encode(tokenizer, prompt, strlen(prompt), &list, &err));
+    for (size_t i = 0; i < list.count; i++) ids[i + 1] = list.ids[i];
+    const int64_t count = (int64_t)list.count + 1;
+    tim_token_ids_done(&list);
+    tim_tokenizer_close(tokenizer);
+    return count;
+}
+
+/* One guided picture by hand: captions of `prompt` and of "" padded to its length, sampler, decoder, bytes. */
+static void draw_by_hand(const char *prompt, const TimSampleOptions *o, uint8_t pixels[SIZE * SIZE * 3]) {
+    static float captions[2 * LONGEST * WIDTH], noise[LATENTS * GRID * GRID], chw[3 * SIZE * SIZE];
+    double state[LATENTS * GRID * GRID];
+    int64_t ids[2 * LONGEST] = {0}, empty[LONGEST];
+    const int64_t tokens = tokens_of(prompt, ids), lengths[2] = {tokens, tokens_of("", empty)};
+    TimGemma3 gemma;
+    TimModel *model;
+    TimAutoencoder *autoencoder;
+    memcpy(ids + tokens, empty, (size_t)lengths[1] * sizeof *ids);
+    assert_ok(tim_gemma3_open(&gemma, in_folder("text/text_encoder"), &(TimNetworkOptions){.threads = 1}, &err));
+    assert_ok(tim_gemma3_encode(&gemma, ids, lengths, 2, tokens, TIM_GEMMA3_LAST, captions, &err));
+    assert_ok(tim_model_open(&model, in_folder("text"), NULL, &one_thread, &err));
+    const TimAutoencoderOptions decoder = {.isa = tim_isa_best(), .threads = 1, .decoder = true};
+    assert_ok(tim_autoencoder_open(&autoencoder, in_folder("text/vae"), &decoder, &err));
+
+    tim_sampler_noise(noise, LATENTS * GRID * GRID, o->seed, o->first, 0);
+    for (int i = 0; i < LATENTS * GRID * GRID; i++) state[i] = noise[i];
+    const TimSamplerBatch batch = {.batch = 1,
+                                   .height = GRID,
+                                   .width = GRID,
+                                   .state = state,
+                                   .first = o->first,
+                                   .condition = {.caption = captions, .caption_tokens = (int)tokens},
+                                   .null = {.caption = captions + tokens * WIDTH, .caption_tokens = (int)tokens}};
+    TimSamplerOptions sampler = tim_sampler_options_default();
+    sampler.steps = o->steps, sampler.guidance = o->guidance, sampler.guidance_high = o->guidance_high, sampler.seed = o->seed;
+    assert_ok(tim_sampler_run(model, &batch, &sampler, NULL, &err));
+    for (int i = 0; i < LATENTS * GRID * GRID; i++) noise[i] = (float)(state[i] / 0.41407);
+    assert_ok(tim_autoencoder_decode(autoencoder, 1, GRID, GRID, noise, chw, &err));
+    for (int i = 0; i < SIZE * SIZE; i++)
+        for (int c = 0; c < 3; c++) {
+            const float value = 127.5F * chw[c * SIZE * SIZE + i] + 128;
+            pixels[i * 3 + c] = (uint8_t)(value < 0 ? 0 : value > 255 ? 255 : value);
+        }
+    tim_autoencoder_free(autoencoder);
+    tim_model_free(model);
+    tim_gemma3_done(&gemma);
+}
+
+static void test_draw_is_what_the_parts_make(void **state) {
+    (void)state;
+    static uint8_t expected[SIZE * SIZE * 3];
+    const char *const prompts[] = {"a red cube"};
+    TimPipeline *pipeline = open_text();
+    TimSampleOptions options = options_for(prompts, 1, 3);
+    options.guidance = 2.5, options.guidance_high = 1.5, options.first = 5;
+    TimPictures pictures;
+    TimSampleInfo info;
+    assert_ok(tim_pipeline_draw(pipeline, &options, &pictures, &info, &err));
+    assert_int_equal(pictures.height, SIZE), assert_int_equal(pictures.width, SIZE), assert_int_equal(pictures.channels, 3);
+    assert_int_equal(info.evaluations, 6);
+    draw_by_hand(prompts[0], &options, expected);
+    assert_same_pixels(pictures.pixels, expected, sizeof expected, 1); /* a rounding */
+    tim_pictures_done(&pictures);
+    tim_pipeline_free(pipeline);
+}
+
+/* Prompts of several lengths, some side by side, twice the same with other noise: each as if alone. */
+static void test_draw_picture_does_not_depend_on_its_batch(void **state) {
+    (void)state;
+    const char *const prompts[] = {"a red cube", "a red cube", "", "two dogs", "a red cube"};
+    enum { COUNT = sizeof prompts / sizeof *prompts };
+    TimPipeline *pipeline = open_text();
+    TimPictures together, alone;
+    TimSampleOptions options = options_for(prompts, COUNT, 2);
+    options.guidance = 2, options.guidance_high = 2, options.batch = 4;
+    assert_ok(tim_pipeline_draw(pipeline, &options, &together, NULL, &err));
+    const size_t bytes = (size_t)SIZE * SIZE * 3;
+    for (int i = 0; i < COUNT; i++) {
+        options.prompts = &prompts[i], options.count = 1, options.first = i;
+        assert_ok(tim_pipeline_draw(pipeline, &options, &alone, NULL, &err));
+        assert_same_pixels(together.pixels + (size_t)i * bytes, alone.pixels, bytes, 1);
+        tim_pictures_done(&alone);
+    }
+    assert_memory_not_equal(together.pixels, together.pixels + 4 * bytes, bytes);
+    tim_pictures_done(&together);
+    tim_pipeline_free(pipeline);
+}
+
+static void test_draw_other_prompt_other_picture_and_sides_are_free(void **state) {
+    (void)state;
+    const char *const prompts[] = {"a red cube", "two dogs"};
+    TimPipeline *pipeline = open_text();
+    TimPictures a, b;
+    TimSampleOptions options = options_for(&prompts[0], 1, 1);
+    options.height = 3 * FACTOR, options.width = FACTOR;
+    assert_int_equal(tim_pipeline_step(pipeline), FACTOR);
+    assert_ok(tim_pipeline_draw(pipeline, &options, &a, NULL, &err));
+    options.prompts = &prompts[1];
+    assert_ok(tim_pipeline_draw(pipeline, &options, &b, NULL, &err));
+    assert_int_equal(a.height, 3 * FACTOR), assert_int_equal(a.width, FACTOR);
+    assert_memory_not_equal(a.pixels, b.pixels, (size_t)3 * 3 * FACTOR * FACTOR);
+    tim_pictures_done(&a), tim_pictures_done(&b);
+    tim_pipeline_free(pipeline);
+}
+
+static void test_draw_classes_through_latents(void **state) {
+    (void)state;
+    TimPipeline *pipeline = open_parts(&(TimPipelineParts){.model = in_folder("class")});
+    TimPictures pictures;
+    TimSampleOptions options = options_for(NULL, 2, 2);
+    options.guidance = 2;
+    assert_ok(tim_pipeline_draw(pipeline, &options, &pictures, NULL, &err));
+    assert_int_equal(pictures.height, 8 * SIDE);
+    const size_t bytes = (size_t)3 * 64 * SIDE * SIDE;
+    assert_memory_not_equal(pictures.pixels, pictures.pixels + bytes, bytes);
+    tim_pictures_done(&pictures);
+    tim_pipeline_free(pipeline);
+}
+
+/* ---- finding the parts ---- */
+
+static void test_open_finds_parts_by_published_names(void **state) {
+    (void)state;
+    const char *const prompts[] = {"a red cube"};
+    const TimSampleOptions options = options_for(prompts, 1, 1);
+    TimPictures pictures, others;
+    TimPipeline *pipeline = open_text();
+    assert_ok(tim_pipeline_draw(pipeline, &options, &pictures, NULL, &err));
+    tim_pipeline_free(pipeline);
+    const TimPipelineParts ways[] = {
+        {.model = in_folder("hub")},
+        {.model = in_folder("hub/config.yaml")},
+        {.model = in_folder("hub/model.safetensors"), .autoencoder = in_folder("text/vae")},
+    };
+    for (size_t i = 0; i < sizeof ways / sizeof *ways; i++) {
+        pipeline = open_parts(&ways[i]);
+        assert_ok(tim_pipeline_draw(pipeline, &options, &others, NULL, &err));
+        assert_memory_equal(pictures.pixels, others.pixels, (size_t)SIZE * SIZE * 3);
+        tim_pictures_done(&others);
+        tim_pipeline_free(pipeline);
+    }
+    tim_pictures_done(&pictures);
+}
+
+static void assert_no_pipeline(const TimPipelineParts *parts, TimStatus status, const char *const *says) {
+    TimPipeline *pipeline;
+    assert_int_equal(tim_pipeline_open(&pipeline, parts, &one_thread, &err), status);
+    assert_null(pipeline);
+    for (; *says; says++) assert_says(*says);
+}
+
+static void test_open_missing_and_unfit_parts_named(void **state) {
+    (void)state;
+    TimConfig config = text_config();
+    save_model(&config, "bare");
+    assert_no_pipeline(&(TimPipelineParts){.model = in_folder("bare")}, TIM_E_IO,
+                       (const char *const[]){"text encoder maker/gemma", "bare/text_encoder", "bare/gemma", "--text-encoder", NULL});
+    const char *const encoder = in_folder("text/text_encoder");
+    assert_no_pipeline(&(TimPipelineParts){.model = in_folder("bare"), .text_encoder = encoder}, TIM_E_IO,
+                       (const char *const[]){"autoencoder maker/dc-ae-f32", "bare/vae", "bare/dc-ae-f32", "--autoencoder", NULL});
+    assert_no_pipeline(&(TimPipelineParts){.model = in_folder("text"), .autoencoder = in_folder("class/vae")}, TIM_E_FORMAT,
+                       (const char *const[]){"class/vae", "4 channels", "the model makes 8", NULL});
+    assert_no_pipeline(&(TimPipelineParts){.model = in_folder("text"), .text_encoder = in_folder("class/vae")}, TIM_E_UNSUPPORTED,
+                       (const char *const[]){"class/vae/config.json", "model_type is 'missing'", NULL});
+    assert_no_pipeline(&(TimPipelineParts){.model = in_folder("nowhere")}, TIM_E_IO, (const char *const[]){"nowhere", NULL});
+    config.network.cap_feat_dim = 16;
+    save_model(&config, "narrow");
+    assert_no_pipeline(&(TimPipelineParts){.model = in_folder("narrow"), .text_encoder = in_folder("text/text_encoder")}, TIM_E_FORMAT,
+                       (const char *const[]){"32 columns", "wants 16", NULL});
+}
+
+/* ---- options ---- */
+
+static void assert_not_drawn(TimPipeline *pipeline, TimSampleOptions options, const char *says) {
+    TimPictures pictures;
+    assert_int_equal(tim_pipeline_draw(pipeline, &options, &pictures, NULL, &err), TIM_E_ARGUMENT);
+    assert_null(pictures.pixels);
+    assert_says(says);
+}
+
+static void test_draw_bad_options_named(void **state) {
+    (void)state;
+    const char *const prompts[] = {"a red cube", NULL}, *const broken[] = {"\xFF"};
+    const int64_t labels[] = {0};
+    TimPipeline *pipeline = open_text();
+    TimSampleOptions options = options_for(NULL, 1, 1);
+    assert_not_drawn(pipeline, options, "give prompts");
+    options.labels = labels;
+    options.prompts = prompts;
+    assert_not_drawn(pipeline, options, "has no classes");
+    assert_not_drawn(pipeline, options_for(prompts, 2, 1), "picture 1 has no prompt");
+    assert_not_drawn(pipeline, options_for(broken, 1, 1), "the prompt of picture 0");
+    options = options_for(prompts, 1, 1), options.height = 70;
+    assert_not_drawn(pipeline, options, "height is 70; give a multiple of 32 up to 16384, such as 64");
+    options.height = 0, options.width = 20000;
+    assert_not_drawn(pipeline, options, "width is 20000; give a multiple of 32 up to 16384, such as 16384");
+    options.width = 1;
+    assert_not_drawn(pipeline, options, "such as 32");
+    tim_pipeline_free(pipeline);
+    pipeline = open_parts(&(TimPipelineParts){.model = in_folder("class")});
+    assert_not_drawn(pipeline, options_for(prompts, 1, 1), "not on text");
+    tim_pipeline_free(pipeline);
+}
+
+static void test_plan_long_prompts_are_said(void **state) {
+    (void)state;
+    const char *const prompts[] = {"a red cube", "two dogs, one cat and a long sentence that goes on and on"};
+    TimPipeline *pipeline = open_text();
+    TimSampleInfo info;
+    const TimSampleOptions options = options_for(prompts, 2, 1);
+    assert_ok(tim_pipeline_plan(pipeline, &options, &info, &err));
+    assert_int_equal(info.cut_prompts, 1);
+    TimPictures pictures;
+    assert_ok(tim_pipeline_draw(pipeline, &options, &pictures, NULL, &err));
+    tim_pictures_done(&pictures);
+    tim_pipeline_free(pipeline);
+}
+
+/* ---- made-up checkpoints ---- */
+
+static void test_synth_has_hash_weights_and_says_so(void **state) {
+    (void)state;
+    TimParams params = {0};
+    TimConfig config = text_config();
+    TimSynthInfo info;
+    TimTensorSet set;
+    float expected[4], found[4];
+    static const char json[] = "{\"input_size\": 2, \"patch_size\": 1, \"in_channels\": 8, \"depth\": 2, \"hidden_size\": 24, \"num_heads\": 3, "
+                               "\"encoder_depth\": 1, \"z_dim\": 8, \"projector_dim\": 8, \"lora_hidden_size\": 8, \"cap_feat_dim\": 32, "
+                               "\"use_new_embed\": true, \"distance_aware\": true, \"qk_norm\": true}";
+    config.network.qk_norm = true;
+    assert_ok(tim_network_params(&params, &config.network, &err));
+    write_manifest(in_folder("t2i.json"), json, "\"model\": \"t2i\",", &params);
+    assert_ok(tim_synth(in_folder("t2i.json"), in_folder("made"), TIM_PRECISION_BF16, &info, &err));
+    assert_string_equal(info.kind, "TiM");
+    assert_int_equal(info.tensors, params.count);
+    assert_int_equal(info.parameters, tim_params_total(&params));
+    assert_ok(tim_tensor_set_open(&set, in_folder("made"), &err));
+    const TimStoredTensor *bias = tim_tensor_set_find(&set, "x_embedder.proj.bias");
+    assert_int_equal(bias->dtype, TIM_BF16);
+    assert_ok(tim_hash_weights("x_embedder.proj.bias", (const size_t[]){4}, 1, TIM_HASH_PLAIN, expected, &err));
+    TimStoredTensor first = *bias;
+    first.count = 4, first.bytes = 8;
+    assert_ok(tim_safetensors_read_f32(&first, found, 4, &err));
+    for (int i = 0; i < 4; i++) assert_true(found[i] == tim_bf16_to_f32(tim_bf16_from_f32(expected[i])));
+    bool said = false;
+    for (size_t i = 0; i < set.text_count; i++) said = said || strcmp(set.texts[i].key, "weights") == 0;
+    assert_true(said);
+    tim_tensor_set_close(&set);
+    tim_params_done(&params);
+    TimPipeline *pipeline = open_parts(&(TimPipelineParts){.model = in_folder("made"),
+                                                          .text_encoder = in_folder("text/text_encoder"),
+                                                          .autoencoder = in_folder("text/vae")});
+    tim_pipeline_free(pipeline);
+}
+
+static void test_synth_bad_manifests_named(void **state) {
+    (void)state;
+    static const struct {
+        const char *text, *says;
+    } cases[] = {
+        {"{}", "no object 'tensors'"},
+        {"{\"tensors\": {}}", "no object 'tensors'"},
+        {"{\"tensors\": {\"a\": 3}}", "'a' is given no list"},
+        {"{\"tensors\": {\"a\": [2, 0]}}", "axis 1 of the tensor 'a'"},
+        {"{\"tensors\": {\"a\": [2, \"x\"]}}", "axis 1 of the tensor 'a'"},
+        {"{\"tensors\": {\"a\": [4294967296, 4294967296]}}", "'a' does not fit"},
+        {"[", "bad.json"},
+    };
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+        write_file(in_folder("bad.json"), cases[i].text, strlen(cases[i].text));
+        assert_int_not_equal(tim_synth(in_folder("bad.json"), in_folder("bad"), TIM_PRECISION_BF16, NULL, &err), TIM_OK);
+        assert_says(cases[i].says);
+        assert_says("bad.json");
+    }
+}
+
+int main(void) {
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_draw_is_what_the_parts_make),
+        cmocka_unit_test(test_draw_picture_does_not_depend_on_its_batch),
+        cmocka_unit_test(test_draw_other_prompt_other_picture_and_sides_are_free),
+        cmocka_unit_test(test_draw_classes_through_latents),
+        cmocka_unit_test(test_open_finds_parts_by_published_names),
+        cmocka_unit_test(test_open_missing_and_unfit_parts_named),
+        cmocka_unit_test(test_draw_bad_options_named),
+        cmocka_unit_test(test_plan_long_prompts_are_said),
+        cmocka_unit_test(test_synth_has_hash_weights_and_says_so),
+        cmocka_unit_test(test_synth_bad_manifests_named),
+    };
+    return cmocka_run_group_tests(tests, make_files, remove_files);
+}
