@@ -22,7 +22,8 @@ enum { DEFAULT_COUNT = 16, MAX_COUNT = 100000000, AUTOMATIC = -1 };
 static bool show_progress(int64_t done, int64_t total, void *user) {
     const Sampling *d = user;
     const int64_t steps = d->request->steps.items[d->row], pictures = total / steps; /* of this call */
-    fprintf(stderr, "\r%" PRId64 " of %" PRId64 " pictures, step %" PRId64 " of %" PRId64 "   ", d->drawn, d->total, done / pictures, steps);
+    fprintf(stderr, "\r%" PRId64 " of %" PRId64 " pictures, step %" PRId64 " of %" PRId64 "   ", d->drawn, d->total,
+            done / pictures, steps);
     return true;
 }
 
@@ -103,13 +104,16 @@ static TimStatus make_conditions(Sampling *d, PromptList *list, TimError *err) {
     const SampleRequest *r = d->request;
     const bool text = tim_pipeline_config(d->pipeline)->network.kind == TIM_NETWORK_T2I;
     if (!text && (r->prompt || r->prompts_file))
-        return fail_with(err, TIM_E_ARGUMENT, "%.1000s: the model draws classes, not texts: give --classes in place of a prompt", r->parts.model);
+        return fail_with(err, TIM_E_ARGUMENT, "%.1000s: the model draws classes, not texts: give --classes in place of a prompt",
+                         r->parts.model);
     if (!text) return make_labels_of(d, err);
     if (r->classes.count)
-        return fail_with(err, TIM_E_ARGUMENT, "%.1000s: the model draws texts, not classes: give --prompt in place of --classes", r->parts.model);
+        return fail_with(err, TIM_E_ARGUMENT, "%.1000s: the model draws texts, not classes: give --prompt in place of --classes",
+                         r->parts.model);
     if (r->prompt) return repeat_prompts(d, &r->prompt, 1, err);
     if (!r->prompts_file)
-        return fail_with(err, TIM_E_ARGUMENT, "%.1000s: the model draws texts: give --prompt TEXT or --prompts FILE", r->parts.model);
+        return fail_with(err, TIM_E_ARGUMENT, "%.1000s: the model draws texts: give --prompt TEXT or --prompts FILE",
+                         r->parts.model);
     const TimStatus status = prompt_list_read(list, r->prompts_file, err);
     return status == TIM_OK ? repeat_prompts(d, (const char *const *)list->items, list->count, err) : status;
 }
@@ -217,8 +221,8 @@ static ExitCode check_request(SampleRequest *r) {
         return command_line_misused("sample", "--steps takes several numbers only for a sheet, --out something.png");
     if (r->prompt && r->prompts_file) return command_line_misused("sample", "--prompt and --prompts: give one of them");
     if (r->size && !parse_size(r->size, &r->sample))
-        return command_line_misused("sample", "--size: '%s' does not fit; give WIDTHxHEIGHT, such as 1024x768, sides from 1 to %d", r->size,
-                                    TIM_IMAGE_MAX_SIDE);
+        return command_line_misused("sample", "--size: '%s' does not fit; give WIDTHxHEIGHT, such as 1024x768, sides from 1 to %d",
+                                    r->size, TIM_IMAGE_MAX_SIDE);
     if (r->form == SAMPLE_SHEET && r->prompt && r->count <= 1 && r->steps.count == 1) r->form = SAMPLE_PICTURE;
     if (r->precision == AUTOMATIC) r->precision = text;
     if (r->rounding == AUTOMATIC) r->rounding = !text;
@@ -229,7 +233,8 @@ static ExitCode check_request(SampleRequest *r) {
 
 static bool parse(SampleRequest *r, int count, char **words, ExitCode *code) {
     const Option options[] = {
-        option_required(option_text("model", &r->parts.model, "DIR|FILE", "folder with weights, the file, or a published YAML; required")),
+        option_required(
+            option_text("model", &r->parts.model, "DIR|FILE", "folder with weights, the file, or a published YAML; required")),
         option_text("config", &r->parts.config, "YAML", "configuration (default: config.yaml beside the weights)"),
         option_text("text-encoder", &r->parts.text_encoder, "DIR", "Gemma 3 or T5 (default: found beside the model)"),
         option_text("tokenizer", &r->parts.tokenizer, "DIR|FILE", "its tokenizer (default: found beside the model)"),
@@ -240,7 +245,8 @@ static bool parse(SampleRequest *r, int count, char **words, ExitCode *code) {
         option_list("steps", &r->steps, 1, TIM_SAMPLE_MAX_STEPS, "jumps from noise to picture (default 1); several for a sheet"),
         option_choice("mode", &r->mode, sample_mode_words, "what the network is asked for (default transition)"),
         option_list("classes", &r->classes, 0, INT32_MAX, "classes to draw, in turn (default: all of the model's)"),
-        option_int64("count", &r->count, 1, MAX_COUNT, "pictures (default: one of each of --classes, else 16; with prompts: of each, 1)"),
+        option_int64("count", &r->count, 1, MAX_COUNT,
+                     "pictures (default: one of each of --classes, else 16; with prompts: of each, 1)"),
         option_int64("first", &r->sample.first, 0, 1e12, "number of the first picture, to go on where a run ended (default 0)"),
         option_uint64("seed", &r->sample.seed, "start of the random numbers (default 0)"),
         option_real("guidance", &r->sample.guidance, 0, 1000, "classifier-free guidance; 1 is none (default 1)"),
@@ -252,7 +258,8 @@ static bool parse(SampleRequest *r, int count, char **words, ExitCode *code) {
         option_int("width", &r->sample.width, 1, TIM_IMAGE_MAX_SIDE, "pixels (default: the model's)"),
         option_choice("rounding", &r->rounding, rounding_words, "how a number becomes a byte (default c2i; with prompts t2i)"),
         option_int("batch", &r->sample.batch, 1, 65536, "pictures evaluated at a time (default 16)"),
-        option_choice("precision", &r->precision, sample_precision_words, "of the matrix products (default fp32; with prompts bf16)"),
+        option_choice("precision", &r->precision, sample_precision_words,
+                      "of the matrix products (default fp32; with prompts bf16)"),
         option_int("threads", &r->threads, 1, 4096, "threads to use (default: as many as there are cores)"),
         option_choice("isa", &r->isa, isa_words, "instruction set (default: the best there is)"),
     };
@@ -263,7 +270,8 @@ static bool parse(SampleRequest *r, int count, char **words, ExitCode *code) {
         .option_count = sizeof options / sizeof *options,
         .notes =
             "--out x.npz    arr_0, uint8 (count, height, width, channels), and arr_1, the classes: the layout of ADM's evaluation\n"
-            "--out x.png    one prompt's picture, or one labelled sheet; with --steps 1,2,4 a row for each number of steps, from the same noise\n"
+            "--out x.png    one prompt's picture, or one labelled sheet; with --steps 1,2,4 a row for each number of steps, from "
+            "the same noise\n"
             "--out x/       000000.png, 000001.png, ...\n"
             "A picture depends on the seed, its number, its class or prompt and the options, and but for rounding not on --batch.",
     };

@@ -15,8 +15,8 @@ static ExitCode synth(const char *manifest, const char *folder, int precision) {
         fprintf(stderr, "tim synth: %s\n", err.text);
         return EXIT_FAILED;
     }
-    printf("%s: %s, %zu tensors, %.2f M parameters in %s, hash weights\n", folder, info.kind, info.tensors, 1e-6 * (double)info.parameters,
-           precision_words[precision]);
+    printf("%s: %s, %zu tensors, %.2f M parameters in %s, hash weights\n", folder, info.kind, info.tensors,
+           1e-6 * (double)info.parameters, precision_words[precision]);
     return EXIT_FINE;
 }
 
@@ -33,7 +33,8 @@ int cmd_synth(int count, char **words) {
         .option_count = sizeof options / sizeof *options,
         .min_operands = 2,
         .max_operands = 2,
-        .notes = "MANIFEST is JSON: {\"config\": {...}, \"tensors\": {NAME: [AXIS, ...]}}, of a TiM also \"model\": \"c2i\" or \"t2i\".\n"
+        .notes = "MANIFEST is JSON: {\"config\": {...}, \"tensors\": {NAME: [AXIS, ...]}}, of a TiM also \"model\": \"c2i\" or "
+                 "\"t2i\".\n"
                  "FOLDER gets weights and configuration as published, marked as hash weights in their metadata.",
     };
     Operands operands;

@@ -107,7 +107,8 @@ static int64_t sheet_rows(const Sampling *d) {
 static TimStatus begin_sheet(Sampling *d, size_t picture_bytes, TimError *err) {
     const int64_t rows = sheet_rows(d), columns = sheet_columns(d);
     if (rows > TIM_IMAGE_MAX_SIDE || columns > TIM_IMAGE_MAX_SIDE)
-        return fail_with(err, TIM_E_ARGUMENT, "%.200s: too many pictures for one sheet; draw fewer, or into a folder", d->request->out);
+        return fail_with(err, TIM_E_ARGUMENT, "%.200s: too many pictures for one sheet; draw fewer, or into a folder",
+                         d->request->out);
     d->sheet = calloc((size_t)(rows * columns), picture_bytes);
     if (!d->sheet) return fail_with(err, TIM_E_MEMORY, "%.200s: no memory for the sheet; draw fewer pictures", d->request->out);
     memset(d->sheet, 255, (size_t)(rows * columns) * picture_bytes);
@@ -231,4 +232,3 @@ TimStatus sample_finish(Sampling *d, TimError *err) {
     d->npz = NULL; /* freed in every case */
     return tim_adm_finish(npz, d->labels, err);
 }
-

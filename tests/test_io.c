@@ -600,9 +600,10 @@ static void assert_same_config(const TimConfig *a, const TimConfig *b) {
                 r->checkpoints_total_limit == s->checkpoints_total_limit && r->learning_rate == s->learning_rate &&
                 r->learning_rate_base_batch_size == s->learning_rate_base_batch_size && r->scale_lr == s->scale_lr &&
                 r->lr_scheduler == s->lr_scheduler && r->lr_warmup_steps == s->lr_warmup_steps && r->beta1 == s->beta1 &&
-                r->beta2 == s->beta2 && r->optimizer == s->optimizer && r->momentum == s->momentum && r->weight_decay == s->weight_decay && r->eps == s->eps &&
-                r->max_grad_norm == s->max_grad_norm && r->mixed_precision == s->mixed_precision && r->ema_decay == s->ema_decay &&
-                r->proj_coeff == s->proj_coeff && r->batch_size == s->batch_size);
+                r->beta2 == s->beta2 && r->optimizer == s->optimizer && r->momentum == s->momentum &&
+                r->weight_decay == s->weight_decay && r->eps == s->eps && r->max_grad_norm == s->max_grad_norm &&
+                r->mixed_precision == s->mixed_precision && r->ema_decay == s->ema_decay && r->proj_coeff == s->proj_coeff &&
+                r->batch_size == s->batch_size);
     assert_same_text(a->data_type, b->data_type);
     assert_same_text(a->data_dir, b->data_dir);
     assert_same_text(a->vae_dir, b->vae_dir);

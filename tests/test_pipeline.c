@@ -53,11 +53,13 @@ static void copy_file(const char *from, const char *to) {
 }
 
 /* A Gemma 3 with rows for all tokens of the golden tokenizer. */
-static const char gemma_config[] =
-    "{\"model_type\": \"gemma3_text\", \"vocab_size\": 700, \"hidden_size\": 32, \"intermediate_size\": 48, \"num_hidden_layers\": 2, "
-    "\"num_attention_heads\": 2, \"num_key_value_heads\": 1, \"head_dim\": 16, \"sliding_window\": 8, \"query_pre_attn_scalar\": 16, "
-    "\"rope_theta\": 1000000.0, \"rope_local_base_freq\": 10000.0, \"rms_norm_eps\": 1e-06, \"hidden_activation\": \"gelu_pytorch_tanh\", "
-    "\"sliding_window_pattern\": 6}";
+static const char gemma_config[] = "{\"model_type\": \"gemma3_text\", \"vocab_size\": 700, \"hidden_size\": 32, "
+                                   "\"intermediate_size\": 48, \"num_hidden_layers\": 2, "
+                                   "\"num_attention_heads\": 2, \"num_key_value_heads\": 1, \"head_dim\": 16, \"sliding_window\": "
+                                   "8, \"query_pre_attn_scalar\": 16, "
+                                   "\"rope_theta\": 1000000.0, \"rope_local_base_freq\": 10000.0, \"rms_norm_eps\": 1e-06, "
+                                   "\"hidden_activation\": \"gelu_pytorch_tanh\", "
+                                   "\"sliding_window_pattern\": 6}";
 
 /* A manifest as the published models have one. */
 static void write_manifest(const char *path, const char *config, const char *more, const TimParams *params) {
@@ -327,8 +329,9 @@ static void test_open_missing_and_unfit_parts_named(void **state) {
     (void)state;
     TimConfig config = text_config();
     save_model(&config, "bare");
-    assert_no_pipeline(&(TimPipelineParts){.model = in_folder("bare")}, TIM_E_IO,
-                       (const char *const[]){"text encoder maker/gemma", "bare/text_encoder", "bare/gemma", "--text-encoder", NULL});
+    assert_no_pipeline(
+        &(TimPipelineParts){.model = in_folder("bare")}, TIM_E_IO,
+        (const char *const[]){"text encoder maker/gemma", "bare/text_encoder", "bare/gemma", "--text-encoder", NULL});
     const char *const encoder = in_folder("text/text_encoder");
     assert_no_pipeline(&(TimPipelineParts){.model = in_folder("bare"), .text_encoder = encoder}, TIM_E_IO,
                        (const char *const[]){"autoencoder maker/dc-ae-f32", "bare/vae", "bare/dc-ae-f32", "--autoencoder", NULL});
@@ -339,8 +342,8 @@ static void test_open_missing_and_unfit_parts_named(void **state) {
     assert_no_pipeline(&(TimPipelineParts){.model = in_folder("nowhere")}, TIM_E_IO, (const char *const[]){"nowhere", NULL});
     config.network.cap_feat_dim = 16;
     save_model(&config, "narrow");
-    assert_no_pipeline(&(TimPipelineParts){.model = in_folder("narrow"), .text_encoder = in_folder("text/text_encoder")}, TIM_E_FORMAT,
-                       (const char *const[]){"32 columns", "wants 16", NULL});
+    assert_no_pipeline(&(TimPipelineParts){.model = in_folder("narrow"), .text_encoder = in_folder("text/text_encoder")},
+                       TIM_E_FORMAT, (const char *const[]){"32 columns", "wants 16", NULL});
 }
 
 /* ---- options ---- */
@@ -399,9 +402,10 @@ static void test_synth_has_hash_weights_and_says_so(void **state) {
     TimSynthInfo info;
     TimTensorSet set;
     float expected[4], found[4];
-    static const char json[] = "{\"input_size\": 2, \"patch_size\": 1, \"in_channels\": 8, \"depth\": 2, \"hidden_size\": 24, \"num_heads\": 3, "
-                               "\"encoder_depth\": 1, \"z_dim\": 8, \"projector_dim\": 8, \"lora_hidden_size\": 8, \"cap_feat_dim\": 32, "
-                               "\"use_new_embed\": true, \"distance_aware\": true, \"qk_norm\": true}";
+    static const char json[] =
+        "{\"input_size\": 2, \"patch_size\": 1, \"in_channels\": 8, \"depth\": 2, \"hidden_size\": 24, \"num_heads\": 3, "
+        "\"encoder_depth\": 1, \"z_dim\": 8, \"projector_dim\": 8, \"lora_hidden_size\": 8, \"cap_feat_dim\": 32, "
+        "\"use_new_embed\": true, \"distance_aware\": true, \"qk_norm\": true}";
     config.network.qk_norm = true;
     assert_ok(tim_network_params(&params, &config.network, &err));
     write_manifest(in_folder("t2i.json"), json, "\"model\": \"t2i\",", &params);
@@ -422,9 +426,8 @@ static void test_synth_has_hash_weights_and_says_so(void **state) {
     assert_true(said);
     tim_tensor_set_close(&set);
     tim_params_done(&params);
-    TimPipeline *pipeline = open_parts(&(TimPipelineParts){.model = in_folder("made"),
-                                                          .text_encoder = in_folder("text/text_encoder"),
-                                                          .autoencoder = in_folder("text/vae")});
+    TimPipeline *pipeline = open_parts(&(TimPipelineParts){
+        .model = in_folder("made"), .text_encoder = in_folder("text/text_encoder"), .autoencoder = in_folder("text/vae")});
     tim_pipeline_free(pipeline);
 }
 

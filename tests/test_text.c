@@ -442,7 +442,8 @@ static void test_t5_open_wrong_tensors_named(void **state) {
     TimError err;
     t5_with_hash_weights(&t5);
     write_t5(&t5, NULL, "decoder.x");
-    expect_error(tim_t5_open(&opened, folder, &in_f32, &err), TIM_E_FORMAT, &err, "'encoder.embed_tokens.weight' (320, 32) is missing");
+    expect_error(tim_t5_open(&opened, folder, &in_f32, &err), TIM_E_FORMAT, &err,
+                 "'encoder.embed_tokens.weight' (320, 32) is missing");
     write_t5(&t5, "shared.weight", "vision.weight");
     expect_error(tim_t5_open(&opened, folder, &in_f32, &err), TIM_E_FORMAT, &err, "'vision.weight' (4) belongs to no layer");
     write_t5(&t5, "shared.weight", "decoder.x");

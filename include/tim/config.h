@@ -126,9 +126,9 @@ typedef struct TimTrainingConfig {
     double max_grad_norm;
     TimPrecision mixed_precision;
     double ema_decay;
-    bool ema_warmup;   /* ours: the decay of update n, 0 for the first, is at most (1 + n) / (10 + n) */
+    bool ema_warmup;             /* ours: the decay of update n, 0 for the first, is at most (1 + n) / (10 + n) */
     int64_t guidance_start_step; /* ours: transport.enhance_target counts from this step on; 0 as published */
-    double proj_coeff; /* weight of the alignment loss; without targets it is off */
+    double proj_coeff;           /* weight of the alignment loss; without targets it is off */
     int batch_size;
 } TimTrainingConfig;
 
@@ -137,11 +137,11 @@ typedef struct TimConfig {
     TimTransportConfig transport;
     TimTransitionConfig transition;
     TimTrainingConfig training;
-    char *data_type;        /* data.data_type, such as "fashion-mnist" or "latent"; NULL when absent */
-    char *data_dir;         /* data.dataset.data_dir; NULL when absent */
-    bool data_mirror;       /* ours: data.dataset.mirror, shows half of the pictures mirrored left to right */
-    char *vae_dir;          /* NULL when absent: the network works on pixels */
-    char *text_encoder_dir; /* NULL when absent */
+    char *data_type;            /* data.data_type, such as "fashion-mnist" or "latent"; NULL when absent */
+    char *data_dir;             /* data.dataset.data_dir; NULL when absent */
+    bool data_mirror;           /* ours: data.dataset.mirror, shows half of the pictures mirrored left to right */
+    char *vae_dir;              /* NULL when absent: the network works on pixels */
+    char *text_encoder_dir;     /* NULL when absent */
     bool use_last_hidden_state; /* captions are the encoder's last hidden states, else those before its last layer */
     int max_seq_length;         /* tokens of a caption at most */
 } TimConfig;

@@ -28,9 +28,9 @@ typedef enum TimSampleMode {
 typedef bool (*TimSampleProgress)(int64_t done, int64_t total, void *user);
 
 typedef struct TimSampleOptions {
-    const int64_t *labels; /* (count) the pictures' classes, borrowed; NULL: picture i gets class i mod num_classes */
+    const int64_t *labels;      /* (count) the pictures' classes, borrowed; NULL: picture i gets class i mod num_classes */
     const char *const *prompts; /* (count) the pictures' prompts in UTF-8, borrowed; of a pipeline with a text encoder, else NULL */
-    int64_t count;         /* number of pictures, at least 1 */
+    int64_t count;              /* number of pictures, at least 1 */
     int64_t first; /* index of the first picture, at least 0; picture i depends on (seed, i), its class and the options below */
     int steps;     /* 1 ... TIM_SAMPLE_MAX_STEPS jumps, evenly spaced from T_max to T_min */
     TimSampleMode mode;
@@ -54,9 +54,9 @@ TIM_API void tim_sample_options_init(TimSampleOptions *options);
 typedef struct TimSampleInfo {
     int64_t evaluations; /* of the network for each picture: a guided step counts 2 (NFE) */
     int64_t guided_steps;
-    int64_t noised_steps;         /* with stochasticity: the jumps that put noise back */
-    bool guidance_without_effect; /* guidance > 1 was asked for and its window holds no step */
-    int64_t cut_prompts;          /* prompts longer than the model's captions: the end was not seen */
+    int64_t noised_steps;                                      /* with stochasticity: the jumps that put noise back */
+    bool guidance_without_effect;                              /* guidance > 1 was asked for and its window holds no step */
+    int64_t cut_prompts;                                       /* prompts longer than the model's captions: the end was not seen */
     double seconds_captions, seconds_network, seconds_decoder; /* of the run; 0 in a plan */
 } TimSampleInfo;
 

@@ -9,13 +9,13 @@
 #include "tim/model.h"
 
 typedef struct TimFrozen {
-    TimParams params;   /* declared by a recording */
-    TimDtype dtype;     /* of matrices */
-    int threads;        /* that convert */
-    TimWeights bound;   /* what a tape binds */
-    void **copies;      /* (params.count); NULL: in the map */
-    size_t copied;      /* bytes of all copies */
-    TimTensorSet set;   /* the files; empty without any */
+    TimParams params; /* declared by a recording */
+    TimDtype dtype;   /* of matrices */
+    int threads;      /* that convert */
+    TimWeights bound; /* what a tape binds */
+    void **copies;    /* (params.count); NULL: in the map */
+    size_t copied;    /* bytes of all copies */
+    TimTensorSet set; /* the files; empty without any */
 } TimFrozen;
 
 /* How a file may depart from the names of the parameters. */

@@ -39,8 +39,7 @@ static TimStatus read_param(float *vector, const TimParam *param, const TimTenso
 
 static TimStatus read_params(float *vector, const TimParams *params, const TimTensorSet *file, TimError *err) {
     TIM_TRY(check_known(file, params, err));
-    for (size_t i = 0; i < params->count; i++)
-        TIM_TRY(read_param(vector, &params->items[i], file, err));
+    for (size_t i = 0; i < params->count; i++) TIM_TRY(read_param(vector, &params->items[i], file, err));
     return TIM_OK;
 }
 

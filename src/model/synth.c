@@ -70,7 +70,8 @@ static TimStatus make_tensor(Synth *s, const char *name, int rank, const size_t 
     float *values;
     TimBf16 *rounded;
     for (int i = 0; i < rank; i++)
-        if (!tim_mul_size(count, dims[i], &count)) return tim_fail(err, TIM_E_MEMORY, "the tensor '%s' does not fit into memory", name);
+        if (!tim_mul_size(count, dims[i], &count))
+            return tim_fail(err, TIM_E_MEMORY, "the tensor '%s' does not fit into memory", name);
     TIM_TRY(tim_new(&values, count, sizeof *values, name, err));
     s->data[s->count++] = values;
     s->parameters += count;
@@ -103,7 +104,8 @@ static TimStatus make_tensors(Synth *s, TimError *err) {
 
 static TimStatus set_texts(TimConfig *config, TimError *err) {
     const bool deep = config->network.in_channels == 32;
-    TIM_TRY(tim_copy_text(&config->vae_dir, deep ? "mit-han-lab/dc-ae-f32c32-sana-1.1-diffusers" : "stabilityai/sd-vae-ft-ema", err));
+    TIM_TRY(
+        tim_copy_text(&config->vae_dir, deep ? "mit-han-lab/dc-ae-f32c32-sana-1.1-diffusers" : "stabilityai/sd-vae-ft-ema", err));
     if (config->network.kind != TIM_NETWORK_T2I) return TIM_OK;
     return tim_copy_text(&config->text_encoder_dir, "google/gemma-3-1b-it", err);
 }

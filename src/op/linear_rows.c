@@ -5,10 +5,11 @@
 
 static TimStatus infer(TimNode *node, TimError *err) {
     const TimMatrix *x = &node->in[0], *w = &node->in[1];
-    TIM_TRY(require(node, (node->n_in == 2 || node->n_in == 3) && x->dtype == TIM_F32 && is_float(w), "wants x in f32, W, and perhaps a bias",
-                    err));
+    TIM_TRY(require(node, (node->n_in == 2 || node->n_in == 3) && x->dtype == TIM_F32 && is_float(w),
+                    "wants x in f32, W, and perhaps a bias", err));
     TIM_TRY(require(node, x->cols == w->cols, "W has other columns than x", err));
-    TIM_TRY(require(node, node->n_in == 2 || (node->in[2].cols == w->rows && node->in[2].dtype == TIM_F32), "the bias does not fit W", err));
+    TIM_TRY(require(node, node->n_in == 2 || (node->in[2].cols == w->rows && node->in[2].dtype == TIM_F32),
+                    "the bias does not fit W", err));
     node->n_out = 1;
     node->out[0] = matrix_of(TIM_F32, x->rows, w->rows);
     return want_scratch(node, scratch_floats(w->cols), err);

@@ -32,7 +32,8 @@ static TimStatus read_kind(Kind *kind, const char *path, TimError *err) {
     for (int i = 0; i < 2 && name; i++)
         if (strcmp(name, names[i]) == 0) *kind = (Kind)i, status = TIM_OK;
     if (status != TIM_OK)
-        tim_fail(err, status, "%s: model_type is '%.60s'; text encoders are Gemma 3 (gemma3_text, such as google/gemma-3-1b-it) and T5 (t5)",
+        tim_fail(err, status,
+                 "%s: model_type is '%.60s'; text encoders are Gemma 3 (gemma3_text, such as google/gemma-3-1b-it) and T5 (t5)",
                  path, name ? name : "missing");
     json_decref(object);
     return status;
@@ -67,8 +68,8 @@ static TimStatus fill(TimCaptioner *c, const char *encoder, const char *tokenize
     const int64_t width = tim_captioner_width(c);
     if (width == config->network.cap_feat_dim) return TIM_OK;
     return tim_fail(err, TIM_E_FORMAT,
-                    "%s: its captions have %lld columns and the model wants %d (cap_feat_dim); do the two belong together?", encoder,
-                    (long long)width, config->network.cap_feat_dim);
+                    "%s: its captions have %lld columns and the model wants %d (cap_feat_dim); do the two belong together?",
+                    encoder, (long long)width, config->network.cap_feat_dim);
 }
 
 TimStatus tim_captioner_open(TimCaptioner **out, const char *encoder, const char *tokenizer, const TimConfig *config,

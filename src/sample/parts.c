@@ -54,8 +54,9 @@ static TimStatus find_part(char **path, const char *given, const char *base, con
     TIM_TRY(try_place(path, base, last ? last + 1 : NULL, looked, sizeof looked, err));
     TIM_TRY(try_place(path, NULL, w->name, looked, sizeof looked, err));
     if (*path) return TIM_OK;
-    return tim_fail(err, TIM_E_IO, "the %s %s is not there: looked for %s; get it under that name from the Hugging Face hub, or give its "
-                                   "folder with %s",
+    return tim_fail(err, TIM_E_IO,
+                    "the %s %s is not there: looked for %s; get it under that name from the Hugging Face hub, or give its "
+                    "folder with %s",
                     w->what, w->name ? w->name : "of the model", looked, w->option);
 }
 
@@ -64,7 +65,8 @@ static TimStatus find_part(char **path, const char *given, const char *base, con
 static TimStatus open_model(TimPipeline *p, const TimPipelineParts *parts, const char *base, const TimModelOptions *options,
                             TimError *err) {
     const bool yaml = ends_with(parts->model, ".yaml") || ends_with(parts->model, ".yml");
-    return tim_model_open(&p->model, yaml ? base : parts->model, yaml && !parts->config ? parts->model : parts->config, options, err);
+    return tim_model_open(&p->model, yaml ? base : parts->model, yaml && !parts->config ? parts->model : parts->config, options,
+                          err);
 }
 
 static TimStatus open_captioner(TimPipeline *p, const TimPipelineParts *parts, const char *base, TimError *err) {
@@ -86,8 +88,9 @@ static TimStatus check_latents(const TimPipeline *p, const char *folder, TimErro
     const int latents = tim_autoencoder_latent_channels(tim_autoencoder_config(p->autoencoder)),
               wanted = p->model->config.network.in_channels;
     if (latents == wanted) return TIM_OK;
-    return tim_fail(err, TIM_E_FORMAT, "%s: its latents have %d channels and the model makes %d (in_channels); do the two belong together?",
-                    folder, latents, wanted);
+    return tim_fail(err, TIM_E_FORMAT,
+                    "%s: its latents have %d channels and the model makes %d (in_channels); do the two belong together?", folder,
+                    latents, wanted);
 }
 
 static TimStatus open_autoencoder(TimPipeline *p, const TimPipelineParts *parts, const char *base, TimError *err) {

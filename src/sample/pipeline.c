@@ -41,7 +41,8 @@ static TimStatus check_parts(const TimPipeline *p, bool guided, TimError *err) {
     const TimConfig *config = &p->model->config;
     const TimNetworkConfig *n = &config->network;
     if (n->kind == TIM_NETWORK_T2I && !p->captioner)
-        return tim_fail(err, TIM_E_UNSUPPORTED, "the model is conditioned on text, which needs a text encoder: open it as a pipeline");
+        return tim_fail(err, TIM_E_UNSUPPORTED,
+                        "the model is conditioned on text, which needs a text encoder: open it as a pipeline");
     if (config->vae_dir && !p->autoencoder)
         return tim_fail(err, TIM_E_UNSUPPORTED,
                         "the model makes latents of the autoencoder %s, which is needed to turn them into pictures: open it as a "
@@ -65,8 +66,8 @@ static int nearest(int size, int step) {
 
 static TimStatus check_size(const char *name, int size, int step, TimError *err) {
     if (size >= 1 && size <= TIM_IMAGE_MAX_SIDE && size % step == 0) return TIM_OK;
-    return tim_fail(err, TIM_E_ARGUMENT, "%s is %d; give a multiple of %d up to %d, such as %d, or 0 for the model's own", name, size,
-                    step, TIM_IMAGE_MAX_SIDE, nearest(size, step));
+    return tim_fail(err, TIM_E_ARGUMENT, "%s is %d; give a multiple of %d up to %d, such as %d, or 0 for the model's own", name,
+                    size, step, TIM_IMAGE_MAX_SIDE, nearest(size, step));
 }
 
 static int or_default(int size, const TimPipeline *p) {
@@ -290,7 +291,8 @@ static TimStatus allocate(Run *run, TimError *err) {
     run->height = out->height / factor_of(run->pipeline), run->width = out->width / factor_of(run->pipeline);
     run->pixels = (size_t)out->channels * (size_t)out->height * (size_t)out->width; /* at most 3 * 2^28 */
     size_t elements;
-    if (!tim_mul_size((size_t)run->height * (size_t)run->width, (size_t)run->pipeline->model->config.network.in_channels, &run->size) ||
+    if (!tim_mul_size((size_t)run->height * (size_t)run->width, (size_t)run->pipeline->model->config.network.in_channels,
+                      &run->size) ||
         !tim_mul_size(batch, run->size, &elements))
         return tim_fail(err, TIM_E_MEMORY, "a batch of %d pictures does not fit into memory; use a smaller one", o->batch);
     TIM_TRY(tim_new(&out->pixels, (size_t)o->count, run->pixels, "the pictures", err));
@@ -319,7 +321,8 @@ static TimStatus draw(Run *run, TimError *err) {
     return TIM_OK;
 }
 
-TimStatus tim_pipeline_draw(TimPipeline *p, const TimSampleOptions *options, TimPictures *pictures, TimSampleInfo *info, TimError *err) {
+TimStatus tim_pipeline_draw(TimPipeline *p, const TimSampleOptions *options, TimPictures *pictures, TimSampleInfo *info,
+                            TimError *err) {
     TimSampleInfo plan;
     *pictures = (TimPictures){0};
     TIM_TRY(tim_pipeline_plan(p, options, &plan, err));

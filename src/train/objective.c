@@ -73,7 +73,8 @@ static TimStatus make_rows(const TimObjective *o, Lane *lane, TimError *err) {
 /* One lane a thread where that is cheap, else one with all threads. */
 static TimStatus make_lanes(TimObjective *o, TimError *err) {
     size_t bytes;
-    const bool small = tim_mul_size(o->params->elements * sizeof(float), (size_t)o->options.threads, &bytes) && bytes <= max_lane_bytes;
+    const bool small =
+        tim_mul_size(o->params->elements * sizeof(float), (size_t)o->options.threads, &bytes) && bytes <= max_lane_bytes;
     o->lane_count = small ? o->options.threads : 1;
     if (small) o->options.threads = 1;
     TIM_TRY(tim_new(&o->lanes, (size_t)o->lane_count, sizeof *o->lanes, "the lanes of the objective", err));
@@ -256,7 +257,8 @@ static TimStatus differentiate(const TimObjective *o, Part part, const TimWeight
     tim_tape_forward(n->tape, false);
     const float *above = picture_row(n, n->f, 0), *below = picture_row(n, n->f, part.size);
     const float factor = (float)(1.0 / (2.0 * e));
-    for (size_t p = 0; p < (size_t)part.size * o->picture; p++) part.lane->rows.derivative[p] = above[p] * factor - below[p] * factor;
+    for (size_t p = 0; p < (size_t)part.size * o->picture; p++)
+        part.lane->rows.derivative[p] = above[p] * factor - below[p] * factor;
     return TIM_OK;
 }
 

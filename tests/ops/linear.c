@@ -48,7 +48,8 @@ const OpSuite ops_suite_linear = {"linear", list, forward};
 
 static void list_rows(OpCases *cases, TimDtype dtype) {
     for (size_t i = 0; i < 60; i++) {
-        const int64_t rows = ops_rows[i % OPS_ROWS], k = ops_cols[i * 5 % OPS_COLS], n = ops_cols[(i * 7 + i / OPS_COLS + 2) % OPS_COLS];
+        const int64_t rows = ops_rows[i % OPS_ROWS], k = ops_cols[i * 5 % OPS_COLS],
+                      n = ops_cols[(i * 7 + i / OPS_COLS + 2) % OPS_COLS];
         OpCase c = ops_case(TIM_OP_LINEAR_ROWS, rows, i);
         c.n_in = i % 2 ? 3 : 2;
         c.in[0] = (OpInput){.rows = rows, .cols = k, .dtype = TIM_F32};
