@@ -27,6 +27,13 @@ static bool show_progress(int64_t done, int64_t total, void *user) {
     return true;
 }
 
+/* The size of the picture to start from, rounded down to what the model can draw. */
+static void init_size(const Sampling *d, TimSampleOptions *o) {
+    const int step = tim_pipeline_step(d->pipeline);
+    o->height = d->init.height < step ? step : d->init.height / step * step;
+    o->width = d->init.width < step ? step : d->init.width / step * step;
+}
+
 /* The options of pictures first ... first + count of the current row. */
 static TimSampleOptions options_of(const Sampling *d, int64_t first, int64_t count) {
     TimSampleOptions o = d->request->sample;
@@ -35,6 +42,8 @@ static TimSampleOptions options_of(const Sampling *d, int64_t first, int64_t cou
     o.first += first;
     if (d->labels) o.labels = d->labels + first;
     if (d->prompts) o.prompts = d->prompts + first;
+    if (d->init.pixels) o.init = &d->init;
+    if (d->init.pixels && !o.height && !o.width) init_size(d, &o);
     return o;
 }
 
@@ -152,11 +161,13 @@ static TimStatus run(Sampling *d, TimError *err) {
                                      .isa = r->isa ? isa_words[r->isa] : NULL};
     PromptList list = {0};
     TimStatus status = tim_pipeline_open(&d->pipeline, &r->parts, &options, err);
+    if (status == TIM_OK && r->init) status = tim_image_read(&d->init, r->init, err);
     if (status == TIM_OK) status = make_conditions(d, &list, err);
     if (status == TIM_OK) status = check_plan(d, err);
     if (status == TIM_OK && r->form == SAMPLE_FOLDER) status = make_folder(r->out, err);
     if (status == TIM_OK) status = draw(d, err);
     tim_pipeline_free(d->pipeline);
+    tim_image_done(&d->init);
     prompt_list_done(&list);
     free(d->labels);
     free(d->prompts);
@@ -198,7 +209,7 @@ static bool find_form(const char *path, SampleForm *form) {
         *form = SAMPLE_FOLDER;
     else if (ends_with(path, ".npz"))
         *form = SAMPLE_NPZ;
-    else if (ends_with(path, ".png"))
+    else if (ends_with(path, ".png") || ends_with(path, ".jpg") || ends_with(path, ".jpeg") || ends_with(path, ".webp"))
         *form = SAMPLE_SHEET; /* or one picture */
     else
         return false;
@@ -215,15 +226,17 @@ static bool parse_size(const char *text, TimSampleOptions *o) {
 /* What the table cannot say. */
 static ExitCode check_request(SampleRequest *r) {
     const bool text = r->prompt || r->prompts_file;
+    if (!r->parts.model) return command_line_misused("sample", "--model is required");
     if (!find_form(r->out, &r->form))
-        return command_line_misused("sample", "--out: '%s' must end in .npz, .png or /, or be a folder", r->out);
+        return command_line_misused("sample", "--out: '%s' must end in .npz, .png, .jpg, .webp or /, or be a folder", r->out);
     if (r->steps.count > 1 && r->form != SAMPLE_SHEET)
         return command_line_misused("sample", "--steps takes several numbers only for a sheet, --out something.png");
     if (r->prompt && r->prompts_file) return command_line_misused("sample", "--prompt and --prompts: give one of them");
     if (r->size && !parse_size(r->size, &r->sample))
         return command_line_misused("sample", "--size: '%s' does not fit; give WIDTHxHEIGHT, such as 1024x768, sides from 1 to %d",
                                     r->size, TIM_IMAGE_MAX_SIDE);
-    if (r->form == SAMPLE_SHEET && r->prompt && r->count <= 1 && r->steps.count == 1) r->form = SAMPLE_PICTURE;
+    const bool one = r->single || (r->prompt && r->count <= 1);
+    if (r->form == SAMPLE_SHEET && one && r->steps.count == 1) r->form = SAMPLE_PICTURE;
     if (r->precision == AUTOMATIC) r->precision = text;
     if (r->rounding == AUTOMATIC) r->rounding = !text;
     r->sample.mode = r->mode ? TIM_SAMPLE_DIFFUSION : TIM_SAMPLE_TRANSITION;
@@ -233,15 +246,15 @@ static ExitCode check_request(SampleRequest *r) {
 
 static bool parse(SampleRequest *r, int count, char **words, ExitCode *code) {
     const Option options[] = {
-        option_required(
-            option_text("model", &r->parts.model, "DIR|FILE", "folder with weights, the file, or a published YAML; required")),
+        option_text("model", &r->parts.model, "DIR|FILE", "folder with weights, the file, or a published YAML; required"),
         option_text("config", &r->parts.config, "YAML", "configuration (default: config.yaml beside the weights)"),
         option_text("text-encoder", &r->parts.text_encoder, "DIR", "Gemma 3 or T5 (default: found beside the model)"),
         option_text("tokenizer", &r->parts.tokenizer, "DIR|FILE", "its tokenizer (default: found beside the model)"),
         option_text("autoencoder", &r->parts.autoencoder, "DIR", "AutoencoderKL or DC (default: found beside the model)"),
-        option_required(option_text("out", &r->out, "PATH", "x.npz, x.png or folder/; required")),
+        option_required(option_text("out", &r->out, "PATH", "x.png, x.jpg, x.webp, x.npz or folder/; required")),
         option_text("prompt", &r->prompt, "TEXT", "what the pictures show, for a model of texts"),
         option_text("prompts", &r->prompts_file, "FILE", "prompts, one a line"),
+        option_text("like", &r->like, "PNG", "settings of a picture drawn before, where no other option says otherwise"),
         option_list("steps", &r->steps, 1, TIM_SAMPLE_MAX_STEPS, "jumps from noise to picture (default 1); several for a sheet"),
         option_choice("mode", &r->mode, sample_mode_words, "what the network is asked for (default transition)"),
         option_list("classes", &r->classes, 0, INT32_MAX, "classes to draw, in turn (default: all of the model's)"),
@@ -253,6 +266,8 @@ static bool parse(SampleRequest *r, int count, char **words, ExitCode *code) {
         option_real("guidance-low", &r->sample.guidance_low, -1, 2, "guide only where t > X T_max (default 0)"),
         option_real("guidance-high", &r->sample.guidance_high, -1, 2, "guide only where t < X T_max (default 1)"),
         option_real("stochasticity", &r->sample.stochasticity, 0, 1000, "share of fresh noise in each jump (default 0)"),
+        option_text("init", &r->init, "PICTURE", "picture to start from: PNG, JPEG or WebP, resized"),
+        option_real("strength", &r->sample.strength, 1e-3, 1, "how much of --init is drawn anew; 1 leaves nothing (default 0.7)"),
         option_text("size", &r->size, "WxH", "width x height in pixels (default: the model's)"),
         option_int("height", &r->sample.height, 1, TIM_IMAGE_MAX_SIDE, "pixels (default: the model's)"),
         option_int("width", &r->sample.width, 1, TIM_IMAGE_MAX_SIDE, "pixels (default: the model's)"),
@@ -286,14 +301,28 @@ static bool default_steps(NumberList *steps) {
     return true;
 }
 
+/* With --like the words are read twice: what they say comes after what the picture says. */
+static bool read_words(SampleRequest *r, char text[SAMPLE_TEXT_BYTES], int count, char **words, ExitCode *code) {
+    TimError err;
+    if (!parse(r, count, words, code)) return false;
+    if (!r->like) return true;
+    if (sample_like(r, r->like, text, &err) == TIM_OK) return parse(r, count, words, code);
+    fprintf(stderr, "tim sample: %s\n", err.text);
+    *code = EXIT_FAILED;
+    return false;
+}
+
 int cmd_sample(int count, char **words) {
-    SampleRequest request = {.rounding = AUTOMATIC, .precision = AUTOMATIC};
+    static const SampleRequest defaults = {.rounding = AUTOMATIC, .precision = AUTOMATIC};
+    SampleRequest request = defaults;
     ExitCode code = EXIT_FAILED;
     tim_sample_options_init(&request.sample);
-    bool go_on = default_steps(&request.steps) && parse(&request, count, words, &code);
+    char *text = malloc(SAMPLE_TEXT_BYTES);
+    bool go_on = text && default_steps(&request.steps) && read_words(&request, text, count, words, &code);
     if (go_on) code = check_request(&request);
     if (go_on && code == EXIT_FINE) code = sample(&request);
     number_list_done(&request.steps);
     number_list_done(&request.classes);
+    free(text);
     return code;
 }

@@ -8,17 +8,18 @@
 typedef enum SampleForm {
     SAMPLE_NPZ,
     SAMPLE_SHEET,
-    SAMPLE_PICTURE, /* one PNG without labels */
+    SAMPLE_PICTURE, /* one picture without labels */
     SAMPLE_FOLDER
 } SampleForm;
 
 /* What the command line asks for. */
 typedef struct SampleRequest {
     TimPipelineParts parts;
-    const char *out, *prompt, *prompts_file, *size;
+    const char *out, *prompt, *prompts_file, *size, *like, *init;
     SampleForm form; /* of out */
     NumberList steps, classes;
-    int64_t count; /* pictures: of each prompt, or in all */
+    int64_t count; /* pictures: of each prompt, or in all; 0: what is usual */
+    bool single;   /* one picture, also of a class */
     int mode, precision, rounding, isa, threads;
     TimSampleOptions sample;
 } SampleRequest;
@@ -31,6 +32,7 @@ typedef struct Sampling {
     int64_t *labels;      /* (count) classes; NULL with prompts */
     const char **prompts; /* (count); NULL with classes */
     int64_t row;          /* index in request->steps */
+    TimImage init;        /* to start from; empty without */
     TimAdmWriter *npz;
     uint8_t *sheet;       /* (sheet rows, sheet columns, H, W, C) */
     TimPictures size;     /* of the pictures; without pixels */
@@ -41,6 +43,11 @@ typedef struct Sampling {
 
 /* "transition", "diffusion"; "fp32", "bf16". */
 extern const char *const sample_mode_words[], *const sample_precision_words[];
+
+enum { SAMPLE_TEXT_BYTES = 65536 };
+
+/* Sets what the PNG at `path`, drawn by this program, says of itself, prompt and model included: those point into `text`, the caller's. */
+TimStatus sample_like(SampleRequest *request, const char *path, char text[SAMPLE_TEXT_BYTES], TimError *err);
 
 /* Takes the pictures first ... first + pictures->count of the current row. */
 TimStatus sample_take(Sampling *s, const TimPictures *pictures, int64_t first, TimError *err);

@@ -11,7 +11,7 @@
 const char *const sample_mode_words[] = {"transition", "diffusion", NULL};
 const char *const sample_precision_words[] = {"fp32", "bf16", NULL};
 
-enum { MAX_TEXT = 65536 };
+enum { MAX_TEXT = SAMPLE_TEXT_BYTES, QUALITY = 95 };
 
 /* ---- writing ---- */
 
@@ -36,12 +36,19 @@ static void describe(const Sampling *d, int64_t index, char text[MAX_TEXT]) {
                    "Stochasticity: %.17g, Precision: %s, Version: tim " TIM_VERSION,
                    sample_mode_words[r->mode], o->guidance, o->seed, d->size.width, d->size.height, r->parts.model, o->guidance_low,
                    o->guidance_high, o->stochasticity, sample_precision_words[r->precision]);
+    if (r->init)
+        at += snprintf(text + at, (size_t)(MAX_TEXT - at), ", Denoising strength: %.17g, Init: %.1024s", o->strength, r->init);
     if (index < 0) return;
     at += snprintf(text + at, (size_t)(MAX_TEXT - at), ", Picture: %" PRId64, o->first + index);
     if (d->labels) snprintf(text + at, (size_t)(MAX_TEXT - at), ", Class: %" PRId64, d->labels[index]);
 }
 
-static TimStatus write_image(const Sampling *d, const TimImage *image, int64_t index, const char *path, TimError *err) {
+static bool ends_with(const char *text, const char *end) {
+    const size_t length = strlen(text), tail = strlen(end);
+    return length >= tail && strcmp(text + length - tail, end) == 0;
+}
+
+static TimStatus write_png(const Sampling *d, const TimImage *image, int64_t index, const char *path, TimError *err) {
     char *text = malloc(MAX_TEXT);
     if (!text) return fail_with(err, TIM_E_MEMORY, "%.200s: no memory for the text of a PNG", path);
     const TimImageText texts[] = {{"Software", "tim " TIM_VERSION}, {"parameters", text}};
@@ -49,6 +56,13 @@ static TimStatus write_image(const Sampling *d, const TimImage *image, int64_t i
     const TimStatus status = tim_image_write_png(image, path, texts, sizeof texts / sizeof *texts, err);
     free(text);
     return status;
+}
+
+/* In the format that the path asks for. */
+static TimStatus write_image(const Sampling *d, const TimImage *image, int64_t index, const char *path, TimError *err) {
+    if (ends_with(path, ".jpg") || ends_with(path, ".jpeg")) return tim_image_write_jpeg(image, path, QUALITY, err);
+    if (ends_with(path, ".webp")) return tim_image_write_webp(image, path, QUALITY, err);
+    return write_png(d, image, index, path, err);
 }
 
 /* The picture `pixels` of the size of all others. */

@@ -154,7 +154,7 @@ static void test_tim_help_and_version(void **state) {
 static void test_command_help_lists_every_option(void **state) {
     (void)state;
     assert_runs("sample --help");
-    const char *const parts[] = {"usage: tim sample --model DIR|FILE --out PATH [options]",
+    const char *const parts[] = {"usage: tim sample --out PATH [options]",
                                  "--model DIR|FILE",
                                  "--steps N[,N...]",
                                  "--mode transition|diffusion",
@@ -186,7 +186,7 @@ static void test_command_line_wrong_exits_2_and_says_what(void **state) {
         {"sample --model model --out a.png --guidance two", "--guidance: 'two' does not fit; give a number from 0 to 1000"},
         {"sample --model model --out a.png --guidance nan", "--guidance: 'nan'"},
         {"sample --model model --out a.png --mode trans", "--mode: 'trans' does not fit; give one of transition, diffusion"},
-        {"sample --model model --out a.jpg", "--out: 'a.jpg' must end in .npz, .png or /"},
+        {"sample --model model --out a.gif", "--out: 'a.gif' must end in .npz, .png, .jpg, .webp or /"},
         {"sample --model model --out a.npz --steps 1,2", "--steps takes several numbers only for a sheet"},
         {"inspect", "name DIR|FILE"},
         {"inspect a b", "'b' is one word too many"},
@@ -266,6 +266,46 @@ static int occurrences(const char *text, const char *part) {
     int count = 0;
     for (const char *at = strstr(text, part); at; at = strstr(at + 1, part)) count++;
     return count;
+}
+
+/* The picture says how it was drawn; other options change what they say. */
+static void test_sample_like_draws_it_again(void **state) {
+    (void)state;
+    assert_runs("sample --model model --out first/ --count 3 --first 7 --steps 2 --seed 5 --guidance 2 --guidance-high 1.5");
+    assert_runs("sample --like first/000009.png --out again.png");
+    assert_runs("sample --like first/000009.png --out other.png --seed 6");
+    TimImage a, b, c;
+    assert_int_equal(tim_image_read_png(&a, in_folder("first/000009.png"), &err), TIM_OK);
+    assert_int_equal(tim_image_read_png(&b, in_folder("again.png"), &err), TIM_OK);
+    assert_int_equal(tim_image_read_png(&c, in_folder("other.png"), &err), TIM_OK);
+    assert_int_equal(b.height, SIDE);
+    assert_memory_equal(a.pixels, b.pixels, PIXELS);
+    assert_memory_not_equal(a.pixels, c.pixels, PIXELS);
+    tim_image_done(&a), tim_image_done(&b), tim_image_done(&c);
+    assert_runs("sample --model model --out p.webp --classes 1");
+    assert_runs("sample --model model --out p.jpg --classes 1");
+    assert_int_equal(tim_image_read(&a, in_folder("p.webp"), &err), TIM_OK);
+    tim_image_done(&a);
+    assert_fails("sample --like p.webp --out q.png", 1, "no PNG file");
+    assert_fails("sample --like nowhere.png --out q.png", 1, "nowhere.png");
+}
+
+/* At strength next to nothing the picture is the one it starts from. */
+static void test_sample_init_starts_from_a_picture(void **state) {
+    (void)state;
+    TimImage a, b;
+    assert_runs("sample --model model --out start/ --count 1 --steps 4 --seed 5");
+    assert_runs("sample --model model --out near/ --count 1 --steps 1 --init start/000000.png --strength 0.001");
+    assert_runs("sample --model model --out far/ --count 1 --steps 1 --init start/000000.png --strength 1 --size 16x8");
+    assert_int_equal(tim_image_read_png(&a, in_folder("start/000000.png"), &err), TIM_OK);
+    assert_int_equal(tim_image_read_png(&b, in_folder("near/000000.png"), &err), TIM_OK);
+    for (int i = 0; i < PIXELS; i++) assert_true(abs(a.pixels[i] - b.pixels[i]) <= 3);
+    tim_image_done(&a), tim_image_done(&b);
+    assert_int_equal(tim_image_read_png(&b, in_folder("far/000000.png"), &err), TIM_OK);
+    assert_int_equal(b.width, 16), assert_int_equal(b.height, 8);
+    tim_image_done(&b);
+    assert_fails("sample --model model --out x.png --init nowhere.png", 1, "nowhere.png");
+    assert_fails("sample --model model --out x.png --size 16", 2, "--size: '16' does not fit; give WIDTHxHEIGHT");
 }
 
 static void test_sample_guidance_without_effect_said_once(void **state) {
@@ -636,6 +676,8 @@ int main(void) {
         cmocka_unit_test(test_sample_folder_holds_single_pictures),
         cmocka_unit_test(test_sample_npz_has_pictures_and_labels),
         cmocka_unit_test(test_sample_same_command_same_file),
+        cmocka_unit_test(test_sample_like_draws_it_again),
+        cmocka_unit_test(test_sample_init_starts_from_a_picture),
         cmocka_unit_test(test_sample_guidance_without_effect_said_once),
         cmocka_unit_test(test_sample_failures_exit_1_and_say_what),
         cmocka_unit_test(test_convert_bf16_model_draws),

@@ -75,6 +75,11 @@ TIM_API TimStatus tim_image_write_png(const TimImage *image, const char *path, c
  * pixels a side; TIM_E_MEMORY. The file may be hostile: memory stays in proportion to its size. */
 TIM_API TimStatus tim_image_read_png(TimImage *image, const char *path, TimError *err);
 
+/* value = the text `key` of the PNG file at `path`, which must fit into `size` bytes with its end; compressed texts are not read.
+ * Errors: TIM_E_IO when the file cannot be opened; TIM_E_FORMAT when it is no PNG, has no such text, or the text does not fit; `value` is
+ * empty then. The file may be hostile. */
+TIM_API TimStatus tim_image_read_text(char *value, size_t size, const char *key, const char *path, TimError *err);
+
 /* Writes the image to `path` as a JPEG, gray or YCbCr with chroma at half the resolution (libjpeg's defaults); quality 1 ... 100.
  * The file appears as that of tim_image_write_png. Errors: TIM_E_ARGUMENT; TIM_E_IO, naming the path; TIM_E_MEMORY. */
 TIM_API TimStatus tim_image_write_jpeg(const TimImage *image, const char *path, int quality, TimError *err);

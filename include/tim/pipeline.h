@@ -46,7 +46,8 @@ TIM_API TimStatus tim_pipeline_plan(const TimPipeline *pipeline, const TimSample
                                     TimError *err);
 
 /* As tim_sample, for a pipeline: pictures of prompts (options->prompts) where the model is conditioned on text, else of classes.
- * A picture of a prompt is the same whatever stands beside it in a batch: only captions of one length share evaluations. */
+ * A picture of a prompt is the same whatever stands beside it in a batch: only captions of one length share evaluations.
+ * With options->init of a model on latents the autoencoder's encoder is opened at the first call; the latent is the posterior's mean. */
 TIM_API TimStatus tim_pipeline_draw(TimPipeline *pipeline, const TimSampleOptions *options, TimPictures *pictures,
                                     TimSampleInfo *info, TimError *err);
 

@@ -39,6 +39,8 @@ typedef struct TimSampleOptions {
     double guidance_high; /* So with the published 1 the first step is not guided, and a single step never. */
     double stochasticity; /* share of fresh noise in each jump, at least 0; above 0 for the OT-FM transport only */
     uint64_t seed;
+    const TimImage *init; /* a picture to start from, borrowed, resized to the pictures' size (bicubic); NULL: noise alone */
+    double strength;      /* with init: how far it is carried towards noise, above 0 up to 1, which leaves nothing of it */
     int batch;         /* pictures evaluated at a time, at least 1; changes memory and speed, and results by rounding only */
     int height, width; /* pixels, multiples of what a patch covers; 0: the model's own size */
     TimImageRounding rounding;
@@ -46,7 +48,7 @@ typedef struct TimSampleOptions {
     void *user;
 } TimSampleOptions;
 
-/* Fills in: one picture, one step, transition mode, no guidance with the window (0, 1), no stochasticity, seed 0, a batch of 16,
+/* Fills in: one picture, one step, transition mode, no guidance with the window (0, 1), no stochasticity, seed 0, from noise, a batch of 16,
  * the model's size, the rounding of class-to-image. Any thread. */
 TIM_API void tim_sample_options_init(TimSampleOptions *options);
 

@@ -98,12 +98,18 @@ static TimStatus open_autoencoder(TimPipeline *p, const TimPipelineParts *parts,
     const Wanted wanted = {"autoencoder", "vae", p->model->config.vae_dir, "--autoencoder"};
     const TimAutoencoderOptions options = {
         .isa = run->isa, .threads = run->threads, .bf16 = run->precision == TIM_PRECISION_BF16, .decoder = true};
-    char *folder = NULL;
-    TimStatus status = find_part(&folder, parts->autoencoder, base, &wanted, err);
-    if (status == TIM_OK) status = tim_autoencoder_open(&p->autoencoder, folder, &options, err);
-    if (status == TIM_OK) status = check_latents(p, folder, err);
-    tim_free(folder);
-    return status;
+    TIM_TRY(find_part(&p->autoencoder_folder, parts->autoencoder, base, &wanted, err));
+    TIM_TRY(tim_autoencoder_open(&p->autoencoder, p->autoencoder_folder, &options, err));
+    return check_latents(p, p->autoencoder_folder, err);
+}
+
+TimStatus tim_pipeline_encoder(TimPipeline *p, TimAutoencoder **encoder, TimError *err) {
+    const TimNetworkOptions *run = &p->model->options;
+    const TimAutoencoderOptions options = {
+        .isa = run->isa, .threads = run->threads, .bf16 = run->precision == TIM_PRECISION_BF16, .encoder = true};
+    if (!p->encoder) TIM_TRY(tim_autoencoder_open(&p->encoder, p->autoencoder_folder, &options, err));
+    *encoder = p->encoder;
+    return TIM_OK;
 }
 
 static TimStatus open_parts(TimPipeline *p, const TimPipelineParts *parts, const char *base, const TimModelOptions *options,
@@ -132,6 +138,8 @@ TimStatus tim_pipeline_open(TimPipeline **pipeline, const TimPipelineParts *part
 void tim_pipeline_free(TimPipeline *p) {
     if (!p) return;
     tim_autoencoder_free(p->autoencoder);
+    tim_autoencoder_free(p->encoder);
+    tim_free(p->autoencoder_folder);
     tim_captioner_free(p->captioner);
     tim_model_free(p->model);
     tim_free(p);

@@ -17,6 +17,7 @@ void tim_sample_options_init(TimSampleOptions *options) {
                                   .guidance = 1.0,
                                   .guidance_low = 0.0,
                                   .guidance_high = 1.0,
+                                  .strength = 0.7,
                                   .batch = 16,
                                   .rounding = TIM_IMAGE_ROUNDING_C2I};
 }
@@ -83,6 +84,8 @@ static TimStatus check_options(const TimPipeline *p, const TimSampleOptions *o, 
     if (o->batch < 1) return tim_fail(err, TIM_E_ARGUMENT, "batch is %d; give at least 1", o->batch);
     if (o->rounding != TIM_IMAGE_ROUNDING_T2I && o->rounding != TIM_IMAGE_ROUNDING_C2I)
         return tim_fail(err, TIM_E_ARGUMENT, "rounding is %d; give one of TimImageRounding", (int)o->rounding);
+    if (o->init && !(o->strength > 0 && o->strength <= 1))
+        return tim_fail(err, TIM_E_ARGUMENT, "strength is %g; give a number above 0 up to 1", o->strength);
     TIM_TRY(check_size("height", or_default(o->height, p), tim_pipeline_step(p), err));
     return check_size("width", or_default(o->width, p), tim_pipeline_step(p), err);
 }
@@ -123,6 +126,7 @@ static TimSamplerOptions sampler_options(const TimSampleOptions *o) {
                                .guidance_low = o->guidance_low,
                                .guidance_high = o->guidance_high,
                                .stochasticity = o->stochasticity,
+                               .start = o->init ? o->strength : 1,
                                .seed = o->seed};
 }
 
@@ -145,6 +149,7 @@ typedef struct Run {
     int height, width;      /* of the network's input */
     size_t size, pixels;    /* elements of one such input, and of one picture */
     double *state;          /* (batch, C, H, W) */
+    float *init;            /* (C, H, W) of the picture to start from; NULL: noise alone */
     float *input;           /* (C, H, W): noise, then latent of one picture */
     float *chw;             /* one picture; `input` itself without autoencoder */
     int64_t *labels, *null; /* (batch), class models */
@@ -160,18 +165,31 @@ static bool report(int64_t done, int64_t total, void *user) {
     return run->options->progress(run->done * total + done * run->batch, total * run->options->count, run->options->user);
 }
 
-/* Noise at T_max, as published: as it is, but for VE-SDE, whose states are as large as sigma(T_max). */
-static double initial_scale(const TimTransportConfig *c) {
-    return c->kind == TIM_TRANSPORT_VE_SDE ? tim_transport_get(c->kind)->path(c, c->t_max).sigma : 1.0;
+/* The states that a run starts from: alpha x + sigma noise at its first time where there is a picture x. Without one, noise at T_max as
+ * published: as it is, but for VE-SDE, whose states are as large as sigma(T_max). */
+static TimPath start_of(const Run *run) {
+    const TimTransportConfig *c = &run->pipeline->model->config.transport;
+    const TimPath path = tim_transport_get(c->kind)->path(c, tim_sampler_start(c, run->sampler.start));
+    if (run->init) return path;
+    return (TimPath){.alpha = 0, .sigma = c->kind == TIM_TRANSPORT_VE_SDE ? path.sigma : 1};
 }
 
-static void fill_noise(const Run *run, int64_t first, int64_t count) {
-    const double scale = initial_scale(&run->pipeline->model->config.transport);
+static void fill_state(const Run *run, int64_t first, int64_t count) {
+    const TimPath start = start_of(run);
     for (int64_t b = 0; b < count; b++) {
         double *state = run->state + (size_t)b * run->size;
         tim_sampler_noise(run->input, run->size, run->options->seed, first + b, 0);
-        for (size_t i = 0; i < run->size; i++) state[i] = scale * run->input[i];
+        for (size_t i = 0; i < run->size; i++)
+            state[i] = start.sigma * run->input[i] + (run->init ? start.alpha * run->init[i] : 0);
     }
+}
+
+static TimStatus encode_init(Run *run, TimError *err) {
+    const double begin = tim_clock();
+    TIM_TRY(tim_new(&run->init, run->size, sizeof *run->init, "the picture to start from", err));
+    TIM_TRY(tim_pipeline_encode(run->pipeline, run->options->init, run->out->height, run->out->width, run->init, err));
+    run->info->seconds_decoder += tim_clock() - begin;
+    return TIM_OK;
 }
 
 /* ---- conditions ---- */
@@ -262,7 +280,7 @@ static TimStatus keep_picture(const Run *run, int64_t b, int64_t offset, TimErro
 static TimStatus draw_batch(Run *run, int64_t offset, int64_t count, TimError *err) {
     const int64_t first = run->options->first + offset;
     run->batch = count;
-    fill_noise(run, first, count);
+    fill_state(run, first, count);
     if (run->pipeline->captioner)
         TIM_TRY(fill_captions(run, offset, count, err));
     else
@@ -306,13 +324,14 @@ static TimStatus allocate(Run *run, TimError *err) {
 
 static void release(Run *run) {
     if (run->chw != run->input) tim_free(run->chw);
-    void *const blocks[] = {run->state, run->input, run->labels, run->null, run->captions, run->null_captions};
+    void *const blocks[] = {run->state, run->init, run->input, run->labels, run->null, run->captions, run->null_captions};
     for (size_t i = 0; i < sizeof blocks / sizeof *blocks; i++) tim_free(blocks[i]);
 }
 
 static TimStatus draw(Run *run, TimError *err) {
     const TimSampleOptions *o = run->options;
     TIM_TRY(allocate(run, err));
+    if (o->init) TIM_TRY(encode_init(run, err));
     for (int64_t offset = 0, count; offset < o->count; offset += count) {
         const int64_t left = o->count - offset;
         TIM_TRY(batch_from(run, offset, left < o->batch ? left : o->batch, &count, &run->tokens, err));

@@ -15,10 +15,18 @@ TimSamplerOptions tim_sampler_options_default(void) {
 /* ---- the schedule ---- */
 
 /* Counted from the nearer end, as torch.linspace does. */
+static double time_between(double start, double end, int steps, int i) {
+    const double step = (end - start) / steps;
+    return i < (steps + 1) / 2 ? start + step * i : end - step * (steps - i);
+}
+
 double tim_sampler_time(const TimTransportConfig *transport, int steps, int i) {
-    const double step = (transport->t_min - transport->t_max) / steps;
-    if (i < (steps + 1) / 2) return transport->t_max + step * i;
-    return transport->t_min - step * (steps - i);
+    return time_between(transport->t_max, transport->t_min, steps, i);
+}
+
+double tim_sampler_start(const TimTransportConfig *transport, double start) {
+    if (start == 0 || start == 1) return transport->t_max;
+    return transport->t_min + start * (transport->t_max - transport->t_min);
 }
 
 typedef struct Step {
@@ -33,7 +41,8 @@ static bool below(double a, double b) {
 }
 
 static Step step_at(const TimTransportConfig *c, const TimSamplerOptions *o, int i) {
-    Step step = {.t = tim_sampler_time(c, o->steps, i), .next = tim_sampler_time(c, o->steps, i + 1)};
+    const double start = tim_sampler_start(c, o->start);
+    Step step = {.t = time_between(start, c->t_min, o->steps, i), .next = time_between(start, c->t_min, o->steps, i + 1)};
     step.r = o->mode == TIM_SAMPLE_DIFFUSION ? step.t : step.next;
     step.guided = o->guidance > 1.0 && below(o->guidance_low * c->t_max, step.t) && below(step.t, o->guidance_high * c->t_max);
     step.noised = o->stochasticity > 0.0 && below(step.t, c->t_max) && below(c->t_min, step.r);
@@ -51,6 +60,8 @@ static TimStatus check_options(const TimTransportConfig *transport, const TimSam
     if (!isfinite(o->guidance_low) || !isfinite(o->guidance_high))
         return tim_fail(err, TIM_E_ARGUMENT, "the guidance window is %g to %g; give two finite shares of T_max", o->guidance_low,
                         o->guidance_high);
+    if (!(o->start >= 0 && o->start <= 1))
+        return tim_fail(err, TIM_E_ARGUMENT, "the start is %g; give a share above 0 up to 1 of the way from T_min to T_max", o->start);
     if (!isfinite(o->stochasticity))
         return tim_fail(err, TIM_E_ARGUMENT, "the stochasticity is %g; give 0 or more", o->stochasticity);
     return tim_transport_stochastic_jump(transport, transport->t_max, transport->t_min, o->stochasticity, &unused, err);

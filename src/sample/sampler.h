@@ -16,6 +16,7 @@ typedef struct TimSamplerOptions {
     TimSampleMode mode;
     double guidance, guidance_low, guidance_high;
     double stochasticity;
+    double start; /* where the run starts, as a share of the way from T_min to T_max; 0 stands for 1: T_max */
     uint64_t seed;
     const float *noises; /* (noise_count, B, C, H, W) for the stochastic jumps, in order of use; NULL: from (seed, picture, step) */
     int64_t noise_count;
@@ -47,6 +48,9 @@ TimStatus tim_sampler_run(TimModel *model, const TimSamplerBatch *batch, const T
 
 /* Time number i of steps + 1, evenly spaced; both ends are exact. */
 double tim_sampler_time(const TimTransportConfig *transport, int steps, int i);
+
+/* The time that the share `start` stands for. */
+double tim_sampler_start(const TimTransportConfig *transport, double start);
 
 /* out (count) = the normal numbers of picture `picture` for step `step`; step 0 is its initial noise. */
 void tim_sampler_noise(float *out, size_t count, uint64_t seed, int64_t picture, int step);

@@ -1,0 +1,108 @@
+/* The settings of a picture drawn before, from the text that sample_write.c puts into its PNG. */
+#include <inttypes.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "sample.h"
+#include "support.h"
+
+static bool read_real(const char *text, double *out) {
+    char *end;
+    *out = strtod(text, &end);
+    return end != text && *end == '\0';
+}
+
+static bool read_integer(const char *text, int64_t *out) {
+    char *end;
+    *out = strtoll(text, &end, 10);
+    return end != text && *end == '\0';
+}
+
+static bool read_seed(const char *text, uint64_t *out) {
+    char *end;
+    *out = strtoull(text, &end, 10);
+    return end != text && *end == '\0';
+}
+
+/* "2/8" */
+static bool read_list(const char *text, NumberList *list) {
+    char *end = NULL;
+    number_list_done(list);
+    list->items = calloc(strlen(text) + 1, sizeof *list->items);
+    while (list->items && *text) {
+        const int64_t number = strtoll(text, &end, 10);
+        if (end == text || number < 0 || number > INT32_MAX || (*end && *end != '/')) return false;
+        list->items[list->count++] = number;
+        text = *end ? end + 1 : end;
+    }
+    return list->count > 0;
+}
+
+static bool read_word(const char *text, const char *const *words, int *out) {
+    for (*out = 0; words[*out]; (*out)++)
+        if (strcmp(words[*out], text) == 0) return true;
+    return false;
+}
+
+static bool read_size(const char *text, TimSampleOptions *o) {
+    int end = 0;
+    return sscanf(text, "%5dx%5d%n", &o->width, &o->height, &end) == 2 && text[end] == '\0';
+}
+
+static bool read_window(const char *text, TimSampleOptions *o) {
+    int end = 0;
+    return sscanf(text, "%lf-%lf%n", &o->guidance_low, &o->guidance_high, &end) == 2 && text[end] == '\0';
+}
+
+/* False when the value does not fit; keys of other tools are passed over. */
+static bool take(SampleRequest *r, const char *key, const char *value) {
+    TimSampleOptions *o = &r->sample;
+    if (strcmp(key, "Steps") == 0) return read_list(value, &r->steps);
+    if (strcmp(key, "Sampler") == 0) return read_word(value, sample_mode_words, &r->mode);
+    if (strcmp(key, "CFG scale") == 0) return read_real(value, &o->guidance);
+    if (strcmp(key, "Seed") == 0) return read_seed(value, &o->seed);
+    if (strcmp(key, "Size") == 0) return read_size(value, o);
+    if (strcmp(key, "Guidance window") == 0) return read_window(value, o);
+    if (strcmp(key, "Stochasticity") == 0) return read_real(value, &o->stochasticity);
+    if (strcmp(key, "Precision") == 0) return read_word(value, sample_precision_words, &r->precision);
+    if (strcmp(key, "Picture") == 0) r->single = true, r->count = 1;
+    if (strcmp(key, "Picture") == 0) return read_integer(value, &o->first);
+    if (strcmp(key, "Class") == 0) return read_list(value, &r->classes);
+    if (strcmp(key, "Denoising strength") == 0) return read_real(value, &o->strength);
+    if (strcmp(key, "Init") == 0) r->init = value;
+    if (strcmp(key, "Model") == 0) r->parts.model = value;
+    return true;
+}
+
+/* Where the line of settings begins; NULL without one. */
+static char *find_settings(char *text) {
+    char *found = strncmp(text, "Steps: ", 7) == 0 ? text : NULL;
+    for (char *at = strstr(text, "\nSteps: "); at; at = strstr(at + 1, "\nSteps: ")) found = at + 1;
+    return found;
+}
+
+static TimStatus take_all(SampleRequest *r, char *settings, const char *path, TimError *err) {
+    for (char *at = settings, *next; at; at = next) {
+        char *end = strstr(at, ", "), *colon = strstr(at, ": ");
+        next = end ? end + 2 : NULL;
+        if (end) *end = '\0';
+        if (!colon || (end && colon > end)) continue;
+        *colon = '\0';
+        if (!take(r, at, colon + 2))
+            return fail_with(err, TIM_E_FORMAT, "%.500s: '%.60s' is '%.60s' there, which tim sample does not write", path, at, colon + 2);
+    }
+    return TIM_OK;
+}
+
+TimStatus sample_like(SampleRequest *r, const char *path, char text[SAMPLE_TEXT_BYTES], TimError *err) {
+    const TimStatus status = tim_image_read_text(text, SAMPLE_TEXT_BYTES, "parameters", path, err);
+    if (status != TIM_OK) return status;
+    char *settings = find_settings(text);
+    if (!settings) return fail_with(err, TIM_E_FORMAT, "%.1000s: its text 'parameters' has no line that begins with Steps", path);
+    if (settings > text) {
+        settings[-1] = '\0';
+        r->prompt = text;
+    }
+    return take_all(r, settings, path, err);
+}

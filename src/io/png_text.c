@@ -1,0 +1,74 @@
+/* Texts of a PNG file, read chunk by chunk: tEXt, and iTXt that is not compressed. Format: PNG, W3C Recommendation, section 11.3.3. */
+#include <string.h>
+
+#include "base/memory.h"
+#include "io/codec.h"
+#include "tim/image.h"
+
+typedef struct Chunk {
+    const uint8_t *type, *data;
+    size_t size;
+} Chunk;
+
+static size_t big_endian(const uint8_t *p) {
+    return (size_t)p[0] << 24 | (size_t)p[1] << 16 | (size_t)p[2] << 8 | p[3];
+}
+
+/* The chunk at *at, which moves behind it; false where the file ends before one does. */
+static bool next_chunk(const TimFile *file, size_t *at, Chunk *chunk) {
+    enum { FRAME = 12 }; /* length, type and checksum */
+    if (file->size - *at < FRAME) return false;
+    const uint8_t *p = file->data + *at;
+    *chunk = (Chunk){.type = p + 4, .data = p + 8, .size = big_endian(p)};
+    if (chunk->size > file->size - *at - FRAME) return false;
+    *at += FRAME + chunk->size;
+    return true;
+}
+
+/* Skips a text that ends with a zero byte. */
+static bool skip_text(Chunk *chunk) {
+    const uint8_t *end = memchr(chunk->data, 0, chunk->size);
+    if (!end) return false;
+    chunk->size -= (size_t)(end + 1 - chunk->data);
+    chunk->data = end + 1;
+    return true;
+}
+
+/* True if the chunk holds the text `key`; its data is the value then. */
+static bool find_value(Chunk *chunk, const char *key) {
+    const bool plain = memcmp(chunk->type, "tEXt", 4) == 0, utf8 = memcmp(chunk->type, "iTXt", 4) == 0;
+    const size_t length = strlen(key) + 1;
+    if ((!plain && !utf8) || chunk->size < length || memcmp(chunk->data, key, length) != 0) return false;
+    chunk->data += length, chunk->size -= length;
+    if (plain) return true;
+    if (chunk->size < 2 || chunk->data[0] != 0) return false; /* compressed */
+    chunk->data += 2, chunk->size -= 2;
+    return skip_text(chunk) && skip_text(chunk); /* language, translated key */
+}
+
+static TimStatus read_text(char *value, size_t size, const char *key, const TimFile *file, const char *path, TimError *err) {
+    static const uint8_t signature[] = {0x89, 'P', 'N', 'G', '\r', '\n', 0x1A, '\n'};
+    size_t at = sizeof signature;
+    Chunk chunk;
+    if (file->size < at || memcmp(file->data, signature, at) != 0)
+        return tim_fail(err, TIM_E_FORMAT, "%s: no PNG file; only those hold texts", path);
+    while (next_chunk(file, &at, &chunk)) {
+        if (!find_value(&chunk, key)) continue;
+        if (chunk.size >= size || memchr(chunk.data, 0, chunk.size))
+            return tim_fail(err, TIM_E_FORMAT, "%s: the text '%s' has %zu bytes or a zero among them; at most %zu are read", path, key,
+                            chunk.size, size - 1);
+        memcpy(value, chunk.data, chunk.size);
+        value[chunk.size] = '\0';
+        return TIM_OK;
+    }
+    return tim_fail(err, TIM_E_FORMAT, "%s: it holds no text '%s'; was it written by another program, or saved again?", path, key);
+}
+
+TimStatus tim_image_read_text(char *value, size_t size, const char *key, const char *path, TimError *err) {
+    TimFile file;
+    *value = '\0';
+    TIM_TRY(tim_file_open(&file, path, err));
+    const TimStatus status = read_text(value, size, key, &file, path, err);
+    tim_file_close(&file);
+    return status;
+}
