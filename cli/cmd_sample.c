@@ -9,9 +9,10 @@
 
 #include "commands.h"
 #include "sample.h"
-#include "sample_prompts.h"
+#include "sample_layout.h"
 #include "support.h"
 
+static const char *const layout_words[] = {"plain", "geneval", "dpg", "mjhq", NULL}; /* PromptLayout */
 static const char *const rounding_words[] = {"t2i", "c2i", NULL};
 static const char *const isa_words[] = {"best", "ref", "generic", "avx2", "avx512", "avx512_bf16", NULL};
 
@@ -21,7 +22,7 @@ enum { DEFAULT_COUNT = 16, MAX_COUNT = 100000000, AUTOMATIC = -1 };
 
 static bool show_progress(int64_t done, int64_t total, void *user) {
     const Sampling *d = user;
-    const int64_t steps = d->request->steps.items[d->row], pictures = total / steps; /* of this call */
+    const int64_t steps = d->steps, pictures = total / steps; /* of this call */
     fprintf(stderr, "\r%" PRId64 " of %" PRId64 " pictures, step %" PRId64 " of %" PRId64 "   ", d->drawn, d->total,
             done / pictures, steps);
     return true;
@@ -34,12 +35,12 @@ static void init_size(const Sampling *d, TimSampleOptions *o) {
     o->width = d->init.width < step ? step : d->init.width / step * step;
 }
 
-/* The options of pictures first ... first + count of the current row. */
-static TimSampleOptions options_of(const Sampling *d, int64_t first, int64_t count) {
+TimSampleOptions sample_options(const Sampling *d, int64_t first, int64_t count) {
     TimSampleOptions o = d->request->sample;
     o.steps = (int)d->request->steps.items[d->row];
+    if (d->prompts) prompt_apply(&d->list.items[first / d->each], &o);
     o.count = count;
-    o.first += first;
+    o.first = d->first + first;
     if (d->labels) o.labels = d->labels + first;
     if (d->prompts) o.prompts = d->prompts + first;
     if (d->init.pixels) o.init = &d->init;
@@ -53,18 +54,28 @@ static void add_seconds(TimSampleInfo *sum, const TimSampleInfo *info) {
     sum->seconds_decoder += info->seconds_decoder;
 }
 
+/* How many pictures from `first` on are drawn together: what is alike in all settings, and whole groups where a layout wants them. */
+static int64_t batch_at(const Sampling *d, int64_t first) {
+    int64_t batch = d->request->sample.batch, left = d->count - first;
+    if (d->request->form == SAMPLE_LAYOUT) batch = batch < d->each ? d->each : batch / d->each * d->each;
+    if (d->list.own_settings) left = d->each - first % d->each;
+    return batch < left ? batch : left;
+}
+
 /* All pictures of the current row, a batch at a time, so that memory does not grow with their number. */
 static TimStatus draw_row(Sampling *d, TimError *err) {
-    for (int64_t first = 0, batch = d->request->sample.batch; first < d->count; first += batch) {
+    for (int64_t first = 0, batch; first < d->count; first += batch) {
         TimPictures pictures;
         TimSampleInfo info = {0};
-        TimSampleOptions o = options_of(d, first, d->count - first < batch ? d->count - first : batch);
+        batch = batch_at(d, first);
+        TimSampleOptions o = sample_options(d, first, batch);
+        d->steps = o.steps;
         if (d->terminal) o.progress = show_progress, o.user = d;
         TimStatus status = tim_pipeline_draw(d->pipeline, &o, &pictures, &info, err);
         d->size = pictures;
         d->size.pixels = NULL;
         if (status == TIM_OK) status = sample_take(d, &pictures, first, err);
-        d->drawn += o.count;
+        d->drawn += batch;
         add_seconds(&d->spent, &info);
         tim_pictures_done(&pictures);
         if (status != TIM_OK) return status;
@@ -86,6 +97,10 @@ static TimStatus draw(Sampling *d, TimError *err) {
 
 /* ---- before drawing ---- */
 
+static bool draws_texts(const Sampling *d) {
+    return tim_pipeline_config(d->pipeline)->network.kind == TIM_NETWORK_T2I;
+}
+
 /* The classes asked for in turn, or all of the model's. */
 static TimStatus make_labels_of(Sampling *d, TimError *err) {
     const SampleRequest *r = d->request;
@@ -98,33 +113,45 @@ static TimStatus make_labels_of(Sampling *d, TimError *err) {
     return TIM_OK;
 }
 
-/* Every prompt `request->count` times, one after the other. */
-static TimStatus repeat_prompts(Sampling *d, const char *const *prompts, int64_t count, TimError *err) {
-    const int64_t each = d->request->count ? d->request->count : 1;
-    d->count = count * each;
+/* Every prompt of the list so many times, one after the other. */
+static TimStatus repeat_prompts(Sampling *d, TimError *err) {
+    const SampleRequest *r = d->request;
+    d->each = r->layout ? layout_pictures((PromptLayout)r->layout) : r->count ? r->count : 1;
+    d->count = d->list.count * d->each;
+    free(d->prompts);
     d->prompts = calloc((size_t)d->count, sizeof *d->prompts);
     if (!d->prompts) return fail_with(err, TIM_E_MEMORY, "no memory for the prompts; give a smaller --count");
-    for (int64_t i = 0; i < d->count; i++) d->prompts[i] = prompts[i / each];
-    return TIM_OK;
+    for (int64_t i = 0; i < d->count; i++) d->prompts[i] = d->list.items[i / d->each].text;
+    if (!d->list.own_settings || r->form == SAMPLE_FOLDER) return TIM_OK;
+    return fail_with(err, TIM_E_ARGUMENT, "%.800s: prompts with settings of their own go into a folder: end --out with /",
+                     r->prompts_file);
+}
+
+static TimStatus make_prompts(Sampling *d, TimError *err) {
+    const SampleRequest *r = d->request;
+    TimStatus status = TIM_OK;
+    if (r->prompt)
+        status = prompt_list_add(&d->list, r->prompt, err);
+    else if (r->prompts_file)
+        status = prompt_list_read(&d->list, r->prompts_file, (PromptLayout)r->layout, err);
+    else
+        status =
+            fail_with(err, TIM_E_ARGUMENT,
+                      "%.1000s: the model draws texts: give --prompt TEXT, --prompts FILE, or on a terminal a folder for --out",
+                      r->parts.model);
+    return status == TIM_OK ? repeat_prompts(d, err) : status;
 }
 
 /* What the pictures show, as the model takes it. */
-static TimStatus make_conditions(Sampling *d, PromptList *list, TimError *err) {
+static TimStatus make_conditions(Sampling *d, TimError *err) {
     const SampleRequest *r = d->request;
-    const bool text = tim_pipeline_config(d->pipeline)->network.kind == TIM_NETWORK_T2I;
-    if (!text && (r->prompt || r->prompts_file))
-        return fail_with(err, TIM_E_ARGUMENT, "%.1000s: the model draws classes, not texts: give --classes in place of a prompt",
-                         r->parts.model);
-    if (!text) return make_labels_of(d, err);
-    if (r->classes.count)
+    if (draws_texts(d) && r->classes.count)
         return fail_with(err, TIM_E_ARGUMENT, "%.1000s: the model draws texts, not classes: give --prompt in place of --classes",
                          r->parts.model);
-    if (r->prompt) return repeat_prompts(d, &r->prompt, 1, err);
-    if (!r->prompts_file)
-        return fail_with(err, TIM_E_ARGUMENT, "%.1000s: the model draws texts: give --prompt TEXT or --prompts FILE",
-                         r->parts.model);
-    const TimStatus status = prompt_list_read(list, r->prompts_file, err);
-    return status == TIM_OK ? repeat_prompts(d, (const char *const *)list->items, list->count, err) : status;
+    if (draws_texts(d)) return make_prompts(d, err);
+    if (!r->prompt && !r->prompts_file) return make_labels_of(d, err);
+    return fail_with(err, TIM_E_ARGUMENT, "%.1000s: the model draws classes, not texts: give --classes in place of a prompt",
+                     r->parts.model);
 }
 
 /* Fails before the first picture where a later one would; says once where guidance has no effect. */
@@ -132,7 +159,7 @@ static TimStatus check_plan(Sampling *d, TimError *err) {
     bool said = false;
     for (d->row = 0; d->row < d->request->steps.count; d->row++) {
         TimSampleInfo info;
-        const TimSampleOptions o = options_of(d, 0, d->count);
+        const TimSampleOptions o = sample_options(d, 0, d->count);
         const TimStatus status = tim_pipeline_plan(d->pipeline, &o, &info, err);
         if (status != TIM_OK) return status;
         if (d->row == 0 && info.cut_prompts)
@@ -154,24 +181,11 @@ static TimStatus make_folder(const char *path, TimError *err) {
     return fail_with(err, TIM_E_IO, "%.1000s: %.200s", path, strerror(errno));
 }
 
-static TimStatus run(Sampling *d, TimError *err) {
-    const SampleRequest *r = d->request;
-    const TimModelOptions options = {.precision = r->precision ? TIM_PRECISION_BF16 : TIM_PRECISION_F32,
-                                     .threads = r->threads,
-                                     .isa = r->isa ? isa_words[r->isa] : NULL};
-    PromptList list = {0};
-    TimStatus status = tim_pipeline_open(&d->pipeline, &r->parts, &options, err);
-    if (status == TIM_OK && r->init) status = tim_image_read(&d->init, r->init, err);
-    if (status == TIM_OK) status = make_conditions(d, &list, err);
+static TimStatus draw_all(Sampling *d, TimError *err) {
+    TimStatus status = make_conditions(d, err);
     if (status == TIM_OK) status = check_plan(d, err);
-    if (status == TIM_OK && r->form == SAMPLE_FOLDER) status = make_folder(r->out, err);
-    if (status == TIM_OK) status = draw(d, err);
-    tim_pipeline_free(d->pipeline);
-    tim_image_done(&d->init);
-    prompt_list_done(&list);
-    free(d->labels);
-    free(d->prompts);
-    return status;
+    d->row = 0;
+    return status == TIM_OK ? draw(d, err) : status;
 }
 
 /* "out.png: 1 picture of 512 x 512 in 9.1 s (captions 0.6, network 1.0, decoder 5.1)" */
@@ -184,16 +198,102 @@ static void say_done(const Sampling *d, double seconds) {
     putchar('\n');
 }
 
+/* ---- prompts as they come ---- */
+
+static bool reads_input(const SampleRequest *r) {
+    return r->prompts_file && strcmp(r->prompts_file, "-") == 0;
+}
+
+/* One prompt into the folder; a failure is said and costs only itself. */
+static void draw_line(Sampling *d, const char *line) {
+    TimError err;
+    const double start = clock_seconds();
+    prompt_list_done(&d->list);
+    d->drawn = 0, d->spent = (TimSampleInfo){0};
+    TimStatus status = prompt_list_add(&d->list, line, &err);
+    if (status == TIM_OK) status = repeat_prompts(d, &err);
+    if (status == TIM_OK) status = check_plan(d, &err);
+    d->row = 0;
+    if (status == TIM_OK) status = draw(d, &err);
+    if (status != TIM_OK) {
+        fprintf(stderr, "tim sample: %s\n", err.text);
+        return;
+    }
+    printf("%s%06" PRId64 ".png: ", d->request->out, d->first);
+    printf("%.1f s\n", clock_seconds() - start);
+    fflush(stdout);
+    d->first += d->count;
+}
+
+/* Draws a prompt a line from the standard input until it ends, with the model kept loaded. */
+static TimStatus converse(Sampling *d, TimError *err) {
+    char *line = NULL;
+    size_t room = 0;
+    const bool asks = isatty(STDIN_FILENO) == 1;
+    if (!draws_texts(d))
+        return fail_with(err, TIM_E_ARGUMENT, "%.1000s: the model draws classes, not texts", d->request->parts.model);
+    for (;;) {
+        if (asks) fputs("prompt> ", stderr);
+        const ssize_t length = getline(&line, &room, stdin);
+        if (length < 0) break;
+        line[strcspn(line, "\r\n")] = '\0';
+        if (*line) draw_line(d, line);
+    }
+    free(line);
+    if (asks) fputc('\n', stderr);
+    return TIM_OK;
+}
+
+/* ---- a run ---- */
+
+/* What is usual for the model, where the command line does not say: published models run in bf16, those of texts round in their own way
+ * and, on a terminal, take prompts as they are typed. */
+static TimStatus settle(SampleRequest *r, TimError *err) {
+    TimConfig config;
+    const TimStatus status = tim_pipeline_read_config(&config, &r->parts, err);
+    const bool text = config.network.kind == TIM_NETWORK_T2I;
+    if (r->precision == AUTOMATIC) r->precision = text || config.vae_dir;
+    if (r->rounding == AUTOMATIC) r->rounding = !text;
+    r->sample.rounding = r->rounding ? TIM_IMAGE_ROUNDING_C2I : TIM_IMAGE_ROUNDING_T2I;
+    const bool nothing = text && !r->prompt && !r->prompts_file && !r->classes.count;
+    if (nothing && r->form == SAMPLE_FOLDER && isatty(STDIN_FILENO) == 1) r->prompts_file = "-";
+    tim_config_done(&config);
+    return status;
+}
+
+static TimStatus run(Sampling *d, TimError *err) {
+    const SampleRequest *r = d->request;
+    const TimModelOptions options = {.precision = r->precision ? TIM_PRECISION_BF16 : TIM_PRECISION_F32,
+                                     .threads = r->threads,
+                                     .isa = r->isa ? isa_words[r->isa] : NULL};
+    const bool folder = r->form == SAMPLE_FOLDER || r->form == SAMPLE_LAYOUT;
+    TimStatus status = tim_pipeline_open(&d->pipeline, &r->parts, &options, err);
+    if (status == TIM_OK && r->init) status = tim_image_read(&d->init, r->init, err);
+    if (status == TIM_OK && folder) status = make_folder(r->out, err);
+    if (status == TIM_OK) status = reads_input(r) ? converse(d, err) : draw_all(d, err);
+    return status;
+}
+
+static void release(Sampling *d) {
+    tim_pipeline_free(d->pipeline);
+    tim_image_done(&d->init);
+    prompt_list_done(&d->list);
+    free(d->labels);
+    free(d->prompts);
+}
+
 static ExitCode sample(SampleRequest *request) {
     TimError err;
-    Sampling drawing = {.request = request, .terminal = isatty(STDERR_FILENO) == 1};
+    Sampling d = {.request = request, .first = request->sample.first, .terminal = isatty(STDERR_FILENO) == 1};
     const double start = clock_seconds();
-    if (run(&drawing, &err) != TIM_OK) {
+    TimStatus status = settle(request, &err);
+    if (status == TIM_OK) status = run(&d, &err);
+    if (status != TIM_OK)
         fprintf(stderr, "tim sample: %s\n", err.text);
-        return EXIT_FAILED;
-    }
-    say_done(&drawing, clock_seconds() - start);
-    return EXIT_FINE;
+    else if (!reads_input(request))
+        say_done(&d, clock_seconds() - start);
+    release(&d);
+    return status == TIM_OK ? EXIT_FINE : EXIT_FAILED;
 }
 
 /* ---- the command line ---- */
@@ -225,22 +325,23 @@ static bool parse_size(const char *text, TimSampleOptions *o) {
 
 /* What the table cannot say. */
 static ExitCode check_request(SampleRequest *r) {
-    const bool text = r->prompt || r->prompts_file;
     if (!r->parts.model) return command_line_misused("sample", "--model is required");
     if (!find_form(r->out, &r->form))
         return command_line_misused("sample", "--out: '%s' must end in .npz, .png, .jpg, .webp or /, or be a folder", r->out);
     if (r->steps.count > 1 && r->form != SAMPLE_SHEET)
         return command_line_misused("sample", "--steps takes several numbers only for a sheet, --out something.png");
     if (r->prompt && r->prompts_file) return command_line_misused("sample", "--prompt and --prompts: give one of them");
+    if (r->layout && (!r->prompts_file || r->form != SAMPLE_FOLDER))
+        return command_line_misused("sample", "--layout wants --prompts, and a folder for --out: end it with /");
+    if (r->layout) r->form = SAMPLE_LAYOUT;
+    if (reads_input(r) && r->form != SAMPLE_FOLDER)
+        return command_line_misused("sample", "prompts from the terminal go into a folder: end --out with /");
     if (r->size && !parse_size(r->size, &r->sample))
         return command_line_misused("sample", "--size: '%s' does not fit; give WIDTHxHEIGHT, such as 1024x768, sides from 1 to %d",
                                     r->size, TIM_IMAGE_MAX_SIDE);
     const bool one = r->single || (r->prompt && r->count <= 1);
     if (r->form == SAMPLE_SHEET && one && r->steps.count == 1) r->form = SAMPLE_PICTURE;
-    if (r->precision == AUTOMATIC) r->precision = text;
-    if (r->rounding == AUTOMATIC) r->rounding = !text;
     r->sample.mode = r->mode ? TIM_SAMPLE_DIFFUSION : TIM_SAMPLE_TRANSITION;
-    r->sample.rounding = r->rounding ? TIM_IMAGE_ROUNDING_C2I : TIM_IMAGE_ROUNDING_T2I;
     return EXIT_FINE;
 }
 
@@ -253,7 +354,10 @@ static bool parse(SampleRequest *r, int count, char **words, ExitCode *code) {
         option_text("autoencoder", &r->parts.autoencoder, "DIR", "AutoencoderKL or DC (default: found beside the model)"),
         option_required(option_text("out", &r->out, "PATH", "x.png, x.jpg, x.webp, x.npz or folder/; required")),
         option_text("prompt", &r->prompt, "TEXT", "what the pictures show, for a model of texts"),
-        option_text("prompts", &r->prompts_file, "FILE", "prompts, one a line"),
+        option_text("prompts", &r->prompts_file, "FILE",
+                    "prompts, one a line or JSON objects (prompt, seed, steps, width, height, guidance); -: as they are typed"),
+        option_choice("layout", &r->layout, layout_words,
+                      "of the pictures in the folder (default plain): as these evaluations read it"),
         option_text("like", &r->like, "PNG", "settings of a picture drawn before, where no other option says otherwise"),
         option_list("steps", &r->steps, 1, TIM_SAMPLE_MAX_STEPS, "jumps from noise to picture (default 1); several for a sheet"),
         option_choice("mode", &r->mode, sample_mode_words, "what the network is asked for (default transition)"),
@@ -271,10 +375,11 @@ static bool parse(SampleRequest *r, int count, char **words, ExitCode *code) {
         option_text("size", &r->size, "WxH", "width x height in pixels (default: the model's)"),
         option_int("height", &r->sample.height, 1, TIM_IMAGE_MAX_SIDE, "pixels (default: the model's)"),
         option_int("width", &r->sample.width, 1, TIM_IMAGE_MAX_SIDE, "pixels (default: the model's)"),
-        option_choice("rounding", &r->rounding, rounding_words, "how a number becomes a byte (default c2i; with prompts t2i)"),
+        option_choice("rounding", &r->rounding, rounding_words,
+                      "how a number becomes a byte (default c2i; of models of texts t2i)"),
         option_int("batch", &r->sample.batch, 1, 65536, "pictures evaluated at a time (default 16)"),
         option_choice("precision", &r->precision, sample_precision_words,
-                      "of the matrix products (default fp32; with prompts bf16)"),
+                      "of the matrix products (default fp32; of models on latents bf16)"),
         option_int("threads", &r->threads, 1, 4096, "threads to use (default: as many as there are cores)"),
         option_choice("isa", &r->isa, isa_words, "instruction set (default: the best there is)"),
     };

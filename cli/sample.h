@@ -3,13 +3,15 @@
 #define TIM_CLI_SAMPLE_H
 
 #include "options.h"
+#include "sample_prompts.h"
 #include "tim/pipeline.h"
 
 typedef enum SampleForm {
     SAMPLE_NPZ,
     SAMPLE_SHEET,
     SAMPLE_PICTURE, /* one picture without labels */
-    SAMPLE_FOLDER
+    SAMPLE_FOLDER,
+    SAMPLE_LAYOUT /* a folder as an evaluation reads it */
 } SampleForm;
 
 /* What the command line asks for. */
@@ -20,7 +22,7 @@ typedef struct SampleRequest {
     NumberList steps, classes;
     int64_t count; /* pictures: of each prompt, or in all; 0: what is usual */
     bool single;   /* one picture, also of a class */
-    int mode, precision, rounding, isa, threads;
+    int mode, precision, rounding, isa, threads, layout;
     TimSampleOptions sample;
 } SampleRequest;
 
@@ -28,9 +30,11 @@ typedef struct SampleRequest {
 typedef struct Sampling {
     const SampleRequest *request;
     TimPipeline *pipeline;
-    int64_t count;        /* pictures of each number of steps */
+    int64_t first, count; /* number of the first picture; pictures of each number of steps */
     int64_t *labels;      /* (count) classes; NULL with prompts */
-    const char **prompts; /* (count); NULL with classes */
+    PromptList list;      /* prompts; empty with classes */
+    int64_t each;         /* pictures of each prompt, one after the other */
+    const char **prompts; /* (count), texts of the list; NULL with classes */
     int64_t row;          /* index in request->steps */
     TimImage init;        /* to start from; empty without */
     TimAdmWriter *npz;
@@ -38,6 +42,7 @@ typedef struct Sampling {
     TimPictures size;     /* of the pictures; without pixels */
     bool terminal;        /* stderr is one: progress is shown there */
     int64_t drawn, total; /* pictures */
+    int64_t steps;        /* of the pictures that are being drawn */
     TimSampleInfo spent;  /* seconds of all runs */
 } Sampling;
 
@@ -48,6 +53,9 @@ enum { SAMPLE_TEXT_BYTES = 65536 };
 
 /* Sets what the PNG at `path`, drawn by this program, says of itself, prompt and model included: those point into `text`, the caller's. */
 TimStatus sample_like(SampleRequest *request, const char *path, char text[SAMPLE_TEXT_BYTES], TimError *err);
+
+/* The options of pictures first ... first + count of the current row. */
+TimSampleOptions sample_options(const Sampling *s, int64_t first, int64_t count);
 
 /* Takes the pictures first ... first + pictures->count of the current row. */
 TimStatus sample_take(Sampling *s, const TimPictures *pictures, int64_t first, TimError *err);

@@ -6,6 +6,7 @@
 
 #include "class_names.h"
 #include "sample.h"
+#include "sample_layout.h"
 #include "support.h"
 
 const char *const sample_mode_words[] = {"transition", "diffusion", NULL};
@@ -23,13 +24,14 @@ static size_t picture_bytes(const TimPictures *pictures) {
  * begins with the steps. Picture `index`, or (-1) all. */
 static void describe(const Sampling *d, int64_t index, char text[MAX_TEXT]) {
     const SampleRequest *r = d->request;
-    const TimSampleOptions *o = &r->sample;
+    const TimSampleOptions options = sample_options(d, index < 0 ? 0 : index, 1), *o = &options;
     const NumberList *steps = &r->steps;
     int at = 0;
     if (d->prompts) at += snprintf(text, MAX_TEXT / 2, "%s\n", d->prompts[index < 0 ? 0 : index]);
     if (at >= MAX_TEXT / 2) at = MAX_TEXT / 2 - 1;
     at += snprintf(text + at, (size_t)(MAX_TEXT - at), "Steps:");
-    for (int64_t i = 0; i < steps->count && at < MAX_TEXT / 4 * 3; i++)
+    if (steps->count == 1) at += snprintf(text + at, (size_t)(MAX_TEXT - at), " %d", o->steps);
+    for (int64_t i = 0; steps->count > 1 && i < steps->count && at < MAX_TEXT / 4 * 3; i++)
         at += snprintf(text + at, (size_t)(MAX_TEXT - at), "%s%" PRId64, i ? "/" : " ", steps->items[i]);
     at += snprintf(text + at, (size_t)(MAX_TEXT - at),
                    ", Sampler: %s, CFG scale: %.17g, Seed: %" PRIu64 ", Size: %dx%d, Model: %.1024s, Guidance window: %.17g-%.17g, "
@@ -39,7 +41,7 @@ static void describe(const Sampling *d, int64_t index, char text[MAX_TEXT]) {
     if (r->init)
         at += snprintf(text + at, (size_t)(MAX_TEXT - at), ", Denoising strength: %.17g, Init: %.1024s", o->strength, r->init);
     if (index < 0) return;
-    at += snprintf(text + at, (size_t)(MAX_TEXT - at), ", Picture: %" PRId64, o->first + index);
+    at += snprintf(text + at, (size_t)(MAX_TEXT - at), ", Picture: %" PRId64, o->first);
     if (d->labels) snprintf(text + at, (size_t)(MAX_TEXT - at), ", Class: %" PRId64, d->labels[index]);
 }
 
@@ -75,7 +77,7 @@ static TimStatus write_numbered(const Sampling *d, int64_t index, uint8_t *pixel
     const TimImage image = image_of(d, pixels);
     const char *folder = d->request->out;
     const char *separator = folder[strlen(folder) - 1] == '/' ? "" : "/";
-    const int length = snprintf(path, sizeof path, "%s%s%06" PRId64 ".png", folder, separator, d->request->sample.first + index);
+    const int length = snprintf(path, sizeof path, "%s%s%06" PRId64 ".png", folder, separator, d->first + index);
     if (length < 0 || (size_t)length >= sizeof path) return fail_with(err, TIM_E_IO, "%.200s: the path is too long", folder);
     return write_image(d, &image, index, path, err);
 }
@@ -87,6 +89,16 @@ static TimStatus write_pngs(const Sampling *d, const TimPictures *pictures, int6
         if (status != TIM_OK) return status;
     }
     return TIM_OK;
+}
+
+/* Whole groups: all pictures of each prompt. */
+static TimStatus write_groups(const Sampling *d, const TimPictures *pictures, int64_t first, TimError *err) {
+    TimStatus status = TIM_OK;
+    for (int64_t i = 0; i < pictures->count && status == TIM_OK; i += d->each) {
+        const int64_t index = (first + i) / d->each;
+        status = layout_write((PromptLayout)d->request->layout, d->request->out, &d->list.items[index], index, pictures, i, err);
+    }
+    return status;
 }
 
 static TimStatus append_npz(Sampling *d, const TimPictures *pictures, TimError *err) {
@@ -107,8 +119,10 @@ enum { SHEET_PICTURE = 96, SHEET_COLUMNS = 16, LABEL_BYTES = 32 };
 static int64_t sheet_columns(const Sampling *d) {
     const SampleRequest *r = d->request;
     int64_t most = r->classes.count ? r->classes.count : tim_pipeline_config(d->pipeline)->network.num_classes;
-    if (d->prompts) /* a row for each prompt, or as many columns as rows */
-        for (most = r->prompts_file ? r->count : 1; !r->prompts_file && most * most < d->count;) most++;
+    if (d->prompts && d->list.count > 1 && d->each > 1)
+        most = d->each; /* a row for each prompt */
+    else if (d->prompts)
+        for (most = 1; most * most < d->count;) most++; /* as many columns as rows */
     if (most > SHEET_COLUMNS) most = SHEET_COLUMNS;
     return r->steps.count > 1 || d->count < most ? d->count : most;
 }
@@ -235,6 +249,8 @@ TimStatus sample_take(Sampling *d, const TimPictures *pictures, int64_t first, T
     }
     case SAMPLE_FOLDER:
         return write_pngs(d, pictures, first, err);
+    case SAMPLE_LAYOUT:
+        return write_groups(d, pictures, first, err);
     }
     return TIM_OK;
 }

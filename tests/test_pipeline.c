@@ -4,6 +4,7 @@
 #include <dirent.h>
 #include <stdlib.h>
 #include <sys/stat.h>
+#include <sys/wait.h>
 #include <unistd.h>
 
 #include "fixture.h"
@@ -393,6 +394,128 @@ static void test_plan_long_prompts_are_said(void **state) {
     tim_pipeline_free(pipeline);
 }
 
+/* ---- the command line ---- */
+
+static char program[PATH_BYTES]; /* tim, built beside this program */
+
+static bool find_program(void) {
+    char self[PATH_BYTES];
+    const ssize_t length = readlink("/proc/self/exe", self, sizeof self - 1);
+    if (length < 0) return false;
+    self[length] = '\0';
+    char *slash = strrchr(self, '/');
+    snprintf(program, sizeof program, "%.*s/../cli/tim", (int)(slash - self), self);
+    return access(program, X_OK) == 0;
+}
+
+/* Runs `tim WORDS` in the temporary directory with `input` as its standard input; returns the exit code, and what it said in `said`. */
+static int tim(const char *words, const char *input, char said[PATH_BYTES]) {
+    char line[4 * PATH_BYTES];
+    assert_true(find_program());
+    write_file(in_folder("input"), input, strlen(input));
+    snprintf(line, sizeof line, "cd '%s' && OMP_NUM_THREADS=1 '%s' %s <input >stdout 2>stderr", folder, program, words);
+    const int status = system(line);
+    FILE *stream = fopen(in_folder("stderr"), "rb");
+    assert_non_null(stream);
+    said[fread(said, 1, PATH_BYTES - 1, stream)] = '\0';
+    fclose(stream);
+    return WIFEXITED(status) ? WEXITSTATUS(status) : -1;
+}
+
+static void assert_runs(const char *words, const char *input) {
+    char said[PATH_BYTES];
+    if (tim(words, input, said) != 0) fail_msg("tim %s: %s", words, said);
+}
+
+static void assert_picture(const char *name, int height, int width) {
+    TimImage image;
+    assert_ok(tim_image_read(&image, in_folder(name), &err));
+    assert_int_equal(image.height, height), assert_int_equal(image.width, width), assert_int_equal(image.channels, 3);
+    tim_image_done(&image);
+}
+
+static void assert_same_picture(const char *name, const char *other) {
+    TimImage a, b;
+    assert_ok(tim_image_read(&a, in_folder(name), &err));
+    assert_ok(tim_image_read(&b, in_folder(other), &err));
+    assert_int_equal(a.height, b.height), assert_int_equal(a.width, b.width);
+    assert_memory_equal(a.pixels, b.pixels, (size_t)a.height * (size_t)a.width * 3);
+    tim_image_done(&a), tim_image_done(&b);
+}
+
+static void test_cli_prompt_makes_a_picture_that_can_be_drawn_again(void **state) {
+    (void)state;
+    assert_runs("sample --model text --prompt 'a red cube, \xC3\xA9' --steps 2 --size 96x32 --seed 7 --guidance 2.5 --out a.png",
+                "");
+    assert_picture("a.png", 32, 96);
+    assert_runs("sample --like a.png --out b.png", "");
+    assert_same_picture("a.png", "b.png");
+    assert_runs("sample --model text --prompt cube --init a.png --strength 0.5 --out c.png", "");
+    assert_picture("c.png", 32, 96);
+    assert_runs("sample --like c.png --out d.png", "");
+    assert_same_picture("c.png", "d.png");
+    assert_runs("sample --model text --prompt cube --count 3 --out sheet.png", "");
+}
+
+static void test_cli_prompts_of_a_file_and_as_they_are_typed(void **state) {
+    (void)state;
+    static const char lines[] = "a red cube\r\n\n{\"prompt\": \"two dogs\", \"seed\": 3, \"width\": 32, \"steps\": 2}\n";
+    write_file(in_folder("prompts.jsonl"), lines, strlen(lines));
+    assert_runs("sample --model text --prompts prompts.jsonl --count 2 --out lines/", "");
+    assert_picture("lines/000001.png", SIZE, SIZE);
+    assert_picture("lines/000003.png", SIZE, 32);
+    assert_int_equal(access(in_folder("lines/000004.png"), F_OK), -1);
+    assert_runs("sample --like lines/000003.png --out again.png", "");
+    assert_same_picture("lines/000003.png", "again.png");
+    assert_runs("sample --model text --prompts - --out typed/", "a red cube\n\n\xFF\ntwo dogs");
+    assert_same_picture("typed/000000.png", "lines/000000.png");
+    assert_picture("typed/000001.png", SIZE, SIZE); /* the line that is no UTF-8 cost only itself */
+}
+
+static void assert_misread(const char *text, const char *layout, const char *says) {
+    char said[PATH_BYTES], words[PATH_BYTES];
+    write_file(in_folder("bad.txt"), text, strlen(text));
+    snprintf(words, sizeof words, "sample --model text --prompts bad.txt --layout %s --out bad/", layout);
+    assert_int_equal(tim(words, "", said), 1);
+    if (!strstr(said, says) || !strstr(said, "bad.txt")) fail_msg("'%s' does not say '%s'", said, says);
+}
+
+static void test_cli_bad_prompt_files_named(void **state) {
+    (void)state;
+    assert_misread("\n\n", "plain", "no prompt in it");
+    assert_misread("a\n{\"prompt\": 3}\n", "plain", "line 2: there is no text 'prompt'");
+    assert_misread("{\"prompt\": \"a\", \"steps\": 0}\n", "plain", "line 1: 'steps' is no number from 1");
+    assert_misread("{\"prompt\"", "plain", "line 1: it is no JSON object");
+    assert_misread("a\n", "geneval", "line 1: it is no JSON object");
+    assert_misread("[]", "mjhq", "no JSON object of prompts");
+    assert_misread("{\"x\": {\"prompt\": \"a\"}}", "mjhq", "the entry 'x': there is no text 'category'");
+    assert_misread("{\"x\": {\"prompt\": \"a\", \"category\": \"../..\"}}", "mjhq", "no plain name");
+}
+
+static void test_cli_layouts_are_those_of_the_evaluations(void **state) {
+    (void)state;
+    static const char geneval[] =
+        "{\"tag\": \"single_object\", \"prompt\": \"a bench\"}\n{\"tag\": \"two\", \"prompt\": \"a dog\"}\n",
+                      mjhq[] = "{\"ab12\": {\"category\": \"animals\", \"prompt\": \"a dog\"}}";
+    char line[128] = "";
+    write_file(in_folder("meta.jsonl"), geneval, strlen(geneval));
+    assert_runs("sample --model text --prompts meta.jsonl --layout geneval --batch 3 --out geneval/", "");
+    assert_picture("geneval/00001/samples/00003.png", SIZE, SIZE);
+    assert_picture("geneval/00000/grid.png", 2 * SIZE, 2 * SIZE);
+    FILE *stream = fopen(in_folder("geneval/00001/metadata.jsonl"), "r");
+    assert_non_null(stream);
+    assert_non_null(fgets(line, sizeof line, stream));
+    fclose(stream);
+    assert_string_equal(line, "{\"tag\": \"two\", \"prompt\": \"a dog\"}\n");
+    write_file(in_folder("mjhq.json"), mjhq, strlen(mjhq));
+    assert_runs("sample --model text --prompts mjhq.json --layout mjhq --out mjhq/", "");
+    assert_picture("mjhq/animals/ab12.jpg", SIZE, SIZE);
+    mkdir(in_folder("dpg_prompts"), 0777);
+    write_file(in_folder("dpg_prompts/0.txt"), "a dog\n", 6);
+    assert_runs("sample --model text --prompts dpg_prompts --layout dpg --out dpg/", "");
+    assert_picture("dpg/0.png", 2 * SIZE, 2 * SIZE);
+}
+
 /* ---- made-up checkpoints ---- */
 
 static void test_synth_has_hash_weights_and_says_so(void **state) {
@@ -462,6 +585,10 @@ int main(void) {
         cmocka_unit_test(test_open_missing_and_unfit_parts_named),
         cmocka_unit_test(test_draw_bad_options_named),
         cmocka_unit_test(test_plan_long_prompts_are_said),
+        cmocka_unit_test(test_cli_prompt_makes_a_picture_that_can_be_drawn_again),
+        cmocka_unit_test(test_cli_prompts_of_a_file_and_as_they_are_typed),
+        cmocka_unit_test(test_cli_bad_prompt_files_named),
+        cmocka_unit_test(test_cli_layouts_are_those_of_the_evaluations),
         cmocka_unit_test(test_synth_has_hash_weights_and_says_so),
         cmocka_unit_test(test_synth_bad_manifests_named),
     };

@@ -22,6 +22,11 @@ static bool ends_with(const char *text, const char *end) {
 
 /* The folder of the model: itself, or the one that the file lies in. */
 static TimStatus find_base(char **base, const char *model, TimError *err) {
+    struct stat info;
+    if (stat(model, &info) != 0)
+        return tim_fail(err, TIM_E_IO,
+                        "%s: %s; give a folder with weights and config.yaml, a file of weights, or a YAML beside them", model,
+                        strerror(errno));
     return is_folder(model) ? tim_copy_text(base, model, err) : tim_path_beside(base, model, ".", err);
 }
 
@@ -62,9 +67,32 @@ static TimStatus find_part(char **path, const char *given, const char *base, con
 
 /* ---- opening ---- */
 
+static bool is_yaml(const char *path) {
+    return ends_with(path, ".yaml") || ends_with(path, ".yml");
+}
+
+static TimStatus read_config(TimConfig *config, const TimPipelineParts *parts, const char *base, TimError *err) {
+    char *path = NULL;
+    if (parts->config) return tim_config_read(config, parts->config, err);
+    if (is_yaml(parts->model)) return tim_config_read(config, parts->model, err);
+    TIM_TRY(tim_join_path(&path, base, "config.yaml", err));
+    const TimStatus status = tim_config_read(config, path, err);
+    tim_free(path);
+    return status;
+}
+
+TimStatus tim_pipeline_read_config(TimConfig *config, const TimPipelineParts *parts, TimError *err) {
+    char *base = NULL;
+    tim_config_init(config);
+    TIM_TRY(find_base(&base, parts->model, err));
+    const TimStatus status = read_config(config, parts, base, err);
+    tim_free(base);
+    return status;
+}
+
 static TimStatus open_model(TimPipeline *p, const TimPipelineParts *parts, const char *base, const TimModelOptions *options,
                             TimError *err) {
-    const bool yaml = ends_with(parts->model, ".yaml") || ends_with(parts->model, ".yml");
+    const bool yaml = is_yaml(parts->model);
     return tim_model_open(&p->model, yaml ? base : parts->model, yaml && !parts->config ? parts->model : parts->config, options,
                           err);
 }
