@@ -11,5 +11,6 @@ int cmd_inspect(int count, char **words);
 int cmd_sample(int count, char **words);
 int cmd_synth(int count, char **words);
 int cmd_train(int count, char **words);
+int cmd_verify(int count, char **words);
 
 #endif

@@ -90,7 +90,8 @@ static TimStatus take_all(SampleRequest *r, char *settings, const char *path, Ti
         if (!colon || (end && colon > end)) continue;
         *colon = '\0';
         if (!take(r, at, colon + 2))
-            return fail_with(err, TIM_E_FORMAT, "%.500s: '%.60s' is '%.60s' there, which tim sample does not write", path, at, colon + 2);
+            return fail_with(err, TIM_E_FORMAT, "%.500s: '%.60s' is '%.60s' there, which tim sample does not write", path, at,
+                             colon + 2);
     }
     return TIM_OK;
 }

@@ -347,6 +347,28 @@ static void test_open_missing_and_unfit_parts_named(void **state) {
                        TIM_E_FORMAT, (const char *const[]){"32 columns", "wants 16", NULL});
 }
 
+static void test_verify_says_of_each_part(void **state) {
+    (void)state;
+    TimPartReport reports[TIM_PIPELINE_PARTS];
+    int count;
+    assert_ok(tim_pipeline_verify(&(TimPipelineParts){.model = in_folder("text")}, reports, &count, &err));
+    assert_int_equal(count, 4);
+    for (int i = 0; i < count; i++) assert_int_equal(reports[i].status, TIM_OK);
+    assert_non_null(strstr(reports[0].path, "text/model.safetensors"));
+    assert_false(reports[0].hash_weights);
+    assert_true(reports[1].hash_weights); /* the text encoder, made by tim_synth */
+    assert_null(reports[1].published);
+    assert_true(reports[3].tensors > 0 && reports[3].bytes > 0);
+    assert_ok(tim_pipeline_verify(&(TimPipelineParts){.model = in_folder("text"), .autoencoder = in_folder("class/vae")}, reports,
+                                  &count, &err));
+    assert_int_equal(reports[3].status, TIM_E_FORMAT);
+    assert_ok(tim_pipeline_verify(&(TimPipelineParts){.model = in_folder("bare")}, reports, &count, &err));
+    assert_int_equal(count, 3); /* nothing to tell of the tokenizer */
+    assert_int_equal(reports[1].status, TIM_E_IO);
+    assert_int_equal(reports[2].status, TIM_E_IO);
+    assert_int_equal(tim_pipeline_verify(&(TimPipelineParts){.model = in_folder("nowhere")}, reports, &count, &err), TIM_E_IO);
+}
+
 /* ---- options ---- */
 
 static void assert_not_drawn(TimPipeline *pipeline, TimSampleOptions options, const char *says) {
@@ -583,6 +605,7 @@ int main(void) {
         cmocka_unit_test(test_draw_classes_through_latents),
         cmocka_unit_test(test_open_finds_parts_by_published_names),
         cmocka_unit_test(test_open_missing_and_unfit_parts_named),
+        cmocka_unit_test(test_verify_says_of_each_part),
         cmocka_unit_test(test_draw_bad_options_named),
         cmocka_unit_test(test_plan_long_prompts_are_said),
         cmocka_unit_test(test_cli_prompt_makes_a_picture_that_can_be_drawn_again),

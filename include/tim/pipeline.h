@@ -35,6 +35,24 @@ TIM_API TimStatus tim_pipeline_read_config(TimConfig *config, const TimPipelineP
 TIM_API TimStatus tim_pipeline_open(TimPipeline **pipeline, const TimPipelineParts *parts, const TimModelOptions *options,
                                     TimError *err);
 
+enum { TIM_PIPELINE_PARTS = 4 };
+
+/* What is known of one part. */
+typedef struct TimPartReport {
+    const char *part;      /* "model", "text encoder", "tokenizer", "autoencoder"; static storage */
+    char path[512];        /* where it lies, cut to fit; empty when it was not found */
+    const char *published; /* the published checkpoint with the same tensors; NULL: none, or a tokenizer. Static storage */
+    size_t tensors, bytes; /* of weights; 0 of a tokenizer */
+    bool hash_weights;     /* made by tim_synth */
+    TimStatus status;      /* TIM_OK: it opens and fits the configuration */
+    TimError err;          /* of another status */
+} TimPartReport;
+
+/* Looks for the parts that tim_pipeline_open would open, opens one after the other, and says of each what it is and whether it would run;
+ * *count of them, a part that is missing included. Fails only without a model's configuration: then no part can be told. Any thread. */
+TIM_API TimStatus tim_pipeline_verify(const TimPipelineParts *parts, TimPartReport reports[TIM_PIPELINE_PARTS], int *count,
+                                      TimError *err);
+
 /* Frees a pipeline; NULL is fine. */
 TIM_API void tim_pipeline_free(TimPipeline *pipeline);
 

@@ -21,8 +21,7 @@ static TimStatus encode_planes(TimPipeline *p, const float *chw, int height, int
     TIM_TRY(tim_pipeline_encoder(p, &encoder, err));
     const TimAutoencoderConfig *config = tim_autoencoder_config(encoder);
     const int factor = tim_autoencoder_factor(config);
-    const size_t size =
-        (size_t)tim_autoencoder_latent_channels(config) * (size_t)(height / factor) * (size_t)(width / factor);
+    const size_t size = (size_t)tim_autoencoder_latent_channels(config) * (size_t)(height / factor) * (size_t)(width / factor);
     TIM_TRY(tim_autoencoder_encode(encoder, 1, height, width, chw, x, NULL, err));
     for (size_t i = 0; i < size; i++) x[i] *= (float)tim_autoencoder_scaling(config);
     return TIM_OK;
@@ -30,8 +29,8 @@ static TimStatus encode_planes(TimPipeline *p, const float *chw, int height, int
 
 static TimStatus encode_resized(TimPipeline *p, const TimImage *image, float *x, TimError *err) {
     const TimAutoencoder *decoder = p->autoencoder;
-    const int channels = decoder ? tim_autoencoder_picture_channels(tim_autoencoder_config(decoder), false)
-                                 : p->model->config.network.in_channels;
+    const int channels =
+        decoder ? tim_autoencoder_picture_channels(tim_autoencoder_config(decoder), false) : p->model->config.network.in_channels;
     float *chw;
     if (!decoder) {
         to_planes(x, image, channels);

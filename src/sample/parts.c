@@ -65,7 +65,7 @@ static TimStatus find_part(char **path, const char *given, const char *base, con
                     w->what, w->name ? w->name : "of the model", looked, w->option);
 }
 
-/* ---- opening ---- */
+/* ---- the configuration ---- */
 
 static bool is_yaml(const char *path) {
     return ends_with(path, ".yaml") || ends_with(path, ".yml");
@@ -90,25 +90,49 @@ TimStatus tim_pipeline_read_config(TimConfig *config, const TimPipelineParts *pa
     return status;
 }
 
-static TimStatus open_model(TimPipeline *p, const TimPipelineParts *parts, const char *base, const TimModelOptions *options,
-                            TimError *err) {
-    const bool yaml = is_yaml(parts->model);
-    return tim_model_open(&p->model, yaml ? base : parts->model, yaml && !parts->config ? parts->model : parts->config, options,
-                          err);
+/* ---- all places ---- */
+
+static TimStatus find_text(TimPlaces *places, const TimPipelineParts *parts, const TimConfig *config, TimError *err) {
+    const Wanted wanted = {"text encoder", "text_encoder", config->text_encoder_dir, "--text-encoder"};
+    char unused[2048] = "";
+    TIM_TRY(find_part(&places->encoder, parts->text_encoder, places->base, &wanted, err));
+    if (parts->tokenizer) return tim_copy_text(&places->tokenizer, parts->tokenizer, err);
+    TIM_TRY(try_place(&places->tokenizer, places->base, "tokenizer", unused, sizeof unused, err));
+    return places->tokenizer ? TIM_OK : tim_copy_text(&places->tokenizer, places->encoder, err);
 }
 
-static TimStatus open_captioner(TimPipeline *p, const TimPipelineParts *parts, const char *base, TimError *err) {
-    const TimConfig *config = &p->model->config;
-    const Wanted wanted = {"text encoder", "text_encoder", config->text_encoder_dir, "--text-encoder"};
-    char *encoder = NULL, *tokenizer = NULL;
-    char unused[2048] = "";
-    TimStatus status = find_part(&encoder, parts->text_encoder, base, &wanted, err);
-    if (status == TIM_OK && !parts->tokenizer) status = try_place(&tokenizer, base, "tokenizer", unused, sizeof unused, err);
-    if (status == TIM_OK)
-        status = tim_captioner_open(&p->captioner, encoder, parts->tokenizer ? parts->tokenizer : tokenizer, config,
-                                    &p->model->options, err);
-    tim_free(encoder);
-    tim_free(tokenizer);
+static TimStatus find_autoencoder(TimPlaces *places, const TimPipelineParts *parts, const TimConfig *config, TimError *err) {
+    const Wanted wanted = {"autoencoder", "vae", config->vae_dir, "--autoencoder"};
+    return find_part(&places->autoencoder, parts->autoencoder, places->base, &wanted, err);
+}
+
+TimStatus tim_places_find(TimPlaces *places, const TimPipelineParts *parts, const TimConfig *config, TimError *err) {
+    *places =
+        (TimPlaces){.wants_text = config->network.kind == TIM_NETWORK_T2I, .wants_latents = config->vae_dir || parts->autoencoder};
+    TIM_TRY(find_base(&places->base, parts->model, err));
+    if (places->wants_text) places->text_status = find_text(places, parts, config, &places->text_err);
+    if (places->wants_latents) places->latents_status = find_autoencoder(places, parts, config, &places->latents_err);
+    return TIM_OK;
+}
+
+void tim_places_done(TimPlaces *places) {
+    tim_free(places->base);
+    tim_free(places->encoder);
+    tim_free(places->tokenizer);
+    tim_free(places->autoencoder);
+    *places = (TimPlaces){0};
+}
+
+/* ---- opening ---- */
+
+TimStatus tim_pipeline_open_model(TimModel **model, const TimPipelineParts *parts, const TimModelOptions *options, TimError *err) {
+    const bool yaml = is_yaml(parts->model);
+    char *base = NULL;
+    *model = NULL;
+    TIM_TRY(find_base(&base, parts->model, err));
+    const TimStatus status =
+        tim_model_open(model, yaml ? base : parts->model, yaml && !parts->config ? parts->model : parts->config, options, err);
+    tim_free(base);
     return status;
 }
 
@@ -121,12 +145,23 @@ static TimStatus check_latents(const TimPipeline *p, const char *folder, TimErro
                     latents, wanted);
 }
 
-static TimStatus open_autoencoder(TimPipeline *p, const TimPipelineParts *parts, const char *base, TimError *err) {
+static TimStatus open_captioner(TimPipeline *p, const TimPlaces *places, TimError *err) {
+    if (places->text_status == TIM_OK)
+        return tim_captioner_open(&p->captioner, places->encoder, places->tokenizer, &p->model->config, &p->model->options, err);
+    if (err) *err = places->text_err;
+    return places->text_status;
+}
+
+static TimStatus open_autoencoder(TimPipeline *p, TimPlaces *places, TimError *err) {
     const TimNetworkOptions *run = &p->model->options;
-    const Wanted wanted = {"autoencoder", "vae", p->model->config.vae_dir, "--autoencoder"};
     const TimAutoencoderOptions options = {
         .isa = run->isa, .threads = run->threads, .bf16 = run->precision == TIM_PRECISION_BF16, .decoder = true};
-    TIM_TRY(find_part(&p->autoencoder_folder, parts->autoencoder, base, &wanted, err));
+    if (places->latents_status != TIM_OK) {
+        if (err) *err = places->latents_err;
+        return places->latents_status;
+    }
+    p->autoencoder_folder = places->autoencoder;
+    places->autoencoder = NULL;
     TIM_TRY(tim_autoencoder_open(&p->autoencoder, p->autoencoder_folder, &options, err));
     return check_latents(p, p->autoencoder_folder, err);
 }
@@ -140,22 +175,25 @@ TimStatus tim_pipeline_encoder(TimPipeline *p, TimAutoencoder **encoder, TimErro
     return TIM_OK;
 }
 
-static TimStatus open_parts(TimPipeline *p, const TimPipelineParts *parts, const char *base, const TimModelOptions *options,
-                            TimError *err) {
-    TIM_TRY(open_model(p, parts, base, options, err));
-    const TimConfig *config = &p->model->config;
-    if (config->network.kind == TIM_NETWORK_T2I) TIM_TRY(open_captioner(p, parts, base, err));
-    return config->vae_dir || parts->autoencoder ? open_autoencoder(p, parts, base, err) : TIM_OK;
+static TimStatus open_parts(TimPipeline *p, TimPlaces *places, TimError *err) {
+    if (places->wants_text) TIM_TRY(open_captioner(p, places, err));
+    return places->wants_latents ? open_autoencoder(p, places, err) : TIM_OK;
+}
+
+static TimStatus open_all(TimPipeline *p, const TimPipelineParts *parts, const TimModelOptions *options, TimError *err) {
+    TimPlaces places;
+    TIM_TRY(tim_pipeline_open_model(&p->model, parts, options, err));
+    TIM_TRY(tim_places_find(&places, parts, &p->model->config, err));
+    const TimStatus status = open_parts(p, &places, err);
+    tim_places_done(&places);
+    return status;
 }
 
 TimStatus tim_pipeline_open(TimPipeline **pipeline, const TimPipelineParts *parts, const TimModelOptions *options, TimError *err) {
     TimPipeline *p;
-    char *base = NULL;
     *pipeline = NULL;
     TIM_TRY(tim_new(&p, 1, sizeof *p, "a pipeline", err));
-    TimStatus status = find_base(&base, parts->model, err);
-    if (status == TIM_OK) status = open_parts(p, parts, base, options, err);
-    tim_free(base);
+    const TimStatus status = open_all(p, parts, options, err);
     if (status == TIM_OK)
         *pipeline = p;
     else

@@ -15,6 +15,21 @@ struct TimPipeline {
     char *autoencoder_folder;
 };
 
+/* Where the parts of a model lie; each from tim_alloc. A part the model needs and that is not there stays NULL, with its status and error. */
+typedef struct TimPlaces {
+    char *base; /* the model's folder */
+    char *encoder, *tokenizer, *autoencoder;
+    bool wants_text, wants_latents;
+    TimStatus text_status, latents_status;
+    TimError text_err, latents_err;
+} TimPlaces;
+
+TimStatus tim_places_find(TimPlaces *places, const TimPipelineParts *parts, const TimConfig *config, TimError *err);
+void tim_places_done(TimPlaces *places);
+
+/* The model alone. */
+TimStatus tim_pipeline_open_model(TimModel **model, const TimPipelineParts *parts, const TimModelOptions *options, TimError *err);
+
 /* The autoencoder's encoder. */
 TimStatus tim_pipeline_encoder(TimPipeline *pipeline, TimAutoencoder **encoder, TimError *err);
 

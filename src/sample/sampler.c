@@ -61,7 +61,8 @@ static TimStatus check_options(const TimTransportConfig *transport, const TimSam
         return tim_fail(err, TIM_E_ARGUMENT, "the guidance window is %g to %g; give two finite shares of T_max", o->guidance_low,
                         o->guidance_high);
     if (!(o->start >= 0 && o->start <= 1))
-        return tim_fail(err, TIM_E_ARGUMENT, "the start is %g; give a share above 0 up to 1 of the way from T_min to T_max", o->start);
+        return tim_fail(err, TIM_E_ARGUMENT, "the start is %g; give a share above 0 up to 1 of the way from T_min to T_max",
+                        o->start);
     if (!isfinite(o->stochasticity))
         return tim_fail(err, TIM_E_ARGUMENT, "the stochasticity is %g; give 0 or more", o->stochasticity);
     return tim_transport_stochastic_jump(transport, transport->t_max, transport->t_min, o->stochasticity, &unused, err);

@@ -1,0 +1,55 @@
+/* tim verify: what the parts of a model are, and whether they would run together. */
+#include <stdio.h>
+
+#include "commands.h"
+#include "options.h"
+#include "tim/pipeline.h"
+
+static void print_part(const TimPartReport *p) {
+    printf("%-13s %s\n", p->part, *p->path ? p->path : "missing");
+    if (p->tensors)
+        printf("%-13s %zu tensors, %.2f GB; %s%s%s\n", "", p->tensors, 1e-9 * (double)p->bytes,
+               p->published ? "names and shapes of " : "", p->published ? p->published : "none of the published checkpoints",
+               p->hash_weights ? "; hash weights, made by tim synth" : "");
+    if (p->status != TIM_OK) printf("%-13s would not run: %s\n", "", p->err.text);
+}
+
+static ExitCode verify(const TimPipelineParts *parts) {
+    TimError err;
+    TimPartReport reports[TIM_PIPELINE_PARTS];
+    int count, failed = 0;
+    if (tim_pipeline_verify(parts, reports, &count, &err) != TIM_OK) {
+        fprintf(stderr, "tim verify: %s\n", err.text);
+        return EXIT_FAILED;
+    }
+    for (int i = 0; i < count; i++) {
+        print_part(&reports[i]);
+        failed += reports[i].status != TIM_OK;
+    }
+    if (failed)
+        printf("%d of %d parts would not run\n", failed, count);
+    else
+        puts("all parts are there and fit each other");
+    return failed ? EXIT_FAILED : EXIT_FINE;
+}
+
+int cmd_verify(int count, char **words) {
+    TimPipelineParts parts = {0};
+    const Option options[] = {
+        option_required(option_text("model", &parts.model, "DIR|FILE", "folder with weights, the file, or a published YAML")),
+        option_text("config", &parts.config, "YAML", "configuration (default: config.yaml beside the weights)"),
+        option_text("text-encoder", &parts.text_encoder, "DIR", "Gemma 3 or T5 (default: found beside the model)"),
+        option_text("tokenizer", &parts.tokenizer, "DIR|FILE", "its tokenizer (default: found beside the model)"),
+        option_text("autoencoder", &parts.autoencoder, "DIR", "AutoencoderKL or DC (default: found beside the model)"),
+    };
+    const CommandLine line = {
+        .command = "verify",
+        .summary = "Says what the parts of a model are, whether they are the published ones, and whether they would run.",
+        .options = options,
+        .option_count = sizeof options / sizeof *options,
+        .notes = "The exit code is 1 when a part is missing, damaged or does not fit.",
+    };
+    Operands none;
+    ExitCode code;
+    return command_line_parse(&line, count, words, &none, &code) ? verify(&parts) : code;
+}
