@@ -61,9 +61,15 @@ TimStatus tim_model_new(TimModel **out, const TimConfig *config, const TimNetwor
     return TIM_OK;
 }
 
+static void release_slot(TimModel *model, int i) {
+    tim_network_done(&model->tapes[i]);
+    tim_caption_network_done(&model->captions[i]);
+    model->used[i] = model->seen[i] = 0;
+}
+
 void tim_model_free(TimModel *model) {
     if (!model) return;
-    for (int i = 0; i < TIM_MODEL_TAPES; i++) tim_network_done(&model->tapes[i]);
+    for (int i = 0; i < TIM_MODEL_TAPES; i++) release_slot(model, i);
     tim_config_done(&model->config);
     if (model->options.frozen && model->frozen.params.items) {
         tim_frozen_done(&model->frozen);
@@ -117,28 +123,34 @@ static bool same_shape(const TimNetwork *n, const TimNetworkShape *s) {
            n->shape.caption_tokens == s->caption_tokens;
 }
 
-/* The tape for this shape: a kept one, or a new one in the place of the longest unused. */
-static TimStatus tape_for(TimModel *model, const TimNetworkShape *shape, TimNetwork **out, TimError *err) {
+static TimStatus fill_slot(TimModel *model, int i, const TimNetworkShape *shape, TimError *err) {
+    const TimNetworkConfig *config = &model->config.network;
+    TIM_TRY(tim_network_new(&model->tapes[i], config, shape, &model->options, &model->params, err));
+    TIM_TRY(tim_tape_bind(model->tapes[i].tape, &model->weights, NULL, err));
+    if (!shape->caption_keys) return TIM_OK;
+    TIM_TRY(tim_caption_network_new(&model->captions[i], config, shape, &model->options, &model->params, err));
+    return tim_tape_bind(model->captions[i].tape, &model->weights, NULL, err);
+}
+
+/* The place of the tape for this shape: a kept one, or a new one in the place of the longest unused. */
+static TimStatus slot_for(TimModel *model, const TimNetworkShape *shape, int *slot, TimError *err) {
     int oldest = 0;
     for (int i = 0; i < TIM_MODEL_TAPES; i++) {
         if (same_shape(&model->tapes[i], shape)) {
             model->used[i] = ++model->clock;
-            *out = &model->tapes[i];
+            *slot = i;
             return TIM_OK;
         }
         if (model->used[i] < model->used[oldest]) oldest = i;
     }
-    TimNetwork *slot = &model->tapes[oldest];
-    tim_network_done(slot);
-    model->used[oldest] = 0;
-    TIM_TRY(tim_network_new(slot, &model->config.network, shape, &model->options, &model->params, err));
-    const TimStatus status = tim_tape_bind(slot->tape, &model->weights, NULL, err);
+    release_slot(model, oldest);
+    const TimStatus status = fill_slot(model, oldest, shape, err);
     if (status != TIM_OK) {
-        tim_network_done(slot);
+        release_slot(model, oldest);
         return status;
     }
     model->used[oldest] = ++model->clock;
-    *out = slot;
+    *slot = oldest;
     return TIM_OK;
 }
 
@@ -156,23 +168,41 @@ static void fill_value(const TimTape *tape, TimRef ref, const void *values) {
     memcpy(m.data, values, (size_t)(m.rows * m.cols) * tim_dtype_size(m.dtype));
 }
 
+uint64_t tim_model_caption_version(TimModel *model) {
+    return ++model->clock;
+}
+
+/* The captions' keys into the tape, unless they lie there already. */
+static void see_captions(TimModel *model, int slot, const TimCondition *condition) {
+    const TimNetwork *n = &model->tapes[slot];
+    const TimCaptionNetwork *c = &model->captions[slot];
+    if (condition->caption_version && model->seen[slot] == condition->caption_version) return;
+    fill_value(c->tape, c->caption, condition->caption);
+    tim_tape_forward(c->tape, false);
+    for (int i = 0; i < model->config.network.depth; i++) fill_value(n->tape, n->keys[i], tim_tape_value(c->tape, c->keys[i]).data);
+    model->seen[slot] = condition->caption_version;
+}
+
 TimStatus tim_model_evaluate(TimModel *model, int64_t batch, int height, int width, const float *x, const float *t, const float *r,
                              const TimCondition *condition, float *f, TimError *err) {
     const TimNetworkConfig *config = &model->config.network;
-    if (config->kind == TIM_NETWORK_C2I) TIM_TRY(tim_model_check_labels(config, condition->labels, batch, err));
+    const bool text = config->kind == TIM_NETWORK_T2I;
+    if (!text) TIM_TRY(tim_model_check_labels(config, condition->labels, batch, err));
     const TimNetworkShape shape = {.batch = batch,
                                    .height = height,
                                    .width = width,
-                                   .caption_tokens = config->kind == TIM_NETWORK_T2I ? condition->caption_tokens : 0};
-    TimNetwork *n;
-    TIM_TRY(tape_for(model, &shape, &n, err));
+                                   .caption_tokens = text ? condition->caption_tokens : 0,
+                                   .caption_keys = text};
+    int slot;
+    TIM_TRY(slot_for(model, &shape, &slot, err));
+    const TimNetwork *n = &model->tapes[slot];
     fill_value(n->tape, n->x, x);
     fill_value(n->tape, n->t, t);
     fill_value(n->tape, n->r, r);
-    if (config->kind == TIM_NETWORK_C2I)
-        fill_value(n->tape, n->labels, condition->labels);
+    if (text)
+        see_captions(model, slot, condition);
     else
-        fill_value(n->tape, n->caption, condition->caption);
+        fill_value(n->tape, n->labels, condition->labels);
     tim_tape_forward(n->tape, false);
     const TimMatrix out = tim_tape_value(n->tape, n->f);
     memcpy(f, out.data, (size_t)(out.rows * out.cols) * sizeof *f);

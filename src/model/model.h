@@ -19,6 +19,8 @@ struct TimModel {
     TimWeights weights; /* what a tape binds */
     TimFrozen frozen;   /* of a model that was opened: it owns `params` and `weights` then, which are views */
     TimNetwork tapes[TIM_MODEL_TAPES];
+    TimCaptionNetwork captions[TIM_MODEL_TAPES]; /* beside each tape of a text network */
+    uint64_t seen[TIM_MODEL_TAPES];              /* caption_version of the keys that lie in the tape */
     uint64_t used[TIM_MODEL_TAPES], clock;
 };
 
@@ -36,7 +38,12 @@ typedef struct TimCondition {
     const int64_t *labels;
     const float *caption;
     int caption_tokens;
+    uint64_t
+        caption_version; /* equal ones of tim_model_caption_version mean equal captions, seen once; 0: seen at every evaluation */
 } TimCondition;
+
+/* A number that no caption has had. */
+uint64_t tim_model_caption_version(TimModel *model);
 
 /* f (B, C H W) = F(x, t, r, condition); x (B, C H W), t and r (B) after c_noise. No gradients. One call at a time a model. */
 TimStatus tim_model_evaluate(TimModel *model, int64_t batch, int height, int width, const float *x, const float *t, const float *r,

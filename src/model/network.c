@@ -40,8 +40,10 @@ static void add_inputs(Build *b) {
     n->labels = n->caption = TIM_NONE;
     if (c->kind == TIM_NETWORK_C2I)
         n->labels = tim_tape_input(b->tape, TIM_I64, n->shape.batch, 1, false);
-    else
+    else if (!n->shape.caption_keys)
         n->caption = tim_tape_input(b->tape, TIM_F32, n->shape.batch * n->shape.caption_tokens, c->cap_feat_dim, false);
+    for (int i = 0; n->keys && i < c->depth; i++)
+        n->keys[i] = tim_tape_input(b->tape, b->product, n->shape.batch * n->shape.caption_tokens, 2 * c->hidden_size, false);
 }
 
 /* (B, C H W) -> (B N, D) */
@@ -96,12 +98,12 @@ static TimRef embed_class(const Build *b) {
 }
 
 /* (B M, cap_feat_dim) -> (B M, D) f32 */
-static TimRef embed_caption(const Build *b) {
+static TimRef embed_caption(const Build *b, TimRef caption) {
     const int64_t d = b->config->hidden_size;
     TimLinearSpec spec = over_tokens(b, d);
     spec.out = TIM_F32;
     spec.init = TIM_INIT_NORMAL;
-    const TimRef normed = tim_layer_norm(b->tape, b->network->caption, 1e-5F, "y_embedder.norm");
+    const TimRef normed = tim_layer_norm(b->tape, caption, 1e-5F, "y_embedder.norm");
     return tim_swiglu_mlp(b->tape, tim_cast(b->tape, normed, b->product), 4 * d, TIM_INIT_NORMAL, &spec, "y_embedder.mlp");
 }
 
@@ -111,8 +113,8 @@ static void embed_conditions(Build *b) {
     b->c = tim_add(b->tape, of_t, b->interval, 1.0F);
     if (b->config->kind == TIM_NETWORK_C2I)
         b->c = tim_add(b->tape, b->c, embed_class(b), 1.0F);
-    else
-        b->caption = embed_caption(b);
+    else if (!b->network->keys)
+        b->caption = embed_caption(b, b->network->caption);
 }
 
 /* ---- blocks ---- */
@@ -148,14 +150,22 @@ static TimRef attend_to_self(const Build *b, TimRef y, const char *block) {
     return tim_linear(b->tape, o, &proj, join(name, block, "attn.proj"));
 }
 
-static TimRef attend_to_caption(const Build *b, TimRef y, const char *block) {
+/* Keys and values of the caption for one block. */
+static TimRef caption_keys(const Build *b, const char *block) {
     char name[128];
-    const int64_t d = b->config->hidden_size;
-    const TimLinearSpec q = over_tokens(b, d), kv = over_tokens(b, 2 * d), proj = over_tokens(b, d);
+    const TimLinearSpec kv = over_tokens(b, 2 * (int64_t)b->config->hidden_size);
     TimStream caption = {b->caption, TIM_NONE, TIM_NONE};
     const TimRef normed = tim_stream_norm(b->tape, &caption, TIM_NONE, TIM_NONE, eps_block);
+    const TimRef packed = tim_linear(b->tape, normed, &kv, join(name, block, "cross_attn.kv"));
+    return tim_cross_keys(b->tape, packed, &b->heads, join(name, block, "cross_attn"));
+}
+
+static TimRef attend_to_caption(const Build *b, TimRef y, const char *block, int index) {
+    char name[128];
+    const int64_t d = b->config->hidden_size;
+    const TimLinearSpec q = over_tokens(b, d), proj = over_tokens(b, d);
     const TimRef queries = tim_linear(b->tape, y, &q, join(name, block, "cross_attn.q"));
-    const TimRef keys = tim_linear(b->tape, normed, &kv, join(name, block, "cross_attn.kv"));
+    const TimRef keys = b->network->keys ? b->network->keys[index] : caption_keys(b, block);
     const TimRef o = tim_cross_attention(b->tape, queries, keys, &b->heads, join(name, block, "cross_attn"));
     return tim_linear(b->tape, o, &proj, join(name, block, "cross_attn.proj"));
 }
@@ -190,7 +200,7 @@ static void add_block(Build *b, TimStream *stream, int index) {
     stream->gate = msa.gate;
     if (b->config->kind == TIM_NETWORK_T2I) {
         const Modulation msc = chunk(b, all, next++);
-        stream->h = attend_to_caption(b, open_stream(b, stream, msc, -1), block);
+        stream->h = attend_to_caption(b, open_stream(b, stream, msc, -1), block, index);
         stream->gate = msc.gate;
     }
     const Modulation mlp = chunk(b, all, next++);
@@ -278,6 +288,7 @@ static TimStatus record_and_plan(Build *b, const TimNetworkOptions *options, Tim
                                  .gradients = n->shape.gradients,
                                  .product = b->product};
     TIM_TRY(make_rope(n, b->config, err));
+    if (n->shape.caption_keys) TIM_TRY(tim_new(&n->keys, (size_t)b->config->depth, sizeof *n->keys, "the captions' keys", err));
     TIM_TRY(tim_tape_new(&n->tape, &tape, params, err));
     b->tape = n->tape;
     b->heads =
@@ -286,12 +297,16 @@ static TimStatus record_and_plan(Build *b, const TimNetworkOptions *options, Tim
     return tim_tape_plan(n->tape, err);
 }
 
+static Build build_for(const TimNetworkConfig *config, TimNetwork *network, const TimNetworkOptions *options) {
+    const TimDtype product = options->precision == TIM_PRECISION_BF16 ? TIM_BF16 : TIM_F32;
+    return (Build){.config = config, .network = network, .product = product, .conditions = options->frozen ? product : TIM_F32};
+}
+
 TimStatus tim_network_new(TimNetwork *network, const TimNetworkConfig *config, const TimNetworkShape *shape,
                           const TimNetworkOptions *options, TimParams *params, TimError *err) {
     *network = (TimNetwork){.shape = *shape, .f = TIM_NONE, .hidden = TIM_NONE};
     TIM_TRY(check_shape(config, shape, err));
-    const TimDtype product = options->precision == TIM_PRECISION_BF16 ? TIM_BF16 : TIM_F32;
-    Build build = {.config = config, .network = network, .product = product, .conditions = options->frozen ? product : TIM_F32};
+    Build build = build_for(config, network, options);
     const TimStatus status = record_and_plan(&build, options, params, err);
     if (status != TIM_OK) tim_network_done(network);
     return status;
@@ -299,10 +314,52 @@ TimStatus tim_network_new(TimNetwork *network, const TimNetworkConfig *config, c
 
 void tim_network_done(TimNetwork *network) {
     tim_tape_free(network->tape);
+    tim_free(network->keys);
     tim_free(network->cos);
     tim_free(network->sin);
     *network = (TimNetwork){.f = TIM_NONE, .hidden = TIM_NONE};
 }
+
+/* ---- captions ---- */
+
+static void record_captions(Build *b, TimCaptionNetwork *n, const TimNetworkShape *shape) {
+    n->caption = tim_tape_input(b->tape, TIM_F32, shape->batch * shape->caption_tokens, b->config->cap_feat_dim, false);
+    b->caption = embed_caption(b, n->caption);
+    for (int i = 0; i < b->config->depth; i++) {
+        char block[32];
+        snprintf(block, sizeof block, "blocks.%d", i);
+        n->keys[i] = caption_keys(b, block);
+        tim_tape_keep(b->tape, n->keys[i], false);
+    }
+}
+
+static TimStatus plan_captions(TimCaptionNetwork *n, const TimNetworkConfig *config, const TimNetworkShape *shape,
+                               const TimNetworkOptions *options, TimParams *params, TimError *err) {
+    Build b = build_for(config, NULL, options);
+    const TimTapeOptions tape = {.isa = options->isa, .threads = options->threads, .samples = shape->batch, .product = b.product};
+    TIM_TRY(tim_new(&n->keys, (size_t)config->depth, sizeof *n->keys, "the captions' keys", err));
+    TIM_TRY(tim_tape_new(&n->tape, &tape, params, err));
+    b.tape = n->tape;
+    b.heads = (TimHeads){.heads = config->num_heads, .shift = TIM_NONE, .qk_norm = config->qk_norm};
+    record_captions(&b, n, shape);
+    return tim_tape_plan(n->tape, err);
+}
+
+TimStatus tim_caption_network_new(TimCaptionNetwork *network, const TimNetworkConfig *config, const TimNetworkShape *shape,
+                                  const TimNetworkOptions *options, TimParams *params, TimError *err) {
+    *network = (TimCaptionNetwork){0};
+    const TimStatus status = plan_captions(network, config, shape, options, params, err);
+    if (status != TIM_OK) tim_caption_network_done(network);
+    return status;
+}
+
+void tim_caption_network_done(TimCaptionNetwork *network) {
+    tim_tape_free(network->tape);
+    tim_free(network->keys);
+    *network = (TimCaptionNetwork){0};
+}
+
+/* ---- parameters and arithmetic ---- */
 
 TimStatus tim_network_params(TimParams *params, const TimNetworkConfig *config, TimError *err) {
     const TimNetworkShape smallest = {

@@ -10,6 +10,7 @@ typedef struct TimNetworkShape {
     int64_t batch;           /* B */
     int height, width;       /* of the picture or latent, multiples of the patch */
     int caption_tokens;      /* M, text network only */
+    bool caption_keys;       /* what depends on the caption alone comes from a TimCaptionNetwork; for inference */
     int64_t tangent_samples; /* the last of the batch; see TimTapeOptions */
     bool gradients;
     bool hidden; /* also the projected hidden state */
@@ -31,6 +32,7 @@ typedef struct TimNetwork {
     TimTape *tape;
     TimNetworkShape shape;
     TimRef x, t, r, labels, caption;
+    TimRef *keys; /* (depth) inputs (B M, 2D) with caption_keys, else NULL; `caption` is TIM_NONE then */
     TimRef f, hidden;
     float *cos, *sin; /* (N, dh) */
 } TimNetwork;
@@ -40,6 +42,20 @@ TimStatus tim_network_new(TimNetwork *network, const TimNetworkConfig *config, c
                           const TimNetworkOptions *options, TimParams *params, TimError *err);
 
 void tim_network_done(TimNetwork *network);
+
+/* The part of the text network that sees the caption alone: caption (B M, cap_feat_dim) f32 to the keys and values of every block's
+ * cross-attention, (B M, 2D) in the dtype of the products. Once for all steps of a sampler. */
+typedef struct TimCaptionNetwork {
+    TimTape *tape;
+    TimRef caption;
+    TimRef *keys; /* (depth) */
+} TimCaptionNetwork;
+
+/* Records and plans for the batch and tokens of `shape`. */
+TimStatus tim_caption_network_new(TimCaptionNetwork *network, const TimNetworkConfig *config, const TimNetworkShape *shape,
+                                  const TimNetworkOptions *options, TimParams *params, TimError *err);
+
+void tim_caption_network_done(TimCaptionNetwork *network);
 
 /* Lists all parameters of the network, the projector's included, in the order of the checkpoint. */
 TimStatus tim_network_params(TimParams *params, const TimNetworkConfig *config, TimError *err);

@@ -132,7 +132,15 @@ TimRef tim_self_attention(TimTape *tape, TimRef qkv, const TimHeads *heads, cons
                      tim_tape_columns(tape, packed, 2 * d, d), heads->heads);
 }
 
-TimRef tim_cross_attention(TimTape *tape, TimRef q, TimRef kv, const TimHeads *heads, const char *name) {
+TimRef tim_cross_keys(TimTape *tape, TimRef kv, const TimHeads *heads, const char *name) {
+    TimHeadNormParams p = head_params(heads, 2);
+    TimRef in[TIM_OP_MAX_IN] = {kv};
+    int n = 1;
+    p.norm[0] = add_norm(tape, heads, tim_tape_shape(tape, kv).cols / 2 / heads->heads, name, "k_norm", in, &n);
+    return tim_tape_add(tape, TIM_OP_HEAD_NORM, (TimOpParams){.head_norm = p}, n, in);
+}
+
+TimRef tim_cross_attention(TimTape *tape, TimRef q, TimRef keys, const TimHeads *heads, const char *name) {
     const int64_t d = tim_tape_shape(tape, q).cols;
     TimHeadNormParams p = head_params(heads, 1);
     TimRef in[TIM_OP_MAX_IN] = {q};
@@ -140,9 +148,5 @@ TimRef tim_cross_attention(TimTape *tape, TimRef q, TimRef kv, const TimHeads *h
     p.norm[0] = add_norm(tape, heads, d / heads->heads, name, "q_norm", in, &n);
     p.rope[0] = heads->cos != NULL;
     const TimRef queries = tim_tape_add(tape, TIM_OP_HEAD_NORM, (TimOpParams){.head_norm = p}, n, in);
-    p = head_params(heads, 2);
-    in[0] = kv, n = 1;
-    p.norm[0] = add_norm(tape, heads, d / heads->heads, name, "k_norm", in, &n);
-    const TimRef packed = tim_tape_add(tape, TIM_OP_HEAD_NORM, (TimOpParams){.head_norm = p}, n, in);
-    return attention(tape, queries, tim_tape_columns(tape, packed, 0, d), tim_tape_columns(tape, packed, d, d), heads->heads);
+    return attention(tape, queries, tim_tape_columns(tape, keys, 0, d), tim_tape_columns(tape, keys, d, d), heads->heads);
 }

@@ -68,7 +68,10 @@ typedef struct TimHeads {
 /* Self-attention on qkv (R, 3D): norm and rotary on q and k, then attention: (R, D). Norms are name.q_norm and name.k_norm. */
 TimRef tim_self_attention(TimTape *tape, TimRef qkv, const TimHeads *heads, const char *name);
 
-/* Cross-attention of q (B N, D) over kv (B M, 2D): norm on q and k, rotary on q only. */
-TimRef tim_cross_attention(TimTape *tape, TimRef q, TimRef kv, const TimHeads *heads, const char *name);
+/* Keys and values (B M, 2D) of cross-attention as it takes them: norm on k. They depend on the caption alone. */
+TimRef tim_cross_keys(TimTape *tape, TimRef kv, const TimHeads *heads, const char *name);
+
+/* Cross-attention of q (B N, D) over such keys and values: norm and rotary on q. */
+TimRef tim_cross_attention(TimTape *tape, TimRef q, TimRef keys, const TimHeads *heads, const char *name);
 
 #endif

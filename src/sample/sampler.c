@@ -170,8 +170,10 @@ static void join_conditions(Run *run, size_t copies) {
         else
             memcpy(run->labels + k * batch, parts[k]->labels, batch * sizeof *run->labels);
     }
-    run->both =
-        (TimCondition){.labels = run->labels, .caption = run->captions, .caption_tokens = run->in->condition.caption_tokens};
+    run->both = (TimCondition){.labels = run->labels,
+                               .caption = run->captions,
+                               .caption_tokens = run->in->condition.caption_tokens,
+                               .caption_version = tim_model_caption_version(run->model)};
 }
 
 /* F into the first half of f, guided or not. */
