@@ -112,6 +112,54 @@ static void test_decode_batch_equals_each_by_itself(void **state) {
     tim_autoencoder_free(a);
 }
 
+/* A DC of four stages, the two fine ones local, with more keys. */
+static TimAutoencoder *small_dc(const char *more) {
+    static const TimAutoencoderOptions options = {.isa = TIM_ISA_GENERIC, .threads = 1, .decoder = true};
+    TimAutoencoderConfig config;
+    TimAutoencoder *a;
+    TimError err;
+    char text[1024];
+    snprintf(text, sizeof text,
+             "{\"_class_name\": \"AutoencoderDC\", \"latent_channels\": 4, \"attention_head_dim\": 4, "
+             "\"encoder_block_types\": [\"ResBlock\", \"ResBlock\", \"EfficientViTBlock\", \"EfficientViTBlock\"], "
+             "\"decoder_block_types\": [\"ResBlock\", \"ResBlock\", \"EfficientViTBlock\", \"EfficientViTBlock\"], "
+             "\"encoder_block_out_channels\": [8, 8, 16, 16], \"decoder_block_out_channels\": [8, 8, 16, 16], "
+             "\"encoder_layers_per_block\": [1, 1, 1, 1], \"encoder_qkv_multiscales\": [[], [], [5], [5]], "
+             "\"decoder_qkv_multiscales\": [[], [], [5], [5]], %s}",
+             more);
+    must(tim_autoencoder_config_parse(&config, text, NULL, &err), &err);
+    must(tim_autoencoder_new(&a, &config, &options, &err), &err);
+    must(tim_autoencoder_set_weights(a, read_hash, NULL, &err), &err);
+    return a;
+}
+
+static void test_decode_strips_equal_the_whole(void **state) {
+    (void)state;
+    enum { H = 6, W = 2, BATCH = 2, LATENT = 4 * H * W, PICTURE = 3 * 64 * H * W };
+    static const char *const kinds[] = {
+        "\"decoder_layers_per_block\": [1, 2, 1, 1], \"upsample_block_type\": \"interpolate\"",
+        "\"decoder_layers_per_block\": [2, 1, 1, 1], \"upsample_block_type\": \"pixel_shuffle\"",
+        "\"decoder_layers_per_block\": [0, 2, 1, 1], \"upsample_block_type\": \"interpolate\"",
+        "\"decoder_layers_per_block\": [0, 1, 1, 1], \"upsample_block_type\": \"pixel_shuffle\"",
+    };
+    static float z[BATCH * LATENT], whole[BATCH * PICTURE], strips[BATCH * PICTURE];
+    TimError err;
+    tim_rng_normal(z, BATCH * LATENT, 1, 0, 0);
+    for (size_t k = 0; k < sizeof kinds / sizeof *kinds; k++) {
+        TimAutoencoder *a = small_dc(kinds[k]);
+        must(tim_autoencoder_decode(a, BATCH, H, W, z, whole, &err), &err);
+        for (int rows = 1; rows <= 8 * H; rows += rows < 8 ? 4 : 13) {
+            memset(strips, 0, sizeof strips);
+            must(tim_autoencoder_decode_strips(a, rows, BATCH, H, W, z, strips, &err), &err);
+            for (int i = 0; i < BATCH * PICTURE; i++) assert_float_equal(strips[i], whole[i], 2e-5);
+        }
+        tim_autoencoder_free(a);
+    }
+    TimAutoencoder *kl = small(&both);
+    expect_text(tim_autoencoder_decode_strips(kl, 8, 1, 2, 2, z, strips, &err), &err, "no stages that can run in strips");
+    tim_autoencoder_free(kl);
+}
+
 static void test_encode_tiled_small_picture_equals_whole(void **state) {
     (void)state;
     enum { PICTURE = 3 * 16 * 16, LATENT = 4 * 8 * 8 };
@@ -245,6 +293,7 @@ int main(void) {
         cmocka_unit_test(test_config_setting_not_run_error_names_key_and_value),
         cmocka_unit_test(test_config_shapes_that_do_not_fit_error_names_them),
         cmocka_unit_test(test_decode_batch_equals_each_by_itself),
+        cmocka_unit_test(test_decode_strips_equal_the_whole),
         cmocka_unit_test(test_encode_tiled_small_picture_equals_whole),
         cmocka_unit_test(test_run_wrong_shapes_argument_error),
         cmocka_unit_test(test_draw_adds_scaled_noise),

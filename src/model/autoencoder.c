@@ -164,6 +164,15 @@ TimStatus tim_autoencoder_decode(TimAutoencoder *a, int64_t batch, int height, i
     return run(&a->decoder, NULL, batch, height, width, z, x, err);
 }
 
+TimStatus tim_autoencoder_decode_strips(TimAutoencoder *a, int rows, int64_t batch, int height, int width, const float *z, float *x,
+                                        TimError *err) {
+    TIM_TRY(check(a, &a->decoder, batch, height, width, err));
+    if (a->config.kind != TIM_AUTOENCODER_DC || !tim_dc_fine_stages(&a->config.dc))
+        return tim_fail(err, TIM_E_UNSUPPORTED, "this autoencoder has no stages that can run in strips; decode the picture whole or in tiles");
+    const int scale = tim_dc_fine_scale(&a->config.dc);
+    return tim_half_run_strips(&a->decoder, rows < scale ? 1 : rows / scale, batch, height, width, z, x, err);
+}
+
 TimStatus tim_autoencoder_decode_tiled(TimAutoencoder *a, const TimTiling *tiling, int64_t batch, int height, int width,
                                        const float *z, float *x, TimError *err) {
     TIM_TRY(check(a, &a->decoder, batch, height, width, err));

@@ -63,6 +63,11 @@ void tim_autoencoder_draw(float *z, const float *mean, const float *logvar, cons
 TimStatus tim_autoencoder_decode(TimAutoencoder *autoencoder, int64_t batch, int height, int width, const float *z, float *x,
                                  TimError *err);
 
+/* The same with the stages that are local in strips of `rows` rows of the picture, rounded to what the stages divide into: the whole
+ * picture's result but for rounding, in less memory. TIM_E_UNSUPPORTED for a KL, whose norms see the whole picture at every stage. */
+TimStatus tim_autoencoder_decode_strips(TimAutoencoder *autoencoder, int rows, int64_t batch, int height, int width, const float *z,
+                                        float *x, TimError *err);
+
 /* ---- tiled mode, as published: each tile by itself, blended where they overlap. Not the whole picture's result. ---- */
 
 /* In pixels, multiples of the factor; tiles start every `stride` and overlap by tile - stride. */

@@ -277,23 +277,71 @@ TimMap tim_dc_encoder(TimTape *tape, const TimDcConfig *dc, TimMap x) {
     return tim_pixel_unshuffle(tape, x, 1, (int)(channels_of(n, x) / dc->latent_channels), y.x);
 }
 
-TimMap tim_dc_decoder(TimTape *tape, const TimDcConfig *dc, TimMap z) {
-    const Net net = net_of(tape, dc), *n = &net;
+/* ---- the decoder ---- */
+
+/* All but the coarsest stage begin with an upsampling, unless they have no blocks. */
+static bool has_upsampling(const TimDcConfig *dc, int stage) {
+    return stage + 1 < dc->stages && dc->decoder[stage].layers > 0;
+}
+
+static TimMap decoder_stage(const Net *n, TimMap x, int stage) {
     char name[TIM_NAME_BYTES];
+    const TimDcStage *s = &n->dc->decoder[stage];
+    const int before = has_upsampling(n->dc, stage); /* it is block 0 */
+    tim_name(n->tape, name, "decoder.up_blocks.%d.0", stage);
+    if (before) x = twice(n, x, s->channels, true, name);
+    for (int j = 0; j < s->layers; j++) {
+        tim_name(n->tape, name, "decoder.up_blocks.%d.%d", stage, before + j);
+        x = block(n, x, s, name);
+    }
+    return x;
+}
+
+int tim_dc_fine_stages(const TimDcConfig *dc) {
+    int fine = 0;
+    while (fine + 1 < dc->stages && !dc->decoder[fine].vit) fine++;
+    return fine;
+}
+
+int tim_dc_fine_scale(const TimDcConfig *dc) {
+    int scale = dc->decoder[0].layers ? 1 : 2;
+    for (int i = 0; i < tim_dc_fine_stages(dc); i++)
+        if (has_upsampling(dc, i)) scale *= 2;
+    return scale;
+}
+
+/* Rows seen around a row before an upsampling whose result is seen `rows` around: its window lies before or behind the new pixels. */
+static int before_twice(const TimDcConfig *dc, int rows) {
+    return dc->shuffle_up ? (rows + 1) / 2 + 1 : (rows + 2) / 2;
+}
+
+/* From the picture backwards: 3 x 3 windows, two in each residual block. */
+int tim_dc_fine_halo(const TimDcConfig *dc) {
+    int rows = dc->decoder[0].layers ? 1 : before_twice(dc, 0);
+    for (int i = 0; i < tim_dc_fine_stages(dc); i++) {
+        rows += 2 * dc->decoder[i].layers;
+        if (has_upsampling(dc, i)) rows = before_twice(dc, rows);
+    }
+    return rows;
+}
+
+TimMap tim_dc_decoder_coarse(TimTape *tape, const TimDcConfig *dc, TimMap z) {
+    const Net net = net_of(tape, dc), *n = &net;
     const int64_t coarsest = dc->decoder[dc->stages - 1].channels;
     const TimMap first = convolve(n, z, coarsest, "decoder.conv_in");
     TimMap x = tim_pixel_shuffle(tape, z, 1, (int)(coarsest / dc->latent_channels), first.x);
-    for (int i = dc->stages - 1; i >= 0; i--) {
-        const TimDcStage *s = &dc->decoder[i];
-        const int before = i + 1 < dc->stages && s->layers; /* the upsampling is block 0 */
-        tim_name(n->tape, name, "decoder.up_blocks.%d.0", i);
-        if (before) x = twice(n, x, s->channels, true, name);
-        for (int j = 0; j < s->layers; j++) {
-            tim_name(n->tape, name, "decoder.up_blocks.%d.%d", i, before + j);
-            x = block(n, x, s, name);
-        }
-    }
+    for (int i = dc->stages - 1; i >= tim_dc_fine_stages(dc); i--) x = decoder_stage(n, x, i);
+    return x;
+}
+
+TimMap tim_dc_decoder_fine(TimTape *tape, const TimDcConfig *dc, TimMap x) {
+    const Net net = net_of(tape, dc), *n = &net;
+    for (int i = tim_dc_fine_stages(dc) - 1; i >= 0; i--) x = decoder_stage(n, x, i);
     x = tim_channel_norm(tape, x, TIM_NONE, true, n->product, "decoder.norm_out");
     return dc->decoder[0].layers ? convolve(n, x, dc->in_channels, "decoder.conv_out")
                                  : twice(n, x, dc->in_channels, false, "decoder.conv_out");
+}
+
+TimMap tim_dc_decoder(TimTape *tape, const TimDcConfig *dc, TimMap z) {
+    return tim_dc_decoder_fine(tape, dc, tim_dc_decoder_coarse(tape, dc, z));
 }

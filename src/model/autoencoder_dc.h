@@ -33,4 +33,18 @@ TimMap tim_dc_encoder(TimTape *tape, const TimDcConfig *dc, TimMap x);
 /* Records the decoder: a map of latent_channels -> in_channels, f32. */
 TimMap tim_dc_decoder(TimTape *tape, const TimDcConfig *dc, TimMap z);
 
+/* ---- the decoder in two parts: the coarse one, in which every pixel sees every other, and the fine one, which is local ---- */
+
+/* How many of the stages, from the finest on, are the fine part; 0 when there is none. */
+int tim_dc_fine_stages(const TimDcConfig *dc);
+
+/* Of the fine part: rows of the result for a row of its input, and rows of the input around it that the result depends on, above and
+ * below. */
+int tim_dc_fine_scale(const TimDcConfig *dc);
+int tim_dc_fine_halo(const TimDcConfig *dc);
+
+/* z -> a map of decoder[tim_dc_fine_stages].channels, f32; and from there to the picture. */
+TimMap tim_dc_decoder_coarse(TimTape *tape, const TimDcConfig *dc, TimMap z);
+TimMap tim_dc_decoder_fine(TimTape *tape, const TimDcConfig *dc, TimMap x);
+
 #endif

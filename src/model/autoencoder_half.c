@@ -25,16 +25,27 @@ static TimMap network(TimTape *tape, const TimHalf *half, TimMap x) {
 
 /* ---- tapes ---- */
 
+static TimRef record_from_pictures(TimHalfTape *t, const TimHalf *half) {
+    const int channels = tim_half_in_channels(half);
+    t->in = tim_tape_input(t->tape, TIM_F32, t->batch, (int64_t)channels * t->height * t->width, false);
+    const TimMap x = tim_map_of_pictures(t->tape, t->in, channels, t->height, t->width);
+    if (t->part == TIM_HALF_COARSE) return tim_dc_decoder_coarse(t->tape, &half->config->dc, x).x;
+    return tim_pictures_of_map(t->tape, network(t->tape, half, x));
+}
+
+static TimRef record_fine(TimHalfTape *t, const TimHalf *half) {
+    const TimDcConfig *dc = &half->config->dc;
+    t->in = tim_tape_input(t->tape, TIM_F32, t->batch * t->height * t->width, dc->decoder[tim_dc_fine_stages(dc)].channels, false);
+    return tim_pictures_of_map(t->tape, tim_dc_decoder_fine(t->tape, dc, (TimMap){t->in, t->height, t->width}));
+}
+
 static TimStatus record(TimHalfTape *t, TimHalf *half, TimError *err) {
     const TimTapeOptions options = {.isa = half->options.isa,
                                     .threads = half->options.threads,
                                     .samples = t->batch,
                                     .product = half->options.bf16 ? TIM_BF16 : TIM_F32};
-    const int channels = tim_half_in_channels(half);
     TIM_TRY(tim_tape_new(&t->tape, &options, &half->params, err));
-    t->in = tim_tape_input(t->tape, TIM_F32, t->batch, (int64_t)channels * t->height * t->width, false);
-    t->out =
-        tim_pictures_of_map(t->tape, network(t->tape, half, tim_map_of_pictures(t->tape, t->in, channels, t->height, t->width)));
+    t->out = t->part == TIM_HALF_FINE ? record_fine(t, half) : record_from_pictures(t, half);
     tim_tape_keep(t->tape, t->out, false);
     return tim_tape_plan(t->tape, err);
 }
@@ -60,16 +71,17 @@ static TimHalfTape *make_place(TimHalf *half) {
     }
 }
 
-TimStatus tim_half_tape(TimHalf *half, int64_t batch, int height, int width, const TimHalfTape **out, TimError *err) {
+TimStatus tim_half_tape(TimHalf *half, TimHalfPart part, int64_t batch, int height, int width, const TimHalfTape **out,
+                        TimError *err) {
     for (int i = 0; i < TIM_HALF_TAPES; i++) {
         TimHalfTape *t = &half->tapes[i];
-        if (!t->tape || t->batch != batch || t->height != height || t->width != width) continue;
+        if (!t->tape || t->part != part || t->batch != batch || t->height != height || t->width != width) continue;
         t->used = ++half->clock;
         *out = t;
         return TIM_OK;
     }
     TimHalfTape *t = make_place(half);
-    *t = (TimHalfTape){.batch = batch, .height = height, .width = width, .used = ++half->clock};
+    *t = (TimHalfTape){.part = part, .batch = batch, .height = height, .width = width, .used = ++half->clock};
     TimStatus status = record(t, half, err);
     if (status == TIM_OK) status = tim_tape_bind(t->tape, &half->bound, NULL, err);
     if (status != TIM_OK) drop(t);
@@ -232,7 +244,7 @@ TimStatus tim_half_set_weights(TimHalf *half, TimAutoencoderRead read, void *fro
 
 TimStatus tim_half_run(TimHalf *half, int64_t batch, int height, int width, const float *in, float *out, TimError *err) {
     const TimHalfTape *t;
-    TIM_TRY(tim_half_tape(half, batch, height, width, &t, err));
+    TIM_TRY(tim_half_tape(half, TIM_HALF_WHOLE, batch, height, width, &t, err));
     const TimMatrix x = tim_tape_value(t->tape, t->in), y = tim_tape_value(t->tape, t->out);
     memcpy(x.data, in, (size_t)(x.rows * x.cols) * sizeof *in);
     tim_tape_forward(t->tape, false);

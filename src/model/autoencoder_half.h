@@ -6,8 +6,12 @@
 
 enum { TIM_HALF_TAPES = 2 /* a tiled row has two shapes: whole tiles and the last one */ };
 
-/* A tape recorded for inputs (B, C, H, W). */
+/* What a tape runs: all of the half, or one part of DC-AE's decoder (autoencoder_dc.h), with the map between the two in rows of pixels. */
+typedef enum TimHalfPart { TIM_HALF_WHOLE, TIM_HALF_COARSE, TIM_HALF_FINE } TimHalfPart;
+
+/* A tape recorded for inputs (B, C, H, W), of the fine part (B H W, C). */
 typedef struct TimHalfTape {
+    TimHalfPart part;
     TimTape *tape; /* NULL: none */
     TimRef in, out;
     int64_t batch;
@@ -37,7 +41,8 @@ void tim_half_done(TimHalf *half);
 TimStatus tim_half_set_weights(TimHalf *half, TimAutoencoderRead read, void *from, TimError *err);
 
 /* The tape for this shape, recorded unless it is there. */
-TimStatus tim_half_tape(TimHalf *half, int64_t batch, int height, int width, const TimHalfTape **out, TimError *err);
+TimStatus tim_half_tape(TimHalf *half, TimHalfPart part, int64_t batch, int height, int width, const TimHalfTape **out,
+                        TimError *err);
 
 /* Channels that come in and go out; a KL encoder gives mean and logvar. */
 int tim_half_in_channels(const TimHalf *half);
@@ -45,6 +50,11 @@ int tim_half_out_channels(const TimHalf *half);
 
 /* out (B, C', H', W') of in (B, C, H, W). */
 TimStatus tim_half_run(TimHalf *half, int64_t batch, int height, int width, const float *in, float *out, TimError *err);
+
+/* The same of DC-AE's decoder, its fine part in strips of `rows` rows of the map between the parts, 1 or more: the whole picture's result
+ * but for rounding, in less memory. */
+TimStatus tim_half_run_strips(TimHalf *half, int rows, int64_t batch, int height, int width, const float *in, float *out,
+                              TimError *err);
 
 /* The same tile by tile. */
 TimStatus tim_half_run_tiled(TimHalf *half, const TimTiling *tiling, int64_t batch, int height, int width, const float *in,

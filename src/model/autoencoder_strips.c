@@ -1,0 +1,75 @@
+/* DC-AE's decoder with its fine part in strips. The map between the parts is kept whole; each strip runs on a window of its rows, with as
+ * many beyond the strip as its result depends on. All windows have one height, so that one tape serves: at the picture's edges a window
+ * ends where the picture does, and its padding is the picture's; elsewhere what its padding has spoilt is not taken. */
+#include <string.h>
+
+#include "base/memory.h"
+#include "model/autoencoder_half.h"
+
+typedef struct Strips {
+    TimHalf *half;
+    int64_t batch;
+    int height, width, channels; /* of the map between the parts */
+    int rows, window, scale;     /* rows of it that a strip adds, and that it sees; rows of the picture for one */
+    float *map;                  /* (B, height, width, channels) */
+    float *out;                  /* (B, C, height scale, width scale) */
+} Strips;
+
+static int smaller(int a, int b) {
+    return a < b ? a : b;
+}
+
+static TimStatus run_coarse(Strips *s, int height, int width, const float *in, TimError *err) {
+    const TimHalfTape *t;
+    TIM_TRY(tim_half_tape(s->half, TIM_HALF_COARSE, s->batch, height, width, &t, err));
+    const TimMatrix x = tim_tape_value(t->tape, t->in), y = tim_tape_value(t->tape, t->out);
+    s->channels = (int)y.cols;
+    s->height = height * (tim_autoencoder_factor(s->half->config) / s->scale);
+    s->width = width * (tim_autoencoder_factor(s->half->config) / s->scale);
+    TIM_TRY(tim_new(&s->map, (size_t)(y.rows * y.cols), sizeof *s->map, "the map between the decoder's parts", err));
+    memcpy(x.data, in, (size_t)(x.rows * x.cols) * sizeof *in);
+    tim_tape_forward(t->tape, false);
+    memcpy(s->map, y.data, (size_t)(y.rows * y.cols) * sizeof *s->map);
+    return TIM_OK;
+}
+
+/* Rows first ... first + count of the map's picture b, from a window that starts at row `top`. */
+static void take(const Strips *s, const TimMatrix *y, int64_t b, int top, int first, int count) {
+    const int planes = tim_half_out_channels(s->half);
+    const size_t row = (size_t)s->width * (size_t)s->scale, above = (size_t)((first - top) * s->scale) * row;
+    for (int c = 0; c < planes; c++)
+        memcpy(s->out + ((size_t)(b * planes + c) * (size_t)s->height + (size_t)first) * (size_t)s->scale * row,
+               tim_matrix_f32(y, 0) + (size_t)c * (size_t)s->window * (size_t)s->scale * row + above,
+               (size_t)(count * s->scale) * row * sizeof *s->out);
+}
+
+static TimStatus run_strip(Strips *s, int64_t b, int first, int count, TimError *err) {
+    const TimHalfTape *t;
+    const int halo = (s->window - s->rows) / 2, wanted = first - halo > 0 ? first - halo : 0,
+              top = smaller(wanted, s->height - s->window);
+    const size_t row = (size_t)s->width * (size_t)s->channels;
+    TIM_TRY(tim_half_tape(s->half, TIM_HALF_FINE, 1, s->window, s->width, &t, err));
+    const TimMatrix x = tim_tape_value(t->tape, t->in), y = tim_tape_value(t->tape, t->out);
+    memcpy(x.data, s->map + ((size_t)b * (size_t)s->height + (size_t)top) * row, (size_t)s->window * row * sizeof *s->map);
+    tim_tape_forward(t->tape, false);
+    take(s, &y, b, top, first, count);
+    return TIM_OK;
+}
+
+static TimStatus run_fine(Strips *s, TimError *err) {
+    for (int64_t b = 0; b < s->batch; b++)
+        for (int first = 0; first < s->height; first += s->rows)
+            TIM_TRY(run_strip(s, b, first, smaller(s->rows, s->height - first), err));
+    return TIM_OK;
+}
+
+TimStatus tim_half_run_strips(TimHalf *half, int rows, int64_t batch, int height, int width, const float *in, float *out,
+                              TimError *err) {
+    const TimDcConfig *dc = &half->config->dc;
+    Strips s = {.half = half, .batch = batch, .rows = rows, .scale = tim_dc_fine_scale(dc), .out = out};
+    TimStatus status = run_coarse(&s, height, width, in, err);
+    s.window = smaller(rows + 2 * tim_dc_fine_halo(dc), s.height);
+    if (status == TIM_OK) status = run_fine(&s, err);
+    tim_free(s.map);
+    return status;
+}
