@@ -35,6 +35,10 @@ TimStatus tim_file_open(TimFile *file, const char *path, TimError *err) {
     return status;
 }
 
+void tim_file_rest(const TimFile *file) {
+    if (file->size > 0) (void)madvise((void *)(uintptr_t)file->data, file->size, MADV_DONTNEED);
+}
+
 void tim_file_close(TimFile *file) {
     if (file->size) munmap((void *)(uintptr_t)file->data, file->size);
     *file = (TimFile){nothing, 0};

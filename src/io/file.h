@@ -18,6 +18,9 @@ typedef struct TimFile {
 /* Maps the regular file `path`. TIM_E_IO names path and cause; then `file` is empty and closing it is fine. */
 TimStatus tim_file_open(TimFile *file, const char *path, TimError *err);
 
+/* Lets the pages that were read go; touching them brings them back. */
+void tim_file_rest(const TimFile *file);
+
 /* Unmaps; every pointer into `data` dies. */
 void tim_file_close(TimFile *file);
 

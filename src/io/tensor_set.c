@@ -342,6 +342,13 @@ void tim_tensor_set_close(TimTensorSet *set) {
     *set = (TimTensorSet){0};
 }
 
+void tim_tensor_set_rest(const TimTensorSet *set) {
+    for (size_t i = 0; i < set->part_count; i++) {
+        tim_file_rest(&set->parts[i].safetensors.file);
+        tim_file_rest(&set->parts[i].file);
+    }
+}
+
 const TimStoredTensor *tim_tensor_set_find(const TimTensorSet *set, const char *name) {
     return tim_stored_find(set->by_name, set->count, name);
 }

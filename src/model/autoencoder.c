@@ -164,6 +164,23 @@ TimStatus tim_autoencoder_decode(TimAutoencoder *a, int64_t batch, int height, i
     return run(&a->decoder, NULL, batch, height, width, z, x, err);
 }
 
+void tim_autoencoder_rest(TimAutoencoder *a) {
+    tim_half_rest(&a->encoder);
+    tim_half_rest(&a->decoder);
+}
+
+/* The finest stage decides: its stream in f32, its window's input and result, and what lies around it; measured in bytes a pixel and
+ * channel of it on the published network. */
+int tim_autoencoder_strip_rows(const TimAutoencoder *a, int height, int width, size_t bytes) {
+    const TimDcConfig *dc = &a->config.dc;
+    if (a->config.kind != TIM_AUTOENCODER_DC || !tim_dc_fine_stages(dc)) return 0;
+    const size_t pixel = (size_t)dc->decoder[0].channels * (a->options.bf16 ? 14 : 20);
+    const size_t most = bytes / pixel / (size_t)width; /* rows of a window */
+    if (most >= (size_t)height) return 0;
+    const int scale = tim_dc_fine_scale(dc), halo = 2 * tim_dc_fine_halo(dc) * scale, rows = (int)most - halo;
+    return rows < 2 * scale ? 2 * scale : rows / scale * scale;
+}
+
 TimStatus tim_autoencoder_decode_strips(TimAutoencoder *a, int rows, int64_t batch, int height, int width, const float *z, float *x,
                                         TimError *err) {
     TIM_TRY(check(a, &a->decoder, batch, height, width, err));

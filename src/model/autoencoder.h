@@ -63,6 +63,12 @@ void tim_autoencoder_draw(float *z, const float *mean, const float *logvar, cons
 TimStatus tim_autoencoder_decode(TimAutoencoder *autoencoder, int64_t batch, int height, int width, const float *z, float *x,
                                  TimError *err);
 
+/* Rows of the strips in which a picture of these sides would be decoded in about `bytes` of tapes; 0 when it fits whole, or has to. */
+int tim_autoencoder_strip_rows(const TimAutoencoder *autoencoder, int height, int width, size_t bytes);
+
+/* Lets the tapes go; the next call makes them anew. */
+void tim_autoencoder_rest(TimAutoencoder *autoencoder);
+
 /* The same with the stages that are local in strips of `rows` rows of the picture, rounded to what the stages divide into: the whole
  * picture's result but for rounding, in less memory. TIM_E_UNSUPPORTED for a KL, whose norms see the whole picture at every stage. */
 TimStatus tim_autoencoder_decode_strips(TimAutoencoder *autoencoder, int rows, int64_t batch, int height, int width, const float *z,

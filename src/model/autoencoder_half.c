@@ -137,8 +137,12 @@ TimStatus tim_half_init(TimHalf *half, const TimAutoencoderConfig *config, const
     return make_room(half, err);
 }
 
-void tim_half_done(TimHalf *half) {
+void tim_half_rest(TimHalf *half) {
     for (int i = 0; i < TIM_HALF_TAPES; i++) drop(&half->tapes[i]);
+}
+
+void tim_half_done(TimHalf *half) {
+    tim_half_rest(half);
     tim_weights_done(&half->bound);
     tim_params_done(&half->params);
     tim_free(half->f32);

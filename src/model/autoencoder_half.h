@@ -48,6 +48,9 @@ TimStatus tim_half_tape(TimHalf *half, TimHalfPart part, int64_t batch, int heig
 int tim_half_in_channels(const TimHalf *half);
 int tim_half_out_channels(const TimHalf *half);
 
+/* Lets the tapes go. */
+void tim_half_rest(TimHalf *half);
+
 /* out (B, C', H', W') of in (B, C, H, W). */
 TimStatus tim_half_run(TimHalf *half, int64_t batch, int height, int width, const float *in, float *out, TimError *err);
 

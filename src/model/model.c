@@ -168,6 +168,11 @@ static void fill_value(const TimTape *tape, TimRef ref, const void *values) {
     memcpy(m.data, values, (size_t)(m.rows * m.cols) * tim_dtype_size(m.dtype));
 }
 
+void tim_model_rest(TimModel *model) {
+    for (int i = 0; i < TIM_MODEL_TAPES; i++) release_slot(model, i);
+    tim_tensor_set_rest(&model->frozen.set);
+}
+
 uint64_t tim_model_caption_version(TimModel *model) {
     return ++model->clock;
 }

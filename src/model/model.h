@@ -42,6 +42,9 @@ typedef struct TimCondition {
         caption_version; /* equal ones of tim_model_caption_version mean equal captions, seen once; 0: seen at every evaluation */
 } TimCondition;
 
+/* Lets go what an evaluation makes anew: the tapes, and the pages of the weights' file. */
+void tim_model_rest(TimModel *model);
+
 /* A number that no caption has had. */
 uint64_t tim_model_caption_version(TimModel *model);
 

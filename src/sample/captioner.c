@@ -94,6 +94,13 @@ void tim_captioner_free(TimCaptioner *c) {
     tim_free(c);
 }
 
+void tim_captioner_rest(TimCaptioner *c) {
+    tim_gemma3_network_done(&c->gemma3.network);
+    tim_t5_network_done(&c->t5.network);
+    tim_tensor_set_rest(&c->gemma3.weights.set);
+    tim_tensor_set_rest(&c->t5.weights.set);
+}
+
 int64_t tim_captioner_width(const TimCaptioner *c) {
     return c->kind == GEMMA3 ? c->gemma3.config.hidden_size : c->t5.config.d_model;
 }

@@ -17,6 +17,9 @@ TimStatus tim_captioner_open(TimCaptioner **out, const char *encoder, const char
 
 void tim_captioner_free(TimCaptioner *captioner);
 
+/* Lets go what an encoding makes anew: the tape, and the pages of the weights' file. */
+void tim_captioner_rest(TimCaptioner *captioner);
+
 /* Columns of a caption. */
 int64_t tim_captioner_width(const TimCaptioner *captioner);
 

@@ -157,6 +157,7 @@ typedef struct Run {
     float *captions;        /* (batch + 1, M, width): the last is the null caption */
     float *null_captions;   /* (batch, M, width) */
     int64_t done, batch;    /* pictures of earlier batches, and of this one */
+    int strip_rows;         /* of a picture that is too large to be decoded whole; else 0. Then the parts rest while others work */
 } Run;
 
 /* Batches are unequal where captions are: the steps of every picture are counted. */
@@ -248,6 +249,7 @@ static TimStatus fill_captions(Run *run, int64_t offset, int64_t count, TimError
     TIM_TRY(tim_new(&prompts, (size_t)count + 1, sizeof *prompts, "the prompts", err));
     const TimStatus status = encode_prompts(run, prompts, offset, count, err);
     tim_free(prompts);
+    if (run->strip_rows) tim_captioner_rest(run->pipeline->captioner);
     run->info->seconds_captions += tim_clock() - begin;
     return status;
 }
@@ -262,7 +264,10 @@ static TimStatus finish_picture(const Run *run, int64_t b, TimError *err) {
                  scaling = autoencoder ? tim_autoencoder_scaling(tim_autoencoder_config(autoencoder)) : 1.0;
     const double *state = run->state + (size_t)b * run->size;
     for (size_t i = 0; i < run->size; i++) run->input[i] = (float)(state[i] / (alpha * scaling));
-    return autoencoder ? tim_autoencoder_decode(autoencoder, 1, run->height, run->width, run->input, run->chw, err) : TIM_OK;
+    if (!autoencoder) return TIM_OK;
+    if (run->strip_rows)
+        return tim_autoencoder_decode_strips(autoencoder, run->strip_rows, 1, run->height, run->width, run->input, run->chw, err);
+    return tim_autoencoder_decode(autoencoder, 1, run->height, run->width, run->input, run->chw, err);
 }
 
 static TimStatus keep_picture(const Run *run, int64_t b, int64_t offset, TimError *err) {
@@ -295,12 +300,17 @@ static TimStatus draw_batch(Run *run, int64_t offset, int64_t count, TimError *e
     const double begin = tim_clock();
     TIM_TRY(tim_sampler_run(run->pipeline->model, &batch, &run->sampler, NULL, err));
     run->info->seconds_network += tim_clock() - begin;
+    if (run->strip_rows) tim_model_rest(run->pipeline->model);
     for (int64_t b = 0; b < count; b++) TIM_TRY(keep_picture(run, b, offset, err));
+    if (run->strip_rows) tim_autoencoder_rest(run->pipeline->autoencoder);
     run->done += count;
     return TIM_OK;
 }
 
 /* ---- a run ---- */
+
+/* Pictures that need more for decoding are decoded in strips of about as much. */
+static const size_t strip_bytes = (size_t)5 << 29;
 
 static TimStatus allocate(Run *run, TimError *err) {
     const TimSampleOptions *o = run->options;
@@ -317,6 +327,8 @@ static TimStatus allocate(Run *run, TimError *err) {
     TIM_TRY(tim_new(&run->state, elements, sizeof *run->state, "the sampler's state", err));
     TIM_TRY(tim_new(&run->input, run->size, sizeof *run->input, "a picture", err));
     run->chw = run->input;
+    if (run->pipeline->autoencoder)
+        run->strip_rows = tim_autoencoder_strip_rows(run->pipeline->autoencoder, out->height, out->width, strip_bytes);
     if (run->pipeline->autoencoder) TIM_TRY(tim_new(&run->chw, run->pixels, sizeof *run->chw, "a picture", err));
     TIM_TRY(tim_new(&run->labels, batch, sizeof *run->labels, "the labels", err));
     return tim_new(&run->null, batch, sizeof *run->null, "the labels", err);
