@@ -6,12 +6,13 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
+#include <unistd.h>
 
 #include "commands.h"
 #include "options.h"
 #include "step_sheet.h"
 #include "support.h"
-#include "tim/sample.h"
+#include "tim/eval.h"
 
 static const char *const precision_words[] = {"bf16", "fp32", NULL};
 
@@ -82,13 +83,24 @@ static void print_place(const char *path) {
     free(whole);
 }
 
+/* index.html, where the model comes with a report. */
+static TimStatus write_page(const Demo *d, const char *sheet, TimError *err) {
+    char report[MAX_PATH], page[MAX_PATH];
+    const int a = snprintf(report, sizeof report, "%s/report.json", d->model_path),
+              b = snprintf(page, sizeof page, "%s/index.html", d->out);
+    if (a < 0 || a >= MAX_PATH || b < 0 || b >= MAX_PATH || access(report, R_OK) != 0) return TIM_OK;
+    const TimStatus status = tim_report_demo(report, sheet, page, err);
+    if (status == TIM_OK) print_place(page);
+    return status;
+}
+
 static TimStatus run(Demo *d, const char *path, TimError *err) {
     TimStatus status = open_model(d, err);
     if (status == TIM_OK) status = make_folders(path, err);
     if (status == TIM_OK) status = write_sheet(d, path, err);
-    if (status == TIM_OK) print_place(path);
     tim_model_free(d->model);
-    return status;
+    if (status == TIM_OK) print_place(path);
+    return status == TIM_OK ? write_page(d, path, err) : status;
 }
 
 static ExitCode demo(Demo *d, const char *path) {
@@ -96,10 +108,9 @@ static ExitCode demo(Demo *d, const char *path) {
     if (run(d, path, &err) == TIM_OK) return EXIT_FINE;
     fprintf(stderr, "tim demo: %s\n", err.text);
     if (!d->model && err.status == TIM_E_IO)
-        fputs(
-            "The model comes with the source, in models/fashion-demo: run './bootstrap demo' in the source's root folder.\n"
-            "Or train one, 'tim train --config configs/fashion_demo.yaml --out runs/demo', and name its checkpoint with --model.\n",
-            stderr);
+        fputs("The model comes with the source, in models/fashion: run './bootstrap demo' in the source's root folder.\n"
+              "Or train one, 'tim train --config configs/fashion.yaml --out runs/fashion', and name its checkpoint with --model.\n",
+              stderr);
     return EXIT_FAILED;
 }
 
@@ -107,8 +118,8 @@ static ExitCode demo(Demo *d, const char *path) {
 
 static bool parse(Demo *d, int count, char **words, ExitCode *code) {
     const Option options[] = {
-        option_text("out", &d->out, "DIR", "folder for sheet.png (default out/demo)"),
-        option_text("model", &d->model_path, "DIR|FILE", "what to draw from (default models/fashion-demo)"),
+        option_text("out", &d->out, "DIR", "folder for sheet.png and index.html (default out/demo)"),
+        option_text("model", &d->model_path, "DIR|FILE", "what to draw from (default models/fashion)"),
         option_uint64("seed", &d->seed, "start of the random numbers (default 1)"),
         option_choice("precision", &d->precision, precision_words, "of the matrix products (default bf16)"),
         option_int("threads", &d->threads, 1, 4096, "threads to use (default: as many as there are cores)"),
@@ -118,14 +129,15 @@ static bool parse(Demo *d, int count, char **words, ExitCode *code) {
         .summary = "Draws a sheet of pictures, a column for each class, with 1 to 32 evaluations of one small model.",
         .options = options,
         .option_count = sizeof options / sizeof *options,
-        .notes = "The rows of a column start from the same noise. The last line printed is the path of the sheet.",
+        .notes = "The rows of a column start from the same noise. The last line printed is the path of the page, or of the sheet "
+                 "where the model has no\nreport.json beside it.",
     };
     Operands none;
     return command_line_parse(&line, count, words, &none, code);
 }
 
 int cmd_demo(int count, char **words) {
-    Demo d = {.model_path = "models/fashion-demo", .out = "out/demo", .seed = 1};
+    Demo d = {.model_path = "models/fashion", .out = "out/demo", .seed = 1};
     ExitCode code;
     char path[MAX_PATH];
     if (!parse(&d, count, words, &code)) return code;

@@ -514,7 +514,7 @@ static void test_demo_same_seed_same_sheet(void **state) {
 
 static void test_demo_failures_say_what_and_the_remedy(void **state) {
     (void)state;
-    assert_fails("demo", 1, "models/fashion-demo");
+    assert_fails("demo", 1, "models/fashion");
     assert_contains(said, "./bootstrap demo");
     assert_contains(said, "tim train --config");
     assert_int_equal(access(in_folder("out"), F_OK), -1); /* nothing was made */

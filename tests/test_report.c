@@ -20,6 +20,7 @@
 #include "eval/markup.h"
 #include "eval/report_parts.h"
 #include "report_sample.h"
+#include "tim/eval.h"
 #include "tim/image.h"
 
 static char folder[] = "test_report_XXXXXX";
@@ -554,6 +555,57 @@ static void set_frechet(SampleReport *sample, int mode, const double means[SAMPL
         sample->rows[mode * SAMPLE_STEPS + i].scores[TIM_MEASURE_FRECHET] = (TimReportScore){means[i], error, NULL};
 }
 
+/* The page of the demo: the sheet as it is, plots and means of a report that was written before. */
+static TimStatus write_demo(const char *json, TimError *err) {
+    char report[128], sheet[128];
+    snprintf(report, sizeof report, "%s", path_of(json));
+    snprintf(sheet, sizeof sheet, "%s", path_of("sheet.png"));
+    return tim_report_demo(report, sheet, path_of("demo.html"), err);
+}
+
+static void check_demo(const SampleReport *sample) {
+    TimError err;
+    TimReportFile file;
+    assert_int_equal(tim_report_write_json(&sample->report, path_of("b.json"), &err), TIM_OK);
+    if (sample->report.row_count == 0) {
+        assert_int_equal(tim_report_read(&file, path_of("b.json"), &err), TIM_E_FORMAT);
+        return;
+    }
+    if (tim_report_read(&file, path_of("b.json"), &err) != TIM_OK) fail_msg("%s", err.text);
+    assert_int_equal(file.report.row_count, sample->report.row_count);
+    const double mean = file.report.rows[0].scores[TIM_MEASURE_FRECHET].mean,
+                 wanted = sample->rows[0].scores[TIM_MEASURE_FRECHET].mean;
+    assert_true(mean == wanted || (isnan(mean) && !isfinite(wanted)));
+    tim_report_file_done(&file);
+    if (write_demo("b.json", &err) != TIM_OK) fail_msg("%s", err.text);
+    char *html = take_file("demo.html");
+    check_tags(html);
+    assert_int_equal(count(html, "data:image/png;base64,iVBOR"), 1);
+    free(html);
+}
+
+static void test_demo_page_shows_sheet_and_quality(void **state) {
+    (void)state;
+    TimError err;
+    uint8_t pixels[4] = {0, 80, 160, 240};
+    const TimImage image = {.pixels = pixels, .height = 2, .width = 2, .channels = 1};
+    assert_int_equal(tim_image_write_png(&image, path_of("sheet.png"), NULL, 0, &err), TIM_OK);
+    for (int kind = 0; kind < KINDS; kind++) {
+        SampleReport sample;
+        make(&sample, kind);
+        check_demo(&sample);
+    }
+    assert_int_equal(write_demo("none.json", &err), TIM_E_IO);
+    FILE *stream = fopen(path_of("b.json"), "w");
+    assert_non_null(stream);
+    fputs("{\"format\": \"tim-report\", \"rows\": [{\"mode\": 3}]}", stream);
+    fclose(stream);
+    assert_int_equal(write_demo("b.json", &err), TIM_E_FORMAT);
+    assert_non_null(strstr(err.text, "b.json"));
+    assert_int_equal(remove(path_of("b.json")), 0);
+    assert_int_equal(remove(path_of("sheet.png")), 0);
+}
+
 static void test_verdict_says_how_quality_changes(void **state) {
     (void)state;
     SampleReport sample;
@@ -757,6 +809,7 @@ int main(void) {
         cmocka_unit_test(test_html_absent_scores_have_no_column),
         cmocka_unit_test(test_html_one_seed_speaks_of_no_errors),
         cmocka_unit_test(test_html_pictures_decode_to_the_same_pixels),
+        cmocka_unit_test(test_demo_page_shows_sheet_and_quality),
         cmocka_unit_test(test_verdict_says_how_quality_changes),
         cmocka_unit_test(test_verdict_sees_a_rise_over_several_rows),
         cmocka_unit_test(test_verdict_compares_with_diffusion_mode),

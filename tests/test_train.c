@@ -1071,10 +1071,10 @@ static void test_train_skipped_steps_are_logged_without_numbers(void **state) {
     tim_config_done(&config);
 }
 
-static void test_train_demo_configuration_is_sound(void **state) {
+static void test_train_configurations_are_sound(void **state) {
     (void)state;
     TimConfig config, again;
-    assert_ok(tim_config_read(&config, TIM_SOURCE_DIR "/configs/fashion_demo.yaml", &err));
+    assert_ok(tim_config_read(&config, TIM_SOURCE_DIR "/configs/fashion.yaml", &err));
     assert_ok(tim_config_check(&config, &err));
     assert_true(config.training.ema_warmup && config.data_type && !config.vae_dir);
     config.data_mirror = true;
@@ -1083,6 +1083,10 @@ static void test_train_demo_configuration_is_sound(void **state) {
     assert_true(again.training.ema_warmup && again.data_mirror && again.training.learning_rate == config.training.learning_rate);
     tim_config_done(&config);
     tim_config_done(&again);
+    assert_ok(tim_config_read(&config, TIM_SOURCE_DIR "/configs/fashion_published.yaml", &err));
+    assert_ok(tim_config_check(&config, &err));
+    assert_int_equal(config.training.optimizer, TIM_OPTIMIZER_ADAMW);
+    tim_config_done(&config);
 }
 
 int main(void) {
@@ -1129,7 +1133,7 @@ int main(void) {
         cmocka_unit_test(test_train_unwritable_folder_says_so),
         cmocka_unit_test(test_train_broken_latest_is_named_and_older_goes_on),
         cmocka_unit_test(test_train_skipped_steps_are_logged_without_numbers),
-        cmocka_unit_test(test_train_demo_configuration_is_sound),
+        cmocka_unit_test(test_train_configurations_are_sound),
     };
     return cmocka_run_group_tests_name("train", tests, make_folder, remove_folder);
 }

@@ -9,7 +9,9 @@
 #include "eval/markup.h"
 #include "eval/plot_svg.h"
 #include "eval/report_parts.h"
+#include "io/file.h"
 #include "io/png.h"
+#include "tim/eval.h"
 
 typedef struct Page {
     const TimReport *report;
@@ -37,14 +39,14 @@ static const char *model_name(const TimReport *report) {
     return known(report->model.name) ? report->model.name : "Unnamed model";
 }
 
-static void put_head(Page *page) {
+static void put_head(Page *page, const char *what) {
     put(page,
         "<!DOCTYPE html>\n<html lang=\"en\">\n<head>\n<meta charset=\"utf-8\">\n"
         "<meta name=\"viewport\" content=\"width=device-width, initial-scale=1\">\n"
         "<meta http-equiv=\"Content-Security-Policy\" content=\"default-src 'none'; img-src data:; style-src 'unsafe-inline'\">\n"
         "<title>");
     put_escaped(page, model_name(page->report));
-    put(page, " – evaluation</title>\n<style>\n");
+    tim_buffer_format(&page->out, " – %s</title>\n<style>\n", what);
     for (const char *const *piece = tim_report_style; *piece; piece++) put(page, *piece);
     put(page, "</style>\n</head>\n<body>\n");
 }
@@ -530,7 +532,7 @@ static void put_definitions(Page *page) {
 /* ---- the whole ---- */
 
 static TimStatus put_page(Page *page) {
-    put_head(page);
+    put_head(page, "evaluation");
     put_title(page);
     TIM_TRY(put_plots(page));
     put_means(page);
@@ -550,5 +552,53 @@ TimStatus tim_report_write_html(const TimReport *report, const char *path, TimEr
     if (status == TIM_OK) status = tim_buffer_write(&page.out, path, err);
     tim_buffer_done(&page.out);
     tim_buffer_done(&page.png);
+    return status;
+}
+
+/* ---- the demo's page ---- */
+
+/* An image file in the page, whole. */
+static TimStatus put_file(Page *page, const char *path, const char *caption) {
+    TimFile file;
+    TIM_TRY(tim_file_open(&file, path, page->err));
+    put(page, "<figure style=\"margin:28px 0 8px\">\n<img alt=\"The sheet\" style=\"display:block;max-width:100%;height:auto\" "
+              "src=\"data:image/png;base64,");
+    tim_buffer_base64(&page->out, file.data, file.size);
+    tim_buffer_format(&page->out, "\">\n<p class=\"note\">%s</p>\n</figure>\n", caption);
+    tim_file_close(&file);
+    return TIM_OK;
+}
+
+static TimStatus put_demo(Page *page, const char *sheet) {
+    put_head(page, "any number of steps");
+    put(page, "<header>\n<p class=\"kicker\">tim.c</p>\n<h1>One set of weights, any number of steps</h1>\n<p class=\"verdict\">");
+    tim_report_verdict(&page->out, page->report);
+    put(page, "</p>\n</header>\n<main>\n");
+    TIM_TRY(put_file(page, sheet,
+                     "Drawn just now on this machine: a column is a class, a row a number of evaluations of the network, "
+                     "all rows of a column from the same noise."));
+    put_heading(page, "Quality by steps");
+    put(page, "<p class=\"note\">From the report that comes with the model.</p>\n");
+    TIM_TRY(put_plots(page));
+    put_means(page);
+    put_definitions(page);
+    put(page, "</main>\n</body>\n</html>\n");
+    return page->status;
+}
+
+static TimStatus write_demo(const TimReport *report, const char *sheet, const char *path, TimError *err) {
+    Page page = {.report = report, .err = err};
+    TIM_TRY(tim_report_check(report, err));
+    TimStatus status = put_demo(&page, sheet);
+    if (status == TIM_OK) status = tim_buffer_write(&page.out, path, err);
+    tim_buffer_done(&page.out);
+    return status;
+}
+
+TimStatus tim_report_demo(const char *report, const char *sheet, const char *path, TimError *err) {
+    TimReportFile file;
+    TIM_TRY(tim_report_read(&file, report, err));
+    const TimStatus status = write_demo(&file.report, sheet, path, err);
+    tim_report_file_done(&file);
     return status;
 }

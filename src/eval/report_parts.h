@@ -39,6 +39,17 @@ void tim_report_verdict(TimBuffer *out, const TimReport *report);
 /* True if `measure` is there in any row or of the real pictures. */
 bool tim_report_has(const TimReport *report, TimMeasure measure);
 
+/* A report read from its JSON: names, what is measured of real pictures, and the means of all rows. It owns what `report` borrows. */
+typedef struct TimReportFile {
+    TimReport report;
+    TimReportRow *rows;
+    struct json_t *json;
+} TimReportFile;
+
+/* Errors: TIM_E_IO; TIM_E_FORMAT for what is no report, naming the file. */
+TimStatus tim_report_read(TimReportFile *file, const char *path, TimError *err);
+void tim_report_file_done(TimReportFile *file);
+
 /* The style sheet of the page, in pieces up to a NULL. */
 extern const char *const tim_report_style[];
 

@@ -1,0 +1,76 @@
+/* A report's JSON, read back as far as plots and tables need it. The file may be hostile. */
+#include <jansson.h>
+#include <limits.h>
+#include <math.h>
+#include <string.h>
+
+#include "base/memory.h"
+#include "eval/report_parts.h"
+#include "io/hf_config.h"
+
+enum { MAX_ROWS = 4096 };
+
+static double number_of(const json_t *object, const char *key) {
+    const json_t *value = json_object_get(object, key);
+    return json_is_number(value) ? json_number_value(value) : NAN;
+}
+
+static int64_t integer_of(const json_t *object, const char *key) {
+    return json_integer_value(json_object_get(object, key));
+}
+
+static const char *text_of(const json_t *object, const char *key) {
+    return json_string_value(json_object_get(object, key));
+}
+
+static TimStatus read_row(TimReportRow *row, const json_t *object, TimError *err) {
+    const char *mode = text_of(object, "mode");
+    const int64_t steps = integer_of(object, "steps"), evaluations = integer_of(object, "evaluations");
+    if (!mode || steps < 0 || steps > INT_MAX || evaluations < 0)
+        return tim_fail(err, TIM_E_FORMAT, "a row without mode, steps or evaluations");
+    row->mode = strcmp(mode, tim_mode_name(TIM_SAMPLE_DIFFUSION)) == 0 ? TIM_SAMPLE_DIFFUSION : TIM_SAMPLE_TRANSITION;
+    row->steps = (int)steps;
+    row->evaluations = evaluations;
+    for (int i = 0; i < TIM_MEASURE_COUNT; i++) {
+        const json_t *score = json_object_get(object, tim_measures[i].key);
+        row->scores[i] = (TimReportScore){.mean = number_of(score, "mean"), .error = number_of(score, "standard_error")};
+    }
+    return TIM_OK;
+}
+
+static TimStatus read_rows(TimReportFile *file, const json_t *rows, TimError *err) {
+    const size_t count = json_array_size(rows);
+    if (count < 1 || count > MAX_ROWS) return tim_fail(err, TIM_E_FORMAT, "%zu rows; a report has 1 to %d", count, MAX_ROWS);
+    TIM_TRY(tim_new(&file->rows, count, sizeof *file->rows, "the rows of a report", err));
+    for (size_t i = 0; i < count; i++) TIM_TRY(read_row(&file->rows[i], json_array_get(rows, i), err));
+    file->report.rows = file->rows;
+    file->report.row_count = (int)count;
+    return TIM_OK;
+}
+
+static TimStatus read_object(TimReportFile *file, TimError *err) {
+    TimReport *r = &file->report;
+    const char *format = text_of(file->json, "format");
+    if (!format || strcmp(format, "tim-report") != 0) return tim_fail(err, TIM_E_FORMAT, "no report of tim eval");
+    r->model.name = text_of(json_object_get(file->json, "model"), "name");
+    r->data.name = text_of(json_object_get(file->json, "data"), "name");
+    r->run.samples = integer_of(json_object_get(file->json, "run"), "samples");
+    r->run.seeds = (int)integer_of(json_object_get(file->json, "run"), "seeds");
+    for (int i = 0; i < TIM_MEASURE_COUNT; i++) r->real[i] = number_of(json_object_get(file->json, "real"), tim_measures[i].key);
+    return read_rows(file, json_object_get(file->json, "rows"), err);
+}
+
+TimStatus tim_report_read(TimReportFile *file, const char *path, TimError *err) {
+    *file = (TimReportFile){0};
+    TIM_TRY(tim_hf_config_open(&file->json, path, err));
+    const TimStatus status = read_object(file, err);
+    if (status == TIM_OK) return TIM_OK;
+    tim_report_file_done(file);
+    return tim_fail_within(err, status, "%s", path);
+}
+
+void tim_report_file_done(TimReportFile *file) {
+    tim_free(file->rows);
+    json_decref(file->json);
+    *file = (TimReportFile){0};
+}
