@@ -323,6 +323,18 @@ static bool parse_size(const char *text, TimSampleOptions *o) {
     return fits && o->width >= 1 && o->height >= 1 && o->width <= TIM_IMAGE_MAX_SIDE && o->height <= TIM_IMAGE_MAX_SIDE;
 }
 
+/* "6G", "1.5G", "800M": powers of 1024. */
+static bool parse_bytes(const char *text, size_t *out) {
+    static const char units[] = "KMG";
+    char *end;
+    double value = strtod(text, &end);
+    const char *unit = *end ? strchr(units, *end) : NULL;
+    for (int i = 0; unit && i <= unit - units; i++) value *= 1024;
+    if (end == text || (*end && (!unit || end[1])) || !(value >= 1 && value < 1e18)) return false;
+    *out = (size_t)value;
+    return true;
+}
+
 /* What the table cannot say. */
 static ExitCode check_request(SampleRequest *r) {
     if (!r->parts.model) return command_line_misused("sample", "--model is required");
@@ -336,6 +348,9 @@ static ExitCode check_request(SampleRequest *r) {
     if (r->layout) r->form = SAMPLE_LAYOUT;
     if (reads_input(r) && r->form != SAMPLE_FOLDER)
         return command_line_misused("sample", "prompts from the terminal go into a folder: end --out with /");
+    if (r->memory && !parse_bytes(r->memory, &r->sample.memory))
+        return command_line_misused("sample", "--memory: '%s' does not fit; give bytes, or a number with K, M or G, such as 6G",
+                                    r->memory);
     if (r->size && !parse_size(r->size, &r->sample))
         return command_line_misused("sample", "--size: '%s' does not fit; give WIDTHxHEIGHT, such as 1024x768, sides from 1 to %d",
                                     r->size, TIM_IMAGE_MAX_SIDE);
@@ -378,6 +393,7 @@ static bool parse(SampleRequest *r, int count, char **words, ExitCode *code) {
         option_choice("rounding", &r->rounding, rounding_words,
                       "how a number becomes a byte (default c2i; of models of texts t2i)"),
         option_int("batch", &r->sample.batch, 1, 65536, "pictures evaluated at a time (default 16)"),
+        option_text("memory", &r->memory, "N", "bytes to stay within, such as 6G: of a model on latents (default: no bound)"),
         option_choice("precision", &r->precision, sample_precision_words,
                       "of the matrix products (default fp32; of models on latents bf16)"),
         option_int("threads", &r->threads, 1, 4096, "threads to use (default: as many as there are cores)"),

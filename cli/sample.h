@@ -17,7 +17,7 @@ typedef enum SampleForm {
 /* What the command line asks for. */
 typedef struct SampleRequest {
     TimPipelineParts parts;
-    const char *out, *prompt, *prompts_file, *size, *like, *init;
+    const char *out, *prompt, *prompts_file, *size, *like, *init, *memory;
     SampleForm form; /* of out */
     NumberList steps, classes;
     int64_t count; /* pictures: of each prompt, or in all; 0: what is usual */

@@ -187,6 +187,7 @@ static void test_command_line_wrong_exits_2_and_says_what(void **state) {
         {"sample --model model --out a.png --guidance nan", "--guidance: 'nan'"},
         {"sample --model model --out a.png --mode trans", "--mode: 'trans' does not fit; give one of transition, diffusion"},
         {"sample --model model --out a.gif", "--out: 'a.gif' must end in .npz, .png, .jpg, .webp or /"},
+        {"sample --model model --out a.png --memory 6X", "--memory: '6X' does not fit; give bytes, or a number with K, M or G"},
         {"sample --model model --out a.npz --steps 1,2", "--steps takes several numbers only for a sheet"},
         {"inspect", "name DIR|FILE"},
         {"inspect a b", "'b' is one word too many"},

@@ -294,6 +294,38 @@ static void test_draw_classes_through_latents(void **state) {
     tim_pipeline_free(pipeline);
 }
 
+/* Less memory, the same picture, until not even the smallest strips fit. */
+static void test_draw_memory_bound_makes_strips_and_the_same_picture(void **state) {
+    (void)state;
+    const char *const prompts[] = {"a red cube"};
+    TimPipeline *pipeline = open_text();
+    TimPictures whole, bound;
+    TimSampleInfo info;
+    TimSampleOptions options = options_for(prompts, 1, 1);
+    options.height = 8 * FACTOR;
+    assert_ok(tim_pipeline_draw(pipeline, &options, &whole, NULL, &err));
+    options.memory = (size_t)1 << 40;
+    assert_ok(tim_pipeline_plan(pipeline, &options, &info, &err));
+    const size_t free_need = info.memory;
+    assert_true(free_need > 0);
+    int drawn = 0;
+    for (options.memory = free_need;; options.memory = info.memory - 1) {
+        const TimStatus status = tim_pipeline_plan(pipeline, &options, &info, &err);
+        if (status == TIM_E_MEMORY) break;
+        assert_int_equal(status, TIM_OK);
+        assert_true(info.memory <= options.memory);
+        assert_ok(tim_pipeline_draw(pipeline, &options, &bound, NULL, &err));
+        assert_same_pixels(bound.pixels, whole.pixels, (size_t)8 * FACTOR * SIZE * 3, 1);
+        tim_pictures_done(&bound);
+        drawn++;
+    }
+    assert_true(drawn >= 3); /* whole, and strips of several sizes */
+    assert_says("for the decoder in its smallest strips");
+    assert_int_equal(tim_pipeline_draw(pipeline, &options, &bound, NULL, &err), TIM_E_MEMORY);
+    tim_pictures_done(&whole);
+    tim_pipeline_free(pipeline);
+}
+
 /* ---- finding the parts ---- */
 
 static void test_open_finds_parts_by_published_names(void **state) {
@@ -603,6 +635,7 @@ int main(void) {
         cmocka_unit_test(test_draw_picture_does_not_depend_on_its_batch),
         cmocka_unit_test(test_draw_other_prompt_other_picture_and_sides_are_free),
         cmocka_unit_test(test_draw_classes_through_latents),
+        cmocka_unit_test(test_draw_memory_bound_makes_strips_and_the_same_picture),
         cmocka_unit_test(test_open_finds_parts_by_published_names),
         cmocka_unit_test(test_open_missing_and_unfit_parts_named),
         cmocka_unit_test(test_verify_says_of_each_part),

@@ -41,8 +41,10 @@ typedef struct TimSampleOptions {
     uint64_t seed;
     const TimImage *init; /* a picture to start from, borrowed, resized to the pictures' size (bicubic); NULL: noise alone */
     double strength;      /* with init: how far it is carried towards noise, above 0 up to 1, which leaves nothing of it */
-    int batch;         /* pictures evaluated at a time, at least 1; changes memory and speed, and results by rounding only */
-    int height, width; /* pixels, multiples of what a patch covers; 0: the model's own size */
+    int batch;            /* pictures evaluated at a time, at least 1; changes memory and speed, and results by rounding only */
+    int height, width;    /* pixels, multiples of what a patch covers; 0: the model's own size */
+    size_t memory; /* bytes that a pipeline may hold at once, its weights included; 0: no bound, and large pictures in about 8 GB.
+                    * With a bound parts let go of their tapes and pages while others work, and strips are cut to fit */
     TimImageRounding rounding;
     TimSampleProgress progress; /* NULL: nobody asks */
     void *user;
@@ -56,9 +58,11 @@ TIM_API void tim_sample_options_init(TimSampleOptions *options);
 typedef struct TimSampleInfo {
     int64_t evaluations; /* of the network for each picture: a guided step counts 2 (NFE) */
     int64_t guided_steps;
-    int64_t noised_steps;                                      /* with stochasticity: the jumps that put noise back */
-    bool guidance_without_effect;                              /* guidance > 1 was asked for and its window holds no step */
-    int64_t cut_prompts;                                       /* prompts longer than the model's captions: the end was not seen */
+    int64_t noised_steps;         /* with stochasticity: the jumps that put noise back */
+    bool guidance_without_effect; /* guidance > 1 was asked for and its window holds no step */
+    size_t memory;                /* bytes that are held at once, about: weights, tapes and pictures; of a pipeline
+                          * with a bound or of large pictures, else 0 */
+    int64_t cut_prompts;          /* prompts longer than the model's captions: the end was not seen */
     double seconds_captions, seconds_network, seconds_decoder; /* of the run; 0 in a plan */
 } TimSampleInfo;
 

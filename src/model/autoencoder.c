@@ -169,23 +169,31 @@ void tim_autoencoder_rest(TimAutoencoder *a) {
     tim_half_rest(&a->decoder);
 }
 
-/* The finest stage decides: its stream in f32, its window's input and result, and what lies around it; measured in bytes a pixel and
- * channel of it on the published network. */
-int tim_autoencoder_strip_rows(const TimAutoencoder *a, int height, int width, size_t bytes) {
+TimStatus tim_autoencoder_strip_rows(TimAutoencoder *a, int height, int width, size_t most, int *rows, size_t *bytes,
+                                     TimError *err) {
     const TimDcConfig *dc = &a->config.dc;
-    if (a->config.kind != TIM_AUTOENCODER_DC || !tim_dc_fine_stages(dc)) return 0;
-    const size_t pixel = (size_t)dc->decoder[0].channels * (a->options.bf16 ? 14 : 20);
-    const size_t most = bytes / pixel / (size_t)width; /* rows of a window */
-    if (most >= (size_t)height) return 0;
-    const int scale = tim_dc_fine_scale(dc), halo = 2 * tim_dc_fine_halo(dc) * scale, rows = (int)most - halo;
-    return rows < 2 * scale ? 2 * scale : rows / scale * scale;
+    TIM_TRY(check(a, &a->decoder, 1, height, width, err));
+    *rows = 0;
+    TIM_TRY(tim_half_bytes(&a->decoder, TIM_HALF_WHOLE, 1, height, width, bytes, err));
+    if (a->config.kind != TIM_AUTOENCODER_DC || !tim_dc_fine_stages(dc)) return TIM_OK;
+    const int scale = tim_dc_fine_scale(dc);
+    for (int strip = height * tim_autoencoder_factor(&a->config) / scale; *bytes > most && strip > 1;) {
+        size_t smaller;
+        strip = (strip + 1) / 2;
+        TIM_TRY(tim_half_strips_bytes(&a->decoder, strip, height, width, &smaller, err));
+        if (smaller >= *bytes) break; /* the coarse part is what it takes */
+        *rows = strip * scale;
+        *bytes = smaller;
+    }
+    return TIM_OK;
 }
 
 TimStatus tim_autoencoder_decode_strips(TimAutoencoder *a, int rows, int64_t batch, int height, int width, const float *z, float *x,
                                         TimError *err) {
     TIM_TRY(check(a, &a->decoder, batch, height, width, err));
     if (a->config.kind != TIM_AUTOENCODER_DC || !tim_dc_fine_stages(&a->config.dc))
-        return tim_fail(err, TIM_E_UNSUPPORTED, "this autoencoder has no stages that can run in strips; decode the picture whole or in tiles");
+        return tim_fail(err, TIM_E_UNSUPPORTED,
+                        "this autoencoder has no stages that can run in strips; decode the picture whole or in tiles");
     const int scale = tim_dc_fine_scale(&a->config.dc);
     return tim_half_run_strips(&a->decoder, rows < scale ? 1 : rows / scale, batch, height, width, z, x, err);
 }

@@ -63,8 +63,10 @@ void tim_autoencoder_draw(float *z, const float *mean, const float *logvar, cons
 TimStatus tim_autoencoder_decode(TimAutoencoder *autoencoder, int64_t batch, int height, int width, const float *z, float *x,
                                  TimError *err);
 
-/* Rows of the strips in which a picture of these sides would be decoded in about `bytes` of tapes; 0 when it fits whole, or has to. */
-int tim_autoencoder_strip_rows(const TimAutoencoder *autoencoder, int height, int width, size_t bytes);
+/* *rows = of the strips in which a picture from a latent of these sides is decoded with at most `most` bytes of tapes, as few strips as do,
+ * 0 for one whole; *bytes = what it takes then. When not even the smallest strips fit, or there are none, *bytes is more than `most`. */
+TimStatus tim_autoencoder_strip_rows(TimAutoencoder *autoencoder, int height, int width, size_t most, int *rows, size_t *bytes,
+                                     TimError *err);
 
 /* Lets the tapes go; the next call makes them anew. */
 void tim_autoencoder_rest(TimAutoencoder *autoencoder);

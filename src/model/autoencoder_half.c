@@ -43,7 +43,8 @@ static TimStatus record(TimHalfTape *t, TimHalf *half, TimError *err) {
     const TimTapeOptions options = {.isa = half->options.isa,
                                     .threads = half->options.threads,
                                     .samples = t->batch,
-                                    .product = half->options.bf16 ? TIM_BF16 : TIM_F32};
+                                    .product = half->options.bf16 ? TIM_BF16 : TIM_F32,
+                                    .dry = t->dry};
     TIM_TRY(tim_tape_new(&t->tape, &options, &half->params, err));
     t->out = t->part == TIM_HALF_FINE ? record_fine(t, half) : record_from_pictures(t, half);
     tim_tape_keep(t->tape, t->out, false);
@@ -53,6 +54,14 @@ static TimStatus record(TimHalfTape *t, TimHalf *half, TimError *err) {
 static void drop(TimHalfTape *t) {
     tim_tape_free(t->tape);
     *t = (TimHalfTape){0};
+}
+
+TimStatus tim_half_bytes(TimHalf *half, TimHalfPart part, int64_t batch, int height, int width, size_t *bytes, TimError *err) {
+    TimHalfTape t = {.part = part, .batch = batch, .height = height, .width = width, .dry = true};
+    const TimStatus status = record(&t, half, err);
+    if (status == TIM_OK) *bytes = tim_tape_bytes(t.tape);
+    drop(&t);
+    return status;
 }
 
 /* A place for a new tape: the one used longest ago goes when there are as many as may be. */
@@ -124,7 +133,7 @@ static TimStatus make_room(TimHalf *half, TimError *err) {
 /* The parameters are known once the network has been recorded, for the smallest picture there is. */
 static TimStatus find_params(TimHalf *half, TimError *err) {
     const int side = half->decoder ? 1 : tim_autoencoder_factor(half->config);
-    TimHalfTape t = {.batch = 1, .height = side, .width = side};
+    TimHalfTape t = {.batch = 1, .height = side, .width = side, .dry = true};
     const TimStatus status = record(&t, half, err);
     drop(&t);
     return status;

@@ -16,6 +16,7 @@ typedef struct TimHalfTape {
     TimRef in, out;
     int64_t batch;
     int height, width;
+    bool dry;      /* it tells its bytes, and cannot run */
     uint64_t used; /* when, by the half's clock */
 } TimHalfTape;
 
@@ -47,6 +48,12 @@ TimStatus tim_half_tape(TimHalf *half, TimHalfPart part, int64_t batch, int heig
 /* Channels that come in and go out; a KL encoder gives mean and logvar. */
 int tim_half_in_channels(const TimHalf *half);
 int tim_half_out_channels(const TimHalf *half);
+
+/* *bytes = of a tape for this shape. */
+TimStatus tim_half_bytes(TimHalf *half, TimHalfPart part, int64_t batch, int height, int width, size_t *bytes, TimError *err);
+
+/* The same of tim_half_run_strips with as many rows: the larger of its two tapes, and the map. */
+TimStatus tim_half_strips_bytes(TimHalf *half, int rows, int height, int width, size_t *bytes, TimError *err);
 
 /* Lets the tapes go. */
 void tim_half_rest(TimHalf *half);

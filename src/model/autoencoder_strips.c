@@ -19,13 +19,22 @@ static int smaller(int a, int b) {
     return a < b ? a : b;
 }
 
+/* Rows of the map between the parts for a latent of `height`, and what a strip sees of them. */
+static int map_rows(const TimHalf *half, int height) {
+    return height * (tim_autoencoder_factor(half->config) / tim_dc_fine_scale(&half->config->dc));
+}
+
+static int window_of(const TimHalf *half, int rows, int height) {
+    return smaller(rows + 2 * tim_dc_fine_halo(&half->config->dc), height);
+}
+
 static TimStatus run_coarse(Strips *s, int height, int width, const float *in, TimError *err) {
     const TimHalfTape *t;
     TIM_TRY(tim_half_tape(s->half, TIM_HALF_COARSE, s->batch, height, width, &t, err));
     const TimMatrix x = tim_tape_value(t->tape, t->in), y = tim_tape_value(t->tape, t->out);
     s->channels = (int)y.cols;
-    s->height = height * (tim_autoencoder_factor(s->half->config) / s->scale);
-    s->width = width * (tim_autoencoder_factor(s->half->config) / s->scale);
+    s->height = map_rows(s->half, height);
+    s->width = map_rows(s->half, width);
     TIM_TRY(tim_new(&s->map, (size_t)(y.rows * y.cols), sizeof *s->map, "the map between the decoder's parts", err));
     memcpy(x.data, in, (size_t)(x.rows * x.cols) * sizeof *in);
     tim_tape_forward(t->tape, false);
@@ -63,12 +72,24 @@ static TimStatus run_fine(Strips *s, TimError *err) {
     return TIM_OK;
 }
 
+TimStatus tim_half_strips_bytes(TimHalf *half, int rows, int height, int width, size_t *bytes, TimError *err) {
+    const TimDcConfig *dc = &half->config->dc;
+    const int map_height = map_rows(half, height), map_width = map_rows(half, width);
+    const size_t map =
+        (size_t)map_height * (size_t)map_width * (size_t)dc->decoder[tim_dc_fine_stages(dc)].channels * sizeof(float);
+    size_t coarse, fine;
+    TIM_TRY(tim_half_bytes(half, TIM_HALF_COARSE, 1, height, width, &coarse, err));
+    TIM_TRY(tim_half_bytes(half, TIM_HALF_FINE, 1, window_of(half, rows, map_height), map_width, &fine, err));
+    *bytes = map + (coarse > fine ? coarse : fine);
+    return TIM_OK;
+}
+
 TimStatus tim_half_run_strips(TimHalf *half, int rows, int64_t batch, int height, int width, const float *in, float *out,
                               TimError *err) {
     const TimDcConfig *dc = &half->config->dc;
     Strips s = {.half = half, .batch = batch, .rows = rows, .scale = tim_dc_fine_scale(dc), .out = out};
     TimStatus status = run_coarse(&s, height, width, in, err);
-    s.window = smaller(rows + 2 * tim_dc_fine_halo(dc), s.height);
+    s.window = window_of(half, rows, s.height);
     if (status == TIM_OK) status = run_fine(&s, err);
     tim_free(s.map);
     return status;

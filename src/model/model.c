@@ -188,6 +188,24 @@ static void see_captions(TimModel *model, int slot, const TimCondition *conditio
     model->seen[slot] = condition->caption_version;
 }
 
+TimStatus tim_model_tape_bytes(TimModel *model, int64_t batch, int height, int width, int tokens, size_t *bytes, TimError *err) {
+    const TimNetworkConfig *config = &model->config.network;
+    const TimNetworkShape shape = {
+        .batch = batch, .height = height, .width = width, .caption_tokens = tokens, .caption_keys = tokens > 0};
+    TimNetworkOptions dry = model->options;
+    TimNetwork network;
+    TimCaptionNetwork captions;
+    dry.dry = true;
+    TIM_TRY(tim_network_new(&network, config, &shape, &dry, &model->params, err));
+    *bytes = tim_tape_bytes(network.tape);
+    tim_network_done(&network);
+    if (!tokens) return TIM_OK;
+    TIM_TRY(tim_caption_network_new(&captions, config, &shape, &dry, &model->params, err));
+    *bytes += tim_tape_bytes(captions.tape);
+    tim_caption_network_done(&captions);
+    return TIM_OK;
+}
+
 TimStatus tim_model_evaluate(TimModel *model, int64_t batch, int height, int width, const float *x, const float *t, const float *r,
                              const TimCondition *condition, float *f, TimError *err) {
     const TimNetworkConfig *config = &model->config.network;

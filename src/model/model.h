@@ -42,6 +42,9 @@ typedef struct TimCondition {
         caption_version; /* equal ones of tim_model_caption_version mean equal captions, seen once; 0: seen at every evaluation */
 } TimCondition;
 
+/* *bytes = of the tapes that an evaluation of this shape needs; captions of `tokens`, 0 of a class network. */
+TimStatus tim_model_tape_bytes(TimModel *model, int64_t batch, int height, int width, int tokens, size_t *bytes, TimError *err);
+
 /* Lets go what an evaluation makes anew: the tapes, and the pages of the weights' file. */
 void tim_model_rest(TimModel *model);
 

@@ -286,7 +286,8 @@ static TimStatus record_and_plan(Build *b, const TimNetworkOptions *options, Tim
                                  .samples = n->shape.batch,
                                  .tangent_samples = n->shape.tangent_samples,
                                  .gradients = n->shape.gradients,
-                                 .product = b->product};
+                                 .product = b->product,
+                                 .dry = options->dry};
     TIM_TRY(make_rope(n, b->config, err));
     if (n->shape.caption_keys) TIM_TRY(tim_new(&n->keys, (size_t)b->config->depth, sizeof *n->keys, "the captions' keys", err));
     TIM_TRY(tim_tape_new(&n->tape, &tape, params, err));
@@ -336,7 +337,8 @@ static void record_captions(Build *b, TimCaptionNetwork *n, const TimNetworkShap
 static TimStatus plan_captions(TimCaptionNetwork *n, const TimNetworkConfig *config, const TimNetworkShape *shape,
                                const TimNetworkOptions *options, TimParams *params, TimError *err) {
     Build b = build_for(config, NULL, options);
-    const TimTapeOptions tape = {.isa = options->isa, .threads = options->threads, .samples = shape->batch, .product = b.product};
+    const TimTapeOptions tape = {
+        .isa = options->isa, .threads = options->threads, .samples = shape->batch, .product = b.product, .dry = options->dry};
     TIM_TRY(tim_new(&n->keys, (size_t)config->depth, sizeof *n->keys, "the captions' keys", err));
     TIM_TRY(tim_tape_new(&n->tape, &tape, params, err));
     b.tape = n->tape;

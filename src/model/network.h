@@ -21,6 +21,7 @@ typedef struct TimNetworkOptions {
     TimIsa isa;
     int threads;
     TimPrecision precision;
+    bool dry;    /* of the tape: it tells its bytes, and cannot run */
     bool frozen; /* the weights are used as a checkpoint stores them: every matrix in the dtype of the products. For inference */
 } TimNetworkOptions;
 

@@ -94,6 +94,38 @@ void tim_captioner_free(TimCaptioner *c) {
     tim_free(c);
 }
 
+static TimStatus gemma3_tape_bytes(TimGemma3 *g, int64_t count, int tokens, TimGemma3Output output, size_t *bytes, TimError *err) {
+    const TimGemma3Shape shape = {.rows = count * tokens + 1, .prompts = count, .tokens = tokens, .output = output};
+    TimNetworkOptions dry = g->options;
+    TimGemma3Network network;
+    dry.dry = true;
+    TIM_TRY(tim_gemma3_network_new(&network, &g->config, &shape, &dry, &g->weights.params, err));
+    *bytes = tim_tape_bytes(network.tape);
+    tim_gemma3_network_done(&network);
+    return TIM_OK;
+}
+
+static TimStatus t5_tape_bytes(TimT5 *t5, int64_t count, int tokens, size_t *bytes, TimError *err) {
+    TimNetworkOptions dry = t5->options;
+    TimT5Network network;
+    dry.dry = true;
+    TIM_TRY(tim_t5_network_new(&network, &t5->config, count, tokens, &dry, &t5->weights.params, err));
+    *bytes = tim_tape_bytes(network.tape);
+    tim_t5_network_done(&network);
+    return TIM_OK;
+}
+
+TimStatus tim_captioner_bytes(TimCaptioner *c, int64_t count, int tokens, size_t *bytes, TimError *err) {
+    TIM_TRY(c->kind == GEMMA3 ? gemma3_tape_bytes(&c->gemma3, count, tokens, c->output, bytes, err)
+                              : t5_tape_bytes(&c->t5, count, tokens, bytes, err));
+    *bytes += tim_tensor_set_bytes(&c->gemma3.weights.set) + tim_tensor_set_bytes(&c->t5.weights.set);
+    return TIM_OK;
+}
+
+size_t tim_captioner_copied(const TimCaptioner *c) {
+    return c->gemma3.weights.copied + c->t5.weights.copied;
+}
+
 void tim_captioner_rest(TimCaptioner *c) {
     tim_gemma3_network_done(&c->gemma3.network);
     tim_t5_network_done(&c->t5.network);

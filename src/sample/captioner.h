@@ -17,8 +17,14 @@ TimStatus tim_captioner_open(TimCaptioner **out, const char *encoder, const char
 
 void tim_captioner_free(TimCaptioner *captioner);
 
+/* *bytes = of the tape that encodes `count` captions of `tokens` each, and of the weights in their files' maps. */
+TimStatus tim_captioner_bytes(TimCaptioner *captioner, int64_t count, int tokens, size_t *bytes, TimError *err);
+
 /* Lets go what an encoding makes anew: the tape, and the pages of the weights' file. */
 void tim_captioner_rest(TimCaptioner *captioner);
+
+/* Bytes of the weights that are copies, not in a map. */
+size_t tim_captioner_copied(const TimCaptioner *captioner);
 
 /* Columns of a caption. */
 int64_t tim_captioner_width(const TimCaptioner *captioner);

@@ -130,12 +130,79 @@ static TimSamplerOptions sampler_options(const TimSampleOptions *o) {
                                .seed = o->seed};
 }
 
-TimStatus tim_pipeline_plan(const TimPipeline *p, const TimSampleOptions *options, TimSampleInfo *info, TimError *err) {
+/* ---- memory ---- */
+
+/* What a run holds. */
+typedef struct Need {
+    size_t always;                     /* copies of weights, pictures, states */
+    size_t captions, network, decoder; /* tapes and mapped weights of each phase */
+    int strip_rows;                    /* in which pictures are decoded; 0: whole */
+} Need;
+
+/* Without a bound a picture is decoded whole as long as that takes no more; small ones never do, and are not even counted. */
+static const size_t usual_decoder = (size_t)5 << 29, small_picture = 1200 * 1200;
+
+static size_t larger(size_t a, size_t b) {
+    return a > b ? a : b;
+}
+
+/* The longest caption of all prompts, and the most pictures at once. */
+static TimStatus longest_caption(const TimPipeline *p, const TimSampleOptions *o, int *tokens, TimError *err) {
+    *tokens = 0;
+    for (int64_t i = 0; p->captioner && i < o->count; i++) {
+        int own;
+        TIM_TRY(tim_captioner_count(p->captioner, o->prompts[i], &own, NULL, err));
+        if (own > *tokens) *tokens = own;
+    }
+    return TIM_OK;
+}
+
+static TimStatus count_need(TimPipeline *p, const TimSampleOptions *o, bool guided, Need *need, TimError *err) {
+    const int height = or_default(o->height, p), width = or_default(o->width, p), factor = factor_of(p);
+    const int64_t batch = o->count < o->batch ? o->count : o->batch;
+    const size_t pixels = (size_t)height * (size_t)width * (size_t)channels_of(p);
+    int tokens;
+    TIM_TRY(longest_caption(p, o, &tokens, err));
+    *need = (Need){.always = p->model->frozen.copied + tim_autoencoder_bytes(p->autoencoder) +
+                             (p->captioner ? tim_captioner_copied(p->captioner) : 0) + pixels * ((size_t)o->count + sizeof(float))};
+    if (p->captioner) TIM_TRY(tim_captioner_bytes(p->captioner, batch + guided, tokens, &need->captions, err));
+    TIM_TRY(
+        tim_model_tape_bytes(p->model, guided ? 2 * batch : batch, height / factor, width / factor, tokens, &need->network, err));
+    need->network += tim_tensor_set_bytes(&p->model->frozen.set);
+    const size_t left = o->memory > need->always ? o->memory - need->always : 0;
+    return tim_autoencoder_strip_rows(p->autoencoder, height / factor, width / factor, o->memory ? left : usual_decoder,
+                                      &need->strip_rows, &need->decoder, err);
+}
+
+static TimStatus plan_memory(TimPipeline *p, const TimSampleOptions *o, TimSampleInfo *info, Need *need, TimError *err) {
+    tim_autoencoder_rest(p->autoencoder);
+    TIM_TRY(count_need(p, o, info->guided_steps > 0, need, err));
+    const bool rests = o->memory || need->strip_rows;
+    info->memory = need->always + (rests ? larger(larger(need->captions, need->network), need->decoder)
+                                         : need->captions + need->network + need->decoder);
+    if (!o->memory || info->memory <= o->memory) return TIM_OK;
+    return tim_fail(
+        err, TIM_E_MEMORY,
+        "the run needs about %.2f GB and may have %.2f: %.2f GB throughout, %.2f for captions, %.2f for the network, %.2f for "
+        "the decoder in its smallest strips; allow more, or draw smaller or fewer pictures at once",
+        1e-9 * (double)info->memory, 1e-9 * (double)o->memory, 1e-9 * (double)need->always, 1e-9 * (double)need->captions,
+        1e-9 * (double)need->network, 1e-9 * (double)need->decoder);
+}
+
+static TimStatus plan_all(TimPipeline *p, const TimSampleOptions *options, TimSampleInfo *info, Need *need, TimError *err) {
     const TimSamplerOptions sampler = sampler_options(options);
     TIM_TRY(tim_sampler_plan(&p->model->config.transport, &sampler, info, err));
     TIM_TRY(check_parts(p, info->guided_steps > 0, err));
     TIM_TRY(check_options(p, options, err));
-    return check_conditions(p, options, info, err);
+    TIM_TRY(check_conditions(p, options, info, err));
+    *need = (Need){0};
+    const size_t pixels = (size_t)or_default(options->height, p) * (size_t)or_default(options->width, p);
+    return p->autoencoder && (options->memory || pixels > small_picture) ? plan_memory(p, options, info, need, err) : TIM_OK;
+}
+
+TimStatus tim_pipeline_plan(TimPipeline *p, const TimSampleOptions *options, TimSampleInfo *info, TimError *err) {
+    Need need;
+    return plan_all(p, options, info, &need, err);
 }
 
 /* ---- drawing ---- */
@@ -157,7 +224,8 @@ typedef struct Run {
     float *captions;        /* (batch + 1, M, width): the last is the null caption */
     float *null_captions;   /* (batch, M, width) */
     int64_t done, batch;    /* pictures of earlier batches, and of this one */
-    int strip_rows;         /* of a picture that is too large to be decoded whole; else 0. Then the parts rest while others work */
+    int strip_rows;         /* in which pictures are decoded; 0: whole */
+    bool rests;             /* parts let go of what they can make anew while others work */
 } Run;
 
 /* Batches are unequal where captions are: the steps of every picture are counted. */
@@ -249,7 +317,7 @@ static TimStatus fill_captions(Run *run, int64_t offset, int64_t count, TimError
     TIM_TRY(tim_new(&prompts, (size_t)count + 1, sizeof *prompts, "the prompts", err));
     const TimStatus status = encode_prompts(run, prompts, offset, count, err);
     tim_free(prompts);
-    if (run->strip_rows) tim_captioner_rest(run->pipeline->captioner);
+    if (run->rests) tim_captioner_rest(run->pipeline->captioner);
     run->info->seconds_captions += tim_clock() - begin;
     return status;
 }
@@ -300,17 +368,14 @@ static TimStatus draw_batch(Run *run, int64_t offset, int64_t count, TimError *e
     const double begin = tim_clock();
     TIM_TRY(tim_sampler_run(run->pipeline->model, &batch, &run->sampler, NULL, err));
     run->info->seconds_network += tim_clock() - begin;
-    if (run->strip_rows) tim_model_rest(run->pipeline->model);
+    if (run->rests) tim_model_rest(run->pipeline->model);
     for (int64_t b = 0; b < count; b++) TIM_TRY(keep_picture(run, b, offset, err));
-    if (run->strip_rows) tim_autoencoder_rest(run->pipeline->autoencoder);
+    if (run->rests) tim_autoencoder_rest(run->pipeline->autoencoder);
     run->done += count;
     return TIM_OK;
 }
 
 /* ---- a run ---- */
-
-/* Pictures that need more for decoding are decoded in strips of about as much. */
-static const size_t strip_bytes = (size_t)5 << 29;
 
 static TimStatus allocate(Run *run, TimError *err) {
     const TimSampleOptions *o = run->options;
@@ -327,8 +392,6 @@ static TimStatus allocate(Run *run, TimError *err) {
     TIM_TRY(tim_new(&run->state, elements, sizeof *run->state, "the sampler's state", err));
     TIM_TRY(tim_new(&run->input, run->size, sizeof *run->input, "a picture", err));
     run->chw = run->input;
-    if (run->pipeline->autoencoder)
-        run->strip_rows = tim_autoencoder_strip_rows(run->pipeline->autoencoder, out->height, out->width, strip_bytes);
     if (run->pipeline->autoencoder) TIM_TRY(tim_new(&run->chw, run->pixels, sizeof *run->chw, "a picture", err));
     TIM_TRY(tim_new(&run->labels, batch, sizeof *run->labels, "the labels", err));
     return tim_new(&run->null, batch, sizeof *run->null, "the labels", err);
@@ -355,13 +418,15 @@ static TimStatus draw(Run *run, TimError *err) {
 TimStatus tim_pipeline_draw(TimPipeline *p, const TimSampleOptions *options, TimPictures *pictures, TimSampleInfo *info,
                             TimError *err) {
     TimSampleInfo plan;
+    Need need = {0};
     *pictures = (TimPictures){0};
-    TIM_TRY(tim_pipeline_plan(p, options, &plan, err));
+    TIM_TRY(plan_all(p, options, &plan, &need, err));
     *pictures = (TimPictures){.count = options->count,
                               .height = or_default(options->height, p),
                               .width = or_default(options->width, p),
                               .channels = channels_of(p)};
     Run run = {.pipeline = p, .options = options, .sampler = sampler_options(options), .info = &plan, .out = pictures};
+    run.strip_rows = need.strip_rows, run.rests = options->memory || need.strip_rows;
     if (options->progress) run.sampler.progress = report, run.sampler.user = &run;
     const TimStatus status = draw(&run, err);
     release(&run);
@@ -382,7 +447,7 @@ static TimPipeline alone(const TimModel *model) {
 }
 
 TimStatus tim_sample_plan(const TimModel *model, const TimSampleOptions *options, TimSampleInfo *info, TimError *err) {
-    const TimPipeline p = alone(model);
+    TimPipeline p = alone(model);
     return tim_pipeline_plan(&p, options, info, err);
 }
 

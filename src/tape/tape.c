@@ -412,6 +412,7 @@ TimStatus tim_tape_plan(TimTape *tape, TimError *err) {
     TIM_TRY(prepare_ops(tape, err));
     TIM_TRY(add_blocks(tape, err));
     TIM_TRY(tim_layout(tape->blocks, tape->block_count, &tape->bytes, err));
+    if (tape->options.dry) return TIM_OK;
     TIM_TRY(tim_new(&tape->memory, tape->bytes, 1, "the tape", err));
     TIM_TRY(tim_new(&tape->work, tape->work_bytes, 1, "the tape's workspace", err));
     place_values(tape);

@@ -23,6 +23,7 @@ typedef struct TimTapeOptions {
     int64_t tangent_samples; /* the last of them carry tangents; 0: none are recorded */
     bool gradients;          /* backward will run */
     TimDtype product;        /* f32 or bf16: inputs of the matrix products over tokens */
+    bool dry;                /* planning allocates no block: the tape tells its bytes, and cannot run */
 } TimTapeOptions;
 
 /* `params` is borrowed and grows while recording. */
