@@ -724,7 +724,10 @@ static void test_trainer_save_is_a_model_that_opens(void **state) {
     run_steps(trainer, 3);
     assert_ok(tim_trainer_save(trainer, in_folder("as-model"), &err));
     assert_ok(tim_model_open(&model, in_folder("as-model"), NULL, &(TimModelOptions){.precision = TIM_PRECISION_F32}, &err));
-    assert_memory_equal(model->f32, trainer->ema->f32, model->params.elements * sizeof(float));
+    for (size_t i = 0; i < model->params.count; i++) {
+        const TimParam *p = &model->params.items[i];
+        assert_memory_equal(model->weights.f32[i], trainer->ema->f32 + p->offset, p->count * sizeof(float));
+    }
     assert_true(model->config.training.ema_warmup); /* the whole configuration came along */
     assert_string_equal(model->config.data_type, "idx");
     tim_model_free(model);
