@@ -59,7 +59,7 @@ static TimStatus open_model(Demo *d, TimError *err) {
     return TIM_OK;
 }
 
-static bool make_folder(const char *path) {
+static bool have_folder(const char *path) {
     struct stat info;
     return (stat(path, &info) == 0 && S_ISDIR(info.st_mode)) || mkdir(path, 0777) == 0;
 }
@@ -70,7 +70,7 @@ static TimStatus make_folders(const char *path, TimError *err) {
     snprintf(part, sizeof part, "%s", path);
     for (char *slash = strchr(part + 1, '/'); slash; slash = strchr(slash + 1, '/')) {
         *slash = '\0';
-        if (!make_folder(part))
+        if (!have_folder(part))
             return fail_with(err, TIM_E_IO, "%.300s: cannot make the folder: %s; name another with --out", part, strerror(errno));
         *slash = '/';
     }

@@ -176,11 +176,6 @@ static TimStatus check_plan(Sampling *d, TimError *err) {
     return TIM_OK;
 }
 
-static TimStatus make_folder(const char *path, TimError *err) {
-    if (mkdir(path, 0777) == 0 || errno == EEXIST) return TIM_OK;
-    return fail_with(err, TIM_E_IO, "%.1000s: %.200s", path, strerror(errno));
-}
-
 static TimStatus draw_all(Sampling *d, TimError *err) {
     TimStatus status = make_conditions(d, err);
     if (status == TIM_OK) status = check_plan(d, err);
@@ -219,8 +214,7 @@ static void draw_line(Sampling *d, const char *line) {
         fprintf(stderr, "tim sample: %s\n", err.text);
         return;
     }
-    printf("%s%06" PRId64 ".png: ", d->request->out, d->first);
-    printf("%.1f s\n", clock_seconds() - start);
+    printf("%s%06" PRId64 ".png: %.1f s\n", d->request->out, d->first, clock_seconds() - start);
     fflush(stdout);
     d->first += d->count;
 }
@@ -298,11 +292,6 @@ static ExitCode sample(SampleRequest *request) {
 
 /* ---- the command line ---- */
 
-static bool ends_with(const char *text, const char *end) {
-    const size_t length = strlen(text), tail = strlen(end);
-    return length >= tail && strcmp(text + length - tail, end) == 0;
-}
-
 static bool find_form(const char *path, SampleForm *form) {
     struct stat info;
     if (ends_with(path, "/") || (stat(path, &info) == 0 && S_ISDIR(info.st_mode)))
@@ -316,8 +305,7 @@ static bool find_form(const char *path, SampleForm *form) {
     return true;
 }
 
-/* "1024x768", width first, as most programs write it. */
-static bool parse_size(const char *text, TimSampleOptions *o) {
+bool sample_parse_size(const char *text, TimSampleOptions *o) {
     int end = 0;
     const bool fits = sscanf(text, "%5dx%5d%n", &o->width, &o->height, &end) == 2 && text[end] == '\0';
     return fits && o->width >= 1 && o->height >= 1 && o->width <= TIM_IMAGE_MAX_SIDE && o->height <= TIM_IMAGE_MAX_SIDE;
@@ -351,7 +339,7 @@ static ExitCode check_request(SampleRequest *r) {
     if (r->memory && !parse_bytes(r->memory, &r->sample.memory))
         return command_line_misused("sample", "--memory: '%s' does not fit; give bytes, or a number with K, M or G, such as 6G",
                                     r->memory);
-    if (r->size && !parse_size(r->size, &r->sample))
+    if (r->size && !sample_parse_size(r->size, &r->sample))
         return command_line_misused("sample", "--size: '%s' does not fit; give WIDTHxHEIGHT, such as 1024x768, sides from 1 to %d",
                                     r->size, TIM_IMAGE_MAX_SIDE);
     const bool one = r->single || (r->prompt && r->count <= 1);

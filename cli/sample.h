@@ -54,6 +54,9 @@ enum { SAMPLE_TEXT_BYTES = 65536 };
 /* Sets what the PNG at `path`, drawn by this program, says of itself, prompt and model included: those point into `text`, the caller's. */
 TimStatus sample_like(SampleRequest *request, const char *path, char text[SAMPLE_TEXT_BYTES], TimError *err);
 
+/* "1024x768", width first, as most programs write it; false when it does not fit. */
+bool sample_parse_size(const char *text, TimSampleOptions *options);
+
 /* The options of pictures first ... first + count of the current row. */
 TimSampleOptions sample_options(const Sampling *s, int64_t first, int64_t count);
 

@@ -21,11 +21,6 @@ static TimStatus join(Path out, TimError *err, const char *folder, const char *n
     return fail_with(err, TIM_E_IO, "%.800s: the path is too long", folder);
 }
 
-static TimStatus make_folder(const char *path, TimError *err) {
-    if (mkdir(path, 0777) == 0 || errno == EEXIST) return TIM_OK;
-    return fail_with(err, TIM_E_IO, "%.800s: %.200s", path, strerror(errno));
-}
-
 /* `folder`/`name`, made unless it is there. */
 static TimStatus folder_in(Path out, const char *folder, const char *name, TimError *err) {
     const TimStatus status = join(out, err, folder, name);

@@ -45,11 +45,6 @@ static bool read_word(const char *text, const char *const *words, int *out) {
     return false;
 }
 
-static bool read_size(const char *text, TimSampleOptions *o) {
-    int end = 0;
-    return sscanf(text, "%5dx%5d%n", &o->width, &o->height, &end) == 2 && text[end] == '\0';
-}
-
 static bool read_window(const char *text, TimSampleOptions *o) {
     int end = 0;
     return sscanf(text, "%lf-%lf%n", &o->guidance_low, &o->guidance_high, &end) == 2 && text[end] == '\0';
@@ -62,7 +57,7 @@ static bool take(SampleRequest *r, const char *key, const char *value) {
     if (strcmp(key, "Sampler") == 0) return read_word(value, sample_mode_words, &r->mode);
     if (strcmp(key, "CFG scale") == 0) return read_real(value, &o->guidance);
     if (strcmp(key, "Seed") == 0) return read_seed(value, &o->seed);
-    if (strcmp(key, "Size") == 0) return read_size(value, o);
+    if (strcmp(key, "Size") == 0) return sample_parse_size(value, o);
     if (strcmp(key, "Guidance window") == 0) return read_window(value, o);
     if (strcmp(key, "Stochasticity") == 0) return read_real(value, &o->stochasticity);
     if (strcmp(key, "Precision") == 0) return read_word(value, sample_precision_words, &r->precision);

@@ -45,11 +45,6 @@ static void describe(const Sampling *d, int64_t index, char text[MAX_TEXT]) {
     if (d->labels) snprintf(text + at, (size_t)(MAX_TEXT - at), ", Class: %" PRId64, d->labels[index]);
 }
 
-static bool ends_with(const char *text, const char *end) {
-    const size_t length = strlen(text), tail = strlen(end);
-    return length >= tail && strcmp(text + length - tail, end) == 0;
-}
-
 static TimStatus write_png(const Sampling *d, const TimImage *image, int64_t index, const char *path, TimError *err) {
     char *text = malloc(MAX_TEXT);
     if (!text) return fail_with(err, TIM_E_MEMORY, "%.200s: no memory for the text of a PNG", path);

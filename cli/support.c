@@ -1,7 +1,10 @@
 #include "support.h"
 
+#include <errno.h>
 #include <stdarg.h>
 #include <stdio.h>
+#include <string.h>
+#include <sys/stat.h>
 #include <time.h>
 
 TimStatus fail_with(TimError *err, TimStatus status, const char *format, ...) {
@@ -10,6 +13,16 @@ TimStatus fail_with(TimError *err, TimStatus status, const char *format, ...) {
     vsnprintf(err->text, sizeof err->text, format, args);
     va_end(args);
     return err->status = status;
+}
+
+bool ends_with(const char *text, const char *end) {
+    const size_t length = strlen(text), tail = strlen(end);
+    return length >= tail && strcmp(text + length - tail, end) == 0;
+}
+
+TimStatus make_folder(const char *path, TimError *err) {
+    if (mkdir(path, 0777) == 0 || errno == EEXIST) return TIM_OK;
+    return fail_with(err, TIM_E_IO, "%.1000s: %.200s", path, strerror(errno));
 }
 
 double clock_seconds(void) {

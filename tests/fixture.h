@@ -3,12 +3,14 @@
 #ifndef TIM_TESTS_FIXTURE_H
 #define TIM_TESTS_FIXTURE_H
 
+#include <dirent.h>
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
 #include <stdint.h>
 #include <stdio.h>
 #include <string.h>
+#include <unistd.h>
 
 #include <cmocka.h>
 
@@ -33,6 +35,20 @@ static inline void write_file(const char *path, const void *data, size_t size) {
     assert_non_null(stream);
     assert_int_equal(fwrite(data, 1, size, stream), size);
     assert_int_equal(fclose(stream), 0);
+}
+
+/* Files, and folders of files. */
+static inline void remove_tree(const char *path) {
+    DIR *dir = opendir(path);
+    if (!dir) return;
+    for (const struct dirent *entry = readdir(dir); entry; entry = readdir(dir)) {
+        char inner[2 * PATH_BYTES];
+        if (strcmp(entry->d_name, ".") == 0 || strcmp(entry->d_name, "..") == 0) continue;
+        if (snprintf(inner, sizeof inner, "%s/%s", path, entry->d_name) >= (int)sizeof inner) continue;
+        if (unlink(inner) != 0) remove_tree(inner);
+    }
+    closedir(dir);
+    rmdir(path);
 }
 
 static inline void assert_says(const char *part) {

@@ -31,19 +31,6 @@ static const TimModelOptions one_thread = {.precision = TIM_PRECISION_F32, .thre
 
 /* ---- fixtures ---- */
 
-static void remove_tree(const char *path) {
-    DIR *dir = opendir(path);
-    if (!dir) return;
-    for (const struct dirent *entry = readdir(dir); entry; entry = readdir(dir)) {
-        char inner[2 * PATH_BYTES];
-        if (strcmp(entry->d_name, ".") == 0 || strcmp(entry->d_name, "..") == 0) continue;
-        snprintf(inner, sizeof inner, "%s/%s", path, entry->d_name);
-        if (unlink(inner) != 0) remove_tree(inner);
-    }
-    closedir(dir);
-    rmdir(path);
-}
-
 static void copy_file(const char *from, const char *to) {
     TimFile file;
     char path[PATH_BYTES];

@@ -28,20 +28,6 @@ static int make_folder(void **state) {
     return mkdtemp(folder) ? 0 : -1;
 }
 
-/* Files, and folders of files. */
-static void remove_tree(const char *path) {
-    DIR *dir = opendir(path);
-    if (!dir) return;
-    for (const struct dirent *entry = readdir(dir); entry; entry = readdir(dir)) {
-        char inner[2 * PATH_BYTES];
-        if (strcmp(entry->d_name, ".") == 0 || strcmp(entry->d_name, "..") == 0) continue;
-        snprintf(inner, sizeof inner, "%s/%s", path, entry->d_name);
-        if (unlink(inner) != 0) remove_tree(inner);
-    }
-    closedir(dir);
-    rmdir(path);
-}
-
 static int remove_folder(void **state) {
     (void)state;
     remove_tree(folder);

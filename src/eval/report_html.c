@@ -545,16 +545,6 @@ static TimStatus put_page(Page *page) {
     return page->status;
 }
 
-TimStatus tim_report_write_html(const TimReport *report, const char *path, TimError *err) {
-    Page page = {.report = report, .err = err};
-    TIM_TRY(tim_report_check(report, err));
-    TimStatus status = put_page(&page);
-    if (status == TIM_OK) status = tim_buffer_write(&page.out, path, err);
-    tim_buffer_done(&page.out);
-    tim_buffer_done(&page.png);
-    return status;
-}
-
 /* ---- the demo's page ---- */
 
 /* An image file in the page, whole. */
@@ -586,19 +576,27 @@ static TimStatus put_demo(Page *page, const char *sheet) {
     return page->status;
 }
 
-static TimStatus write_demo(const TimReport *report, const char *sheet, const char *path, TimError *err) {
+/* ---- files ---- */
+
+/* The whole page, or with `sheet` the demo's. */
+static TimStatus write_page(const TimReport *report, const char *sheet, const char *path, TimError *err) {
     Page page = {.report = report, .err = err};
     TIM_TRY(tim_report_check(report, err));
-    TimStatus status = put_demo(&page, sheet);
+    TimStatus status = sheet ? put_demo(&page, sheet) : put_page(&page);
     if (status == TIM_OK) status = tim_buffer_write(&page.out, path, err);
     tim_buffer_done(&page.out);
+    tim_buffer_done(&page.png);
     return status;
+}
+
+TimStatus tim_report_write_html(const TimReport *report, const char *path, TimError *err) {
+    return write_page(report, NULL, path, err);
 }
 
 TimStatus tim_report_demo(const char *report, const char *sheet, const char *path, TimError *err) {
     TimReportFile file;
     TIM_TRY(tim_report_read(&file, report, err));
-    const TimStatus status = write_demo(&file.report, sheet, path, err);
+    const TimStatus status = write_page(&file.report, sheet, path, err);
     tim_report_file_done(&file);
     return status;
 }

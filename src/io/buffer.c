@@ -100,11 +100,6 @@ TimStatus tim_buffer_check(const TimBuffer *buffer, const char *what, TimError *
 }
 
 TimStatus tim_buffer_write(const TimBuffer *buffer, const char *path, TimError *err) {
-    TimFileWriter writer;
     TIM_TRY(tim_buffer_check(buffer, path, err));
-    TIM_TRY(tim_file_writer_open(&writer, path, err));
-    TimStatus status = tim_file_writer_write(&writer, buffer->bytes, buffer->count, err);
-    if (status == TIM_OK) status = tim_file_writer_commit(&writer, err);
-    tim_file_writer_abandon(&writer);
-    return status;
+    return tim_file_write(path, buffer->bytes, buffer->count, err);
 }

@@ -143,3 +143,12 @@ void tim_file_writer_abandon(TimFileWriter *writer) {
     unlink(writer->temporary);
     end(writer);
 }
+
+TimStatus tim_file_write(const char *path, const void *data, size_t size, TimError *err) {
+    TimFileWriter writer;
+    TIM_TRY(tim_file_writer_open(&writer, path, err));
+    TimStatus status = tim_file_writer_write(&writer, data, size, err);
+    if (status == TIM_OK) status = tim_file_writer_commit(&writer, err);
+    tim_file_writer_abandon(&writer);
+    return status;
+}

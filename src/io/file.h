@@ -45,6 +45,9 @@ TimStatus tim_file_writer_write(TimFileWriter *writer, const void *data, size_t 
 /* Flushes to the disk and renames to the final path. Ends the writer in any case; a failure leaves the old file as it was. */
 TimStatus tim_file_writer_commit(TimFileWriter *writer, TimError *err);
 
+/* Writes a whole file in one call, as the calls around this one do. */
+TimStatus tim_file_write(const char *path, const void *data, size_t size, TimError *err);
+
 /* Ends the writer and removes what it wrote; nothing happens when it has ended already. */
 void tim_file_writer_abandon(TimFileWriter *writer);
 

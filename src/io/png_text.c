@@ -1,7 +1,7 @@
 /* Texts of a PNG file, read chunk by chunk: tEXt, and iTXt that is not compressed. Format: PNG, W3C Recommendation, section 11.3.3. */
+#include <stdbool.h>
 #include <string.h>
 
-#include "base/memory.h"
 #include "io/codec.h"
 #include "tim/image.h"
 
@@ -55,8 +55,8 @@ static TimStatus read_text(char *value, size_t size, const char *key, const TimF
     while (next_chunk(file, &at, &chunk)) {
         if (!find_value(&chunk, key)) continue;
         if (chunk.size >= size || memchr(chunk.data, 0, chunk.size))
-            return tim_fail(err, TIM_E_FORMAT, "%s: the text '%s' has %zu bytes or a zero among them; at most %zu are read", path, key,
-                            chunk.size, size - 1);
+            return tim_fail(err, TIM_E_FORMAT, "%s: the text '%s' has %zu bytes or a zero among them; at most %zu are read", path,
+                            key, chunk.size, size - 1);
         memcpy(value, chunk.data, chunk.size);
         value[chunk.size] = '\0';
         return TIM_OK;

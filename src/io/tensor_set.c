@@ -7,6 +7,7 @@
 #include <sys/stat.h>
 
 #include "base/memory.h"
+#include "base/text.h"
 #include "io/torch_zip.h"
 
 enum { MAX_PARTS = 4096, MAX_INDEX = 256 << 20 /* bytes */ };
@@ -55,11 +56,6 @@ static Kind kind_of(const TimFile *file) {
     return begins_as_json(file) ? INDEX : UNKNOWN;
 }
 
-static bool ends_with(const char *text, const char *end) {
-    const size_t length = strlen(text), tail = strlen(end);
-    return length >= tail && strcmp(text + length - tail, end) == 0;
-}
-
 /* A file that is called .safetensors and does not begin as one gets the words of that format's reader. */
 static TimStatus fail_unknown(const TimFile *file, const char *path, TimError *err) {
     static const char pointer[] = "version https://git-lfs";
@@ -99,7 +95,7 @@ static TimStatus part_open(TimTensorPart *part, const char *path, Kind kind, con
     case INDEX:
         return tim_fail(err, TIM_E_FORMAT, "%s: an index inside of an index; let the first one name files of tensors", path);
     default:
-        return ends_with(path, ".safetensors") && file->size > 0 && file->data[0] != 'v'
+        return tim_ends_with(path, ".safetensors") && file->size > 0 && file->data[0] != 'v'
                    ? tim_safetensors_open(&part->safetensors, path, err)
                    : fail_unknown(file, path, err);
     }

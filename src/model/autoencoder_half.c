@@ -5,6 +5,7 @@
 #include <string.h>
 
 #include "base/memory.h"
+#include "base/text.h"
 
 /* ---- shapes ---- */
 
@@ -180,14 +181,9 @@ static TimStatus read_param(float *out, Source s, const TimParam *p, TimError *e
     return s.read(s.from, p->name, p->rank, dims, out, err);
 }
 
-static bool ends_with(const char *text, const char *end) {
-    const size_t length = strlen(text), tail = strlen(end);
-    return length >= tail && strcmp(text + length - tail, end) == 0;
-}
-
 /* The second convolution of a residual block has a bias only where a batch norm was folded into it. */
 static bool is_folded(const TimParam *p) {
-    return ends_with(p->name, ".conv2.bias") && strncmp(p->name, "decoder.up_blocks.", strlen("decoder.up_blocks.")) == 0;
+    return tim_ends_with(p->name, ".conv2.bias") && strncmp(p->name, "decoder.up_blocks.", strlen("decoder.up_blocks.")) == 0;
 }
 
 enum { GAIN, BIAS, MEAN, VARIANCE, BN_PARTS };

@@ -136,7 +136,8 @@ static TimStatus make_rotary(TimGemma3Network *n, Recording *r, TimError *err) {
 static TimStatus fill_network(TimGemma3Network *n, const TimGemma3Config *config, const TimNetworkOptions *options,
                               TimParams *params, TimError *err) {
     const TimDtype product = options->precision == TIM_PRECISION_BF16 ? TIM_BF16 : TIM_F32;
-    const TimTapeOptions tape = {.isa = options->isa, .threads = options->threads, .samples = 1, .product = product, .dry = options->dry};
+    const TimTapeOptions tape = {
+        .isa = options->isa, .threads = options->threads, .samples = 1, .product = product, .dry = options->dry};
     TIM_TRY(tim_tape_new(&n->tape, &tape, params, err));
     n->ids = tim_tape_input(n->tape, TIM_I64, n->shape.rows, 1, false);
     n->positions = tim_tape_input(n->tape, TIM_I64, n->shape.rows, 1, false);

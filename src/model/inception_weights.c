@@ -4,6 +4,7 @@
 #include <string.h>
 
 #include "base/memory.h"
+#include "base/text.h"
 #include "io/tensor_set.h"
 #include "model/inception_v3.h"
 #include "model/store.h"
@@ -104,17 +105,12 @@ static TimStatus read_stored(void *from, const char *name, int rank, const size_
     return tim_safetensors_read_f64(tensor, out, tensor->count, err);
 }
 
-static bool ends_with(const char *text, const char *end) {
-    const size_t length = strlen(text), tail = strlen(end);
-    return length >= tail && strcmp(text + length - tail, end) == 0;
-}
-
 /* True for <unit>.conv.weight and the four tensors <unit>.bn.* of a unit that the network has. */
 static bool is_of_unit(const TimParams *params, const char *name) {
     static const char *const parts[] = {".conv.weight", ".bn.weight", ".bn.bias", ".bn.running_mean", ".bn.running_var"};
     char kernel[NAME_MAX_BYTES];
     for (size_t i = 0; i < sizeof parts / sizeof *parts; i++) {
-        if (!ends_with(name, parts[i]) || strlen(name) >= NAME_MAX_BYTES) continue;
+        if (!tim_ends_with(name, parts[i]) || strlen(name) >= NAME_MAX_BYTES) continue;
         snprintf(kernel, sizeof kernel, "%.*s.conv.weight", (int)(strlen(name) - strlen(parts[i])), name);
         return tim_params_find(params, kernel) >= 0;
     }
@@ -125,7 +121,8 @@ static TimStatus check_known(const TimTensorSet *file, const TimParams *params, 
     char shape[TIM_SHAPE_TEXT];
     for (size_t i = 0; i < file->count; i++) {
         const TimStoredTensor *t = &file->tensors[i];
-        if (strncmp(t->name, "fc.", 3) == 0 || ends_with(t->name, ".num_batches_tracked") || is_of_unit(params, t->name)) continue;
+        if (strncmp(t->name, "fc.", 3) == 0 || tim_ends_with(t->name, ".num_batches_tracked") || is_of_unit(params, t->name))
+            continue;
         return tim_fail(
             err, TIM_E_FORMAT,
             "the tensor '%s' %s belongs to no layer of the FID network; give the weights of pytorch-fid's Inception v3: "

@@ -127,15 +127,6 @@ static TimStatus write_yaml(const Synth *s, const char *folder, TimError *err) {
     return status;
 }
 
-static TimStatus write_text(const char *path, const char *text, TimError *err) {
-    TimFileWriter writer;
-    TIM_TRY(tim_file_writer_open(&writer, path, err));
-    TimStatus status = tim_file_writer_write(&writer, text, strlen(text), err);
-    if (status == TIM_OK) status = tim_file_writer_commit(&writer, err);
-    tim_file_writer_abandon(&writer);
-    return status;
-}
-
 static TimStatus write_json(const Synth *s, const char *folder, TimError *err) {
     const bool autoencoder = strncmp(s->kind->name, "Autoencoder", strlen("Autoencoder")) == 0;
     char *path = NULL, *text = NULL;
@@ -143,7 +134,7 @@ static TimStatus write_json(const Synth *s, const char *folder, TimError *err) {
         text = json_dumps(s->config, JSON_INDENT(2));
     TimStatus status = text ? TIM_OK : tim_fail(err, TIM_E_MEMORY, "no memory for the configuration");
     if (status == TIM_OK) status = tim_join_path(&path, folder, "config.json", err);
-    if (status == TIM_OK) status = write_text(path, text, err);
+    if (status == TIM_OK) status = tim_file_write(path, text, strlen(text), err);
     tim_free(path);
     free(text);
     return status;

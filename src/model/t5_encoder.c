@@ -82,7 +82,8 @@ static TimRef record(Recording *r, TimRef ids) {
 static TimStatus fill_network(TimT5Network *n, const TimT5Config *config, const TimNetworkOptions *options, TimParams *params,
                               TimError *err) {
     const TimDtype product = options->precision == TIM_PRECISION_BF16 ? TIM_BF16 : TIM_F32;
-    const TimTapeOptions tape = {.isa = options->isa, .threads = options->threads, .samples = 1, .product = product, .dry = options->dry};
+    const TimTapeOptions tape = {
+        .isa = options->isa, .threads = options->threads, .samples = 1, .product = product, .dry = options->dry};
     TIM_TRY(tim_tape_new(&n->tape, &tape, params, err));
     n->ids = tim_tape_input(n->tape, TIM_I64, n->prompts * n->tokens, 1, false);
     n->lengths = tim_tape_input(n->tape, TIM_I64, n->prompts, 2, false);

@@ -6,6 +6,7 @@
 #include <string.h>
 
 #include "base/memory.h"
+#include "base/text.h"
 
 /* An element is offset + factor u. */
 typedef struct Affine {
@@ -32,15 +33,10 @@ void tim_hash_uniform(const char *name, size_t count, float *out) {
     for (size_t i = 0; i < count; i++) out[i] = uniform(start, i);
 }
 
-static bool ends_with(const char *text, const char *end) {
-    const size_t length = strlen(text), tail = strlen(end);
-    return length >= tail && strcmp(text + length - tail, end) == 0;
-}
-
 static Affine vector_rule(const char *name, TimHashRule rule) {
-    const bool scale = strstr(name, "norm") && ends_with(name, "weight");
-    if (rule == TIM_HASH_INCEPTION && ends_with(name, "running_var")) return (Affine){1.0F, 0.5F};
-    if (rule == TIM_HASH_INCEPTION && ends_with(name, "bn.weight")) return (Affine){1.0F, 0.1F};
+    const bool scale = strstr(name, "norm") && tim_ends_with(name, "weight");
+    if (rule == TIM_HASH_INCEPTION && tim_ends_with(name, "running_var")) return (Affine){1.0F, 0.5F};
+    if (rule == TIM_HASH_INCEPTION && tim_ends_with(name, "bn.weight")) return (Affine){1.0F, 0.1F};
     if (scale && rule != TIM_HASH_GEMMA) return (Affine){1.0F, 0.1F};
     return (Affine){0.0F, 0.1F};
 }

@@ -62,9 +62,9 @@ static TimStatus fill(TimCaptioner *c, const char *encoder, const char *tokenize
     TIM_TRY(find_kind(&c->kind, encoder, err));
     if (c->kind == T5 && !config->use_last_hidden_state)
         return tim_fail(err, TIM_E_UNSUPPORTED, "use_last_hidden_state is false, which T5 does not have; set it to true");
-    TIM_TRY(tim_tokenizer_open(&c->tokenizer, tokenizer ? tokenizer : encoder, err));
+    TIM_TRY(tim_tokenizer_open(&c->tokenizer, tokenizer, err));
     TIM_TRY(c->kind == GEMMA3 ? tim_gemma3_open(&c->gemma3, encoder, options, err) : tim_t5_open(&c->t5, encoder, options, err));
-    TIM_TRY(check_tokenizer(c, tokenizer ? tokenizer : encoder, err));
+    TIM_TRY(check_tokenizer(c, tokenizer, err));
     const int64_t width = tim_captioner_width(c);
     if (width == config->network.cap_feat_dim) return TIM_OK;
     return tim_fail(err, TIM_E_FORMAT,

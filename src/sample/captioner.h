@@ -10,7 +10,7 @@
 
 typedef struct TimCaptioner TimCaptioner;
 
-/* Opens the Hugging Face folder `encoder` and its tokenizer, which is `tokenizer`, a file or folder, or (NULL) in the same folder.
+/* Opens the Hugging Face folder `encoder` and its tokenizer, a file or folder.
  * `config` says which hidden state and how many tokens. Errors name the file. Free with tim_captioner_free. */
 TimStatus tim_captioner_open(TimCaptioner **out, const char *encoder, const char *tokenizer, const TimConfig *config,
                              const TimNetworkOptions *options, TimError *err);

@@ -5,6 +5,7 @@
 #include <sys/stat.h>
 
 #include "base/memory.h"
+#include "base/text.h"
 #include "io/file.h"
 #include "sample/pipeline.h"
 
@@ -15,11 +16,6 @@ static bool is_folder(const char *path) {
     return stat(path, &info) == 0 && S_ISDIR(info.st_mode);
 }
 
-static bool ends_with(const char *text, const char *end) {
-    const size_t length = strlen(text), tail = strlen(end);
-    return length >= tail && strcmp(text + length - tail, end) == 0;
-}
-
 /* The folder of the model: itself, or the one that the file lies in. */
 static TimStatus find_base(char **base, const char *model, TimError *err) {
     struct stat info;
@@ -27,7 +23,7 @@ static TimStatus find_base(char **base, const char *model, TimError *err) {
         return tim_fail(err, TIM_E_IO,
                         "%s: %s; give a folder with weights and config.yaml, a file of weights, or a YAML beside them", model,
                         strerror(errno));
-    return is_folder(model) ? tim_copy_text(base, model, err) : tim_path_beside(base, model, ".", err);
+    return S_ISDIR(info.st_mode) ? tim_copy_text(base, model, err) : tim_path_beside(base, model, ".", err);
 }
 
 /* *found = `folder`/`name` when it is a folder, or stays NULL; the place is noted in `looked`. */
@@ -68,7 +64,7 @@ static TimStatus find_part(char **path, const char *given, const char *base, con
 /* ---- the configuration ---- */
 
 static bool is_yaml(const char *path) {
-    return ends_with(path, ".yaml") || ends_with(path, ".yml");
+    return tim_ends_with(path, ".yaml") || tim_ends_with(path, ".yml");
 }
 
 static TimStatus read_config(TimConfig *config, const TimPipelineParts *parts, const char *base, TimError *err) {
@@ -110,6 +106,7 @@ TimStatus tim_places_find(TimPlaces *places, const TimPipelineParts *parts, cons
     *places =
         (TimPlaces){.wants_text = config->network.kind == TIM_NETWORK_T2I, .wants_latents = config->vae_dir || parts->autoencoder};
     TIM_TRY(find_base(&places->base, parts->model, err));
+    places->weights = is_yaml(parts->model) ? places->base : parts->model;
     if (places->wants_text) places->text_status = find_text(places, parts, config, &places->text_err);
     if (places->wants_latents) places->latents_status = find_autoencoder(places, parts, config, &places->latents_err);
     return TIM_OK;
@@ -136,9 +133,8 @@ TimStatus tim_pipeline_open_model(TimModel **model, const TimPipelineParts *part
     return status;
 }
 
-static TimStatus check_latents(const TimPipeline *p, const char *folder, TimError *err) {
-    const int latents = tim_autoencoder_latent_channels(tim_autoencoder_config(p->autoencoder)),
-              wanted = p->model->config.network.in_channels;
+TimStatus tim_places_check_latents(const TimAutoencoder *autoencoder, const TimConfig *config, const char *folder, TimError *err) {
+    const int latents = tim_autoencoder_latent_channels(tim_autoencoder_config(autoencoder)), wanted = config->network.in_channels;
     if (latents == wanted) return TIM_OK;
     return tim_fail(err, TIM_E_FORMAT,
                     "%s: its latents have %d channels and the model makes %d (in_channels); do the two belong together?", folder,
@@ -163,7 +159,7 @@ static TimStatus open_autoencoder(TimPipeline *p, TimPlaces *places, TimError *e
     p->autoencoder_folder = places->autoencoder;
     places->autoencoder = NULL;
     TIM_TRY(tim_autoencoder_open(&p->autoencoder, p->autoencoder_folder, &options, err));
-    return check_latents(p, p->autoencoder_folder, err);
+    return tim_places_check_latents(p->autoencoder, &p->model->config, p->autoencoder_folder, err);
 }
 
 TimStatus tim_pipeline_encoder(TimPipeline *p, TimAutoencoder **encoder, TimError *err) {

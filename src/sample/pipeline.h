@@ -17,7 +17,8 @@ struct TimPipeline {
 
 /* Where the parts of a model lie; each from tim_alloc. A part the model needs and that is not there stays NULL, with its status and error. */
 typedef struct TimPlaces {
-    char *base; /* the model's folder */
+    char *base;          /* the model's folder */
+    const char *weights; /* where the model's weights are looked for: `base`, or the model's path, borrowed */
     char *encoder, *tokenizer, *autoencoder;
     bool wants_text, wants_latents;
     TimStatus text_status, latents_status;
@@ -26,6 +27,9 @@ typedef struct TimPlaces {
 
 TimStatus tim_places_find(TimPlaces *places, const TimPipelineParts *parts, const TimConfig *config, TimError *err);
 void tim_places_done(TimPlaces *places);
+
+/* TIM_E_FORMAT unless the autoencoder, opened from `folder`, has the latents of the model. */
+TimStatus tim_places_check_latents(const TimAutoencoder *autoencoder, const TimConfig *config, const char *folder, TimError *err);
 
 /* The model alone. */
 TimStatus tim_pipeline_open_model(TimModel **model, const TimPipelineParts *parts, const TimModelOptions *options, TimError *err);

@@ -1,6 +1,5 @@
 /* What the parts of a pipeline are, and whether they would run: each is opened as it would be, and let go. */
 #include <stdio.h>
-#include <string.h>
 
 #include "io/tensor_set.h"
 #include "model/published.h"
@@ -31,11 +30,8 @@ static const TimNetworkOptions run = {.isa = TIM_ISA_GENERIC, .threads = 1, .pre
 
 static void verify_model(TimPartReport *report, const TimPipelineParts *parts, const TimPlaces *places) {
     static const TimModelOptions options = {.precision = TIM_PRECISION_BF16};
-    const size_t length = strlen(parts->model);
-    const bool yaml =
-        length > 5 && (strcmp(parts->model + length - 5, ".yaml") == 0 || strcmp(parts->model + length - 4, ".yml") == 0);
     TimModel *model;
-    look(report, yaml ? places->base : parts->model);
+    look(report, places->weights);
     if (report->status != TIM_OK) return;
     report->status = tim_pipeline_open_model(&model, parts, &options, &report->err);
     tim_model_free(model);
@@ -62,10 +58,7 @@ static void verify_autoencoder(TimPartReport *report, const TimPlaces *places, c
     if (report->status != TIM_OK) return;
     report->status = tim_autoencoder_open(&autoencoder, places->autoencoder, &options, &report->err);
     if (report->status != TIM_OK) return;
-    const int latents = tim_autoencoder_latent_channels(tim_autoencoder_config(autoencoder));
-    if (latents != config->network.in_channels)
-        report->status = tim_fail(&report->err, TIM_E_FORMAT, "its latents have %d channels and the model makes %d (in_channels)",
-                                  latents, config->network.in_channels);
+    report->status = tim_places_check_latents(autoencoder, config, places->autoencoder, &report->err);
     tim_autoencoder_free(autoencoder);
 }
 

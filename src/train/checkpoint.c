@@ -39,22 +39,13 @@ static TimStatus write_vector(const float *vector, const TimParams *params, cons
     return tim_weights_write(vector, params, TIM_F32, texts, 1, path, err);
 }
 
-static TimStatus write_text(const char *text, const char *path, TimError *err) {
-    TimFileWriter writer;
-    TIM_TRY(tim_file_writer_open(&writer, path, err));
-    TimStatus status = tim_file_writer_write(&writer, text, strlen(text), err);
-    if (status == TIM_OK) status = tim_file_writer_commit(&writer, err);
-    tim_file_writer_abandon(&writer);
-    return status;
-}
-
 /* JSON's integers are signed: seeds from 2^63 on appear negative. */
 static TimStatus write_state(const TimTrainState *state, const char *folder, TimError *err) {
     char path[TIM_MAX_PATH], text[256];
     TIM_TRY(tim_path(path, err, "%s/" TIM_STATE_FILE, folder));
     snprintf(text, sizeof text, "{\"version\": %d, \"step\": %lld, \"skipped\": %lld, \"seed\": %lld, \"position\": %lld}\n",
              VERSION, (long long)state->step, (long long)state->skipped, (long long)state->seed, (long long)state->position);
-    return write_text(text, path, err);
+    return tim_file_write(path, text, strlen(text), err);
 }
 
 static TimStatus write_all(const TimTrainer *t, const char *folder, TimError *err) {
