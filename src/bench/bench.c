@@ -261,7 +261,7 @@ static void start_measuring(Bench *b) {
     if (b->objective)
         tim_objective_measure(b->objective, &b->sums);
     else
-        tim_tape_measure(b->model->tapes[0].tape, &b->sums);
+        tim_tape_measure(b->model->tapes[0].network.tape, &b->sums);
 }
 
 static double gflop_of(const Bench *b) {
@@ -301,7 +301,7 @@ static TimStatus measure(Bench *b, TimBenchResult *result, TimError *err) {
     result->median_s = seconds[result->runs / 2];
     tim_free(seconds);
     const size_t vectors = b->c->training ? 4 : 1;
-    const size_t tapes = b->objective ? tim_objective_bytes(b->objective) : tim_tape_bytes(b->model->tapes[0].tape);
+    const size_t tapes = b->objective ? tim_objective_bytes(b->objective) : tim_tape_bytes(b->model->tapes[0].network.tape);
     result->memory_mib = ((double)(vectors * b->model->params.elements * sizeof(float)) + (double)tapes) / 1048576.0;
     result->gflop = gflop_of(b);
     report_ops(&b->sums, result);

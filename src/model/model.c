@@ -5,6 +5,9 @@
 
 #include "base/memory.h"
 
+/* Up to this size of its weights every thread reads them all, rather than all threads share each op. */
+static const size_t max_lane_bytes = (size_t)64 << 20;
+
 /* ---- making ---- */
 
 static TimStatus copy_config(TimConfig *out, const TimConfig *config, TimError *err) {
@@ -33,10 +36,18 @@ static TimStatus make_vectors(TimModel *model, TimError *err) {
     return TIM_OK;
 }
 
+static TimStatus make_tapes(TimModel *model, TimError *err) {
+    const bool small = model->params.elements <= max_lane_bytes / sizeof(float);
+    model->lanes = small && model->config.network.kind == TIM_NETWORK_C2I ? model->options.threads : 1;
+    TIM_TRY(tim_new(&model->of_lane, (size_t)model->lanes, sizeof(TimModelTape *), "a model's tapes", err));
+    return tim_new(&model->tapes, (size_t)model->lanes, TIM_MODEL_TAPES * sizeof *model->tapes, "a model's tapes", err);
+}
+
 static TimStatus fill(TimModel *model, const TimConfig *config, TimError *err) {
     TIM_TRY(copy_config(&model->config, config, err));
     TIM_TRY(tim_config_check(&model->config, err));
     TIM_TRY(tim_network_params(&model->params, &model->config.network, err));
+    TIM_TRY(make_tapes(model, err));
     return model->options.frozen ? make_frozen(model, err) : make_vectors(model, err);
 }
 
@@ -61,15 +72,21 @@ TimStatus tim_model_new(TimModel **out, const TimConfig *config, const TimNetwor
     return TIM_OK;
 }
 
-static void release_slot(TimModel *model, int i) {
-    tim_network_done(&model->tapes[i]);
-    tim_caption_network_done(&model->captions[i]);
-    model->used[i] = model->seen[i] = 0;
+static void empty(TimModelTape *tape) {
+    tim_network_done(&tape->network);
+    tim_caption_network_done(&tape->captions);
+    *tape = (TimModelTape){0};
+}
+
+static void empty_all(TimModel *model) {
+    for (int i = 0; model->tapes && i < TIM_MODEL_TAPES * model->lanes; i++) empty(&model->tapes[i]);
 }
 
 void tim_model_free(TimModel *model) {
     if (!model) return;
-    for (int i = 0; i < TIM_MODEL_TAPES; i++) release_slot(model, i);
+    empty_all(model);
+    tim_free(model->of_lane);
+    tim_free(model->tapes);
     tim_config_done(&model->config);
     if (model->options.frozen && model->frozen.params.items) {
         tim_frozen_done(&model->frozen);
@@ -123,34 +140,43 @@ static bool same_shape(const TimNetwork *n, const TimNetworkShape *s) {
            n->shape.caption_tokens == s->caption_tokens;
 }
 
-static TimStatus fill_slot(TimModel *model, int i, const TimNetworkShape *shape, TimError *err) {
-    const TimNetworkConfig *config = &model->config.network;
-    TIM_TRY(tim_network_new(&model->tapes[i], config, shape, &model->options, &model->params, err));
-    TIM_TRY(tim_tape_bind(model->tapes[i].tape, &model->weights, NULL, err));
-    if (!shape->caption_keys) return TIM_OK;
-    TIM_TRY(tim_caption_network_new(&model->captions[i], config, shape, &model->options, &model->params, err));
-    return tim_tape_bind(model->captions[i].tape, &model->weights, NULL, err);
+static TimNetworkOptions lane_options(const TimModel *model, int lanes) {
+    TimNetworkOptions options = model->options;
+    if (lanes > 1) options.threads = 1;
+    return options;
 }
 
-/* The place of the tape for this shape: a kept one, or a new one in the place of the longest unused. */
-static TimStatus slot_for(TimModel *model, const TimNetworkShape *shape, int *slot, TimError *err) {
-    int oldest = 0;
-    for (int i = 0; i < TIM_MODEL_TAPES; i++) {
-        if (same_shape(&model->tapes[i], shape)) {
-            model->used[i] = ++model->clock;
-            *slot = i;
+static TimStatus fill_tape(TimModelTape *tape, TimModel *model, const TimNetworkShape *shape, int lanes, TimError *err) {
+    const TimNetworkConfig *config = &model->config.network;
+    const TimNetworkOptions options = lane_options(model, lanes);
+    TIM_TRY(tim_network_new(&tape->network, config, shape, &options, &model->params, err));
+    TIM_TRY(tim_tape_bind(tape->network.tape, &model->weights, NULL, err));
+    if (!shape->caption_keys) return TIM_OK;
+    TIM_TRY(tim_caption_network_new(&tape->captions, config, shape, &options, &model->params, err));
+    return tim_tape_bind(tape->captions.tape, &model->weights, NULL, err);
+}
+
+/* The lane's tape for this shape: a kept one, or a new one in the place of the longest unused of all lanes. */
+static TimStatus tape_for(TimModel *model, const TimNetworkShape *shape, int lane, int lanes, TimModelTape **out, TimError *err) {
+    TimModelTape *oldest = &model->tapes[0];
+    for (int i = 0; i < TIM_MODEL_TAPES * model->lanes; i++) {
+        TimModelTape *tape = &model->tapes[i];
+        if (tape->lane == lane && tape->lanes == lanes && same_shape(&tape->network, shape)) {
+            tape->used = ++model->clock;
+            *out = tape;
             return TIM_OK;
         }
-        if (model->used[i] < model->used[oldest]) oldest = i;
+        if (tape->used < oldest->used) oldest = tape;
     }
-    release_slot(model, oldest);
-    const TimStatus status = fill_slot(model, oldest, shape, err);
+    empty(oldest);
+    const TimStatus status = fill_tape(oldest, model, shape, lanes, err);
     if (status != TIM_OK) {
-        release_slot(model, oldest);
+        empty(oldest);
         return status;
     }
-    model->used[oldest] = ++model->clock;
-    *slot = oldest;
+    oldest->lane = lane, oldest->lanes = lanes;
+    oldest->used = ++model->clock;
+    *out = oldest;
     return TIM_OK;
 }
 
@@ -169,7 +195,7 @@ static void fill_value(const TimTape *tape, TimRef ref, const void *values) {
 }
 
 void tim_model_rest(TimModel *model) {
-    for (int i = 0; i < TIM_MODEL_TAPES; i++) release_slot(model, i);
+    empty_all(model);
     tim_tensor_set_rest(&model->frozen.set);
 }
 
@@ -178,32 +204,96 @@ uint64_t tim_model_caption_version(TimModel *model) {
 }
 
 /* The captions' keys into the tape, unless they lie there already. */
-static void see_captions(TimModel *model, int slot, const TimCondition *condition) {
-    const TimNetwork *n = &model->tapes[slot];
-    const TimCaptionNetwork *c = &model->captions[slot];
-    if (condition->caption_version && model->seen[slot] == condition->caption_version) return;
+static void see_captions(TimModelTape *tape, int depth, const TimCondition *condition) {
+    const TimNetwork *n = &tape->network;
+    const TimCaptionNetwork *c = &tape->captions;
+    if (condition->caption_version && tape->seen == condition->caption_version) return;
     fill_value(c->tape, c->caption, condition->caption);
     tim_tape_forward(c->tape, false);
-    for (int i = 0; i < model->config.network.depth; i++) fill_value(n->tape, n->keys[i], tim_tape_value(c->tape, c->keys[i]).data);
-    model->seen[slot] = condition->caption_version;
+    for (int i = 0; i < depth; i++) fill_value(n->tape, n->keys[i], tim_tape_value(c->tape, c->keys[i]).data);
+    tape->seen = condition->caption_version;
 }
 
-TimStatus tim_model_tape_bytes(TimModel *model, int64_t batch, int height, int width, int tokens, size_t *bytes, TimError *err) {
+/* Bytes of the tapes for one share. */
+static TimStatus share_bytes(TimModel *model, const TimNetworkShape *shape, int lanes, size_t *bytes, TimError *err) {
     const TimNetworkConfig *config = &model->config.network;
-    const TimNetworkShape shape = {
-        .batch = batch, .height = height, .width = width, .caption_tokens = tokens, .caption_keys = tokens > 0};
-    TimNetworkOptions dry = model->options;
+    TimNetworkOptions dry = lane_options(model, lanes);
     TimNetwork network;
     TimCaptionNetwork captions;
     dry.dry = true;
-    TIM_TRY(tim_network_new(&network, config, &shape, &dry, &model->params, err));
+    TIM_TRY(tim_network_new(&network, config, shape, &dry, &model->params, err));
     *bytes = tim_tape_bytes(network.tape);
     tim_network_done(&network);
-    if (!tokens) return TIM_OK;
-    TIM_TRY(tim_caption_network_new(&captions, config, &shape, &dry, &model->params, err));
+    if (!shape->caption_keys) return TIM_OK;
+    TIM_TRY(tim_caption_network_new(&captions, config, shape, &dry, &model->params, err));
     *bytes += tim_tape_bytes(captions.tape);
     tim_caption_network_done(&captions);
     return TIM_OK;
+}
+
+/* A batch cut into one share a lane. */
+typedef struct Cut {
+    TimNetworkShape shape; /* of the whole batch */
+    int lanes;
+} Cut;
+
+static Cut cut(const TimModel *model, int64_t batch, int height, int width, int tokens) {
+    return (Cut){.shape = {.batch = batch, .height = height, .width = width, .caption_tokens = tokens, .caption_keys = tokens > 0},
+                 .lanes = batch < model->lanes ? (int)batch : model->lanes};
+}
+
+static int64_t first_of(const Cut *c, int lane) {
+    return c->shape.batch * lane / c->lanes;
+}
+
+static TimNetworkShape share_of(const Cut *c, int lane) {
+    TimNetworkShape share = c->shape;
+    share.batch = first_of(c, lane + 1) - first_of(c, lane);
+    return share;
+}
+
+TimStatus tim_model_tape_bytes(TimModel *model, int64_t batch, int height, int width, int tokens, size_t *bytes, TimError *err) {
+    const Cut c = cut(model, batch, height, width, tokens);
+    *bytes = 0;
+    for (int lane = 0; lane < c.lanes; lane++) {
+        const TimNetworkShape share = share_of(&c, lane);
+        size_t more;
+        TIM_TRY(share_bytes(model, &share, c.lanes, &more, err));
+        *bytes += more;
+    }
+    return TIM_OK;
+}
+
+/* What one evaluation reads and writes. */
+typedef struct Call {
+    const float *x, *t, *r;
+    const TimCondition *condition;
+    float *f;
+    size_t picture; /* C H W */
+} Call;
+
+static void run_share(TimModelTape *tape, int depth, const Call *call, int64_t first) {
+    const TimNetwork *n = &tape->network;
+    fill_value(n->tape, n->x, call->x + (size_t)first * call->picture);
+    fill_value(n->tape, n->t, call->t + first);
+    fill_value(n->tape, n->r, call->r + first);
+    if (n->labels != TIM_NONE)
+        fill_value(n->tape, n->labels, call->condition->labels + first);
+    else
+        see_captions(tape, depth, call->condition);
+    tim_tape_forward(n->tape, false);
+    const TimMatrix out = tim_tape_value(n->tape, n->f);
+    memcpy(call->f + (size_t)first * call->picture, out.data, (size_t)(out.rows * out.cols) * sizeof *call->f);
+}
+
+static void run_cut(const TimModel *model, const Cut *c, const Call *call) {
+    const int depth = model->config.network.depth;
+    if (c->lanes == 1) { /* outside of a parallel region, for its ops open their own */
+        run_share(model->of_lane[0], depth, call, 0);
+        return;
+    }
+#pragma omp parallel for num_threads(c->lanes) schedule(static, 1)
+    for (int lane = 0; lane < c->lanes; lane++) run_share(model->of_lane[lane], depth, call, first_of(c, lane));
 }
 
 TimStatus tim_model_evaluate(TimModel *model, int64_t batch, int height, int width, const float *x, const float *t, const float *r,
@@ -211,23 +301,12 @@ TimStatus tim_model_evaluate(TimModel *model, int64_t batch, int height, int wid
     const TimNetworkConfig *config = &model->config.network;
     const bool text = config->kind == TIM_NETWORK_T2I;
     if (!text) TIM_TRY(tim_model_check_labels(config, condition->labels, batch, err));
-    const TimNetworkShape shape = {.batch = batch,
-                                   .height = height,
-                                   .width = width,
-                                   .caption_tokens = text ? condition->caption_tokens : 0,
-                                   .caption_keys = text};
-    int slot;
-    TIM_TRY(slot_for(model, &shape, &slot, err));
-    const TimNetwork *n = &model->tapes[slot];
-    fill_value(n->tape, n->x, x);
-    fill_value(n->tape, n->t, t);
-    fill_value(n->tape, n->r, r);
-    if (text)
-        see_captions(model, slot, condition);
-    else
-        fill_value(n->tape, n->labels, condition->labels);
-    tim_tape_forward(n->tape, false);
-    const TimMatrix out = tim_tape_value(n->tape, n->f);
-    memcpy(f, out.data, (size_t)(out.rows * out.cols) * sizeof *f);
+    const Cut c = cut(model, batch, height, width, text ? condition->caption_tokens : 0);
+    for (int lane = 0; lane < c.lanes; lane++) {
+        const TimNetworkShape share = share_of(&c, lane);
+        TIM_TRY(tape_for(model, &share, lane, c.lanes, &model->of_lane[lane], err));
+    }
+    const Call call = {x, t, r, condition, f, (size_t)config->in_channels * (size_t)height * (size_t)width};
+    run_cut(model, &c, &call);
     return TIM_OK;
 }

@@ -1,6 +1,7 @@
 /* A network with its weights and the tapes it has been recorded on: what sampler and evaluation run.
  * Weights of a model that is trained: one f32 vector, and in bf16 precision a bf16 copy of it; of one that was opened: as its file stores
- * them, in the file's map where it can be (frozen.h). Tapes are kept by shape, the longest unused one goes first. */
+ * them, in the file's map where it can be (frozen.h). Tapes are kept by shape, the longest unused one goes first. A small class network,
+ * whose ops are too short to share among threads, evaluates a batch in lanes. */
 #ifndef TIM_MODEL_MODEL_H
 #define TIM_MODEL_MODEL_H
 
@@ -8,7 +9,16 @@
 #include "model/network.h"
 #include "tim/model.h"
 
-enum { TIM_MODEL_TAPES = 4 };
+enum { TIM_MODEL_TAPES = 4 }; /* of each lane */
+
+/* The network recorded for one shape of a lane's share of a batch. */
+typedef struct TimModelTape {
+    int lane, lanes; /* of how many: with several, one thread each */
+    TimNetwork network;
+    TimCaptionNetwork captions; /* beside it in a text network */
+    uint64_t seen;              /* caption_version of the keys that lie in the tape */
+    uint64_t used;              /* by the model's clock; 0: empty */
+} TimModelTape;
 
 struct TimModel {
     TimConfig config;
@@ -18,10 +28,10 @@ struct TimModel {
     TimBf16 *bf16;      /* the same rounded; NULL in fp32 and when frozen */
     TimWeights weights; /* what a tape binds */
     TimFrozen frozen;   /* of a model that was opened: it owns `params` and `weights` then, which are views */
-    TimNetwork tapes[TIM_MODEL_TAPES];
-    TimCaptionNetwork captions[TIM_MODEL_TAPES]; /* beside each tape of a text network */
-    uint64_t seen[TIM_MODEL_TAPES];              /* caption_version of the keys that lie in the tape */
-    uint64_t used[TIM_MODEL_TAPES], clock;
+    int lanes; /* shares of a batch that are evaluated side by side, one thread each; 1: by all threads, one op after the other */
+    TimModelTape *tapes;    /* (TIM_MODEL_TAPES lanes) */
+    TimModelTape **of_lane; /* (lanes) those of the evaluation under way */
+    uint64_t clock;
 };
 
 /* A model with all weights zero; takes a copy of `config`, texts included. */
