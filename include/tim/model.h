@@ -17,7 +17,7 @@ typedef struct TimModel TimModel;
 typedef struct TimModelOptions {
     TimPrecision precision; /* of the matrix products' inputs */
     int threads;            /* 0: as many as OpenMP would use */
-    const char *isa;        /* "ref", "generic", "avx2", "avx512", "avx512_bf16"; NULL: the best this processor has */
+    const char *isa;        /* "ref", "generic", "avx2", "avx512", "avx512_bf16", "amx_bf16"; NULL: the best this processor has */
 } TimModelOptions;
 
 /* Opens a model for inference. `path` is a .safetensors file with the official tensor names, or a folder that holds model.safetensors.

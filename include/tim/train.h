@@ -21,7 +21,7 @@ typedef struct TimTrainer TimTrainer;
 typedef struct TimTrainerOptions {
     uint64_t seed;   /* of initial weights, order of the pictures, label dropout, times and noise */
     int threads;     /* at most 4096; 0: as many as OpenMP would use. The same count gives the same bits */
-    const char *isa; /* "ref", "generic", "avx2", "avx512", "avx512_bf16"; NULL: the best this processor has */
+    const char *isa; /* "ref", "generic", "avx2", "avx512", "avx512_bf16", "amx_bf16"; NULL: the best this processor has */
     int micro_batch; /* samples that run through the network at once; 0: a good default. For memory and speed */
 } TimTrainerOptions;
 

@@ -6,7 +6,15 @@
 
 #include "base/error.h"
 
-typedef enum TimIsa { TIM_ISA_REF, TIM_ISA_GENERIC, TIM_ISA_AVX2, TIM_ISA_AVX512, TIM_ISA_AVX512_BF16, TIM_ISA_COUNT } TimIsa;
+typedef enum TimIsa {
+    TIM_ISA_REF,
+    TIM_ISA_GENERIC,
+    TIM_ISA_AVX2,
+    TIM_ISA_AVX512,
+    TIM_ISA_AVX512_BF16,
+    TIM_ISA_AMX_BF16,
+    TIM_ISA_COUNT
+} TimIsa;
 
 /* The best one this processor and this build have. */
 TimIsa tim_isa_best(void);
@@ -14,7 +22,7 @@ TimIsa tim_isa_best(void);
 /* True when this processor and this build can run `isa`. */
 bool tim_isa_available(TimIsa isa);
 
-/* "ref", "generic", "avx2", "avx512", "avx512_bf16". */
+/* "ref", "generic", "avx2", "avx512", "avx512_bf16", "amx_bf16". */
 const char *tim_isa_name(TimIsa isa);
 
 /* False when no instruction set has that name. */

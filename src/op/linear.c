@@ -3,6 +3,7 @@
  * Matrix-product inputs have the dtype of W: an x or g_y of another dtype is converted into the workspace first. */
 #include "op/matmul.h"
 #include "op/outer.h"
+#include "op/stored.h"
 #include "op/sums.h"
 
 enum { Y, T_Y, G_X, G_W, PRODUCTS };
@@ -57,8 +58,8 @@ static TimStatus plan_all(TimNode *node, Plan *plan, TimError *err) {
                                     .in = dtype,
                                     .out = y->dtype,
                                     .has_bias = node->params.linear.has_bias};
-    TIM_TRY(plan_product(node, plan, Y, forward, err));
-    if (node->t_out[0].rows) {
+    if (!stored_serves(x, w)) TIM_TRY(plan_product(node, plan, Y, forward, err));
+    if (node->t_out[0].rows && !stored_serves(&node->t_in[0], w)) {
         TimMatmulShape tangent = forward;
         tangent.m = node->t_out[0].rows, tangent.has_bias = false;
         tangent.lda = stride_as(&node->t_in[0], dtype), tangent.ldc = node->t_out[0].stride;
@@ -114,6 +115,8 @@ static TimStatus prepare(TimNode *node, TimError *err) {
     for (int i = 0; i < PRODUCTS; i++)
         if (plan->product[i] && tim_matmul_work(plan->product[i]) > products) products = tim_matmul_work(plan->product[i]);
     const TimMatrix *w = &node->in[1];
+    if (stored_serves(&node->in[0], w) && stored_bytes(node->in[0].rows, w->cols) > products)
+        products = stored_bytes(node->in[0].rows, w->cols);
     const int64_t widest = node->in[0].cols > node->out[0].cols ? node->in[0].cols : node->out[0].cols;
     if (converts(node)) plan->converted = 2 * align_up((size_t)(node->in[0].rows * widest) * tim_dtype_size(node->in[1].dtype));
     node->work_bytes = plan->converted + products;
@@ -135,16 +138,28 @@ static void *after(void *work, size_t bytes) {
     return (char *)work + bytes;
 }
 
+/* y = x W' + b by the planned product, or without one on W as stored. */
+static void multiply(const TimNode *node, const TimMatmul *product, const TimMatrix *y, const TimMatrix *x, const float *bias) {
+    const Plan *plan = node->plan;
+    const TimMatrix *w = &node->in[1];
+    void *work = after(node->work, plan->converted);
+    TimMatrix as = *x;
+    as.data = (void *)as_dtype(node, x, w->dtype, node->work);
+    as.stride = stride_as(x, w->dtype), as.dtype = w->dtype;
+    if (product)
+        tim_matmul_run(product, as.data, w->data, bias, y->data, work);
+    else
+        stored_product(y, &as, w, bias, work, node->threads);
+}
+
 static void forward(const TimNode *node) {
     const Plan *plan = node->plan;
-    const void *x = as_dtype(node, &node->in[0], node->in[1].dtype, node->work);
-    tim_matmul_run(plan->product[Y], x, node->in[1].data, node->in[2].data, node->out[0].data, after(node->work, plan->converted));
+    multiply(node, plan->product[Y], &node->out[0], &node->in[0], node->in[2].data);
 }
 
 static void jvp(const TimNode *node) {
     const Plan *plan = node->plan;
-    const void *t_x = as_dtype(node, &node->t_in[0], node->in[1].dtype, node->work);
-    tim_matmul_run(plan->product[T_Y], t_x, node->in[1].data, NULL, node->t_out[0].data, after(node->work, plan->converted));
+    multiply(node, plan->product[T_Y], &node->t_out[0], &node->t_in[0], NULL);
 }
 
 static void vjp(const TimNode *node) {

@@ -134,7 +134,9 @@ static __attribute__((noinline)) void tile_product_f32(const TileProduct *t) {
     tile_product_of(false, t);
 }
 
-#if defined(__AVX512BF16__)
+#if defined(__AMX_BF16__)
+static void tile_product_pairs(const TileProduct *t); /* tile_amx.h */
+#elif defined(__AVX512BF16__)
 static __attribute__((noinline)) void tile_product_pairs(const TileProduct *t) {
     tile_product_of(true, t);
 }
@@ -322,5 +324,9 @@ static inline void tile_store(const TimMatrix *m, int64_t row, int64_t col, int6
     const TimMatrix part = tim_matrix_columns(*m, col, cols);
     for (int64_t r = 0; r < rows; r++) row_write(&part, row + r, tile + r * ld, add);
 }
+
+#if defined(__AMX_BF16__)
+#include "op/tile_amx.h"
+#endif
 
 #endif
