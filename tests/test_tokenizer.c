@@ -265,13 +265,6 @@ static void test_charsmap_that_leaves_itself_refused(void **state) {
     assert_non_null(tim_charsmap_open(&opened, (const uint8_t *)map, size));
 }
 
-static void test_fuzz_corpus_and_damaged_copies_keep_memory(void **state) {
-    (void)state;
-    int taken;
-    assert_int_equal(replay_corpus(fuzz_tokenizer_json, "tokenizer_json", 1, &taken), 2);
-    assert_int_equal(taken, 2);
-}
-
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_bpe_lowest_rank_then_leftmost),
@@ -285,7 +278,6 @@ int main(void) {
         cmocka_unit_test(test_folder_and_its_configuration),
         cmocka_unit_test(test_sentencepiece_damaged_models_keep_memory),
         cmocka_unit_test(test_charsmap_that_leaves_itself_refused),
-        cmocka_unit_test(test_fuzz_corpus_and_damaged_copies_keep_memory),
     };
     return cmocka_run_group_tests(tests, make_folder, remove_folder);
 }
