@@ -33,7 +33,7 @@ static const Corpus corpora[] = {
     {"tokenizer_config", fuzz_tokenizer_config, 1, 3, 3},
     {"tokenizer_json", fuzz_tokenizer_json, 1, 2, 2},
     {"torch_zip", fuzz_torch_zip, 1, 2, 2},
-    {"yaml_config", fuzz_yaml_config, 7, 5, 3},
+    {"yaml_config", fuzz_yaml_config, 7, 6, 4},
 };
 
 static void test_corpus_and_damaged_copies_keep_promises(void **state) {
