@@ -105,7 +105,7 @@ static TimStatus take_settings(Prompt *p, const json_t *object, TimError *err) {
     if (status == TIM_OK) status = take_number(object, "width", 1, TIM_IMAGE_MAX_SIDE, &width, err);
     if (status == TIM_OK) status = take_number(object, "height", 1, TIM_IMAGE_MAX_SIDE, &height, err);
     if (status == TIM_OK) status = take_number(object, "guidance", 0, 1000, &p->guidance, err);
-    p->seed = (int64_t)seed, p->steps = (int)steps, p->width = (int)width, p->height = (int)height;
+    if (status == TIM_OK) p->seed = (int64_t)seed, p->steps = (int)steps, p->width = (int)width, p->height = (int)height;
     return status;
 }
 
