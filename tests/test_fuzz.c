@@ -16,7 +16,7 @@ typedef struct Corpus {
 } Corpus;
 
 static const Corpus corpora[] = {
-    {"autoencoder_config", fuzz_autoencoder_config, 1, 3, 2},
+    {"autoencoder_config", fuzz_autoencoder_config, 1, 4, 2},
     {"gemma3_config", fuzz_gemma3_config, 1, 3, 2},
     {"idx", fuzz_idx, 1, 5, 4},
     {"network_json", fuzz_network_json, 1, 3, 2},

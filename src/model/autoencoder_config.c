@@ -16,7 +16,11 @@ static TimStatus read_config(TimAutoencoderConfig *config, json_t *object, const
         return tim_fail(err, TIM_E_UNSUPPORTED, "'_class_name' is %s; give an AutoencoderKL or an AutoencoderDC",
                         class_name ? class_name : "missing");
     *config = (TimAutoencoderConfig){.kind = (TimAutoencoderKind)kind};
-    return kind == TIM_AUTOENCODER_KL ? tim_kl_config_read(&config->kl, &json, err) : tim_dc_config_read(&config->dc, &json, err);
+    TIM_TRY(kind == TIM_AUTOENCODER_KL ? tim_kl_config_read(&config->kl, &json, err) : tim_dc_config_read(&config->dc, &json, err));
+    if (tim_autoencoder_scaling(config) > 0) return TIM_OK;
+    return tim_fail(err, TIM_E_FORMAT,
+                    "'scaling_factor' is %g, and latents are divided by it; take config.json as it was published",
+                    tim_autoencoder_scaling(config));
 }
 
 TimStatus tim_autoencoder_config_read(TimAutoencoderConfig *config, const char *path, TimError *err) {
