@@ -195,6 +195,11 @@ static void test_folder_and_its_configuration(void **state) {
     assert_int_equal(tim_tokenizer_eos(tokenizer), 3);
     assert_int_equal(tim_tokenizer_pad(tokenizer), 2);
     tim_tokenizer_close(tokenizer);
+    static const char zero[] = "{\"eos_token\":\"ab\\u0000c\"}"; /* is not "ab" */
+    put_file("tokenizer_config.json", zero, strlen(zero));
+    assert_ok(tim_tokenizer_open(&tokenizer, folder, &err));
+    assert_int_equal(tim_tokenizer_eos(tokenizer), -1);
+    tim_tokenizer_close(tokenizer);
     put_file("tokenizer_config.json", "{", 1);
     assert_int_equal(tim_tokenizer_open(&tokenizer, folder, &err), TIM_E_FORMAT);
     assert_says("tokenizer_config.json");
