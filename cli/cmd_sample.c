@@ -305,12 +305,6 @@ static bool find_form(const char *path, SampleForm *form) {
     return true;
 }
 
-bool sample_parse_size(const char *text, TimSampleOptions *o) {
-    int end = 0;
-    const bool fits = sscanf(text, "%5dx%5d%n", &o->width, &o->height, &end) == 2 && text[end] == '\0';
-    return fits && o->width >= 1 && o->height >= 1 && o->width <= TIM_IMAGE_MAX_SIDE && o->height <= TIM_IMAGE_MAX_SIDE;
-}
-
 /* "6G", "1.5G", "800M": powers of 1024. */
 static bool parse_bytes(const char *text, size_t *out) {
     static const char units[] = "KMG";

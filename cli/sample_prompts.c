@@ -2,209 +2,52 @@
 
 #include <dirent.h>
 #include <errno.h>
-#include <jansson.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/types.h>
 
 #include "support.h"
 
-/* ---- the list ---- */
+/* ---- a file ---- */
 
-static void free_prompt(Prompt *p) {
-    free(p->text);
-    free(p->name);
-    free(p->category);
-    free(p->record);
+/* The bytes of a file, from malloc. */
+typedef struct Content {
+    char *bytes;
+    size_t size, room;
+} Content;
+
+static bool make_room(Content *content) {
+    const size_t room = content->room ? 2 * content->room : 65536;
+    char *bytes = realloc(content->bytes, room);
+    if (bytes) content->bytes = bytes, content->room = room;
+    return bytes != NULL;
 }
 
-void prompt_list_done(PromptList *list) {
-    for (int64_t i = 0; i < list->count; i++) free_prompt(&list->items[i]);
-    free(list->items);
-    *list = (PromptList){0};
-}
-
-static TimStatus no_memory(TimError *err) {
-    return fail_with(err, TIM_E_MEMORY, "no memory for the prompts; give fewer");
-}
-
-/* Appends an empty prompt; NULL without memory. */
-static Prompt *append(PromptList *list) {
-    if (list->count == list->capacity) {
-        const int64_t capacity = list->capacity ? 2 * list->capacity : 16;
-        Prompt *items = realloc(list->items, (size_t)capacity * sizeof *items);
-        if (!items) return NULL;
-        list->items = items, list->capacity = capacity;
+/* Until it ends: its size is not asked for, because it may be a pipe. */
+static TimStatus read_stream(Content *content, FILE *file, TimError *err) {
+    while (!feof(file) && !ferror(file)) {
+        if (content->size == content->room && !make_room(content))
+            return fail_with(err, TIM_E_MEMORY, "no memory for its content; give fewer prompts");
+        content->size += fread(content->bytes + content->size, 1, content->room - content->size, file);
     }
-    Prompt *prompt = &list->items[list->count++];
-    *prompt = (Prompt){.seed = -1};
-    return prompt;
+    return ferror(file) ? fail_with(err, TIM_E_IO, "%.200s", strerror(errno)) : TIM_OK;
 }
 
-static TimStatus copy_text(char **out, const char *text, TimError *err) {
-    *out = strdup(text);
-    return *out ? TIM_OK : no_memory(err);
-}
-
-TimStatus prompt_list_add(PromptList *list, const char *text, TimError *err) {
-    Prompt *prompt = append(list);
-    return prompt ? copy_text(&prompt->text, text, err) : no_memory(err);
-}
-
-void prompt_apply(const Prompt *p, TimSampleOptions *o) {
-    if (p->seed >= 0) o->seed = (uint64_t)p->seed;
-    if (p->steps) o->steps = p->steps;
-    if (p->width) o->width = p->width;
-    if (p->height) o->height = p->height;
-    if (p->guidance > 0) o->guidance = p->guidance;
-}
-
-/* ---- Python's unicode-escape, through which the published GenEval prompts go ---- */
-
-/* The character at *at, which moves behind it; a byte that is no UTF-8 stands for itself. */
-static uint32_t next_character(const unsigned char **at) {
-    const unsigned char *p = *at;
-    const int more = p[0] >= 0xF0 ? 3 : p[0] >= 0xE0 ? 2 : p[0] >= 0xC0 ? 1 : 0;
-    uint32_t value = more ? p[0] & (0x3FU >> more) : p[0];
-    int i = 1;
-    for (; i <= more && (p[i] & 0xC0) == 0x80; i++) value = value << 6 | (p[i] & 0x3FU);
-    *at = p + (i > more ? more + 1 : 1);
-    return i > more ? value : p[0];
-}
-
-static char *unicode_escape(const char *text) {
-    char *out = malloc(10 * strlen(text) + 1), *to = out;
-    for (const unsigned char *at = (const unsigned char *)text; out && *at;) {
-        const uint32_t c = next_character(&at);
-        if (c == '\\' || c == '\n' || c == '\r' || c == '\t')
-            to += sprintf(to, "\\%c", c == '\\' ? '\\' : c == '\n' ? 'n' : c == '\r' ? 'r' : 't');
-        else if (c >= 0x20 && c < 0x7F)
-            *to++ = (char)c;
-        else
-            to += sprintf(to, c < 0x100 ? "\\x%02x" : c < 0x10000 ? "\\u%04x" : "\\U%08x", c);
-    }
-    if (out) *to = '\0';
-    return out;
-}
-
-/* ---- JSON ---- */
-
-static TimStatus take_number(const json_t *object, const char *key, double low, double high, double *out, TimError *err) {
-    const json_t *value = json_object_get(object, key);
-    if (!value) return TIM_OK;
-    *out = json_number_value(value);
-    if (json_is_number(value) && *out >= low && *out <= high) return TIM_OK;
-    return fail_with(err, TIM_E_FORMAT, "'%s' is no number from %g to %g", key, low, high);
-}
-
-static TimStatus take_settings(Prompt *p, const json_t *object, TimError *err) {
-    double seed = -1, steps = 0, width = 0, height = 0;
-    TimStatus status = take_number(object, "seed", 0, 9007199254740992.0, &seed, err);
-    if (status == TIM_OK) status = take_number(object, "steps", 1, TIM_SAMPLE_MAX_STEPS, &steps, err);
-    if (status == TIM_OK) status = take_number(object, "width", 1, TIM_IMAGE_MAX_SIDE, &width, err);
-    if (status == TIM_OK) status = take_number(object, "height", 1, TIM_IMAGE_MAX_SIDE, &height, err);
-    if (status == TIM_OK) status = take_number(object, "guidance", 0, 1000, &p->guidance, err);
-    p->seed = (int64_t)seed, p->steps = (int)steps, p->width = (int)width, p->height = (int)height;
-    return status;
-}
-
-static TimStatus take_text(char **out, const json_t *object, const char *key, TimError *err) {
-    const char *text = json_string_value(json_object_get(object, key));
-    return text ? copy_text(out, text, err) : fail_with(err, TIM_E_FORMAT, "there is no text '%s'", key);
-}
-
-static TimStatus take_object(PromptList *list, const json_t *object, const char *line, PromptLayout layout, TimError *err) {
-    Prompt *p = append(list);
-    if (!p) return no_memory(err);
-    TimStatus status = take_text(&p->text, object, "prompt", err);
-    if (status != TIM_OK) return status;
-    if (layout == LAYOUT_NONE) {
-        status = take_settings(p, object, err);
-        list->own_settings = list->own_settings || p->seed >= 0 || p->steps || p->width || p->height || p->guidance > 0;
-        return status;
-    }
-    char *escaped = unicode_escape(p->text);
-    free(p->text);
-    p->text = escaped;
-    return escaped ? copy_text(&p->record, line, err) : no_memory(err);
-}
-
-static TimStatus take_json_line(PromptList *list, const char *line, PromptLayout layout, TimError *err) {
-    json_error_t cause;
-    json_t *object = json_loads(line, JSON_REJECT_DUPLICATES, &cause);
-    const TimStatus status = json_is_object(object) ? take_object(list, object, line, layout, err)
-                                                    : fail_with(err, TIM_E_FORMAT, "it is no JSON object: %.100s",
-                                                                object ? "another value" : cause.text);
-    json_decref(object);
-    return status;
-}
-
-/* ---- files of lines ---- */
-
-static TimStatus take_line(PromptList *list, const char *line, PromptLayout layout, TimError *err) {
-    if (layout == LAYOUT_GENEVAL || *line == '{') return take_json_line(list, line, layout, err);
-    return prompt_list_add(list, line, err);
-}
-
-static TimStatus read_lines(PromptList *list, FILE *file, char **line, PromptLayout layout, const char *path, TimError *err) {
-    size_t room = 0;
-    ssize_t length;
-    for (int64_t number = 1; (length = getline(line, &room, file)) >= 0; number++) {
-        TimError cause;
-        while (length > 0 && ((*line)[length - 1] == '\r' || (*line)[length - 1] == '\n')) (*line)[--length] = '\0';
-        TimStatus status = strlen(*line) == (size_t)length ? TIM_OK : fail_with(&cause, TIM_E_FORMAT, "it has a zero byte");
-        if (status == TIM_OK && length) status = take_line(list, *line, layout, &cause);
-        if (status != TIM_OK) return fail_with(err, status, "%.800s, line %lld: %.300s", path, (long long)number, cause.text);
-    }
-    return ferror(file) ? fail_with(err, TIM_E_IO, "%.800s: %.200s", path, strerror(errno)) : TIM_OK;
-}
-
-static TimStatus read_text(PromptList *list, const char *path, PromptLayout layout, TimError *err) {
-    char *line = NULL;
+static TimStatus read_content(Content *content, const char *path, TimError *err) {
     FILE *file = fopen(path, "r");
-    if (!file) return fail_with(err, TIM_E_IO, "%.800s: %.200s", path, strerror(errno));
-    const TimStatus status = read_lines(list, file, &line, layout, path, err);
-    free(line);
+    if (!file) return fail_with(err, TIM_E_IO, "%.200s", strerror(errno));
+    const TimStatus status = read_stream(content, file, err);
     fclose(file);
     return status;
 }
 
-/* ---- MJHQ: one object ---- */
-
-/* A name that stays in the folder it is meant for. */
-static bool is_plain_name(const char *name) {
-    return *name && *name != '.' && !strchr(name, '/');
-}
-
-static TimStatus take_entry(PromptList *list, const char *id, const json_t *entry, TimError *err) {
-    Prompt *p = append(list);
-    if (!p) return no_memory(err);
-    TimStatus status = copy_text(&p->name, id, err);
-    if (status == TIM_OK) status = take_text(&p->text, entry, "prompt", err);
-    if (status == TIM_OK) status = take_text(&p->category, entry, "category", err);
-    if (status != TIM_OK || (is_plain_name(id) && is_plain_name(p->category))) return status;
-    return fail_with(err, TIM_E_FORMAT, "its name or its category '%.60s' is no plain name of a file", p->category);
-}
-
-static TimStatus read_mjhq(PromptList *list, const char *path, TimError *err) {
-    json_error_t cause;
-    const char *id;
-    json_t *entry, *object = json_load_file(path, JSON_REJECT_DUPLICATES, &cause);
-    TimStatus status = TIM_OK;
-    if (!json_is_object(object))
-        status =
-            fail_with(err, TIM_E_FORMAT, "%.800s: no JSON object of prompts: %.200s", path, object ? "another value" : cause.text);
-    else
-        json_object_foreach(object, id, entry) {
-            TimError inner;
-            status = take_entry(list, id, entry, &inner);
-            if (status == TIM_OK) continue;
-            fail_with(err, status, "%.800s: the entry '%.60s': %.200s", path, id, inner.text);
-            break;
-        }
-    json_decref(object);
-    return status;
+static TimStatus read_file(PromptList *list, const char *path, PromptLayout layout, TimError *err) {
+    TimError cause;
+    Content content = {0};
+    TimStatus status = read_content(&content, path, &cause);
+    if (status == TIM_OK) status = prompt_list_parse(list, content.bytes, content.size, layout, &cause);
+    free(content.bytes);
+    return status == TIM_OK ? TIM_OK : fail_with(err, status, "%.800s: %.400s", path, cause.text);
 }
 
 /* ---- DPG: a folder ---- */
@@ -213,17 +56,13 @@ static int is_visible(const struct dirent *entry) {
     return entry->d_name[0] != '.';
 }
 
-/* The whole text of a file, without white space at its end. */
-static TimStatus read_whole(char **out, const char *path, TimError *err) {
-    size_t room = 0;
-    FILE *file = fopen(path, "r");
-    const ssize_t length = file ? getdelim(out, &room, '\0', file) : -1;
-    const bool failed = !file || (length < 0 && ferror(file));
-    if (file) fclose(file);
-    if (failed) return fail_with(err, TIM_E_IO, "%.800s: %.200s", path, strerror(errno));
-    if (length < 0) return fail_with(err, TIM_E_FORMAT, "%.800s: the file is empty", path);
-    char *text = *out;
-    for (size_t end = strlen(text); end && strchr(" \t\r\n", text[end - 1]); end--) text[end - 1] = '\0';
+/* The picture is called as the file, without its ending. */
+static TimStatus name_last(PromptList *list, const char *name, TimError *err) {
+    char *copy = strdup(name);
+    if (!copy) return fail_with(err, TIM_E_MEMORY, "no memory for the prompts; give fewer");
+    char *dot = strrchr(copy, '.');
+    if (dot && dot != copy) *dot = '\0';
+    list->items[list->count - 1].name = copy;
     return TIM_OK;
 }
 
@@ -231,14 +70,8 @@ static TimStatus take_file(PromptList *list, const char *folder, const char *nam
     char path[4096];
     const int length = snprintf(path, sizeof path, "%s/%s", folder, name);
     if (length < 0 || (size_t)length >= sizeof path) return fail_with(err, TIM_E_IO, "%.800s: the path is too long", folder);
-    Prompt *p = append(list);
-    if (!p) return no_memory(err);
-    TimStatus status = copy_text(&p->name, name, err);
-    if (status == TIM_OK) status = read_whole(&p->text, path, err);
-    if (status != TIM_OK) return status;
-    char *dot = strrchr(p->name, '.');
-    if (dot && dot != p->name) *dot = '\0';
-    return TIM_OK;
+    const TimStatus status = read_file(list, path, LAYOUT_DPG, err);
+    return status == TIM_OK ? name_last(list, name, err) : status;
 }
 
 static TimStatus read_folder(PromptList *list, const char *path, TimError *err) {
@@ -257,9 +90,7 @@ static TimStatus read_folder(PromptList *list, const char *path, TimError *err) 
 /* ---- interface ---- */
 
 TimStatus prompt_list_read(PromptList *list, const char *path, PromptLayout layout, TimError *err) {
-    TimStatus status = layout == LAYOUT_DPG    ? read_folder(list, path, err)
-                       : layout == LAYOUT_MJHQ ? read_mjhq(list, path, err)
-                                               : read_text(list, path, layout, err);
+    TimStatus status = layout == LAYOUT_DPG ? read_folder(list, path, err) : read_file(list, path, layout, err);
     if (status == TIM_OK && list->count == 0) status = fail_with(err, TIM_E_FORMAT, "%.800s: no prompt in it", path);
     if (status != TIM_OK) prompt_list_done(list);
     return status;

@@ -1,48 +1,11 @@
-/* Files of prompts, and those of the published evaluations with what their folders need. */
+/* Files of prompts on the disk. */
 #ifndef TIM_CLI_SAMPLE_PROMPTS_H
 #define TIM_CLI_SAMPLE_PROMPTS_H
 
-#include <stdbool.h>
-#include <stdint.h>
+#include "prompt_list.h"
 
-#include "tim/sample.h"
-
-/* How a file of prompts is read, and how its pictures are laid out. */
-typedef enum PromptLayout {
-    LAYOUT_NONE,    /* prompts one a line, or JSON objects with a "prompt" one a line; numbered pictures */
-    LAYOUT_GENEVAL, /* evaluation_metadata.jsonl: 00000/metadata.jsonl, samples/00000.png ..., grid.png */
-    LAYOUT_DPG,     /* a folder of texts, each a prompt: STEM.png, two by two */
-    LAYOUT_MJHQ     /* {ID: {"prompt", "category"}}: CATEGORY/ID.jpg */
-} PromptLayout;
-
-/* One prompt. Texts are from malloc; those that its file does not give are NULL. */
-typedef struct Prompt {
-    char *text;
-    char *name;     /* of its picture: DPG, MJHQ */
-    char *category; /* MJHQ */
-    char *record;   /* its line: GenEval */
-    int64_t seed;   /* settings of its own; negative: none */
-    int steps, width, height;
-    double guidance;
-} Prompt;
-
-/* The owner calls prompt_list_done. {0} is empty. */
-typedef struct PromptList {
-    Prompt *items; /* (count) */
-    int64_t count, capacity;
-    bool own_settings; /* some prompt has its own */
-} PromptList;
-
-/* Reads `path` as the layout says; empty lines are left out. Fails, naming file and line, when it cannot be read, is not as it should be, or
- * holds no prompt. The file may be hostile. */
+/* Reads `path`, a file or for LAYOUT_DPG a folder, as the layout says. Fails, naming file and line, when it cannot be read, is not as it
+ * should be, or holds no prompt; the list is empty then. */
 TimStatus prompt_list_read(PromptList *list, const char *path, PromptLayout layout, TimError *err);
-
-/* Appends a prompt. */
-TimStatus prompt_list_add(PromptList *list, const char *text, TimError *err);
-
-void prompt_list_done(PromptList *list);
-
-/* The prompt's own settings over those in `options`. */
-void prompt_apply(const Prompt *prompt, TimSampleOptions *options);
 
 #endif

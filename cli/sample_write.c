@@ -9,9 +9,6 @@
 #include "sample_layout.h"
 #include "support.h"
 
-const char *const sample_mode_words[] = {"transition", "diffusion", NULL};
-const char *const sample_precision_words[] = {"fp32", "bf16", NULL};
-
 enum { MAX_TEXT = SAMPLE_TEXT_BYTES, QUALITY = 95 };
 
 /* ---- writing ---- */

@@ -566,19 +566,6 @@ static void test_torch_nameless_tensor_says_how_to_save(void **state) {
     assert_pickle_refused(&pickle, TIM_E_UNSUPPORTED, "torch.save({'name': tensor}");
 }
 
-/* ---- damage ---- */
-
-static void test_fuzz_corpora_and_damaged_copies_keep_memory(void **state) {
-    (void)state;
-    int taken;
-    assert_int_equal(replay_corpus(fuzz_torch_zip, "torch_zip", 1, &taken), 2);
-    assert_int_equal(taken, 2);
-    assert_true(replay_corpus(fuzz_pickle, "pickle", 1, &taken) >= 3);
-    assert_true(taken >= 3);
-    assert_true(replay_corpus(fuzz_tensor_index, "tensor_index", 1, &taken) >= 3);
-    assert_int_equal(taken, 1);
-}
-
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_set_kind_told_by_content),
@@ -606,7 +593,6 @@ int main(void) {
         cmocka_unit_test(test_pickle_shared_lists_refused_soon),
         cmocka_unit_test(test_pickle_too_many_values_refused),
         cmocka_unit_test(test_torch_nameless_tensor_says_how_to_save),
-        cmocka_unit_test(test_fuzz_corpora_and_damaged_copies_keep_memory),
     };
     return cmocka_run_group_tests(tests, make_folder, remove_folder);
 }

@@ -1,13 +1,12 @@
 /* Configurations as YAML: defaults, reading, writing. What the keys are is in config_fields.c, what is sound in config_check.c. */
 #include "tim/config.h"
 
-#include <jansson.h>
 #include <stdarg.h>
 #include <stdio.h>
-#include <stdlib.h>
 #include <string.h>
 
 #include "base/memory.h"
+#include "base/utf8.h"
 #include "io/config_fields.h"
 #include "io/file.h"
 #include "io/yaml_walk.h"
@@ -192,17 +191,24 @@ static TimStatus put_keys(TimFileWriter *out, const char *path, const char *befo
     }
 }
 
-/* A JSON string is a YAML text with nothing left to interpret. */
+/* What stands in a quoted text as it is: all that YAML calls printable, but for the two that end or escape, and what looks like the end of a
+ * line or of nothing. Source: YAML 1.2, c-printable. */
+static bool stands(uint32_t code) {
+    if (code < 0xA0) return code >= ' ' && code <= '~' && code != '"' && code != '\\';
+    return code != 0x2028 && code != 0x2029 && code != 0xFEFF && code != 0xFFFE && code != 0xFFFF;
+}
+
 static TimStatus put_text(TimFileWriter *out, const TimField *field, const char *text, TimError *err) {
-    json_t *json = json_string(text);
-    if (!json)
-        return tim_fail(err, TIM_E_ARGUMENT, "%s is not UTF-8, which YAML must be, or there is no memory for it", field->path);
-    char *quoted = json_dumps(json, JSON_ENCODE_ANY);
-    json_decref(json);
-    if (!quoted) return tim_fail(err, TIM_E_MEMORY, "no memory for %s", field->path);
-    const TimStatus status = tim_file_writer_write(out, quoted, strlen(quoted), err);
-    free(quoted);
-    return status;
+    const size_t size = strlen(text);
+    TIM_TRY(put(out, err, "\""));
+    for (size_t at = 0, bytes; at < size; at += bytes) {
+        uint32_t code;
+        bytes = tim_utf8_next(text + at, size - at, &code);
+        if (bytes == 0) return tim_fail(err, TIM_E_ARGUMENT, "%s is not UTF-8, which YAML must be", field->path);
+        TIM_TRY(stands(code) ? tim_file_writer_write(out, text + at, bytes, err)
+                             : put(out, err, code < 0x100 ? "\\x%02X" : "\\u%04X", (unsigned)code));
+    }
+    return put(out, err, "\"");
 }
 
 static TimStatus put_field(TimFileWriter *out, const TimField *field, const TimConfig *config, const char *before, TimError *err) {

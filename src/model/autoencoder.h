@@ -15,6 +15,9 @@ typedef struct TimAutoencoderConfig {
     TimDcConfig dc;
 } TimAutoencoderConfig;
 
+/* Reads the config.json of a diffusers folder. The text of an error names file, key, value and remedy. */
+TimStatus tim_autoencoder_config_read(TimAutoencoderConfig *config, const char *path, TimError *err);
+
 /* From the text of a config.json. `class_name` is AutoencoderKL or AutoencoderDC; NULL: the text's own _class_name. */
 TimStatus tim_autoencoder_config_parse(TimAutoencoderConfig *config, const char *json_text, const char *class_name, TimError *err);
 

@@ -35,17 +35,18 @@ TimStatus tim_token_ids_add(TimTokenIds *ids, int32_t id, TimError *err) {
 
 /* ---- special tokens ---- */
 
-/* A token's text: "<s>" or {"content": "<s>"}. */
+/* A token's text: "<s>" or {"content": "<s>"}. NULL for one with a zero byte, which no piece is found by. */
 static const char *token_text(const json_t *value) {
-    const char *text = json_string_value(value);
-    return text ? text : json_string_value(json_object_get(value, "content"));
+    const json_t *string = json_is_string(value) ? value : json_object_get(value, "content");
+    const char *text = json_string_value(string);
+    return text && strlen(text) == json_string_length(string) ? text : NULL;
 }
 
 /* The token that the configuration names, or the first of the usual ones that there is. */
 static int32_t find_special(const TimJsonTokenizer *json, const json_t *config, const char *key, const char *const usual[2]) {
     const char *text = token_text(json_object_get(config, key));
     if (text) return tim_json_tokenizer_find(json, text);
-    if (json_object_get(config, key)) return -1; /* null: there is none */
+    if (json_object_get(config, key)) return -1; /* null, or no text: there is none */
     for (int i = 0; i < 2; i++) {
         const int32_t id = tim_json_tokenizer_find(json, usual[i]);
         if (id >= 0) return id;

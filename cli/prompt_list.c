@@ -1,0 +1,238 @@
+#include "prompt_list.h"
+
+#include <jansson.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "support.h"
+
+/* ---- the list ---- */
+
+static void free_prompt(Prompt *p) {
+    free(p->text);
+    free(p->name);
+    free(p->category);
+    free(p->record);
+}
+
+void prompt_list_done(PromptList *list) {
+    for (int64_t i = 0; i < list->count; i++) free_prompt(&list->items[i]);
+    free(list->items);
+    *list = (PromptList){0};
+}
+
+static TimStatus no_memory(TimError *err) {
+    return fail_with(err, TIM_E_MEMORY, "no memory for the prompts; give fewer");
+}
+
+/* An empty prompt at the end; NULL, with the error written, without memory. */
+static Prompt *append(PromptList *list, TimError *err) {
+    if (list->count == list->capacity) {
+        const int64_t capacity = list->capacity ? 2 * list->capacity : 16;
+        Prompt *items = realloc(list->items, (size_t)capacity * sizeof *items);
+        if (!items) {
+            no_memory(err);
+            return NULL;
+        }
+        list->items = items, list->capacity = capacity;
+    }
+    Prompt *prompt = &list->items[list->count++];
+    *prompt = (Prompt){.seed = -1};
+    return prompt;
+}
+
+static TimStatus copy_text(char **out, const char *text, TimError *err) {
+    *out = strdup(text);
+    return *out ? TIM_OK : no_memory(err);
+}
+
+TimStatus prompt_list_add(PromptList *list, const char *text, TimError *err) {
+    Prompt *prompt = append(list, err);
+    return prompt ? copy_text(&prompt->text, text, err) : err->status;
+}
+
+void prompt_apply(const Prompt *p, TimSampleOptions *o) {
+    if (p->seed >= 0) o->seed = (uint64_t)p->seed;
+    if (p->steps) o->steps = p->steps;
+    if (p->width) o->width = p->width;
+    if (p->height) o->height = p->height;
+    if (p->guidance > 0) o->guidance = p->guidance;
+}
+
+/* ---- Python's unicode-escape, through which the published GenEval prompts go ---- */
+
+/* The character at *at, which moves behind it; a byte that is no UTF-8 stands for itself. */
+static uint32_t next_character(const unsigned char **at) {
+    const unsigned char *p = *at;
+    const int more = p[0] >= 0xF0 ? 3 : p[0] >= 0xE0 ? 2 : p[0] >= 0xC0 ? 1 : 0;
+    uint32_t value = more ? p[0] & (0x3FU >> more) : p[0];
+    int i = 1;
+    for (; i <= more && (p[i] & 0xC0) == 0x80; i++) value = value << 6 | (p[i] & 0x3FU);
+    *at = p + (i > more ? more + 1 : 1);
+    return i > more ? value : p[0];
+}
+
+static char *unicode_escape(const char *text) {
+    char *out = malloc(10 * strlen(text) + 1), *to = out;
+    for (const unsigned char *at = (const unsigned char *)text; out && *at;) {
+        const uint32_t c = next_character(&at);
+        if (c == '\\' || c == '\n' || c == '\r' || c == '\t')
+            to += sprintf(to, "\\%c", c == '\\' ? '\\' : c == '\n' ? 'n' : c == '\r' ? 'r' : 't');
+        else if (c >= 0x20 && c < 0x7F)
+            *to++ = (char)c;
+        else
+            to += sprintf(to, c < 0x100 ? "\\x%02x" : c < 0x10000 ? "\\u%04x" : "\\U%08x", c);
+    }
+    if (out) *to = '\0';
+    return out;
+}
+
+/* ---- JSON ---- */
+
+static TimStatus take_number(const json_t *object, const char *key, double low, double high, double *out, TimError *err) {
+    const json_t *value = json_object_get(object, key);
+    if (!value) return TIM_OK;
+    *out = json_number_value(value);
+    if (json_is_number(value) && *out >= low && *out <= high) return TIM_OK;
+    return fail_with(err, TIM_E_FORMAT, "'%s' is no number from %g to %g", key, low, high);
+}
+
+static TimStatus take_settings(Prompt *p, const json_t *object, TimError *err) {
+    double seed = -1, steps = 0, width = 0, height = 0;
+    TimStatus status = take_number(object, "seed", 0, 9007199254740992.0, &seed, err);
+    if (status == TIM_OK) status = take_number(object, "steps", 1, TIM_SAMPLE_MAX_STEPS, &steps, err);
+    if (status == TIM_OK) status = take_number(object, "width", 1, TIM_IMAGE_MAX_SIDE, &width, err);
+    if (status == TIM_OK) status = take_number(object, "height", 1, TIM_IMAGE_MAX_SIDE, &height, err);
+    if (status == TIM_OK) status = take_number(object, "guidance", 0, 1000, &p->guidance, err);
+    if (status == TIM_OK) p->seed = (int64_t)seed, p->steps = (int)steps, p->width = (int)width, p->height = (int)height;
+    return status;
+}
+
+static TimStatus take_text(char **out, const json_t *object, const char *key, TimError *err) {
+    const char *text = json_string_value(json_object_get(object, key));
+    return text ? copy_text(out, text, err) : fail_with(err, TIM_E_FORMAT, "there is no text '%s'", key);
+}
+
+static TimStatus take_object(PromptList *list, const json_t *object, const char *line, PromptLayout layout, TimError *err) {
+    Prompt *p = append(list, err);
+    if (!p) return err->status;
+    TimStatus status = take_text(&p->text, object, "prompt", err);
+    if (status != TIM_OK) return status;
+    if (layout == LAYOUT_NONE) {
+        status = take_settings(p, object, err);
+        list->own_settings = list->own_settings || p->seed >= 0 || p->steps || p->width || p->height || p->guidance > 0;
+        return status;
+    }
+    char *escaped = unicode_escape(p->text);
+    free(p->text);
+    p->text = escaped;
+    return escaped ? copy_text(&p->record, line, err) : no_memory(err);
+}
+
+static TimStatus take_json_line(PromptList *list, const char *line, PromptLayout layout, TimError *err) {
+    json_error_t cause;
+    json_t *object = json_loads(line, JSON_REJECT_DUPLICATES, &cause);
+    const TimStatus status = json_is_object(object) ? take_object(list, object, line, layout, err)
+                                                    : fail_with(err, TIM_E_FORMAT, "it is no JSON object: %.100s",
+                                                                object ? "another value" : cause.text);
+    json_decref(object);
+    return status;
+}
+
+/* ---- lines ---- */
+
+static TimStatus take_line(PromptList *list, const char *line, PromptLayout layout, TimError *err) {
+    if (layout == LAYOUT_GENEVAL || *line == '{') return take_json_line(list, line, layout, err);
+    return prompt_list_add(list, line, err);
+}
+
+/* One line, without what ends it; an empty one is left out. */
+static TimStatus take_bytes(PromptList *list, const char *bytes, size_t size, PromptLayout layout, TimError *err) {
+    while (size > 0 && bytes[size - 1] == '\r') size--;
+    if (size == 0) return TIM_OK;
+    if (memchr(bytes, 0, size)) return fail_with(err, TIM_E_FORMAT, "it has a zero byte");
+    char *line = strndup(bytes, size);
+    const TimStatus status = line ? take_line(list, line, layout, err) : no_memory(err);
+    free(line);
+    return status;
+}
+
+static TimStatus parse_lines(PromptList *list, const char *text, size_t size, PromptLayout layout, TimError *err) {
+    int64_t number = 1;
+    for (size_t at = 0; at < size; number++) {
+        TimError cause;
+        const char *end = memchr(text + at, '\n', size - at);
+        const size_t length = end ? (size_t)(end - text) - at : size - at;
+        const TimStatus status = take_bytes(list, text + at, length, layout, &cause);
+        if (status != TIM_OK) return fail_with(err, status, "line %lld: %.300s", (long long)number, cause.text);
+        at += length + (end != NULL);
+    }
+    return TIM_OK;
+}
+
+/* ---- MJHQ: one object ---- */
+
+/* A name that stays in the folder it is meant for. */
+static bool is_plain_name(const char *name) {
+    return *name && *name != '.' && !strchr(name, '/');
+}
+
+static TimStatus take_entry(PromptList *list, const char *id, const json_t *entry, TimError *err) {
+    Prompt *p = append(list, err);
+    if (!p) return err->status;
+    TimStatus status = copy_text(&p->name, id, err);
+    if (status == TIM_OK) status = take_text(&p->text, entry, "prompt", err);
+    if (status == TIM_OK) status = take_text(&p->category, entry, "category", err);
+    if (status != TIM_OK || (is_plain_name(id) && is_plain_name(p->category))) return status;
+    return fail_with(err, TIM_E_FORMAT, "its name or its category '%.60s' is no plain name of a file", p->category);
+}
+
+static TimStatus take_entries(PromptList *list, json_t *object, TimError *err) {
+    const char *id;
+    json_t *entry;
+    json_object_foreach(object, id, entry) {
+        TimError cause;
+        const TimStatus status = take_entry(list, id, entry, &cause);
+        if (status != TIM_OK) return fail_with(err, status, "the entry '%.60s': %.200s", id, cause.text);
+    }
+    return TIM_OK;
+}
+
+static TimStatus parse_mjhq(PromptList *list, const char *text, size_t size, TimError *err) {
+    json_error_t cause;
+    json_t *object = json_loadb(text, size, JSON_REJECT_DUPLICATES, &cause);
+    const TimStatus status = json_is_object(object) ? take_entries(list, object, err)
+                                                    : fail_with(err, TIM_E_FORMAT, "no JSON object of prompts: %.200s",
+                                                                object ? "another value" : cause.text);
+    json_decref(object);
+    return status;
+}
+
+/* ---- DPG: the whole text ---- */
+
+/* Without white space at its end. */
+static TimStatus parse_whole(PromptList *list, const char *text, size_t size, TimError *err) {
+    if (size == 0) return fail_with(err, TIM_E_FORMAT, "the file is empty");
+    if (memchr(text, 0, size)) return fail_with(err, TIM_E_FORMAT, "it has a zero byte");
+    while (size > 0 && strchr(" \t\r\n", text[size - 1])) size--;
+    Prompt *p = append(list, err);
+    if (!p) return err->status;
+    p->text = strndup(text, size);
+    return p->text ? TIM_OK : no_memory(err);
+}
+
+/* ---- interface ---- */
+
+TimStatus prompt_list_parse(PromptList *list, const char *text, size_t size, PromptLayout layout, TimError *err) {
+    switch (layout) {
+    case LAYOUT_MJHQ:
+        return parse_mjhq(list, text, size, err);
+    case LAYOUT_DPG:
+        return parse_whole(list, text, size, err);
+    case LAYOUT_NONE:
+    case LAYOUT_GENEVAL:
+        break;
+    }
+    return parse_lines(list, text, size, layout, err);
+}

@@ -1,0 +1,59 @@
+/* config.json of an AutoencoderKL. Absent keys have the values of the diffusers class. */
+#include "model/autoencoder_kl.h"
+
+enum { MAX_CHANNELS = 16384 };
+
+static TimStatus read_block_types(TimDiffusersConfig *config, const char *key, const char *type, int count, TimError *err) {
+    const char *const names[] = {type, NULL};
+    const json_t *value = tim_diffusers_get(config, key);
+    int which[TIM_KL_MAX_STAGES];
+    if (value && (!json_is_array(value) || json_array_size(value) != (size_t)count))
+        return tim_diffusers_refuse(key, value, "a list with one block type for each of block_out_channels", err);
+    return tim_diffusers_names(config, key, names, count, which, err);
+}
+
+static TimStatus read_stages(TimKlConfig *kl, TimDiffusersConfig *config, TimError *err) {
+    TIM_TRY(tim_diffusers_ints(config, "block_out_channels", 1, MAX_CHANNELS, TIM_KL_MAX_STAGES, kl->channels, &kl->stages, err));
+    if (kl->stages < 1) return tim_fail(err, TIM_E_FORMAT, "'block_out_channels' is empty; an autoencoder has a stage at least");
+    TIM_TRY(read_block_types(config, "down_block_types", "DownEncoderBlock2D", kl->stages, err));
+    TIM_TRY(read_block_types(config, "up_block_types", "UpDecoderBlock2D", kl->stages, err));
+    TIM_TRY(tim_diffusers_int(config, "layers_per_block", 1, 64, &kl->layers, err));
+    TIM_TRY(tim_diffusers_int(config, "norm_num_groups", 1, MAX_CHANNELS, &kl->groups, err));
+    for (int i = 0; i < kl->stages; i++)
+        if (kl->channels[i] % kl->groups)
+            return tim_fail(err, TIM_E_FORMAT, "'norm_num_groups' is %d, which does not divide %d of 'block_out_channels'",
+                            kl->groups, kl->channels[i]);
+    return TIM_OK;
+}
+
+TimStatus tim_kl_config_read(TimKlConfig *kl, TimDiffusersConfig *config, TimError *err) {
+    static const char *const acts[] = {"silu", "swish", NULL};
+    int act = 0;
+    *kl = (TimKlConfig){.in_channels = 3,
+                        .out_channels = 3,
+                        .latent_channels = 4,
+                        .stages = 1,
+                        .channels = {64},
+                        .layers = 1,
+                        .groups = 32,
+                        .quant_conv = true,
+                        .post_quant_conv = true,
+                        .mid_attention = true,
+                        .sample_size = 32,
+                        .scaling_factor = 0.18215};
+    TIM_TRY(read_stages(kl, config, err));
+    TIM_TRY(tim_diffusers_int(config, "in_channels", 1, 64, &kl->in_channels, err));
+    TIM_TRY(tim_diffusers_int(config, "out_channels", 1, 64, &kl->out_channels, err));
+    TIM_TRY(tim_diffusers_int(config, "latent_channels", 1, 4096, &kl->latent_channels, err));
+    TIM_TRY(tim_diffusers_int(config, "sample_size", 1, 65536, &kl->sample_size, err));
+    TIM_TRY(tim_diffusers_name(config, "act_fn", acts, &act, err));
+    TIM_TRY(tim_diffusers_flag(config, "use_quant_conv", &kl->quant_conv, err));
+    TIM_TRY(tim_diffusers_flag(config, "use_post_quant_conv", &kl->post_quant_conv, err));
+    TIM_TRY(tim_diffusers_flag(config, "mid_block_add_attention", &kl->mid_attention, err));
+    TIM_TRY(tim_diffusers_number(config, "scaling_factor", &kl->scaling_factor, err));
+    TIM_TRY(tim_diffusers_number(config, "shift_factor", &kl->shift_factor, err));
+    TIM_TRY(tim_diffusers_absent(config, "latents_mean", err));
+    TIM_TRY(tim_diffusers_absent(config, "latents_std", err));
+    tim_diffusers_skip(config, "force_upcast"); /* norms and sums are fp32 here in any case */
+    return tim_diffusers_finish(config, err);
+}
