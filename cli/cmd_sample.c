@@ -7,6 +7,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "class_names.h"
 #include "commands.h"
 #include "sample.h"
 #include "sample_layout.h"
@@ -145,7 +146,7 @@ static TimStatus make_prompts(Sampling *d, TimError *err) {
 /* What the pictures show, as the model takes it. */
 static TimStatus make_conditions(Sampling *d, TimError *err) {
     const SampleRequest *r = d->request;
-    if (draws_texts(d) && r->classes.count)
+    if (draws_texts(d) && r->classes_text)
         return fail_with(err, TIM_E_ARGUMENT, "%.1000s: the model draws texts, not classes: give --prompt in place of --classes",
                          r->parts.model);
     if (draws_texts(d)) return make_prompts(d, err);
@@ -244,12 +245,13 @@ static TimStatus converse(Sampling *d, TimError *err) {
  * and, on a terminal, take prompts as they are typed. */
 static TimStatus settle(SampleRequest *r, TimError *err) {
     TimConfig config;
-    const TimStatus status = tim_pipeline_read_config(&config, &r->parts, err);
+    TimStatus status = tim_pipeline_read_config(&config, &r->parts, err);
     const bool text = config.network.kind == TIM_NETWORK_T2I;
+    if (status == TIM_OK && !text && r->classes_text) status = class_list_read(&r->classes, r->classes_text, &config, err);
     if (r->precision == AUTOMATIC) r->precision = text || config.vae_dir;
     if (r->rounding == AUTOMATIC) r->rounding = !text;
     r->sample.rounding = r->rounding ? TIM_IMAGE_ROUNDING_C2I : TIM_IMAGE_ROUNDING_T2I;
-    const bool nothing = text && !r->prompt && !r->prompts_file && !r->classes.count;
+    const bool nothing = text && !r->prompt && !r->prompts_file && !r->classes_text;
     if (nothing && r->form == SAMPLE_FOLDER && isatty(STDIN_FILENO) == 1) r->prompts_file = "-";
     tim_config_done(&config);
     return status;
@@ -364,7 +366,8 @@ static bool parse(SampleRequest *r, int count, char **words, ExitCode *code) {
         option_text("like", &r->like, "PNG", "settings of a picture drawn before, where no other option says otherwise"),
         option_list("steps", &r->steps, 1, TIM_SAMPLE_MAX_STEPS, "jumps from noise to picture (default 1); several for a sheet"),
         option_choice("mode", &r->mode, sample_mode_words, "what the network is asked for (default transition)"),
-        option_list("classes", &r->classes, 0, INT32_MAX, "classes to draw, in turn (default: all of the model's)"),
+        option_text("classes", &r->classes_text, "CLASS[,CLASS...]",
+                    "classes to draw, in turn: numbers, or ImageNet's names (default: all of the model's)"),
         option_int64("count", &r->count, 1, MAX_COUNT,
                      "pictures (default: one of each of --classes, else 16; with prompts: of each, 1)"),
         option_int64("first", &r->sample.first, 0, 1e12, "number of the first picture, to go on where a run ended (default 0)"),
@@ -397,6 +400,9 @@ static bool parse(SampleRequest *r, int count, char **words, ExitCode *code) {
             "--out x.png    one prompt's picture, or one labelled sheet; with --steps 1,2,4 a row for each number of steps, from "
             "the same noise\n"
             "--out x/       000000.png, 000001.png, ...\n"
+            "--classes takes numbers and any of a class's names, such as \"golden retriever,207,tench\", where the names are "
+            "known: "
+            "ImageNet, Fashion-MNIST\n"
             "A picture depends on the seed, its number, its class or prompt and the options, and but for rounding not on --batch.",
     };
     Operands none;

@@ -17,11 +17,12 @@ typedef enum SampleForm {
 /* What the command line asks for. */
 typedef struct SampleRequest {
     TimPipelineParts parts;
-    const char *out, *prompt, *prompts_file, *size, *like, *init, *memory;
+    const char *out, *prompt, *prompts_file, *classes_text, *size, *like, *init, *memory;
     SampleForm form; /* of out */
-    NumberList steps, classes;
-    int64_t count; /* pictures: of each prompt, or in all; 0: what is usual */
-    bool single;   /* one picture, also of a class */
+    NumberList steps;
+    NumberList classes; /* of classes_text, once the model is known */
+    int64_t count;      /* pictures: of each prompt, or in all; 0: what is usual */
+    bool single;        /* one picture, also of a class */
     int mode, precision, rounding, isa, threads, layout;
     TimSampleOptions sample;
 } SampleRequest;

@@ -12,7 +12,7 @@
 const char *const sample_mode_words[] = {"transition", "diffusion", NULL};
 const char *const sample_precision_words[] = {"fp32", "bf16", NULL};
 
-enum { MAX_TEXT = SAMPLE_TEXT_BYTES, QUALITY = 95 };
+enum { MAX_TEXT = SAMPLE_TEXT_BYTES, QUALITY = 95, LABEL_BYTES = 32 };
 
 /* ---- writing ---- */
 
@@ -42,7 +42,11 @@ static void describe(const Sampling *d, int64_t index, char text[MAX_TEXT]) {
         at += snprintf(text + at, (size_t)(MAX_TEXT - at), ", Denoising strength: %.17g, Init: %.1024s", o->strength, r->init);
     if (index < 0) return;
     at += snprintf(text + at, (size_t)(MAX_TEXT - at), ", Picture: %" PRId64, o->first);
-    if (d->labels) snprintf(text + at, (size_t)(MAX_TEXT - at), ", Class: %" PRId64, d->labels[index]);
+    if (!d->labels) return;
+    char name[LABEL_BYTES];
+    at += snprintf(text + at, (size_t)(MAX_TEXT - at), ", Class: %" PRId64, d->labels[index]);
+    if (class_name(name, sizeof name, tim_pipeline_config(d->pipeline), d->labels[index]))
+        snprintf(text + at, (size_t)(MAX_TEXT - at), ", Class name: %s", name);
 }
 
 static TimStatus write_png(const Sampling *d, const TimImage *image, int64_t index, const char *path, TimError *err) {
@@ -107,7 +111,7 @@ static TimStatus append_npz(Sampling *d, const TimPictures *pictures, TimError *
 
 /* ---- the sheet ---- */
 
-enum { SHEET_PICTURE = 96, SHEET_COLUMNS = 16, LABEL_BYTES = 32 };
+enum { SHEET_PICTURE = 96, SHEET_COLUMNS = 16 };
 
 /* With several numbers of steps a row holds one of them and a column one picture. Otherwise the pictures fill rows, so that a
  * column holds one class where the classes come in turn. */

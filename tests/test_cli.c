@@ -254,6 +254,60 @@ static void test_sample_npz_has_pictures_and_labels(void **state) {
     tim_file_close(&file);
 }
 
+/* The labels of 4 pictures in the npz of the last run. */
+static void assert_labels(const int64_t labels[4]) {
+    TimFile file;
+    assert_int_equal(tim_file_open(&file, in_folder("named.npz"), &err), TIM_OK);
+    assert_non_null(memmem(file.data, file.size, labels, 4 * sizeof *labels));
+    tim_file_close(&file);
+}
+
+static void save_imagenet_model(void) {
+    TimConfig config = small_config(TIM_TRANSPORT_OT_FM);
+    config.network.num_classes = 1000;
+    assert_int_equal(save_model("imagenet", &config), TIM_OK);
+}
+
+/* Numbers: those beside the names in lists of published samples (DiT draws 207, 360, 387, 974, 88, 979, 417, 279). */
+static void test_sample_classes_by_name(void **state) {
+    (void)state;
+    save_imagenet_model();
+    assert_runs("sample --model imagenet --out named.npz --classes 'golden retriever,otter, lesser_panda ,GEYSER'");
+    assert_labels((const int64_t[]){207, 360, 387, 974});
+    assert_runs("sample --model imagenet --out named.npz --classes 'macaw,valley,balloon,Arctic fox'");
+    assert_labels((const int64_t[]){88, 979, 417, 279});
+    assert_runs("sample --model imagenet --out named.npz --classes 'Tinca tinca,999,toilet paper,tench'");
+    assert_labels((const int64_t[]){0, 999, 999, 0});
+    TimFile file;
+    assert_runs("sample --model imagenet --out named/ --classes 'alopex_Lagopus'");
+    assert_int_equal(tim_file_open(&file, in_folder("named/000000.png"), &err), TIM_OK);
+    assert_non_null(memmem(file.data, file.size, "Class: 279, Class name: Arctic fox", 34));
+    tim_file_close(&file);
+    assert_runs("sample --like named/000000.png --out named.npz --count 4");
+    assert_labels((const int64_t[]){279, 279, 279, 279});
+}
+
+static void test_sample_class_names_refused(void **state) {
+    (void)state;
+    const char *const cases[][2] = {
+        {"crane", "several classes are called 'crane': 134 (crane), 517 (crane); give one of the numbers"},
+        {"Maillot", "'maillot': 638 (maillot), 639 (maillot)"},
+        {"panda", "'panda': 387 (lesser panda), 388 (giant panda)"},
+        {"tensh", "no class is called 'tensh'; near it: tench"},
+        {"retriever", "no class is called 'retriever'; near it: golden retriever, labrador retriever"},
+        {"xyzzyxyzzy", "no class is called 'xyzzyxyzzy'\n"},
+        {"1,,2", "nothing between two commas"},
+        {"1000", "class 1000 of picture 0; the model has the classes 0 to 999"},
+    };
+    save_imagenet_model();
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+        char line[256];
+        snprintf(line, sizeof line, "sample --model imagenet --out x.png --classes %s", cases[i][0]);
+        assert_fails(line, 1, cases[i][1]);
+    }
+    assert_fails("sample --model model --out x.png --classes tench", 1, "'tench' is no number, and the names");
+}
+
 static void test_sample_same_command_same_file(void **state) {
     (void)state;
     assert_runs("sample --model model --out a.npz --count 6 --steps 3 --guidance 2 --seed 18446744073709551615");
@@ -676,6 +730,8 @@ int main(void) {
         cmocka_unit_test(test_sample_sheet_has_all_pictures),
         cmocka_unit_test(test_sample_folder_holds_single_pictures),
         cmocka_unit_test(test_sample_npz_has_pictures_and_labels),
+        cmocka_unit_test(test_sample_classes_by_name),
+        cmocka_unit_test(test_sample_class_names_refused),
         cmocka_unit_test(test_sample_same_command_same_file),
         cmocka_unit_test(test_sample_like_draws_it_again),
         cmocka_unit_test(test_sample_init_starts_from_a_picture),
