@@ -42,6 +42,7 @@ TimSampleOptions sample_options(const Sampling *d, int64_t first, int64_t count)
     if (d->prompts) prompt_apply(&d->list.items[first / d->each], &o);
     o.count = count;
     o.first = d->first + first;
+    o.stages = d->request->strip;
     if (d->labels) o.labels = d->labels + first;
     if (d->prompts) o.prompts = d->prompts + first;
     if (d->init.pixels) o.init = &d->init;
@@ -155,13 +156,19 @@ static TimStatus make_conditions(Sampling *d, TimError *err) {
                      r->parts.model);
 }
 
+/* Strips below each other in one file. */
+static int64_t strip_rows(const Sampling *d) {
+    return d->request->form == SAMPLE_SHEET ? d->count : 1;
+}
+
 /* Fails before the first picture where a later one would; says once where guidance has no effect. */
 static TimStatus check_plan(Sampling *d, TimError *err) {
     bool said = false;
     for (d->row = 0; d->row < d->request->steps.count; d->row++) {
         TimSampleInfo info;
         const TimSampleOptions o = sample_options(d, 0, d->count);
-        const TimStatus status = tim_pipeline_plan(d->pipeline, &o, &info, err);
+        TimStatus status = tim_pipeline_plan(d->pipeline, &o, &info, err);
+        if (status == TIM_OK && d->request->strip) status = sample_strip_check(d, &o, strip_rows(d), err);
         if (status != TIM_OK) return status;
         if (d->row == 0 && info.cut_prompts)
             fprintf(stderr, "tim sample: of %" PRId64 " prompt%s only the first %d tokens are seen\n", info.cut_prompts,
@@ -332,6 +339,8 @@ static ExitCode check_request(SampleRequest *r) {
         return command_line_misused("sample", "--out: '%s' must end in .npz, .png, .jpg, .webp or /, or be a folder", r->out);
     if (r->steps.count > 1 && r->form != SAMPLE_SHEET)
         return command_line_misused("sample", "--steps takes several numbers only for a sheet, --out something.png");
+    if (r->strip && (r->steps.count > 1 || r->layout || r->form == SAMPLE_NPZ))
+        return command_line_misused("sample", "--strip wants one number of --steps, and a picture or a plain folder for --out");
     if (r->prompt && r->prompts_file) return command_line_misused("sample", "--prompt and --prompts: give one of them");
     if (r->layout && (!r->prompts_file || r->form != SAMPLE_FOLDER))
         return command_line_misused("sample", "--layout wants --prompts, and a folder for --out: end it with /");
@@ -376,6 +385,7 @@ static bool parse(SampleRequest *r, int count, char **words, ExitCode *code) {
         option_real("guidance-low", &r->sample.guidance_low, -1, 2, "guide only where t > X T_max (default 0)"),
         option_real("guidance-high", &r->sample.guidance_high, -1, 2, "guide only where t < X T_max (default 1)"),
         option_real("stochasticity", &r->sample.stochasticity, 0, 1000, "share of fresh noise in each jump (default 0)"),
+        option_flag("strip", &r->strip, "write a row of what each picture was expected to become after every step"),
         option_text("init", &r->init, "PICTURE", "picture to start from: PNG, JPEG or WebP, resized"),
         option_real("strength", &r->sample.strength, 1e-3, 1, "how much of --init is drawn anew; 1 leaves nothing (default 0.7)"),
         option_text("size", &r->size, "WxH", "width x height in pixels (default: the model's)"),
@@ -400,6 +410,9 @@ static bool parse(SampleRequest *r, int count, char **words, ExitCode *code) {
             "--out x.png    one prompt's picture, or one labelled sheet; with --steps 1,2,4 a row for each number of steps, from "
             "the same noise\n"
             "--out x/       000000.png, 000001.png, ...\n"
+            "--strip        makes a row of each picture: for every step the picture its jump would end at if it went on to the end "
+            "(a clean estimate,\n"
+            "               no evaluation more), the last being the picture itself; in a folder beside it, 000000-strip.png\n"
             "--classes takes numbers and any of a class's names, such as \"golden retriever,207,tench\", where the names are "
             "known: "
             "ImageNet, Fashion-MNIST\n"

@@ -363,6 +363,42 @@ static void test_sample_init_starts_from_a_picture(void **state) {
     assert_fails("sample --model model --out x.png --size 16", 2, "--size: '16' does not fit; give WIDTHxHEIGHT");
 }
 
+/* True when the magnified picture stands somewhere in the sheet. */
+static bool sheet_shows(const TimImage *sheet, const TimImage *picture, int scale) {
+    for (int top = 0; top + picture->height * scale <= sheet->height; top++)
+        for (int left = 0; left + picture->width * scale <= sheet->width; left++) {
+            int same = 0;
+            for (int i = 0; i < PIXELS && same == i; i++)
+                same += sheet->pixels[(top + i / SIDE * scale) * sheet->width + left + i % SIDE * scale] == picture->pixels[i];
+            if (same == PIXELS) return true;
+        }
+    return false;
+}
+
+/* In diffusion mode the first of a strip is what one step draws, and the last the picture. */
+static void test_sample_strip_from_one_step_to_the_picture(void **state) {
+    (void)state;
+    TimImage first, last, strip, beside;
+    const int scale = 96 / SIDE;
+    assert_runs("sample --model model --out stages/ --count 2 --seed 3 --mode diffusion --steps 1");
+    assert_int_equal(access(in_folder("stages/000001-strip.png"), F_OK), -1);
+    assert_int_equal(tim_image_read_png(&first, in_folder("stages/000001.png"), &err), TIM_OK);
+    assert_runs("sample --model model --out stages/ --count 2 --seed 3 --mode diffusion --steps 3 --strip");
+    assert_int_equal(tim_image_read_png(&last, in_folder("stages/000001.png"), &err), TIM_OK);
+    assert_int_equal(tim_image_read_png(&beside, in_folder("stages/000001-strip.png"), &err), TIM_OK);
+    assert_runs("sample --model model --out strip.png --count 2 --seed 3 --mode diffusion --steps 3 --strip");
+    assert_int_equal(tim_image_read_png(&strip, in_folder("strip.png"), &err), TIM_OK);
+    assert_true(sheet_shows(&beside, &first, scale) && sheet_shows(&beside, &last, scale));
+    assert_true(sheet_shows(&strip, &first, scale) && sheet_shows(&strip, &last, scale));
+    assert_true(strip.width >= 3 * 96 && strip.width < 5 * 96 && strip.height >= 2 * 96 && strip.height < 3 * 96);
+    assert_memory_not_equal(first.pixels, last.pixels, PIXELS);
+    tim_image_done(&first), tim_image_done(&last), tim_image_done(&strip), tim_image_done(&beside);
+    assert_fails("sample --model model --out x.png --strip --steps 1,2", 2, "--strip wants one number of --steps");
+    assert_fails("sample --model model --out x.npz --strip", 2, "--strip wants one number of --steps");
+    assert_fails("sample --model model --out x.png --strip --steps 164", 1, "164 pictures of 96 pixels beside each other");
+    assert_fails("sample --model model --out x.png --strip --count 200", 1, "200 pictures of 96 pixels below each other");
+}
+
 static void test_sample_guidance_without_effect_said_once(void **state) {
     (void)state;
     assert_runs("sample --model model --out g.png --guidance 2.5 --steps 1 --count 40 --batch 3");
@@ -735,6 +771,7 @@ int main(void) {
         cmocka_unit_test(test_sample_same_command_same_file),
         cmocka_unit_test(test_sample_like_draws_it_again),
         cmocka_unit_test(test_sample_init_starts_from_a_picture),
+        cmocka_unit_test(test_sample_strip_from_one_step_to_the_picture),
         cmocka_unit_test(test_sample_guidance_without_effect_said_once),
         cmocka_unit_test(test_sample_failures_exit_1_and_say_what),
         cmocka_unit_test(test_convert_bf16_model_draws),

@@ -313,6 +313,58 @@ static void test_draw_memory_bound_makes_strips_and_the_same_picture(void **stat
     tim_pipeline_free(pipeline);
 }
 
+/* Of each picture the last stage is the picture; in diffusion mode the first is what a single step draws, since both ask the network for
+ * F at (T_max, T_max). */
+static void test_draw_stages_from_one_step_to_the_picture(void **state) {
+    (void)state;
+    enum { STEPS = 3, COUNT = 3 };
+    const char *const prompts[COUNT] = {"a red cube", "a red cube", "two dogs"};
+    TimPipeline *pipeline = open_text();
+    TimPictures plain, single, stages;
+    TimSampleInfo info;
+    TimSampleOptions options = options_for(prompts, COUNT, 1);
+    options.mode = TIM_SAMPLE_DIFFUSION;
+    assert_ok(tim_pipeline_draw(pipeline, &options, &single, NULL, &err));
+    options.steps = STEPS;
+    assert_ok(tim_pipeline_draw(pipeline, &options, &plain, NULL, &err));
+    options.stages = true;
+    assert_ok(tim_pipeline_draw(pipeline, &options, &stages, &info, &err));
+    assert_int_equal(info.evaluations, STEPS);
+    assert_int_equal(stages.count, COUNT * STEPS);
+    const size_t bytes = (size_t)SIZE * SIZE * 3;
+    for (size_t i = 0; i < COUNT; i++) {
+        const uint8_t *row = stages.pixels + i * STEPS * bytes;
+        assert_same_pixels(row, single.pixels + i * bytes, bytes, 1);
+        assert_same_pixels(row + (STEPS - 1) * bytes, plain.pixels + i * bytes, bytes, 0);
+        assert_memory_not_equal(row + bytes, row, bytes);
+    }
+    tim_pictures_done(&plain), tim_pictures_done(&single), tim_pictures_done(&stages);
+    tim_pipeline_free(pipeline);
+}
+
+/* Stages add pictures and latents, and no decoder's memory. */
+static void test_draw_stages_stay_within_memory(void **state) {
+    (void)state;
+    const char *const prompts[] = {"a red cube"};
+    TimPipeline *pipeline = open_text();
+    TimPictures whole, bound;
+    TimSampleInfo info;
+    TimSampleOptions options = options_for(prompts, 1, 4);
+    options.height = 8 * FACTOR, options.memory = (size_t)1 << 40;
+    assert_ok(tim_pipeline_plan(pipeline, &options, &info, &err));
+    const size_t one = info.memory;
+    options.stages = true;
+    assert_ok(tim_pipeline_plan(pipeline, &options, &info, &err));
+    const size_t picture = (size_t)8 * FACTOR * SIZE * 3, latent = sizeof(float) * 8 * GRID * LATENTS;
+    assert_int_equal(info.memory, one + 3 * picture + 4 * latent);
+    assert_ok(tim_pipeline_draw(pipeline, &options, &whole, NULL, &err));
+    options.memory = info.memory - 1; /* the decoder in strips */
+    assert_ok(tim_pipeline_draw(pipeline, &options, &bound, NULL, &err));
+    assert_same_pixels(bound.pixels, whole.pixels, 4 * picture, 1);
+    tim_pictures_done(&whole), tim_pictures_done(&bound);
+    tim_pipeline_free(pipeline);
+}
+
 /* ---- finding the parts ---- */
 
 static void test_open_finds_parts_by_published_names(void **state) {
@@ -623,6 +675,8 @@ int main(void) {
         cmocka_unit_test(test_draw_other_prompt_other_picture_and_sides_are_free),
         cmocka_unit_test(test_draw_classes_through_latents),
         cmocka_unit_test(test_draw_memory_bound_makes_strips_and_the_same_picture),
+        cmocka_unit_test(test_draw_stages_from_one_step_to_the_picture),
+        cmocka_unit_test(test_draw_stages_stay_within_memory),
         cmocka_unit_test(test_open_finds_parts_by_published_names),
         cmocka_unit_test(test_open_missing_and_unfit_parts_named),
         cmocka_unit_test(test_verify_says_of_each_part),

@@ -284,6 +284,45 @@ static void test_run_trajectory_from_noise_to_end(void **state) {
     tim_model_free(model);
 }
 
+/* From states alone: F = (x_t - x_r) / (t - r) of the straight path, carried on to 0; the last is the end itself. */
+static void test_run_estimates_carry_each_jump_to_the_end(void **state) {
+    (void)state;
+    enum { STEPS = 4 };
+    TimModel *model = hash_model(1);
+    double out[PIXELS];
+    float states[(STEPS + 1) * PIXELS], estimates[STEPS * PIXELS];
+    TimSamplerOptions options = tim_sampler_options_default();
+    options.steps = STEPS, options.guidance = 2;
+    options.trajectory = states, options.estimates = estimates;
+    run_one(model, &options, out);
+    for (int s = 0; s < STEPS; s++)
+        for (int i = 0; i < PIXELS; i++) {
+            const double x = states[s * PIXELS + i], next = states[(s + 1) * PIXELS + i];
+            assert_near(estimates[s * PIXELS + i], x - (STEPS - s) * (x - next), 1e-5);
+        }
+    for (int i = 0; i < PIXELS; i++) assert_true(estimates[(STEPS - 1) * PIXELS + i] == (float)out[i]);
+    tim_model_free(model);
+}
+
+/* TrigFlow's points lie on a circle of radius pi/2: the end is x_t cos t - F sin t. Noise of a stochastic jump is in no estimate. */
+static void test_run_estimates_of_other_paths_and_without_noise(void **state) {
+    (void)state;
+    TimModel *model = constant_model(TIM_TRANSPORT_TRIGFLOW, 0.5F);
+    double out[PIXELS];
+    float states[3 * PIXELS], estimates[2 * PIXELS];
+    TimSamplerOptions options = tim_sampler_options_default();
+    options.steps = 2, options.trajectory = states, options.estimates = estimates;
+    run_one(model, &options, out);
+    const double t = model->config.transport.t_max;
+    for (int i = 0; i < PIXELS; i++) assert_near(estimates[i], cos(t) * states[i] - sin(t) * 0.5, 1e-5);
+    tim_model_free(model);
+    model = constant_model(TIM_TRANSPORT_OT_FM, 0.5F);
+    options.steps = 2, options.stochasticity = 0.5, options.mode = TIM_SAMPLE_DIFFUSION;
+    run_one(model, &options, out);
+    for (int i = 0; i < PIXELS; i++) assert_near(estimates[PIXELS + i], states[PIXELS + i] - 0.5 * 0.5, 1e-6);
+    tim_model_free(model);
+}
+
 static void test_run_given_noises_replace_drawn_ones(void **state) {
     (void)state;
     TimModel *model = hash_model(1);
@@ -867,6 +906,8 @@ int main(void) {
         cmocka_unit_test(test_run_guidance_of_equal_outputs_changes_nothing),
         cmocka_unit_test(test_run_modes_and_guidance_differ),
         cmocka_unit_test(test_run_trajectory_from_noise_to_end),
+        cmocka_unit_test(test_run_estimates_carry_each_jump_to_the_end),
+        cmocka_unit_test(test_run_estimates_of_other_paths_and_without_noise),
         cmocka_unit_test(test_run_given_noises_replace_drawn_ones),
         cmocka_unit_test(test_run_batch_equals_single_pictures),
         cmocka_unit_test(test_run_bad_batch_named),

@@ -195,6 +195,16 @@ static double output_at(const Run *run, const Step *step, size_t i) {
     return null + run->options->guidance * (f - null);
 }
 
+/* The clean picture that the step's F stands for: the jump from the same state, on to T_min. In the last step that is the jump itself. */
+static void estimate(const Run *run, const Step *step, int index) {
+    const TimTransportConfig *config = &run->model->config.transport;
+    float *out = run->options->estimates;
+    if (!out) return;
+    const TimJump by = run->transport->jump(config, step->t, config->t_min);
+    out += (size_t)index * run->size;
+    for (size_t i = 0; i < run->size; i++) out[i] = (float)(by.x_t * run->in->state[i] + by.f * output_at(run, step, i));
+}
+
 /* The fresh noise of picture b of the batch for this step (0, 1, ...). */
 static const float *noise_for(Run *run, int step, size_t b) {
     if (run->options->noises) return run->options->noises + (size_t)run->noises_used * run->size + b * run->width;
@@ -229,6 +239,7 @@ static TimStatus walk(Run *run, TimError *err) {
     for (int i = 0; i < o->steps; i++) {
         const Step step = step_at(&run->model->config.transport, o, i);
         TIM_TRY(evaluate(run, &step, err));
+        estimate(run, &step, i);
         TIM_TRY(jump(run, &step, i, err));
         record(run, i + 1);
         if (o->progress && !o->progress(i + 1, o->steps, o->user))

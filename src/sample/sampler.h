@@ -21,6 +21,7 @@ typedef struct TimSamplerOptions {
     const float *noises; /* (noise_count, B, C, H, W) for the stochastic jumps, in order of use; NULL: from (seed, picture, step) */
     int64_t noise_count;
     float *trajectory; /* (steps + 1, B, C, H, W) receives the initial state and the state after each step; NULL: nobody asks */
+    float *estimates;  /* (steps, B, C, H, W) receives where each step would end if its jump went on to T_min; NULL: nobody asks */
     TimSampleProgress progress; /* (steps done, steps); NULL: nobody asks */
     void *user;
 } TimSamplerOptions;
