@@ -418,6 +418,52 @@ static void test_open_missing_and_unfit_parts_named(void **state) {
                        TIM_E_FORMAT, (const char *const[]){"32 columns", "wants 16", NULL});
 }
 
+/* Names of the official files' tensors, as a table of the library has them, and those of the networks that the configurations make. */
+static void test_open_failures_name_the_published_file(void **state) {
+    (void)state;
+    static const char *const published[][2] = {{"tim_b_p4", "TiM-B/4, classes at 256"},
+                                               {"tim_xl_p2_256", "TiM-XL/2, classes at 256"},
+                                               {"tim_xl_p1_512", "TiM-XL/1, classes at 512"},
+                                               {"tim_xl_p1_t2i", "TiM-XL/1, text at native"}};
+    for (size_t i = 0; i < sizeof published / sizeof *published; i++) {
+        char config[PATH_BYTES], copy[PATH_BYTES];
+        snprintf(config, sizeof config, "configs/%s.yaml", published[i][0]);
+        snprintf(copy, sizeof copy, "%s/config.yaml", published[i][0]);
+        mkdir(in_folder(published[i][0]), 0777);
+        copy_file(config, copy);
+        assert_no_pipeline(
+            &(TimPipelineParts){.model = in_folder(published[i][0])}, TIM_E_IO,
+            (const char *const[]){"the folder has none of", "the configuration wants WZDTHU/TiM", published[i][1], NULL});
+    }
+    assert_no_pipeline(
+        &(TimPipelineParts){.model = in_folder("text/model.safetensors"), .config = in_folder("tim_b_p4/config.yaml")},
+        TIM_E_FORMAT,
+        (const char *const[]){"text/model.safetensors: the tensor '", "WZDTHU/TiM: TiM-B/4, classes at 256 pixels)", NULL});
+}
+
+/* Cut short, and of another shape. */
+static void test_open_damaged_parts_named_as_published(void **state) {
+    (void)state;
+    TimPartReport reports[TIM_PIPELINE_PARTS];
+    TimFile file;
+    int count;
+    mkdir(in_folder("cut"), 0777);
+    copy_file("tests/golden/vae/dc_ae_tiny/config.json", "cut/config.json");
+    assert_ok(tim_file_open(&file, in_folder("text/vae/diffusion_pytorch_model.safetensors"), &err));
+    write_file(in_folder("cut/weights.safetensors"), file.data, file.size / 2);
+    tim_file_close(&file);
+    const TimPipelineParts parts = {.model = in_folder("text"), .autoencoder = in_folder("cut")};
+    assert_no_pipeline(&parts, TIM_E_FORMAT,
+                       (const char *const[]){"cut/weights.safetensors: ", "(the configuration names maker/dc-ae-f32)", NULL});
+    assert_ok(tim_pipeline_verify(&parts, reports, &count, &err));
+    assert_int_equal(reports[3].status, TIM_E_FORMAT);
+    assert_non_null(strstr(reports[3].err.text, "(the configuration names maker/dc-ae-f32)"));
+    copy_file("tests/golden/text/gemma3_tiny/model.safetensors", "hub/gemma/model.safetensors");
+    assert_no_pipeline(
+        &(TimPipelineParts){.model = in_folder("hub")}, TIM_E_FORMAT,
+        (const char *const[]){"gemma/model.safetensors: the tensor '", "(the configuration names maker/gemma)", NULL});
+}
+
 static void test_verify_says_of_each_part(void **state) {
     (void)state;
     TimPartReport reports[TIM_PIPELINE_PARTS];
@@ -679,6 +725,8 @@ int main(void) {
         cmocka_unit_test(test_draw_stages_stay_within_memory),
         cmocka_unit_test(test_open_finds_parts_by_published_names),
         cmocka_unit_test(test_open_missing_and_unfit_parts_named),
+        cmocka_unit_test(test_open_failures_name_the_published_file),
+        cmocka_unit_test(test_open_damaged_parts_named_as_published),
         cmocka_unit_test(test_verify_says_of_each_part),
         cmocka_unit_test(test_draw_bad_options_named),
         cmocka_unit_test(test_plan_long_prompts_are_said),

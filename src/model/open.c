@@ -45,9 +45,9 @@ static TimStatus read_params(float *vector, const TimParams *params, const TimTe
 
 TimStatus tim_weights_read(float *vector, const TimParams *params, const char *path, TimError *err) {
     TimTensorSet file;
-    TIM_TRY(tim_tensor_set_open(&file, path, err));
+    TIM_TRY(tim_tensor_set_open_weights(&file, path, err));
     const TimStatus status = read_params(vector, params, &file, err);
-    if (status != TIM_OK) tim_fail_within(err, status, "%s", file.path);
+    if (status != TIM_OK) tim_tensor_set_fail(&file, status, err);
     tim_tensor_set_close(&file);
     return status;
 }
