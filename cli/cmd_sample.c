@@ -268,6 +268,7 @@ static TimStatus run(Sampling *d, TimError *err) {
     const SampleRequest *r = d->request;
     const TimModelOptions options = {.precision = r->precision ? TIM_PRECISION_BF16 : TIM_PRECISION_F32,
                                      .threads = r->threads,
+                                     .rounded_rotary = r->rounded_rotary,
                                      .isa = r->isa ? isa_words[r->isa] : NULL};
     const bool folder = r->form == SAMPLE_FOLDER || r->form == SAMPLE_LAYOUT;
     TimStatus status = tim_pipeline_open(&d->pipeline, &r->parts, &options, err);
@@ -332,6 +333,22 @@ static bool parse_bytes(const char *text, size_t *out) {
     return true;
 }
 
+/* "times,rotary". */
+static ExitCode read_imitate(SampleRequest *r) {
+    for (const char *at = r->imitate; at;) {
+        const size_t length = strcspn(at, ",");
+        const bool times = length == 5 && strncmp(at, "times", length) == 0,
+                   rotary = length == 6 && strncmp(at, "rotary", length) == 0;
+        if (!times && !rotary)
+            return command_line_misused(
+                "sample", "--imitate: '%.*s' does not fit; give times, rotary, or both with a comma between", (int)length, at);
+        r->sample.rounded_times |= times;
+        r->rounded_rotary |= rotary;
+        at = at[length] ? at + length + 1 : NULL;
+    }
+    return EXIT_FINE;
+}
+
 /* What the table cannot say. */
 static ExitCode check_request(SampleRequest *r) {
     if (!r->parts.model) return command_line_misused("sample", "--model is required");
@@ -353,6 +370,7 @@ static ExitCode check_request(SampleRequest *r) {
     if (r->size && !sample_parse_size(r->size, &r->sample))
         return command_line_misused("sample", "--size: '%s' does not fit; give WIDTHxHEIGHT, such as 1024x768, sides from 1 to %d",
                                     r->size, TIM_IMAGE_MAX_SIDE);
+    if (read_imitate(r) != EXIT_FINE) return EXIT_MISUSED;
     const bool one = r->single || (r->prompt && r->count <= 1);
     if (r->form == SAMPLE_SHEET && one && r->steps.count == 1) r->form = SAMPLE_PICTURE;
     r->sample.mode = r->mode ? TIM_SAMPLE_DIFFUSION : TIM_SAMPLE_TRANSITION;
@@ -397,6 +415,7 @@ static bool parse(SampleRequest *r, int count, char **words, ExitCode *code) {
         option_text("memory", &r->memory, "N", "bytes to stay within, such as 6G: of a model on latents (default: no bound)"),
         option_choice("precision", &r->precision, sample_precision_words,
                       "of the matrix products (default fp32; of models on latents bf16)"),
+        option_text("imitate", &r->imitate, "times|rotary[,...]", "roundings of the published samplers (default: none)"),
         option_int("threads", &r->threads, 1, 4096, "threads to use (default: as many as there are cores)"),
         option_choice("isa", &r->isa, isa_words, "instruction set (default: the best there is)"),
     };
@@ -413,6 +432,12 @@ static bool parse(SampleRequest *r, int count, char **words, ExitCode *code) {
             "--strip        makes a row of each picture: for every step the picture its jump would end at if it went on to the end "
             "(a clean estimate,\n"
             "               no evaluation more), the last being the picture itself; in a folder beside it, 000000-strip.png\n"
+            "--imitate      rounds to bf16 what the published samplers round: times (pictures of 1, 2, 4, ... 256 steps stay the "
+            "same), "
+            "and the\n"
+            "               angles of the rotary embedding (all pictures differ). The published figures were made so; training "
+            "knows "
+            "neither\n"
             "--classes takes numbers and any of a class's names, such as \"golden retriever,207,tench\", where the names are "
             "known: "
             "ImageNet, Fashion-MNIST\n"

@@ -17,13 +17,14 @@ typedef enum SampleForm {
 /* What the command line asks for. */
 typedef struct SampleRequest {
     TimPipelineParts parts;
-    const char *out, *prompt, *prompts_file, *classes_text, *size, *like, *init, *memory;
+    const char *out, *prompt, *prompts_file, *classes_text, *imitate, *size, *like, *init, *memory;
     SampleForm form; /* of out */
     NumberList steps;
-    NumberList classes; /* of classes_text, once the model is known */
-    int64_t count;      /* pictures: of each prompt, or in all; 0: what is usual */
-    bool single;        /* one picture, also of a class */
-    bool strip;         /* every picture as a row of what it was expected to become after each step */
+    NumberList classes;  /* of classes_text, once the model is known */
+    int64_t count;       /* pictures: of each prompt, or in all; 0: what is usual */
+    bool single;         /* one picture, also of a class */
+    bool strip;          /* every picture as a row of what it was expected to become after each step */
+    bool rounded_rotary; /* of imitate */
     int mode, precision, rounding, isa, threads, layout;
     TimSampleOptions sample;
 } SampleRequest;

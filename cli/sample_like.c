@@ -65,6 +65,7 @@ static bool take(SampleRequest *r, const char *key, const char *value) {
     if (strcmp(key, "Picture") == 0) return read_integer(value, &o->first);
     if (strcmp(key, "Class") == 0) r->classes_text = value;
     if (strcmp(key, "Denoising strength") == 0) return read_real(value, &o->strength);
+    if (strcmp(key, "Imitate") == 0) r->imitate = value;
     if (strcmp(key, "Init") == 0) r->init = value;
     if (strcmp(key, "Model") == 0) r->parts.model = value;
     return true;

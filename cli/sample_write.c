@@ -43,6 +43,7 @@ static void describe(const Sampling *d, int64_t index, char text[MAX_TEXT]) {
                    "Stochasticity: %.17g, Precision: %s, Version: tim " TIM_VERSION,
                    sample_mode_words[r->mode], o->guidance, o->seed, d->size.width, d->size.height, r->parts.model, o->guidance_low,
                    o->guidance_high, o->stochasticity, sample_precision_words[r->precision]);
+    if (r->imitate) at += snprintf(text + at, (size_t)(MAX_TEXT - at), ", Imitate: %.64s", r->imitate);
     if (r->init)
         at += snprintf(text + at, (size_t)(MAX_TEXT - at), ", Denoising strength: %.17g, Init: %.1024s", o->strength, r->init);
     if (index < 0) return;

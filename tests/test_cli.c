@@ -399,6 +399,41 @@ static void test_sample_strip_from_one_step_to_the_picture(void **state) {
     assert_fails("sample --model model --out x.png --strip --count 200", 1, "200 pictures of 96 pixels below each other");
 }
 
+/* Rotary angles change every picture, times none of 4 steps; the picture remembers, and --like draws it again. */
+static void test_sample_imitate_changes_what_it_says(void **state) {
+    (void)state;
+    const char *const line = "sample --model wide --steps %s --seed 3 --count 1 --out %s %s";
+    const char *const runs[][3] = {{"4", "im/", ""},
+                                   {"4", "im-times/", "--imitate times"},
+                                   {"5", "im-five/", ""},
+                                   {"5", "im-five-times/", "--imitate times"},
+                                   {"4", "im-rotary/", "--imitate rotary"},
+                                   {"5", "im-both/", "--imitate times,rotary"}};
+    enum { RUNS = sizeof runs / sizeof *runs };
+    TimImage images[RUNS], again;
+    TimConfig config = small_config(TIM_TRANSPORT_OT_FM);
+    config.network.input_size = 4 * SIDE; /* positions up to 15 */
+    assert_int_equal(save_model("wide", &config), TIM_OK);
+    for (size_t i = 0; i < RUNS; i++) {
+        char words[256], path[64];
+        snprintf(words, sizeof words, line, runs[i][0], runs[i][1], runs[i][2]);
+        assert_runs(words);
+        snprintf(path, sizeof path, "%s000000.png", runs[i][1]);
+        assert_int_equal(tim_image_read_png(&images[i], in_folder(path), &err), TIM_OK);
+    }
+    const size_t bytes = 16 * PIXELS;
+    assert_memory_equal(images[0].pixels, images[1].pixels, bytes);
+    assert_memory_not_equal(images[2].pixels, images[3].pixels, bytes);
+    assert_memory_not_equal(images[0].pixels, images[4].pixels, bytes);
+    assert_memory_not_equal(images[3].pixels, images[5].pixels, bytes);
+    assert_runs("sample --like im-both/000000.png --out again.png");
+    assert_int_equal(tim_image_read_png(&again, in_folder("again.png"), &err), TIM_OK);
+    assert_memory_equal(images[5].pixels, again.pixels, bytes);
+    tim_image_done(&again);
+    for (size_t i = 0; i < RUNS; i++) tim_image_done(&images[i]);
+    assert_fails("sample --model wide --out x.png --imitate times,rope", 2, "--imitate: 'rope' does not fit; give times, rotary");
+}
+
 static void test_sample_guidance_without_effect_said_once(void **state) {
     (void)state;
     assert_runs("sample --model model --out g.png --guidance 2.5 --steps 1 --count 40 --batch 3");
@@ -772,6 +807,7 @@ int main(void) {
         cmocka_unit_test(test_sample_like_draws_it_again),
         cmocka_unit_test(test_sample_init_starts_from_a_picture),
         cmocka_unit_test(test_sample_strip_from_one_step_to_the_picture),
+        cmocka_unit_test(test_sample_imitate_changes_what_it_says),
         cmocka_unit_test(test_sample_guidance_without_effect_said_once),
         cmocka_unit_test(test_sample_failures_exit_1_and_say_what),
         cmocka_unit_test(test_convert_bf16_model_draws),

@@ -323,6 +323,64 @@ static void test_run_estimates_of_other_paths_and_without_noise(void **state) {
     tim_model_free(model);
 }
 
+/* States that the published sampler (WZDTHU/TiM, on PyTorch 2.13) goes through from z = 0.75 in bf16 where F is 0.5, with fresh noise 1. */
+static void test_run_rounded_times_states_of_the_published_sampler(void **state) {
+    (void)state;
+    static const struct {
+        int steps;
+        double stochasticity, states[6];
+    } golden[] = {
+        {3, 0, {0.75, 0.583984375, 0.4169921875, 0.25}},
+        {5, 0, {0.75, 0.650390625, 0.55078125, 0.4501953125, 0.35009765625, 0.25}},
+        {3, 0.2, {0.75, 0.583984375, 0.665722668170929, 0.49873048067092896}},
+        {5, 0.2, {0.75, 0.650390625, 0.7728515863418579, 0.8528815507888794, 0.885303258895874, 0.785205602645874}},
+    };
+    TimModel *model = constant_model(TIM_TRANSPORT_OT_FM, 0.5F);
+    const int64_t label = 1;
+    float noises[6 * PIXELS], states[6 * PIXELS];
+    for (int i = 0; i < 6 * PIXELS; i++) noises[i] = 1;
+    for (size_t k = 0; k < sizeof golden / sizeof *golden; k++) {
+        double x[PIXELS];
+        TimSamplerOptions options = tim_sampler_options_default();
+        options.steps = golden[k].steps, options.stochasticity = golden[k].stochasticity;
+        options.rounded_times = true, options.trajectory = states, options.noises = noises, options.noise_count = 6;
+        for (int i = 0; i < PIXELS; i++) x[i] = 0.75;
+        const TimSamplerBatch batch = {.batch = 1, .height = SIDE, .width = SIDE, .state = x, .condition = {.labels = &label}};
+        assert_ok(tim_sampler_run(model, &batch, &options, NULL, &err));
+        for (int s = 0; s <= options.steps; s++) assert_near(states[s * PIXELS + 7], golden[k].states[s], 1e-7);
+    }
+    tim_model_free(model);
+}
+
+/* Of 5 steps the published sampler's second goes from t = 0.80078125 to r = 0.6015625, and the network is told so. With 16 nothing is
+ * rounded. */
+static void test_run_rounded_times_reach_the_network(void **state) {
+    (void)state;
+    TimModel *model = hash_model(1);
+    const int64_t label = 1;
+    const float t = 0.80078125F, r = 0.6015625F;
+    double out[PIXELS], plain[PIXELS];
+    float states[6 * PIXELS], f[PIXELS];
+    TimSamplerOptions options = tim_sampler_options_default();
+    options.steps = 5, options.trajectory = states, options.rounded_times = true;
+    run_one(model, &options, out);
+    assert_ok(tim_model_evaluate(model, 1, SIDE, SIDE, states + PIXELS, &t, &r, &(TimCondition){.labels = &label}, f, &err));
+    for (int i = 0; i < PIXELS; i++) assert_near(states[2 * PIXELS + i], states[PIXELS + i] - (t - r) * f[i], 1e-6);
+    options.rounded_times = false;
+    run_one(model, &options, plain);
+    assert_memory_not_equal(out, plain, sizeof plain);
+    options.steps = 16, options.trajectory = NULL;
+    run_one(model, &options, plain);
+    options.rounded_times = true;
+    run_one(model, &options, out);
+    assert_memory_equal(out, plain, sizeof plain);
+    tim_model_free(model);
+    TimSampleInfo info;
+    const TimConfig other = small_config(TIM_TRANSPORT_EDM);
+    assert_int_equal(tim_sampler_plan(&other.transport, &options, &info, &err), TIM_E_UNSUPPORTED);
+    assert_says("OT_FM");
+}
+
 static void test_run_given_noises_replace_drawn_ones(void **state) {
     (void)state;
     TimModel *model = hash_model(1);
@@ -908,6 +966,8 @@ int main(void) {
         cmocka_unit_test(test_run_trajectory_from_noise_to_end),
         cmocka_unit_test(test_run_estimates_carry_each_jump_to_the_end),
         cmocka_unit_test(test_run_estimates_of_other_paths_and_without_noise),
+        cmocka_unit_test(test_run_rounded_times_states_of_the_published_sampler),
+        cmocka_unit_test(test_run_rounded_times_reach_the_network),
         cmocka_unit_test(test_run_given_noises_replace_drawn_ones),
         cmocka_unit_test(test_run_batch_equals_single_pictures),
         cmocka_unit_test(test_run_bad_batch_named),

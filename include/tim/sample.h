@@ -38,6 +38,9 @@ typedef struct TimSampleOptions {
     double guidance_low;  /* guidance applies to steps with low T_max < t < high T_max, both ends excluded. */
     double guidance_high; /* So with the published 1 the first step is not guided, and a single step never. */
     double stochasticity; /* share of fresh noise in each jump, at least 0; above 0 for the OT-FM transport only */
+    bool
+        rounded_times; /* times, and what is computed of them, rounded to bf16, as where the published samplers draw their noise in it:
+                         * to draw what they draw. Of the OT-FM transport. With a power of 2 up to 256 as steps nothing is rounded */
     uint64_t seed;
     const TimImage *init; /* a picture to start from, borrowed, resized to the pictures' size (bicubic); NULL: noise alone */
     double strength;      /* with init: how far it is carried towards noise, above 0 up to 1, which leaves nothing of it */

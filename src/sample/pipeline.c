@@ -132,6 +132,7 @@ static TimSamplerOptions sampler_options(const TimSampleOptions *o) {
                                .guidance_low = o->guidance_low,
                                .guidance_high = o->guidance_high,
                                .stochasticity = o->stochasticity,
+                               .rounded_times = o->rounded_times,
                                .start = o->init ? o->strength : 1,
                                .seed = o->seed};
 }

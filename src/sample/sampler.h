@@ -16,7 +16,8 @@ typedef struct TimSamplerOptions {
     TimSampleMode mode;
     double guidance, guidance_low, guidance_high;
     double stochasticity;
-    double start; /* where the run starts, as a share of the way from T_min to T_max; 0 stands for 1: T_max */
+    bool rounded_times; /* TimSampleOptions */
+    double start;       /* where the run starts, as a share of the way from T_min to T_max; 0 stands for 1: T_max */
     uint64_t seed;
     const float *noises; /* (noise_count, B, C, H, W) for the stochastic jumps, in order of use; NULL: from (seed, picture, step) */
     int64_t noise_count;
