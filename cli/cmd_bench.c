@@ -6,6 +6,7 @@
 #include <unistd.h>
 
 #include "commands.h"
+#include "nearest.h"
 #include "options.h"
 #include "tim/bench.h"
 #include "tim/model.h"

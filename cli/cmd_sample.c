@@ -7,6 +7,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "class_names.h"
 #include "commands.h"
 #include "sample.h"
 #include "sample_layout.h"
@@ -41,6 +42,7 @@ TimSampleOptions sample_options(const Sampling *d, int64_t first, int64_t count)
     if (d->prompts) prompt_apply(&d->list.items[first / d->each], &o);
     o.count = count;
     o.first = d->first + first;
+    o.stages = d->request->strip;
     if (d->labels) o.labels = d->labels + first;
     if (d->prompts) o.prompts = d->prompts + first;
     if (d->init.pixels) o.init = &d->init;
@@ -145,7 +147,7 @@ static TimStatus make_prompts(Sampling *d, TimError *err) {
 /* What the pictures show, as the model takes it. */
 static TimStatus make_conditions(Sampling *d, TimError *err) {
     const SampleRequest *r = d->request;
-    if (draws_texts(d) && r->classes.count)
+    if (draws_texts(d) && r->classes_text)
         return fail_with(err, TIM_E_ARGUMENT, "%.1000s: the model draws texts, not classes: give --prompt in place of --classes",
                          r->parts.model);
     if (draws_texts(d)) return make_prompts(d, err);
@@ -154,13 +156,19 @@ static TimStatus make_conditions(Sampling *d, TimError *err) {
                      r->parts.model);
 }
 
+/* Strips below each other in one file. */
+static int64_t strip_rows(const Sampling *d) {
+    return d->request->form == SAMPLE_SHEET ? d->count : 1;
+}
+
 /* Fails before the first picture where a later one would; says once where guidance has no effect. */
 static TimStatus check_plan(Sampling *d, TimError *err) {
     bool said = false;
     for (d->row = 0; d->row < d->request->steps.count; d->row++) {
         TimSampleInfo info;
         const TimSampleOptions o = sample_options(d, 0, d->count);
-        const TimStatus status = tim_pipeline_plan(d->pipeline, &o, &info, err);
+        TimStatus status = tim_pipeline_plan(d->pipeline, &o, &info, err);
+        if (status == TIM_OK && d->request->strip) status = sample_strip_check(d, &o, strip_rows(d), err);
         if (status != TIM_OK) return status;
         if (d->row == 0 && info.cut_prompts)
             fprintf(stderr, "tim sample: of %" PRId64 " prompt%s only the first %d tokens are seen\n", info.cut_prompts,
@@ -244,12 +252,13 @@ static TimStatus converse(Sampling *d, TimError *err) {
  * and, on a terminal, take prompts as they are typed. */
 static TimStatus settle(SampleRequest *r, TimError *err) {
     TimConfig config;
-    const TimStatus status = tim_pipeline_read_config(&config, &r->parts, err);
+    TimStatus status = tim_pipeline_read_config(&config, &r->parts, err);
     const bool text = config.network.kind == TIM_NETWORK_T2I;
+    if (status == TIM_OK && !text && r->classes_text) status = class_list_read(&r->classes, r->classes_text, &config, err);
     if (r->precision == AUTOMATIC) r->precision = text || config.vae_dir;
     if (r->rounding == AUTOMATIC) r->rounding = !text;
     r->sample.rounding = r->rounding ? TIM_IMAGE_ROUNDING_C2I : TIM_IMAGE_ROUNDING_T2I;
-    const bool nothing = text && !r->prompt && !r->prompts_file && !r->classes.count;
+    const bool nothing = text && !r->prompt && !r->prompts_file && !r->classes_text;
     if (nothing && r->form == SAMPLE_FOLDER && isatty(STDIN_FILENO) == 1) r->prompts_file = "-";
     tim_config_done(&config);
     return status;
@@ -259,6 +268,7 @@ static TimStatus run(Sampling *d, TimError *err) {
     const SampleRequest *r = d->request;
     const TimModelOptions options = {.precision = r->precision ? TIM_PRECISION_BF16 : TIM_PRECISION_F32,
                                      .threads = r->threads,
+                                     .rounded_rotary = r->rounded_rotary,
                                      .isa = r->isa ? isa_words[r->isa] : NULL};
     const bool folder = r->form == SAMPLE_FOLDER || r->form == SAMPLE_LAYOUT;
     TimStatus status = tim_pipeline_open(&d->pipeline, &r->parts, &options, err);
@@ -317,6 +327,22 @@ static bool parse_bytes(const char *text, size_t *out) {
     return true;
 }
 
+/* "times,rotary". */
+static ExitCode read_imitate(SampleRequest *r) {
+    for (const char *at = r->imitate; at;) {
+        const size_t length = strcspn(at, ",");
+        const bool times = length == 5 && strncmp(at, "times", length) == 0,
+                   rotary = length == 6 && strncmp(at, "rotary", length) == 0;
+        if (!times && !rotary)
+            return command_line_misused(
+                "sample", "--imitate: '%.*s' does not fit; give times, rotary, or both with a comma between", (int)length, at);
+        r->sample.rounded_times |= times;
+        r->rounded_rotary |= rotary;
+        at = at[length] ? at + length + 1 : NULL;
+    }
+    return EXIT_FINE;
+}
+
 /* What the table cannot say. */
 static ExitCode check_request(SampleRequest *r) {
     if (!r->parts.model) return command_line_misused("sample", "--model is required");
@@ -324,6 +350,8 @@ static ExitCode check_request(SampleRequest *r) {
         return command_line_misused("sample", "--out: '%s' must end in .npz, .png, .jpg, .webp or /, or be a folder", r->out);
     if (r->steps.count > 1 && r->form != SAMPLE_SHEET)
         return command_line_misused("sample", "--steps takes several numbers only for a sheet, --out something.png");
+    if (r->strip && (r->steps.count > 1 || r->layout || r->form == SAMPLE_NPZ))
+        return command_line_misused("sample", "--strip wants one number of --steps, and a picture or a plain folder for --out");
     if (r->prompt && r->prompts_file) return command_line_misused("sample", "--prompt and --prompts: give one of them");
     if (r->layout && (!r->prompts_file || r->form != SAMPLE_FOLDER))
         return command_line_misused("sample", "--layout wants --prompts, and a folder for --out: end it with /");
@@ -336,6 +364,7 @@ static ExitCode check_request(SampleRequest *r) {
     if (r->size && !sample_parse_size(r->size, &r->sample))
         return command_line_misused("sample", "--size: '%s' does not fit; give WIDTHxHEIGHT, such as 1024x768, sides from 1 to %d",
                                     r->size, TIM_IMAGE_MAX_SIDE);
+    if (read_imitate(r) != EXIT_FINE) return EXIT_MISUSED;
     const bool one = r->single || (r->prompt && r->count <= 1);
     if (r->form == SAMPLE_SHEET && one && r->steps.count == 1) r->form = SAMPLE_PICTURE;
     r->sample.mode = r->mode ? TIM_SAMPLE_DIFFUSION : TIM_SAMPLE_TRANSITION;
@@ -358,7 +387,8 @@ static bool parse(SampleRequest *r, int count, char **words, ExitCode *code) {
         option_text("like", &r->like, "PNG", "settings of a picture drawn before, where no other option says otherwise"),
         option_list("steps", &r->steps, 1, TIM_SAMPLE_MAX_STEPS, "jumps from noise to picture (default 1); several for a sheet"),
         option_choice("mode", &r->mode, sample_mode_words, "what the network is asked for (default transition)"),
-        option_list("classes", &r->classes, 0, INT32_MAX, "classes to draw, in turn (default: all of the model's)"),
+        option_text("classes", &r->classes_text, "CLASS[,CLASS...]",
+                    "classes to draw, in turn: numbers, or ImageNet's names (default: all of the model's)"),
         option_int64("count", &r->count, 1, MAX_COUNT,
                      "pictures (default: one of each of --classes, else 16; with prompts: of each, 1)"),
         option_int64("first", &r->sample.first, 0, 1e12, "number of the first picture, to go on where a run ended (default 0)"),
@@ -367,6 +397,7 @@ static bool parse(SampleRequest *r, int count, char **words, ExitCode *code) {
         option_real("guidance-low", &r->sample.guidance_low, -1, 2, "guide only where t > X T_max (default 0)"),
         option_real("guidance-high", &r->sample.guidance_high, -1, 2, "guide only where t < X T_max (default 1)"),
         option_real("stochasticity", &r->sample.stochasticity, 0, 1000, "share of fresh noise in each jump (default 0)"),
+        option_flag("strip", &r->strip, "write a row of what each picture was expected to become after every step"),
         option_text("init", &r->init, "PICTURE", "picture to start from: PNG, JPEG or WebP, resized"),
         option_real("strength", &r->sample.strength, 1e-3, 1, "how much of --init is drawn anew; 1 leaves nothing (default 0.7)"),
         option_text("size", &r->size, "WxH", "width x height in pixels (default: the model's)"),
@@ -378,6 +409,7 @@ static bool parse(SampleRequest *r, int count, char **words, ExitCode *code) {
         option_text("memory", &r->memory, "N", "bytes to stay within, such as 6G: of a model on latents (default: no bound)"),
         option_choice("precision", &r->precision, sample_precision_words,
                       "of the matrix products (default fp32; of models on latents bf16)"),
+        option_text("imitate", &r->imitate, "times|rotary[,...]", "roundings of the published samplers (default: none)"),
         option_int("threads", &r->threads, 1, 4096, "threads to use (default: as many as there are cores)"),
         option_choice("isa", &r->isa, isa_words, "instruction set (default: the best there is)"),
     };
@@ -391,6 +423,18 @@ static bool parse(SampleRequest *r, int count, char **words, ExitCode *code) {
             "--out x.png    one prompt's picture, or one labelled sheet; with --steps 1,2,4 a row for each number of steps, from "
             "the same noise\n"
             "--out x/       000000.png, 000001.png, ...\n"
+            "--strip        makes a row of each picture: for every step the picture its jump would end at if it went on to the end "
+            "(a clean estimate,\n"
+            "               no evaluation more), the last being the picture itself; in a folder beside it, 000000-strip.png\n"
+            "--imitate      rounds to bf16 what the published samplers round: times (pictures of 1, 2, 4, ... 256 steps stay the "
+            "same), "
+            "and the\n"
+            "               angles of the rotary embedding (all pictures differ). The published figures were made so; training "
+            "knows "
+            "neither\n"
+            "--classes takes numbers and any of a class's names, such as \"golden retriever,207,tench\", where the names are "
+            "known: "
+            "ImageNet, Fashion-MNIST\n"
             "A picture depends on the seed, its number, its class or prompt and the options, and but for rounding not on --batch.",
     };
     Operands none;

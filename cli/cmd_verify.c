@@ -6,7 +6,9 @@
 #include "tim/pipeline.h"
 
 static void print_part(const TimPartReport *p) {
-    printf("%-13s %s\n", p->part, *p->path ? p->path : "missing");
+    printf("%-13s %s", p->part, *p->path ? p->path : "missing");
+    if (*p->wrapper) printf(", its '%s'", p->wrapper);
+    putchar('\n');
     if (p->tensors)
         printf("%-13s %zu tensors, %.2f GB; %s%s%s\n", "", p->tensors, 1e-9 * (double)p->bytes,
                p->published ? "names and shapes of " : "", p->published ? p->published : "none of the published checkpoints",

@@ -4,6 +4,7 @@
 #include <string.h>
 
 #include "commands.h"
+#include "nearest.h"
 #include "options.h"
 
 typedef struct Command {

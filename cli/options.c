@@ -7,6 +7,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "nearest.h"
+
 void number_list_done(NumberList *list) {
     free(list->items);
     *list = (NumberList){0};
@@ -67,46 +69,6 @@ Option option_choice(const char *name, int *place, const char *const *words, con
 Option option_required(Option option) {
     option.required = true;
     return option;
-}
-
-/* ---- the nearest word ---- */
-
-enum { LONGEST_WORD = 32 };
-
-static size_t smallest(size_t a, size_t b, size_t c) {
-    const size_t ab = a < b ? a : b;
-    return ab < c ? ab : c;
-}
-
-/* Letters to insert, delete or change (Levenshtein), for words of at most LONGEST_WORD letters. */
-static size_t edits(const char *a, const char *b) {
-    size_t row[LONGEST_WORD + 1];
-    const size_t width = strlen(b);
-    for (size_t j = 0; j <= width; j++) row[j] = j;
-    for (size_t i = 0; a[i]; i++) {
-        size_t diagonal = row[0];
-        row[0] = i + 1;
-        for (size_t j = 0; j < width; j++) {
-            const size_t above = row[j + 1];
-            row[j + 1] = smallest(row[j] + 1, above + 1, diagonal + (a[i] != b[j]));
-            diagonal = above;
-        }
-    }
-    return row[width];
-}
-
-const char *nearest_word(const char *word, const char *const *words) {
-    const size_t length = strlen(word);
-    size_t best = length / 3 + 1; /* so many wrong letters may still be a slip */
-    const char *nearest = NULL;
-    for (; *words && length <= LONGEST_WORD; words++) {
-        if (strlen(*words) > LONGEST_WORD) continue;
-        const size_t distance = edits(word, *words);
-        if (distance > best || (distance == best && nearest)) continue;
-        best = distance;
-        nearest = *words;
-    }
-    return nearest;
 }
 
 /* ---- values ---- */
@@ -263,7 +225,7 @@ static const Option *find_option(const CommandLine *line, const char *name, size
 }
 
 static ExitCode unknown_option(const CommandLine *line, const char *name, size_t length) {
-    enum { MOST = 64 };
+    enum { MOST = 64, LONGEST_WORD = 32 };
     const char *names[MOST + 1] = {NULL};
     char word[LONGEST_WORD + 2];
     for (size_t i = 0; i < line->option_count && i < MOST; i++) names[i] = line->options[i].name;

@@ -85,7 +85,4 @@ bool command_line_parse(const CommandLine *line, int count, char **words, Operan
 /* Says on stderr what is wrong with the command line, as the parser does, and returns EXIT_MISUSED. */
 ExitCode command_line_misused(const char *command, const char *format, ...) __attribute__((format(printf, 2, 3)));
 
-/* The word of `words` (up to NULL) that `word` most resembles; NULL when none is near. */
-const char *nearest_word(const char *word, const char *const *words);
-
 #endif

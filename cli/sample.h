@@ -17,11 +17,14 @@ typedef enum SampleForm {
 /* What the command line asks for. */
 typedef struct SampleRequest {
     TimPipelineParts parts;
-    const char *out, *prompt, *prompts_file, *size, *like, *init, *memory;
+    const char *out, *prompt, *prompts_file, *classes_text, *imitate, *size, *like, *init, *memory;
     SampleForm form; /* of out */
-    NumberList steps, classes;
-    int64_t count; /* pictures: of each prompt, or in all; 0: what is usual */
-    bool single;   /* one picture, also of a class */
+    NumberList steps;
+    NumberList classes;  /* of classes_text, once the model is known */
+    int64_t count;       /* pictures: of each prompt, or in all; 0: what is usual */
+    bool single;         /* one picture, also of a class */
+    bool strip;          /* every picture as a row of what it was expected to become after each step */
+    bool rounded_rotary; /* of imitate */
     int mode, precision, rounding, isa, threads, layout;
     TimSampleOptions sample;
 } SampleRequest;
@@ -65,5 +68,23 @@ TimStatus sample_take(Sampling *s, const TimPictures *pictures, int64_t first, T
 
 /* Writes what is written at the end, when all pictures are there. */
 TimStatus sample_finish(Sampling *s, TimError *err);
+
+/* Writes the image in the format that the path asks for; a PNG says how picture `index` of the run, or (-1) all, was drawn. */
+TimStatus sample_write_image(const Sampling *s, const TimImage *image, int64_t index, const char *path, TimError *err);
+
+enum { SAMPLE_TITLE_BYTES = 256 };
+
+/* "4 steps, guidance 2, seed 0". */
+void sample_title(const Sampling *s, char text[SAMPLE_TITLE_BYTES]);
+
+/* How often each pixel of a sheet is repeated, so that small pictures can be seen. */
+int sample_scale(int height, int width);
+
+/* TIM_E_ARGUMENT when the strips of `rows` pictures below each other would be larger than an image may be. */
+TimStatus sample_strip_check(const Sampling *s, const TimSampleOptions *options, int64_t rows, TimError *err);
+
+/* Writes a sheet with a row for each of `rows` pictures from `first` on, and a column for each step: pixels (rows, steps, H, W, C). */
+TimStatus sample_strip_write(const Sampling *s, const uint8_t *pixels, int64_t first, int64_t rows, const char *path,
+                             TimError *err);
 
 #endif

@@ -63,8 +63,9 @@ static bool take(SampleRequest *r, const char *key, const char *value) {
     if (strcmp(key, "Precision") == 0) return read_word(value, sample_precision_words, &r->precision);
     if (strcmp(key, "Picture") == 0) r->single = true, r->count = 1;
     if (strcmp(key, "Picture") == 0) return read_integer(value, &o->first);
-    if (strcmp(key, "Class") == 0) return read_list(value, &r->classes);
+    if (strcmp(key, "Class") == 0) r->classes_text = value;
     if (strcmp(key, "Denoising strength") == 0) return read_real(value, &o->strength);
+    if (strcmp(key, "Imitate") == 0) r->imitate = value;
     if (strcmp(key, "Init") == 0) r->init = value;
     if (strcmp(key, "Model") == 0) r->parts.model = value;
     return true;

@@ -9,12 +9,17 @@
 #include "sample_layout.h"
 #include "support.h"
 
-enum { MAX_TEXT = SAMPLE_TEXT_BYTES, QUALITY = 95 };
+enum { MAX_TEXT = SAMPLE_TEXT_BYTES, QUALITY = 95, LABEL_BYTES = 32, PATH_BYTES = 4096 };
 
 /* ---- writing ---- */
 
 static size_t picture_bytes(const TimPictures *pictures) {
     return (size_t)pictures->height * (size_t)pictures->width * (size_t)pictures->channels;
+}
+
+/* Pictures that come of each: one, or with --strip one of every step. */
+static int64_t stage_count(const Sampling *d) {
+    return d->request->strip ? d->steps : 1;
 }
 
 /* What a PNG file says about how it was drawn, in the form that other tools write and read: the prompt, then a line of settings that
@@ -35,11 +40,16 @@ static void describe(const Sampling *d, int64_t index, char text[MAX_TEXT]) {
                    "Stochasticity: %.17g, Precision: %s, Version: tim " TIM_VERSION,
                    sample_mode_words[r->mode], o->guidance, o->seed, d->size.width, d->size.height, r->parts.model, o->guidance_low,
                    o->guidance_high, o->stochasticity, sample_precision_words[r->precision]);
+    if (r->imitate) at += snprintf(text + at, (size_t)(MAX_TEXT - at), ", Imitate: %.64s", r->imitate);
     if (r->init)
         at += snprintf(text + at, (size_t)(MAX_TEXT - at), ", Denoising strength: %.17g, Init: %.1024s", o->strength, r->init);
     if (index < 0) return;
     at += snprintf(text + at, (size_t)(MAX_TEXT - at), ", Picture: %" PRId64, o->first);
-    if (d->labels) snprintf(text + at, (size_t)(MAX_TEXT - at), ", Class: %" PRId64, d->labels[index]);
+    if (!d->labels) return;
+    char name[LABEL_BYTES];
+    at += snprintf(text + at, (size_t)(MAX_TEXT - at), ", Class: %" PRId64, d->labels[index]);
+    if (class_name(name, sizeof name, tim_pipeline_config(d->pipeline), d->labels[index]))
+        snprintf(text + at, (size_t)(MAX_TEXT - at), ", Class name: %s", name);
 }
 
 static TimStatus write_png(const Sampling *d, const TimImage *image, int64_t index, const char *path, TimError *err) {
@@ -52,8 +62,7 @@ static TimStatus write_png(const Sampling *d, const TimImage *image, int64_t ind
     return status;
 }
 
-/* In the format that the path asks for. */
-static TimStatus write_image(const Sampling *d, const TimImage *image, int64_t index, const char *path, TimError *err) {
+TimStatus sample_write_image(const Sampling *d, const TimImage *image, int64_t index, const char *path, TimError *err) {
     if (ends_with(path, ".jpg") || ends_with(path, ".jpeg")) return tim_image_write_jpeg(image, path, QUALITY, err);
     if (ends_with(path, ".webp")) return tim_image_write_webp(image, path, QUALITY, err);
     return write_png(d, image, index, path, err);
@@ -64,19 +73,29 @@ static TimImage image_of(const Sampling *d, uint8_t *pixels) {
     return (TimImage){.pixels = pixels, .height = d->size.height, .width = d->size.width, .channels = d->size.channels};
 }
 
-static TimStatus write_numbered(const Sampling *d, int64_t index, uint8_t *pixels, TimError *err) {
-    char path[4096];
-    const TimImage image = image_of(d, pixels);
+/* "out/000007.png", or with the end "-strip" "out/000007-strip.png". */
+static TimStatus numbered_path(const Sampling *d, int64_t index, const char *end, char path[PATH_BYTES], TimError *err) {
     const char *folder = d->request->out;
     const char *separator = folder[strlen(folder) - 1] == '/' ? "" : "/";
-    const int length = snprintf(path, sizeof path, "%s%s%06" PRId64 ".png", folder, separator, d->first + index);
-    if (length < 0 || (size_t)length >= sizeof path) return fail_with(err, TIM_E_IO, "%.200s: the path is too long", folder);
-    return write_image(d, &image, index, path, err);
+    const int length = snprintf(path, PATH_BYTES, "%s%s%06" PRId64 "%s.png", folder, separator, d->first + index, end);
+    if (length >= 0 && length < PATH_BYTES) return TIM_OK;
+    return fail_with(err, TIM_E_IO, "%.200s: the path is too long", folder);
+}
+
+/* The picture, which is the last of its stages, and beside it the strip of them. */
+static TimStatus write_numbered(const Sampling *d, int64_t index, uint8_t *stages, TimError *err) {
+    char path[PATH_BYTES];
+    const TimImage image = image_of(d, stages + (size_t)(stage_count(d) - 1) * picture_bytes(&d->size));
+    TimStatus status = numbered_path(d, index, "", path, err);
+    if (status == TIM_OK) status = sample_write_image(d, &image, index, path, err);
+    if (status != TIM_OK || !d->request->strip) return status;
+    status = numbered_path(d, index, "-strip", path, err);
+    return status == TIM_OK ? sample_strip_write(d, stages, index, 1, path, err) : status;
 }
 
 static TimStatus write_pngs(const Sampling *d, const TimPictures *pictures, int64_t first, TimError *err) {
-    const size_t bytes = picture_bytes(pictures);
-    for (int64_t i = 0; i < pictures->count; i++) {
+    const size_t bytes = picture_bytes(pictures) * (size_t)stage_count(d);
+    for (int64_t i = 0; i < pictures->count / stage_count(d); i++) {
         const TimStatus status = write_numbered(d, first + i, pictures->pixels + (size_t)i * bytes, err);
         if (status != TIM_OK) return status;
     }
@@ -104,12 +123,13 @@ static TimStatus append_npz(Sampling *d, const TimPictures *pictures, TimError *
 
 /* ---- the sheet ---- */
 
-enum { SHEET_PICTURE = 96, SHEET_COLUMNS = 16, LABEL_BYTES = 32 };
+enum { SHEET_PICTURE = 96, SHEET_COLUMNS = 16 };
 
-/* With several numbers of steps a row holds one of them and a column one picture. Otherwise the pictures fill rows, so that a
+/* A strip is a row. With several numbers of steps a row holds one of them and a column one picture. Otherwise the pictures fill rows, so that a
  * column holds one class where the classes come in turn. */
 static int64_t sheet_columns(const Sampling *d) {
     const SampleRequest *r = d->request;
+    if (r->strip) return d->steps;
     int64_t most = r->classes.count ? r->classes.count : tim_pipeline_config(d->pipeline)->network.num_classes;
     if (d->prompts && d->list.count > 1 && d->each > 1)
         most = d->each; /* a row for each prompt */
@@ -120,6 +140,7 @@ static int64_t sheet_columns(const Sampling *d) {
 }
 
 static int64_t sheet_rows(const Sampling *d) {
+    if (d->request->strip) return d->count;
     return (d->total - 1) / sheet_columns(d) + 1;
 }
 
@@ -136,7 +157,7 @@ static TimStatus begin_sheet(Sampling *d, size_t picture_bytes, TimError *err) {
 }
 
 static TimStatus append_sheet(Sampling *d, const TimPictures *pictures, int64_t first, TimError *err) {
-    const size_t bytes = picture_bytes(pictures), place = (size_t)(d->row * d->count + first);
+    const size_t bytes = picture_bytes(pictures), place = (size_t)((d->row * d->count + first) * stage_count(d));
     const TimStatus status = d->sheet ? TIM_OK : begin_sheet(d, bytes, err);
     if (status == TIM_OK) memcpy(d->sheet + place * bytes, pictures->pixels, (size_t)pictures->count * bytes);
     return status;
@@ -181,7 +202,8 @@ static void free_sheet_labels(Labels *labels) {
     free(labels->rows);
 }
 
-static void sheet_title(const Sampling *d, char *text, size_t size) {
+void sample_title(const Sampling *d, char text[SAMPLE_TITLE_BYTES]) {
+    const size_t size = SAMPLE_TITLE_BYTES;
     const SampleRequest *r = d->request;
     const TimSampleOptions *o = &r->sample;
     int at = 0;
@@ -193,10 +215,13 @@ static void sheet_title(const Sampling *d, char *text, size_t size) {
     snprintf(text + at, size - (size_t)at, "seed %" PRIu64, o->seed);
 }
 
+int sample_scale(int height, int width) {
+    const int side = height > width ? height : width;
+    return side < SHEET_PICTURE ? SHEET_PICTURE / side : 1;
+}
+
 static TimStatus write_sheet(const Sampling *d, const Labels *labels, TimError *err) {
-    enum { TITLE = 256 };
-    char title[TITLE];
-    const int side = d->size.height > d->size.width ? d->size.height : d->size.width;
+    char title[SAMPLE_TITLE_BYTES];
     const TimSheet sheet = {.rows = (int)sheet_rows(d),
                             .columns = (int)sheet_columns(d),
                             .height = d->size.height,
@@ -206,17 +231,18 @@ static TimStatus write_sheet(const Sampling *d, const Labels *labels, TimError *
                             .title = title,
                             .column_labels = labels->columns,
                             .row_labels = labels->rows,
-                            .scale = side < SHEET_PICTURE ? SHEET_PICTURE / side : 1,
+                            .scale = sample_scale(d->size.height, d->size.width),
                             .text_scale = 1};
     TimImage image;
-    sheet_title(d, title, sizeof title);
+    sample_title(d, title);
     TimStatus status = tim_sheet_draw(&image, &sheet, err);
-    if (status == TIM_OK) status = write_image(d, &image, -1, d->request->out, err);
+    if (status == TIM_OK) status = sample_write_image(d, &image, -1, d->request->out, err);
     tim_image_done(&image);
     return status;
 }
 
 static TimStatus finish_sheet(const Sampling *d, TimError *err) {
+    if (d->request->strip) return sample_strip_write(d, d->sheet, 0, d->count, d->request->out, err);
     Labels labels = {NULL};
     const TimStatus status = make_sheet_labels(d, &labels)
                                  ? write_sheet(d, &labels, err)
@@ -236,8 +262,9 @@ TimStatus sample_take(Sampling *d, const TimPictures *pictures, int64_t first, T
     case SAMPLE_SHEET:
         return append_sheet(d, pictures, first, err);
     case SAMPLE_PICTURE: {
+        if (d->request->strip) return sample_strip_write(d, pictures->pixels, first, 1, d->request->out, err);
         const TimImage image = image_of(d, pictures->pixels);
-        return write_image(d, &image, first, d->request->out, err);
+        return sample_write_image(d, &image, first, d->request->out, err);
     }
     case SAMPLE_FOLDER:
         return write_pngs(d, pictures, first, err);

@@ -218,6 +218,21 @@ static void test_fail_within_context_comes_first(void **state) {
     assert_string_equal(err.text + sizeof err.text - 4, "...");
 }
 
+static void test_fail_further_text_comes_last(void **state) {
+    (void)state;
+    TimError err;
+    tim_fail(&err, TIM_E_FORMAT, "bad byte");
+    assert_int_equal(tim_fail_further(&err, TIM_E_FORMAT, " (%s %d)", "tensor", 7), TIM_E_FORMAT);
+    assert_string_equal(err.text, "bad byte (tensor 7)");
+    assert_int_equal(tim_fail_further(NULL, TIM_E_IO, "x"), TIM_E_IO);
+    for (int length = (int)sizeof err.text - 6; length < (int)sizeof err.text; length++) {
+        fail_with_length(&err, length);
+        tim_fail_further(&err, TIM_E_IO, "further");
+        assert_int_equal(strlen(err.text), sizeof err.text - 1);
+        assert_string_equal(err.text + sizeof err.text - 4, "...");
+    }
+}
+
 static TimStatus pass_on(TimStatus status, int *reached) {
     TIM_TRY(status);
     ++*reached;
@@ -352,6 +367,7 @@ int main(void) {
         cmocka_unit_test(test_fail_with_values_text_and_status),
         cmocka_unit_test(test_fail_longest_text_kept_longer_cut_with_dots),
         cmocka_unit_test(test_fail_within_context_comes_first),
+        cmocka_unit_test(test_fail_further_text_comes_last),
         cmocka_unit_test(test_try_failure_returns_it_success_goes_on),
         cmocka_unit_test(test_status_name_every_status_own_name),
         cmocka_unit_test(test_mul_and_add_size_overflow_refused),

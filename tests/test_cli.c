@@ -254,6 +254,60 @@ static void test_sample_npz_has_pictures_and_labels(void **state) {
     tim_file_close(&file);
 }
 
+/* The labels of 4 pictures in the npz of the last run. */
+static void assert_labels(const int64_t labels[4]) {
+    TimFile file;
+    assert_int_equal(tim_file_open(&file, in_folder("named.npz"), &err), TIM_OK);
+    assert_non_null(memmem(file.data, file.size, labels, 4 * sizeof *labels));
+    tim_file_close(&file);
+}
+
+static void save_imagenet_model(void) {
+    TimConfig config = small_config(TIM_TRANSPORT_OT_FM);
+    config.network.num_classes = 1000;
+    assert_int_equal(save_model("imagenet", &config), TIM_OK);
+}
+
+/* Numbers: those beside the names in lists of published samples (DiT draws 207, 360, 387, 974, 88, 979, 417, 279). */
+static void test_sample_classes_by_name(void **state) {
+    (void)state;
+    save_imagenet_model();
+    assert_runs("sample --model imagenet --out named.npz --classes 'golden retriever,otter, lesser_panda ,GEYSER'");
+    assert_labels((const int64_t[]){207, 360, 387, 974});
+    assert_runs("sample --model imagenet --out named.npz --classes 'macaw,valley,balloon,Arctic fox'");
+    assert_labels((const int64_t[]){88, 979, 417, 279});
+    assert_runs("sample --model imagenet --out named.npz --classes 'Tinca tinca,999,toilet paper,tench'");
+    assert_labels((const int64_t[]){0, 999, 999, 0});
+    TimFile file;
+    assert_runs("sample --model imagenet --out named/ --classes 'alopex_Lagopus'");
+    assert_int_equal(tim_file_open(&file, in_folder("named/000000.png"), &err), TIM_OK);
+    assert_non_null(memmem(file.data, file.size, "Class: 279, Class name: Arctic fox", 34));
+    tim_file_close(&file);
+    assert_runs("sample --like named/000000.png --out named.npz --count 4");
+    assert_labels((const int64_t[]){279, 279, 279, 279});
+}
+
+static void test_sample_class_names_refused(void **state) {
+    (void)state;
+    const char *const cases[][2] = {
+        {"crane", "several classes are called 'crane': 134 (crane), 517 (crane); give one of the numbers"},
+        {"Maillot", "'maillot': 638 (maillot), 639 (maillot)"},
+        {"panda", "'panda': 387 (lesser panda), 388 (giant panda)"},
+        {"tensh", "no class is called 'tensh'; near it: tench"},
+        {"retriever", "no class is called 'retriever'; near it: golden retriever, labrador retriever"},
+        {"xyzzyxyzzy", "no class is called 'xyzzyxyzzy'\n"},
+        {"1,,2", "nothing between two commas"},
+        {"1000", "class 1000 of picture 0; the model has the classes 0 to 999"},
+    };
+    save_imagenet_model();
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+        char line[256];
+        snprintf(line, sizeof line, "sample --model imagenet --out x.png --classes %s", cases[i][0]);
+        assert_fails(line, 1, cases[i][1]);
+    }
+    assert_fails("sample --model model --out x.png --classes tench", 1, "'tench' is no number, and the names");
+}
+
 static void test_sample_same_command_same_file(void **state) {
     (void)state;
     assert_runs("sample --model model --out a.npz --count 6 --steps 3 --guidance 2 --seed 18446744073709551615");
@@ -307,6 +361,77 @@ static void test_sample_init_starts_from_a_picture(void **state) {
     tim_image_done(&b);
     assert_fails("sample --model model --out x.png --init nowhere.png", 1, "nowhere.png");
     assert_fails("sample --model model --out x.png --size 16", 2, "--size: '16' does not fit; give WIDTHxHEIGHT");
+}
+
+/* True when the magnified picture stands somewhere in the sheet. */
+static bool sheet_shows(const TimImage *sheet, const TimImage *picture, int scale) {
+    for (int top = 0; top + picture->height * scale <= sheet->height; top++)
+        for (int left = 0; left + picture->width * scale <= sheet->width; left++) {
+            int same = 0;
+            for (int i = 0; i < PIXELS && same == i; i++)
+                same += sheet->pixels[(top + i / SIDE * scale) * sheet->width + left + i % SIDE * scale] == picture->pixels[i];
+            if (same == PIXELS) return true;
+        }
+    return false;
+}
+
+/* In diffusion mode the first of a strip is what one step draws, and the last the picture. */
+static void test_sample_strip_from_one_step_to_the_picture(void **state) {
+    (void)state;
+    TimImage first, last, strip, beside;
+    const int scale = 96 / SIDE;
+    assert_runs("sample --model model --out stages/ --count 2 --seed 3 --mode diffusion --steps 1");
+    assert_int_equal(access(in_folder("stages/000001-strip.png"), F_OK), -1);
+    assert_int_equal(tim_image_read_png(&first, in_folder("stages/000001.png"), &err), TIM_OK);
+    assert_runs("sample --model model --out stages/ --count 2 --seed 3 --mode diffusion --steps 3 --strip");
+    assert_int_equal(tim_image_read_png(&last, in_folder("stages/000001.png"), &err), TIM_OK);
+    assert_int_equal(tim_image_read_png(&beside, in_folder("stages/000001-strip.png"), &err), TIM_OK);
+    assert_runs("sample --model model --out strip.png --count 2 --seed 3 --mode diffusion --steps 3 --strip");
+    assert_int_equal(tim_image_read_png(&strip, in_folder("strip.png"), &err), TIM_OK);
+    assert_true(sheet_shows(&beside, &first, scale) && sheet_shows(&beside, &last, scale));
+    assert_true(sheet_shows(&strip, &first, scale) && sheet_shows(&strip, &last, scale));
+    assert_true(strip.width >= 3 * 96 && strip.width < 5 * 96 && strip.height >= 2 * 96 && strip.height < 3 * 96);
+    assert_memory_not_equal(first.pixels, last.pixels, PIXELS);
+    tim_image_done(&first), tim_image_done(&last), tim_image_done(&strip), tim_image_done(&beside);
+    assert_fails("sample --model model --out x.png --strip --steps 1,2", 2, "--strip wants one number of --steps");
+    assert_fails("sample --model model --out x.npz --strip", 2, "--strip wants one number of --steps");
+    assert_fails("sample --model model --out x.png --strip --steps 164", 1, "164 pictures of 96 pixels beside each other");
+    assert_fails("sample --model model --out x.png --strip --count 200", 1, "200 pictures of 96 pixels below each other");
+}
+
+/* Rotary angles change every picture, times none of 4 steps; the picture remembers, and --like draws it again. */
+static void test_sample_imitate_changes_what_it_says(void **state) {
+    (void)state;
+    const char *const line = "sample --model wide --steps %s --seed 3 --count 1 --out %s %s";
+    const char *const runs[][3] = {{"4", "im/", ""},
+                                   {"4", "im-times/", "--imitate times"},
+                                   {"5", "im-five/", ""},
+                                   {"5", "im-five-times/", "--imitate times"},
+                                   {"4", "im-rotary/", "--imitate rotary"},
+                                   {"5", "im-both/", "--imitate times,rotary"}};
+    enum { RUNS = sizeof runs / sizeof *runs };
+    TimImage images[RUNS], again;
+    TimConfig config = small_config(TIM_TRANSPORT_OT_FM);
+    config.network.input_size = 4 * SIDE; /* positions up to 15 */
+    assert_int_equal(save_model("wide", &config), TIM_OK);
+    for (size_t i = 0; i < RUNS; i++) {
+        char words[256], path[64];
+        snprintf(words, sizeof words, line, runs[i][0], runs[i][1], runs[i][2]);
+        assert_runs(words);
+        snprintf(path, sizeof path, "%s000000.png", runs[i][1]);
+        assert_int_equal(tim_image_read_png(&images[i], in_folder(path), &err), TIM_OK);
+    }
+    const size_t bytes = 16 * PIXELS;
+    assert_memory_equal(images[0].pixels, images[1].pixels, bytes);
+    assert_memory_not_equal(images[2].pixels, images[3].pixels, bytes);
+    assert_memory_not_equal(images[0].pixels, images[4].pixels, bytes);
+    assert_memory_not_equal(images[3].pixels, images[5].pixels, bytes);
+    assert_runs("sample --like im-both/000000.png --out again.png");
+    assert_int_equal(tim_image_read_png(&again, in_folder("again.png"), &err), TIM_OK);
+    assert_memory_equal(images[5].pixels, again.pixels, bytes);
+    tim_image_done(&again);
+    for (size_t i = 0; i < RUNS; i++) tim_image_done(&images[i]);
+    assert_fails("sample --model wide --out x.png --imitate times,rope", 2, "--imitate: 'rope' does not fit; give times, rotary");
 }
 
 static void test_sample_guidance_without_effect_said_once(void **state) {
@@ -676,9 +801,13 @@ int main(void) {
         cmocka_unit_test(test_sample_sheet_has_all_pictures),
         cmocka_unit_test(test_sample_folder_holds_single_pictures),
         cmocka_unit_test(test_sample_npz_has_pictures_and_labels),
+        cmocka_unit_test(test_sample_classes_by_name),
+        cmocka_unit_test(test_sample_class_names_refused),
         cmocka_unit_test(test_sample_same_command_same_file),
         cmocka_unit_test(test_sample_like_draws_it_again),
         cmocka_unit_test(test_sample_init_starts_from_a_picture),
+        cmocka_unit_test(test_sample_strip_from_one_step_to_the_picture),
+        cmocka_unit_test(test_sample_imitate_changes_what_it_says),
         cmocka_unit_test(test_sample_guidance_without_effect_said_once),
         cmocka_unit_test(test_sample_failures_exit_1_and_say_what),
         cmocka_unit_test(test_convert_bf16_model_draws),

@@ -313,6 +313,58 @@ static void test_draw_memory_bound_makes_strips_and_the_same_picture(void **stat
     tim_pipeline_free(pipeline);
 }
 
+/* Of each picture the last stage is the picture; in diffusion mode the first is what a single step draws, since both ask the network for
+ * F at (T_max, T_max). */
+static void test_draw_stages_from_one_step_to_the_picture(void **state) {
+    (void)state;
+    enum { STEPS = 3, COUNT = 3 };
+    const char *const prompts[COUNT] = {"a red cube", "a red cube", "two dogs"};
+    TimPipeline *pipeline = open_text();
+    TimPictures plain, single, stages;
+    TimSampleInfo info;
+    TimSampleOptions options = options_for(prompts, COUNT, 1);
+    options.mode = TIM_SAMPLE_DIFFUSION;
+    assert_ok(tim_pipeline_draw(pipeline, &options, &single, NULL, &err));
+    options.steps = STEPS;
+    assert_ok(tim_pipeline_draw(pipeline, &options, &plain, NULL, &err));
+    options.stages = true;
+    assert_ok(tim_pipeline_draw(pipeline, &options, &stages, &info, &err));
+    assert_int_equal(info.evaluations, STEPS);
+    assert_int_equal(stages.count, COUNT * STEPS);
+    const size_t bytes = (size_t)SIZE * SIZE * 3;
+    for (size_t i = 0; i < COUNT; i++) {
+        const uint8_t *row = stages.pixels + i * STEPS * bytes;
+        assert_same_pixels(row, single.pixels + i * bytes, bytes, 1);
+        assert_same_pixels(row + (STEPS - 1) * bytes, plain.pixels + i * bytes, bytes, 0);
+        assert_memory_not_equal(row + bytes, row, bytes);
+    }
+    tim_pictures_done(&plain), tim_pictures_done(&single), tim_pictures_done(&stages);
+    tim_pipeline_free(pipeline);
+}
+
+/* Stages add pictures and latents, and no decoder's memory. */
+static void test_draw_stages_stay_within_memory(void **state) {
+    (void)state;
+    const char *const prompts[] = {"a red cube"};
+    TimPipeline *pipeline = open_text();
+    TimPictures whole, bound;
+    TimSampleInfo info;
+    TimSampleOptions options = options_for(prompts, 1, 4);
+    options.height = 8 * FACTOR, options.memory = (size_t)1 << 40;
+    assert_ok(tim_pipeline_plan(pipeline, &options, &info, &err));
+    const size_t one = info.memory;
+    options.stages = true;
+    assert_ok(tim_pipeline_plan(pipeline, &options, &info, &err));
+    const size_t picture = (size_t)8 * FACTOR * SIZE * 3, latent = sizeof(float) * 8 * GRID * LATENTS;
+    assert_int_equal(info.memory, one + 3 * picture + 4 * latent);
+    assert_ok(tim_pipeline_draw(pipeline, &options, &whole, NULL, &err));
+    options.memory = info.memory - 1; /* the decoder in strips */
+    assert_ok(tim_pipeline_draw(pipeline, &options, &bound, NULL, &err));
+    assert_same_pixels(bound.pixels, whole.pixels, 4 * picture, 1);
+    tim_pictures_done(&whole), tim_pictures_done(&bound);
+    tim_pipeline_free(pipeline);
+}
+
 /* ---- finding the parts ---- */
 
 static void test_open_finds_parts_by_published_names(void **state) {
@@ -364,6 +416,52 @@ static void test_open_missing_and_unfit_parts_named(void **state) {
     save_model(&config, "narrow");
     assert_no_pipeline(&(TimPipelineParts){.model = in_folder("narrow"), .text_encoder = in_folder("text/text_encoder")},
                        TIM_E_FORMAT, (const char *const[]){"32 columns", "wants 16", NULL});
+}
+
+/* Names of the official files' tensors, as a table of the library has them, and those of the networks that the configurations make. */
+static void test_open_failures_name_the_published_file(void **state) {
+    (void)state;
+    static const char *const published[][2] = {{"tim_b_p4", "TiM-B/4, classes at 256"},
+                                               {"tim_xl_p2_256", "TiM-XL/2, classes at 256"},
+                                               {"tim_xl_p1_512", "TiM-XL/1, classes at 512"},
+                                               {"tim_xl_p1_t2i", "TiM-XL/1, text at native"}};
+    for (size_t i = 0; i < sizeof published / sizeof *published; i++) {
+        char config[PATH_BYTES], copy[PATH_BYTES];
+        snprintf(config, sizeof config, "configs/%s.yaml", published[i][0]);
+        snprintf(copy, sizeof copy, "%s/config.yaml", published[i][0]);
+        mkdir(in_folder(published[i][0]), 0777);
+        copy_file(config, copy);
+        assert_no_pipeline(
+            &(TimPipelineParts){.model = in_folder(published[i][0])}, TIM_E_IO,
+            (const char *const[]){"the folder has none of", "the configuration wants WZDTHU/TiM", published[i][1], NULL});
+    }
+    assert_no_pipeline(
+        &(TimPipelineParts){.model = in_folder("text/model.safetensors"), .config = in_folder("tim_b_p4/config.yaml")},
+        TIM_E_FORMAT,
+        (const char *const[]){"text/model.safetensors: the tensor '", "WZDTHU/TiM: TiM-B/4, classes at 256 pixels)", NULL});
+}
+
+/* Cut short, and of another shape. */
+static void test_open_damaged_parts_named_as_published(void **state) {
+    (void)state;
+    TimPartReport reports[TIM_PIPELINE_PARTS];
+    TimFile file;
+    int count;
+    mkdir(in_folder("cut"), 0777);
+    copy_file("tests/golden/vae/dc_ae_tiny/config.json", "cut/config.json");
+    assert_ok(tim_file_open(&file, in_folder("text/vae/diffusion_pytorch_model.safetensors"), &err));
+    write_file(in_folder("cut/weights.safetensors"), file.data, file.size / 2);
+    tim_file_close(&file);
+    const TimPipelineParts parts = {.model = in_folder("text"), .autoencoder = in_folder("cut")};
+    assert_no_pipeline(&parts, TIM_E_FORMAT,
+                       (const char *const[]){"cut/weights.safetensors: ", "(the configuration names maker/dc-ae-f32)", NULL});
+    assert_ok(tim_pipeline_verify(&parts, reports, &count, &err));
+    assert_int_equal(reports[3].status, TIM_E_FORMAT);
+    assert_non_null(strstr(reports[3].err.text, "(the configuration names maker/dc-ae-f32)"));
+    copy_file("tests/golden/text/gemma3_tiny/model.safetensors", "hub/gemma/model.safetensors");
+    assert_no_pipeline(
+        &(TimPipelineParts){.model = in_folder("hub")}, TIM_E_FORMAT,
+        (const char *const[]){"gemma/model.safetensors: the tensor '", "(the configuration names maker/gemma)", NULL});
 }
 
 static void test_verify_says_of_each_part(void **state) {
@@ -623,8 +721,12 @@ int main(void) {
         cmocka_unit_test(test_draw_other_prompt_other_picture_and_sides_are_free),
         cmocka_unit_test(test_draw_classes_through_latents),
         cmocka_unit_test(test_draw_memory_bound_makes_strips_and_the_same_picture),
+        cmocka_unit_test(test_draw_stages_from_one_step_to_the_picture),
+        cmocka_unit_test(test_draw_stages_stay_within_memory),
         cmocka_unit_test(test_open_finds_parts_by_published_names),
         cmocka_unit_test(test_open_missing_and_unfit_parts_named),
+        cmocka_unit_test(test_open_failures_name_the_published_file),
+        cmocka_unit_test(test_open_damaged_parts_named_as_published),
         cmocka_unit_test(test_verify_says_of_each_part),
         cmocka_unit_test(test_draw_bad_options_named),
         cmocka_unit_test(test_plan_long_prompts_are_said),

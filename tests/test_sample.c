@@ -284,6 +284,103 @@ static void test_run_trajectory_from_noise_to_end(void **state) {
     tim_model_free(model);
 }
 
+/* From states alone: F = (x_t - x_r) / (t - r) of the straight path, carried on to 0; the last is the end itself. */
+static void test_run_estimates_carry_each_jump_to_the_end(void **state) {
+    (void)state;
+    enum { STEPS = 4 };
+    TimModel *model = hash_model(1);
+    double out[PIXELS];
+    float states[(STEPS + 1) * PIXELS], estimates[STEPS * PIXELS];
+    TimSamplerOptions options = tim_sampler_options_default();
+    options.steps = STEPS, options.guidance = 2;
+    options.trajectory = states, options.estimates = estimates;
+    run_one(model, &options, out);
+    for (int s = 0; s < STEPS; s++)
+        for (int i = 0; i < PIXELS; i++) {
+            const double x = states[s * PIXELS + i], next = states[(s + 1) * PIXELS + i];
+            assert_near(estimates[s * PIXELS + i], x - (STEPS - s) * (x - next), 1e-5);
+        }
+    for (int i = 0; i < PIXELS; i++) assert_true(estimates[(STEPS - 1) * PIXELS + i] == (float)out[i]);
+    tim_model_free(model);
+}
+
+/* TrigFlow's points lie on a circle of radius pi/2: the end is x_t cos t - F sin t. Noise of a stochastic jump is in no estimate. */
+static void test_run_estimates_of_other_paths_and_without_noise(void **state) {
+    (void)state;
+    TimModel *model = constant_model(TIM_TRANSPORT_TRIGFLOW, 0.5F);
+    double out[PIXELS];
+    float states[3 * PIXELS], estimates[2 * PIXELS];
+    TimSamplerOptions options = tim_sampler_options_default();
+    options.steps = 2, options.trajectory = states, options.estimates = estimates;
+    run_one(model, &options, out);
+    const double t = model->config.transport.t_max;
+    for (int i = 0; i < PIXELS; i++) assert_near(estimates[i], cos(t) * states[i] - sin(t) * 0.5, 1e-5);
+    tim_model_free(model);
+    model = constant_model(TIM_TRANSPORT_OT_FM, 0.5F);
+    options.steps = 2, options.stochasticity = 0.5, options.mode = TIM_SAMPLE_DIFFUSION;
+    run_one(model, &options, out);
+    for (int i = 0; i < PIXELS; i++) assert_near(estimates[PIXELS + i], states[PIXELS + i] - 0.5 * 0.5, 1e-6);
+    tim_model_free(model);
+}
+
+/* States that the published sampler (WZDTHU/TiM, on PyTorch 2.13) goes through from z = 0.75 in bf16 where F is 0.5, with fresh noise 1. */
+static void test_run_rounded_times_states_of_the_published_sampler(void **state) {
+    (void)state;
+    static const struct {
+        int steps;
+        double stochasticity, states[6];
+    } golden[] = {
+        {3, 0, {0.75, 0.583984375, 0.4169921875, 0.25}},
+        {5, 0, {0.75, 0.650390625, 0.55078125, 0.4501953125, 0.35009765625, 0.25}},
+        {3, 0.2, {0.75, 0.583984375, 0.665722668170929, 0.49873048067092896}},
+        {5, 0.2, {0.75, 0.650390625, 0.7728515863418579, 0.8528815507888794, 0.885303258895874, 0.785205602645874}},
+    };
+    TimModel *model = constant_model(TIM_TRANSPORT_OT_FM, 0.5F);
+    const int64_t label = 1;
+    float noises[6 * PIXELS], states[6 * PIXELS];
+    for (int i = 0; i < 6 * PIXELS; i++) noises[i] = 1;
+    for (size_t k = 0; k < sizeof golden / sizeof *golden; k++) {
+        double x[PIXELS];
+        TimSamplerOptions options = tim_sampler_options_default();
+        options.steps = golden[k].steps, options.stochasticity = golden[k].stochasticity;
+        options.rounded_times = true, options.trajectory = states, options.noises = noises, options.noise_count = 6;
+        for (int i = 0; i < PIXELS; i++) x[i] = 0.75;
+        const TimSamplerBatch batch = {.batch = 1, .height = SIDE, .width = SIDE, .state = x, .condition = {.labels = &label}};
+        assert_ok(tim_sampler_run(model, &batch, &options, NULL, &err));
+        for (int s = 0; s <= options.steps; s++) assert_near(states[s * PIXELS + 7], golden[k].states[s], 1e-7);
+    }
+    tim_model_free(model);
+}
+
+/* Of 5 steps the published sampler's second goes from t = 0.80078125 to r = 0.6015625, and the network is told so. With 16 nothing is
+ * rounded. */
+static void test_run_rounded_times_reach_the_network(void **state) {
+    (void)state;
+    TimModel *model = hash_model(1);
+    const int64_t label = 1;
+    const float t = 0.80078125F, r = 0.6015625F;
+    double out[PIXELS], plain[PIXELS];
+    float states[6 * PIXELS], f[PIXELS];
+    TimSamplerOptions options = tim_sampler_options_default();
+    options.steps = 5, options.trajectory = states, options.rounded_times = true;
+    run_one(model, &options, out);
+    assert_ok(tim_model_evaluate(model, 1, SIDE, SIDE, states + PIXELS, &t, &r, &(TimCondition){.labels = &label}, f, &err));
+    for (int i = 0; i < PIXELS; i++) assert_near(states[2 * PIXELS + i], states[PIXELS + i] - (t - r) * f[i], 1e-6);
+    options.rounded_times = false;
+    run_one(model, &options, plain);
+    assert_memory_not_equal(out, plain, sizeof plain);
+    options.steps = 16, options.trajectory = NULL;
+    run_one(model, &options, plain);
+    options.rounded_times = true;
+    run_one(model, &options, out);
+    assert_memory_equal(out, plain, sizeof plain);
+    tim_model_free(model);
+    TimSampleInfo info;
+    const TimConfig other = small_config(TIM_TRANSPORT_EDM);
+    assert_int_equal(tim_sampler_plan(&other.transport, &options, &info, &err), TIM_E_UNSUPPORTED);
+    assert_says("OT_FM");
+}
+
 static void test_run_given_noises_replace_drawn_ones(void **state) {
     (void)state;
     TimModel *model = hash_model(1);
@@ -867,6 +964,10 @@ int main(void) {
         cmocka_unit_test(test_run_guidance_of_equal_outputs_changes_nothing),
         cmocka_unit_test(test_run_modes_and_guidance_differ),
         cmocka_unit_test(test_run_trajectory_from_noise_to_end),
+        cmocka_unit_test(test_run_estimates_carry_each_jump_to_the_end),
+        cmocka_unit_test(test_run_estimates_of_other_paths_and_without_noise),
+        cmocka_unit_test(test_run_rounded_times_states_of_the_published_sampler),
+        cmocka_unit_test(test_run_rounded_times_reach_the_network),
         cmocka_unit_test(test_run_given_noises_replace_drawn_ones),
         cmocka_unit_test(test_run_batch_equals_single_pictures),
         cmocka_unit_test(test_run_bad_batch_named),

@@ -167,6 +167,34 @@ static void test_set_folder_order_of_names(void **state) {
     empty_folder();
 }
 
+/* The official text-to-image weights are a .bin under a name of their own. */
+static void test_set_folder_only_file_taken_and_several_listed(void **state) {
+    (void)state;
+    TimTensorSet set;
+    empty_folder();
+    write_text("config.yaml", "model: {}");
+    write_text(".hidden.bin", "nobody's");
+    write_letters("tim_xl_p1_t2i.bin", "ab");
+    assert_ok(tim_tensor_set_open(&set, folder, &err));
+    assert_string_equal(set.path, in_folder("tim_xl_p1_t2i.bin"));
+    tim_tensor_set_close(&set);
+    write_letters("z.safetensors", "ab");
+    write_letters("another.pth", "ab");
+    assert_refused(folder, TIM_E_ARGUMENT, "3 files there may be the weights: another.pth, tim_xl_p1_t2i.bin, z.safetensors; give");
+    write_text("z.safetensors.index.json", "{\"weight_map\": {\"a\": \"z.safetensors\", \"b\": \"z.safetensors\"}}");
+    assert_ok(tim_tensor_set_open(&set, folder, &err)); /* an index names the others */
+    assert_string_equal(set.path, in_folder("z.safetensors.index.json"));
+    tim_tensor_set_close(&set);
+    write_letters("model.safetensors", "abc");
+    assert_ok(tim_tensor_set_open(&set, folder, &err));
+    assert_int_equal(set.count, 3);
+    tim_tensor_set_close(&set);
+    empty_folder();
+    write_text("notes.txt", "none");
+    assert_refused(folder, TIM_E_IO, "nor another file in .safetensors, .bin, .pt or .pth");
+    empty_folder();
+}
+
 /* ---- the index ---- */
 
 static const char index_name[] = "model.safetensors.index.json";
@@ -241,7 +269,7 @@ static void test_torch_views_point_into_the_map(void **state) {
     Bytes bytes = torch_file(pickle.data, pickle.size);
     const TimFile file = {bytes.data, bytes.size};
     TimTorchZip zip;
-    assert_ok(tim_torch_zip_read(&zip, &file, &err));
+    assert_ok(tim_torch_zip_read(&zip, &file, false, &err));
     assert_int_equal(zip.count, 2);
     const uint8_t *data = zip.tensors[0].data;
     assert_true(data > bytes.data && data < bytes.data + bytes.size);
@@ -348,6 +376,79 @@ static void test_torch_names_of_dicts_joined_and_texts_kept(void **state) {
     assert_string_equal(set.texts[6].key, "7.big");
     assert_string_equal(set.texts[6].value, "1099511627776");
     tim_tensor_set_close(&set);
+}
+
+/* {key: {name: bytes 0 ... 3 from `offset` on}}, set into the dict that the pickle is at. */
+static void add_wrapped(Bytes *pickle, const char *key, const char *name, int64_t offset) {
+    static const int64_t one[] = {1};
+    pickle_text(pickle, key);
+    pickle_op(pickle, "}");
+    pickle_text(pickle, name);
+    pickle_tensor(pickle, "Byte", "1", 4, offset, 1, one, one);
+    pickle_op(pickle, "ss");
+}
+
+static void assert_weights(const char *path, const char *wrapper, const char *name, char value) {
+    TimTensorSet set;
+    assert_ok(tim_tensor_set_open_weights(&set, path, &err));
+    assert_string_equal(tim_tensor_set_wrapper(&set), wrapper);
+    assert_int_equal(set.count, 1);
+    assert_string_equal(set.tensors[0].name, name);
+    assert_int_equal(*(const char *)set.tensors[0].data, value);
+    tim_tensor_set_close(&set);
+}
+
+static void test_weights_of_wrapped_checkpoints(void **state) {
+    (void)state;
+    TimTensorSet set;
+    assert_ok(
+        tim_tensor_set_open_weights(&set, "tests/golden/torch/nested.pth", &err)); /* by torch: {'state_dict': ..., 'epoch': 3} */
+    assert_string_equal(tim_tensor_set_wrapper(&set), "state_dict");
+    assert_non_null(tim_tensor_set_find(&set, "nested.bf16"));
+    tim_tensor_set_close(&set);
+    Bytes pickle = {0};
+    pickle_op(&pickle, "\x80\x02}");
+    add_wrapped(&pickle, "state_dict", "a", 1);
+    add_wrapped(&pickle, "model", "b", 2);
+    add_wrapped(&pickle, "optimizer", "c", 0);
+    Bytes averaged = {0};
+    bytes_add(&averaged, pickle.data, pickle.size);
+    pickle_op(&pickle, ".");
+    const char *path = write_torch(&pickle);
+    assert_weights(path, "model", "b", 2);
+    assert_ok(tim_tensor_set_open(&set, path, &err)); /* as it is */
+    assert_int_equal(set.count, 3);
+    assert_non_null(tim_tensor_set_find(&set, "model.b"));
+    tim_tensor_set_close(&set);
+    add_wrapped(&averaged, "ema", "d", 3);
+    pickle_op(&averaged, ".");
+    assert_weights(write_torch(&averaged), "ema", "d", 3);
+}
+
+/* {'ema': {'shadow': [tensor]}, 'model': {'state_dict': {...}}}: an average without names is passed over. And the model whose tensors
+ * are called "model. ..." is none that is wrapped. */
+static void test_weights_wrapped_twice_or_not_at_all(void **state) {
+    (void)state;
+    static const int64_t one[] = {1};
+    Bytes pickle = {0};
+    pickle_op(&pickle, "\x80\x02}");
+    pickle_text(&pickle, "ema");
+    pickle_op(&pickle, "}");
+    pickle_text(&pickle, "shadow");
+    pickle_op(&pickle, "](");
+    pickle_tensor(&pickle, "Byte", "1", 4, 0, 1, one, one);
+    pickle_op(&pickle, "ess");
+    pickle_text(&pickle, "model");
+    pickle_op(&pickle, "}");
+    add_wrapped(&pickle, "state_dict", "a", 2);
+    pickle_op(&pickle, "s.");
+    assert_weights(write_torch(&pickle), "model.state_dict", "a", 2);
+    pickle = (Bytes){0};
+    pickle_op(&pickle, "\x80\x02}");
+    pickle_text(&pickle, "model.a");
+    pickle_tensor(&pickle, "Byte", "1", 4, 1, 1, one, one);
+    pickle_op(&pickle, "s.");
+    assert_weights(write_torch(&pickle), "", "model.a", 1);
 }
 
 static void test_torch_one_name_twice_refused(void **state) {
@@ -572,6 +673,7 @@ int main(void) {
         cmocka_unit_test(test_set_unknown_content_says_what_to_give),
         cmocka_unit_test(test_set_old_torch_formats_say_how_to_save_again),
         cmocka_unit_test(test_set_folder_order_of_names),
+        cmocka_unit_test(test_set_folder_only_file_taken_and_several_listed),
         cmocka_unit_test(test_index_joins_its_files),
         cmocka_unit_test(test_index_and_files_must_agree),
         cmocka_unit_test(test_index_names_stay_in_folder),
@@ -580,6 +682,8 @@ int main(void) {
         cmocka_unit_test(test_torch_lying_storage_refused),
         cmocka_unit_test(test_torch_empty_and_scalar_tensors),
         cmocka_unit_test(test_torch_names_of_dicts_joined_and_texts_kept),
+        cmocka_unit_test(test_weights_of_wrapped_checkpoints),
+        cmocka_unit_test(test_weights_wrapped_twice_or_not_at_all),
         cmocka_unit_test(test_torch_one_name_twice_refused),
         cmocka_unit_test(test_torch_copies_beyond_the_file_refused),
         cmocka_unit_test(test_torch_zip_members_checked),

@@ -299,6 +299,33 @@ static void test_rope_table_token_order_is_mod_then_div(void **state) {
         }
 }
 
+/* The published class (WZDTHU/TiM, on PyTorch 2.13) cast to bf16, head width 72 as in TiM-XL: cosines and sines at positions 31 and 79. */
+static void test_rope_table_rounded_is_the_published_models(void **state) {
+    (void)state;
+    enum { H = 80, DH = 72, WAVES = DH / 4 };
+    static const double golden[2][2][WAVES] = {
+        {{0.9140625, 0.9765625, 0.12890625, 0.91796875, -0.65234375, -0.7421875, 0.1328125, 0.6484375, 0.87109375, 0.953125,
+          0.984375, 0.9921875, 0.99609375, 1, 1, 1, 1, 1},
+         {-0.404296875, -0.22265625, -0.9921875, 0.392578125, -0.7578125, 0.671875, 0.9921875, 0.76171875, 0.4921875, 0.3046875,
+          0.184570312, 0.111328125, 0.0668945312, 0.0400390625, 0.0240478516, 0.0144042969, 0.00860595703, 0.0051574707}},
+        {{-0.89453125, -0.9921875, -0.99609375, -0.275390625, -0.72265625, 0.98828125, -0.86328125, -0.58984375, 0.248046875,
+          0.703125, 0.890625, 0.9609375, 0.984375, 0.99609375, 1, 1, 1, 1},
+         {-0.443359375, -0.125976562, -0.100585938, -0.9609375, -0.69140625, -0.157226562, -0.50390625, 0.80859375, 0.96875,
+          0.7109375, 0.455078125, 0.279296875, 0.168945312, 0.102050781, 0.0612792969, 0.0366210938, 0.0219726562, 0.0131835938}}};
+    static const int positions[2] = {31, 79};
+    static float cosines[H * DH], sines[H * DH];
+    TimRopeConfig config = tim_rope_config_default();
+    config.rounded = true;
+    assert_int_equal(tim_rope_table(cosines, sines, H, 1, DH, &config, NULL), TIM_OK);
+    for (int k = 0; k < 2; k++)
+        for (int i = 0; i < WAVES; i++) {
+            const float *row_cos = cosines + positions[k] * DH, *row_sin = sines + positions[k] * DH;
+            close_to(row_cos[2 * i], golden[k][0][i], 1e-9), close_to(row_cos[2 * i + 1], golden[k][0][i], 1e-9);
+            close_to(row_sin[2 * i], golden[k][1][i], 1e-9), close_to(row_sin[2 * i + 1], golden[k][1][i], 1e-9);
+            close_to(row_cos[DH / 2 + 2 * i], 1, 0); /* the other axis is at 0 */
+        }
+}
+
 static void test_rope_table_small_grid_leaves_frequencies_unchanged(void **state) {
     (void)state;
     enum { COUNT = 3 * 3 * 8 };
@@ -413,6 +440,7 @@ int main(void) {
         cmocka_unit_test(test_time_pairs_other_step_or_seed_gives_other_times),
         cmocka_unit_test(test_time_pairs_many_draws_have_the_right_means),
         cmocka_unit_test(test_rope_table_token_order_is_mod_then_div),
+        cmocka_unit_test(test_rope_table_rounded_is_the_published_models),
         cmocka_unit_test(test_rope_table_small_grid_leaves_frequencies_unchanged),
         cmocka_unit_test(test_rope_table_scale_schemes_multiply_the_tables),
         cmocka_unit_test(test_rope_table_bad_arguments_refused),

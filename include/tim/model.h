@@ -2,6 +2,7 @@
 #ifndef TIM_MODEL_H
 #define TIM_MODEL_H
 
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 
@@ -17,7 +18,9 @@ typedef struct TimModel TimModel;
 typedef struct TimModelOptions {
     TimPrecision precision; /* of the matrix products' inputs */
     int threads;            /* 0: as many as OpenMP would use */
-    const char *isa;        /* "ref", "generic", "avx2", "avx512", "avx512_bf16", "amx_bf16"; NULL: the best this processor has */
+    bool rounded_rotary; /* angles of the rotary embedding, their cosines and sines rounded to bf16, as where the published samplers
+                             * cast their model to it: to draw what they draw. Training knows no such rounding */
+    const char *isa;     /* "ref", "generic", "avx2", "avx512", "avx512_bf16", "amx_bf16"; NULL: the best this processor has */
 } TimModelOptions;
 
 /* Opens a model for inference. `path` is a .safetensors file with the official tensor names, or a folder that holds model.safetensors.

@@ -41,6 +41,7 @@ enum { TIM_PIPELINE_PARTS = 4 };
 typedef struct TimPartReport {
     const char *part;      /* "model", "text encoder", "tokenizer", "autoencoder"; static storage */
     char path[512];        /* where it lies, cut to fit; empty when it was not found */
+    char wrapper[64];      /* the keys that led to the weights in a torch checkpoint, "ema"; empty for a file of weights alone */
     const char *published; /* the published checkpoint with the same tensors; NULL: none, or a tokenizer. Static storage */
     size_t tensors, bytes; /* of weights; 0 of a tokenizer */
     bool hash_weights;     /* made by tim_synth */

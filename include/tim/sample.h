@@ -38,11 +38,16 @@ typedef struct TimSampleOptions {
     double guidance_low;  /* guidance applies to steps with low T_max < t < high T_max, both ends excluded. */
     double guidance_high; /* So with the published 1 the first step is not guided, and a single step never. */
     double stochasticity; /* share of fresh noise in each jump, at least 0; above 0 for the OT-FM transport only */
+    bool
+        rounded_times; /* times, and what is computed of them, rounded to bf16, as where the published samplers draw their noise in it:
+                         * to draw what they draw. Of the OT-FM transport. With a power of 2 up to 256 as steps nothing is rounded */
     uint64_t seed;
     const TimImage *init; /* a picture to start from, borrowed, resized to the pictures' size (bicubic); NULL: noise alone */
     double strength;      /* with init: how far it is carried towards noise, above 0 up to 1, which leaves nothing of it */
     int batch;            /* pictures evaluated at a time, at least 1; changes memory and speed, and results by rounding only */
     int height, width;    /* pixels, multiples of what a patch covers; 0: the model's own size */
+    bool stages; /* true: steps pictures of each, (count, steps): after every step the picture that its F leads to if the jump goes
+                  * on to T_min. Such clean estimates cost no evaluation; a picture's last is the picture itself */
     size_t memory; /* bytes that a pipeline may hold at once, its weights included; 0: no bound, and large pictures in about 8 GB.
                     * With a bound parts let go of their tapes and pages while others work, and strips are cut to fit */
     TimImageRounding rounding;
@@ -70,7 +75,7 @@ typedef struct TimSampleInfo {
  * Errors: TIM_E_ARGUMENT for an option out of range, TIM_E_UNSUPPORTED as tim_sample. Reads the model only; any thread. */
 TIM_API TimStatus tim_sample_plan(const TimModel *model, const TimSampleOptions *options, TimSampleInfo *info, TimError *err);
 
-/* Draws options->count pictures from a class model that works on pixels.
+/* Draws options->count pictures, times options->steps with options->stages, from a class model that works on pixels.
  * `pictures` is written over, not freed, and left empty on failure; `info` may be NULL. The state is kept in fp64; one call at a
  * time on one model. The first noise of picture i are the normal numbers of (seed, i), those of its step k of (seed, i, k): they
  * depend on neither batch, threads nor the other pictures.

@@ -40,3 +40,15 @@ TimStatus tim_fail_within(TimError *err, TimStatus status, const char *format, .
     mark_cut(err->text, sizeof err->text, snprintf(err->text, sizeof err->text, "%s: %s", context, inner));
     return status;
 }
+
+TimStatus tim_fail_further(TimError *err, TimStatus status, const char *format, ...) {
+    if (!err) return status;
+    const size_t at = strlen(err->text), room = sizeof err->text - at;
+    va_list args;
+    va_start(args, format);
+    const int wanted = vsnprintf(err->text + at, room, format, args);
+    va_end(args);
+    err->status = status;
+    mark_cut(err->text, sizeof err->text, wanted < 0 ? wanted : (int)at + wanted);
+    return status;
+}

@@ -15,6 +15,9 @@ TimStatus tim_fail_with(TimError *err, TimStatus status, const char *format, va_
 /* Puts "context: " before the text of an error that is already set, for callers that know the file or tensor. Returns `status`. */
 TimStatus tim_fail_within(TimError *err, TimStatus status, const char *format, ...) __attribute__((format(printf, 3, 4)));
 
+/* Puts more behind the text of an error that is already set, for callers that know the remedy. Returns `status`. */
+TimStatus tim_fail_further(TimError *err, TimStatus status, const char *format, ...) __attribute__((format(printf, 3, 4)));
+
 #define TIM_TRY(call)                                                                                                              \
     do {                                                                                                                           \
         const TimStatus tim_try_status_ = (call);                                                                                  \

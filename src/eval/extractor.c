@@ -9,7 +9,7 @@ enum { INCEPTION_BATCH = 16 };
 /* Whether the file has the first kernel of Inception v3, which no other network names so. */
 static TimStatus recognise(bool *is_inception, const char *path, TimError *err) {
     TimTensorSet file;
-    TIM_TRY(tim_tensor_set_open(&file, path, err));
+    TIM_TRY(tim_tensor_set_open_weights(&file, path, err));
     *is_inception = tim_tensor_set_find(&file, "Conv2d_1a_3x3.conv.weight") != NULL;
     tim_tensor_set_close(&file);
     return TIM_OK;

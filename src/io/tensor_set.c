@@ -1,13 +1,12 @@
 #include "io/tensor_set.h"
 
-#include <errno.h>
 #include <jansson.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/stat.h>
 
 #include "base/memory.h"
 #include "base/text.h"
+#include "io/tensor_folder.h"
 #include "io/torch_zip.h"
 
 enum { MAX_PARTS = 4096, MAX_INDEX = 256 << 20 /* bytes */ };
@@ -20,16 +19,6 @@ typedef struct TimTensorPart {
     TimTorchZip torch;
     bool is_torch;
 } TimTensorPart;
-
-/* What is looked for in a folder, in this order. */
-static const char *const names[] = {
-    "model.safetensors",
-    "model.safetensors.index.json",
-    "diffusion_pytorch_model.safetensors",
-    "diffusion_pytorch_model.safetensors.index.json",
-    "pytorch_model.bin",
-    "pytorch_model.bin.index.json",
-};
 
 /* ---- kinds ---- */
 
@@ -77,19 +66,19 @@ static void part_close(TimTensorPart *part) {
     tim_file_close(&part->file);
 }
 
-static TimStatus part_open_torch(TimTensorPart *part, const char *path, TimError *err) {
+static TimStatus part_open_torch(TimTensorPart *part, const char *path, bool unwrap, TimError *err) {
     part->is_torch = true;
     TIM_TRY(tim_file_open(&part->file, path, err));
-    const TimStatus status = tim_torch_zip_read(&part->torch, &part->file, err);
+    const TimStatus status = tim_torch_zip_read(&part->torch, &part->file, unwrap, err);
     return status == TIM_OK ? TIM_OK : tim_fail_within(err, status, "%s", path);
 }
 
-static TimStatus part_open(TimTensorPart *part, const char *path, Kind kind, const TimFile *file, TimError *err) {
+static TimStatus part_open(TimTensorPart *part, const char *path, Kind kind, const TimFile *file, bool unwrap, TimError *err) {
     switch (kind) {
     case SAFETENSORS:
         return tim_safetensors_open(&part->safetensors, path, err);
     case TORCH:
-        return part_open_torch(part, path, err);
+        return part_open_torch(part, path, unwrap, err);
     case OLD_TORCH:
         return tim_fail_within(err, tim_torch_old_fail(err), "%s", path);
     case INDEX:
@@ -153,7 +142,7 @@ static TimStatus list_files(const char ***files, size_t *count, json_t *map, Tim
 static TimStatus open_listed(TimTensorPart *part, const char *path, TimError *err) {
     TimFile file;
     TIM_TRY(tim_file_open(&file, path, err));
-    const TimStatus status = part_open(part, path, kind_of(&file), &file, err);
+    const TimStatus status = part_open(part, path, kind_of(&file), &file, false, err);
     tim_file_close(&file);
     return status;
 }
@@ -292,39 +281,40 @@ static TimStatus open_file(TimTensorSet *set, TimError *err) {
         if (status != TIM_OK) tim_fail_within(err, status, "%s", set->path);
     } else {
         status = tim_new(&set->parts, 1, sizeof *set->parts, "a file of tensors", err);
-        if (status == TIM_OK) set->part_count = 1, status = part_open(set->parts, set->path, kind, &file, err);
+        if (status == TIM_OK) set->part_count = 1, status = part_open(set->parts, set->path, kind, &file, set->unwraps, err);
     }
     tim_file_close(&file);
     return status;
 }
 
-static TimStatus find_file(TimTensorSet *set, const char *path, TimError *err) {
-    struct stat info;
-    if (stat(path, &info) != 0)
-        return tim_fail(err, TIM_E_IO, "%s: %s; give a file of tensors, or a folder with one", path, strerror(errno));
-    if (!S_ISDIR(info.st_mode)) return tim_copy_text(&set->path, path, err);
-    for (size_t i = 0; i < sizeof names / sizeof *names; i++) {
-        TIM_TRY(tim_join_path(&set->path, path, names[i], err));
-        if (stat(set->path, &info) == 0) return TIM_OK;
-        tim_free(set->path);
-        set->path = NULL;
-    }
-    return tim_fail(err, TIM_E_IO,
-                    "%s: the folder has none of model.safetensors, diffusion_pytorch_model.safetensors (or their .index.json) and "
-                    "pytorch_model.bin; give the file itself",
-                    path);
-}
-
-TimStatus tim_tensor_set_open(TimTensorSet *set, const char *path, TimError *err) {
-    *set = (TimTensorSet){0};
-    TimStatus status = find_file(set, path, err);
+static TimStatus open_set(TimTensorSet *set, const char *path, bool unwrap, TimError *err) {
+    *set = (TimTensorSet){.unwraps = unwrap};
+    TimStatus status = tim_tensor_folder_find(&set->path, path, err);
     if (status == TIM_OK) status = open_file(set, err);
     if (status == TIM_OK) {
         status = finish(set, err);
-        if (status != TIM_OK) tim_fail_within(err, status, "%s", set->path);
+        if (status != TIM_OK) tim_tensor_set_fail(set, status, err);
     }
     if (status != TIM_OK) tim_tensor_set_close(set);
     return status;
+}
+
+TimStatus tim_tensor_set_open(TimTensorSet *set, const char *path, TimError *err) {
+    return open_set(set, path, false, err);
+}
+
+TimStatus tim_tensor_set_open_weights(TimTensorSet *set, const char *path, TimError *err) {
+    return open_set(set, path, true, err);
+}
+
+const char *tim_tensor_set_wrapper(const TimTensorSet *set) {
+    return set->part_count == 1 && set->parts->is_torch ? set->parts->torch.wrapper : "";
+}
+
+TimStatus tim_tensor_set_fail(const TimTensorSet *set, TimStatus status, TimError *err) {
+    const char *wrapper = tim_tensor_set_wrapper(set);
+    return *wrapper ? tim_fail_within(err, status, "%s, its '%s'", set->path, wrapper)
+                    : tim_fail_within(err, status, "%s", set->path);
 }
 
 void tim_tensor_set_close(TimTensorSet *set) {

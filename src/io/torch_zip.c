@@ -14,6 +14,7 @@
 
 enum {
     MAX_DEPTH = 32,       /* containers inside each other */
+    MAX_WRAPPERS = 3,     /* dicts around the weights */
     MAX_NAME = 1024,      /* bytes of a tensor's name */
     NAMES_PER_BYTE = 16,  /* all names together take at most so many bytes for each one of the pickle, which spells them */
     COPIES_PER_BYTE = 4,  /* and all copies for each byte of the file: a storage may be seen by several tensors */
@@ -486,6 +487,45 @@ static TimStatus walk(Reader *r, Path *path, const TimPickleValue *value) {
     }
 }
 
+/* ---- wrapped weights ---- */
+
+static bool is_dict(const TimPickleValue *value) {
+    return value->kind == TIM_PICKLE_DICT || is_call(value, ORDERED_DICT);
+}
+
+static bool has_tensors(const TimPickleValue *dict) {
+    for (size_t i = 1; i < dict->count; i += 2)
+        if (is_call(dict->items[i], REBUILD_TENSOR) || is_call(dict->items[i], REBUILD_PARAMETER)) return true;
+    return false;
+}
+
+/* The dict under that key; NULL when there is none. */
+static const TimPickleValue *dict_under(const TimPickleValue *dict, const char *key) {
+    for (size_t i = 0; i + 1 < dict->count; i += 2)
+        if (is_text(dict->items[i], key) && is_dict(dict->items[i + 1])) return dict->items[i + 1];
+    return NULL;
+}
+
+/* The dict that holds the weights: one under a wrapper's key, or `dict` itself if it has tensors; NULL for neither. `way` has `length`
+ * bytes of keys that led here, and gets those that lead on. */
+static const TimPickleValue *find_weights(const TimPickleValue *dict, char way[TIM_TORCH_WRAPPER], size_t length, int depth) {
+    static const char *const wrappers[] = {"ema", "model", "state_dict"};
+    for (size_t i = 0; depth < MAX_WRAPPERS && i < sizeof wrappers / sizeof *wrappers; i++) {
+        const TimPickleValue *inner = dict_under(dict, wrappers[i]);
+        if (!inner) continue;
+        const int more = snprintf(way + length, TIM_TORCH_WRAPPER - length, "%s%s", length ? "." : "", wrappers[i]);
+        const TimPickleValue *found = find_weights(inner, way, length + (size_t)more, depth + 1);
+        if (found) return found;
+    }
+    way[length] = '\0';
+    return has_tensors(dict) ? dict : NULL;
+}
+
+static const TimPickleValue *unwrapped(const Reader *r, const TimPickleValue *root) {
+    const TimPickleValue *weights = is_dict(root) ? find_weights(root, r->zip->wrapper, 0, 0) : NULL;
+    return weights ? weights : root;
+}
+
 /* ---- the file ---- */
 
 static TimStatus read_pickle(Reader *r) {
@@ -501,18 +541,18 @@ static TimStatus read_pickle(Reader *r) {
     return tim_pickle_read(&r->pickle, bytes, size, globals, sizeof globals / sizeof *globals, r->err);
 }
 
-static TimStatus read_all(Reader *r) {
+static TimStatus read_all(Reader *r, bool unwrap) {
     Path path = {0};
     TIM_TRY(list_members(r));
     TIM_TRY(check_byte_order(r));
     TIM_TRY(read_pickle(r));
-    return walk(r, &path, r->pickle.root);
+    return walk(r, &path, unwrap ? unwrapped(r, r->pickle.root) : r->pickle.root);
 }
 
-TimStatus tim_torch_zip_read(TimTorchZip *zip, const TimFile *file, TimError *err) {
+TimStatus tim_torch_zip_read(TimTorchZip *zip, const TimFile *file, bool unwrap, TimError *err) {
     *zip = (TimTorchZip){0};
     Reader r = {.zip = zip, .file = file, .err = err};
-    const TimStatus status = read_all(&r);
+    const TimStatus status = read_all(&r, unwrap);
     tim_pickle_done(&r.pickle);
     tim_free(r.members);
     if (status != TIM_OK) tim_torch_zip_done(zip);

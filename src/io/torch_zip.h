@@ -8,6 +8,8 @@
 #include "io/file.h"
 #include "io/safetensors.h"
 
+enum { TIM_TORCH_WRAPPER = 64 }; /* bytes: three keys of wrappers fit */
+
 /* A file that was read. Everything in it is borrowed until tim_torch_zip_done. Any number of threads may read it. */
 typedef struct TimTorchZip {
     TimStoredTensor *tensors; /* (count), in the order of the pickle; names of nested dicts are joined by '.' */
@@ -16,6 +18,7 @@ typedef struct TimTorchZip {
     size_t text_count, text_capacity;
     void **blocks; /* (block_count): names, texts and copies */
     size_t block_count, block_capacity;
+    char wrapper[TIM_TORCH_WRAPPER]; /* the keys that led to the weights, "ema.state_dict"; empty when nothing was unwrapped */
 } TimTorchZip;
 
 /* True when the file begins as a zip does. */
@@ -25,8 +28,9 @@ bool tim_torch_zip_begins(const TimFile *file);
 bool tim_torch_old_begins(const TimFile *file);
 
 /* Reads the file, which is borrowed until tim_torch_zip_done, as the tensors are. Only the pickle is read; where strides are not
- * row-major, the tensor is. TIM_E_FORMAT, TIM_E_UNSUPPORTED name tensor or byte; then `zip` is empty. */
-TimStatus tim_torch_zip_read(TimTorchZip *zip, const TimFile *file, TimError *err);
+ * row-major, the tensor is. With `unwrap` only the dict of weights is looked at where others wrap it (tim_tensor_set_open_weights).
+ * TIM_E_FORMAT, TIM_E_UNSUPPORTED name tensor or byte; then `zip` is empty. */
+TimStatus tim_torch_zip_read(TimTorchZip *zip, const TimFile *file, bool unwrap, TimError *err);
 
 void tim_torch_zip_done(TimTorchZip *zip);
 

@@ -248,10 +248,10 @@ static TimStatus check_known(const TimAutoencoder *a, const TimTensorSet *file, 
 /* The only place that knows what holds the tensors. */
 static TimStatus read_weights(TimAutoencoder *a, const char *folder, TimError *err) {
     TimTensorSet file;
-    TIM_TRY(tim_tensor_set_open(&file, folder, err));
+    TIM_TRY(tim_tensor_set_open_weights(&file, folder, err));
     TimStatus status = check_known(a, &file, err);
     if (status == TIM_OK) status = tim_autoencoder_set_weights(a, read_stored, &file, err);
-    if (status != TIM_OK) tim_fail_within(err, status, "%s", file.path);
+    if (status != TIM_OK) tim_tensor_set_fail(&file, status, err);
     tim_tensor_set_close(&file);
     return status;
 }

@@ -4,6 +4,7 @@
 #include <string.h>
 
 #include "base/memory.h"
+#include "model/published.h"
 #include "model/store.h"
 
 TimStatus tim_frozen_init(TimFrozen *frozen, TimPrecision precision, int threads, TimError *err) {
@@ -124,9 +125,12 @@ static TimStatus read_all(TimFrozen *frozen, const TimFrozenNames *names, TimErr
 }
 
 TimStatus tim_frozen_open(TimFrozen *frozen, const char *path, const TimFrozenNames *names, TimError *err) {
-    TIM_TRY(tim_tensor_set_open(&frozen->set, path, err));
-    const TimStatus status = read_all(frozen, names, err);
-    return status == TIM_OK ? TIM_OK : tim_fail_within(err, status, "%s", frozen->set.path);
+    TimStatus status = tim_tensor_set_open_weights(&frozen->set, path, err);
+    if (status != TIM_OK) return tim_published_fail(&frozen->params, NULL, status, err);
+    status = read_all(frozen, names, err);
+    if (status == TIM_OK) return TIM_OK;
+    tim_tensor_set_fail(&frozen->set, status, err);
+    return tim_published_fail(&frozen->params, &frozen->set, status, err);
 }
 
 /* ---- made ---- */

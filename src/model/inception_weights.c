@@ -134,11 +134,12 @@ static TimStatus check_known(const TimTensorSet *file, const TimParams *params, 
 
 static TimStatus read_file(TimInception *n, const char *path, TimError *err) {
     TimTensorSet file;
-    TIM_TRY(tim_tensor_set_open(&file, path, err));
+    TIM_TRY(tim_tensor_set_open_weights(&file, path, err));
     TimStatus status = check_known(&file, &n->params, err);
     if (status == TIM_OK) status = tim_inception_set_weights(n, read_stored, &file, err);
+    if (status != TIM_OK) tim_tensor_set_fail(&file, status, err);
     tim_tensor_set_close(&file);
-    return status == TIM_OK ? TIM_OK : tim_fail_within(err, status, "%s", path);
+    return status;
 }
 
 TimStatus tim_inception_open(TimInception *inception, const char *path, int64_t batch, TimIsa isa, int threads, TimError *err) {

@@ -257,7 +257,7 @@ static void record(Build *b) {
 
 /* ---- interface ---- */
 
-static TimStatus make_rope(TimNetwork *n, const TimNetworkConfig *config, TimError *err) {
+static TimStatus make_rope(TimNetwork *n, const TimNetworkConfig *config, bool rounded, TimError *err) {
     const int h = n->shape.height / config->patch_size, w = n->shape.width / config->patch_size,
               width = config->hidden_size / config->num_heads;
     size_t count;
@@ -265,7 +265,8 @@ static TimStatus make_rope(TimNetwork *n, const TimNetworkConfig *config, TimErr
         return tim_fail(err, TIM_E_MEMORY, "a grid of %d x %d tokens does not fit into memory", h, w);
     TIM_TRY(tim_new(&n->cos, count, sizeof *n->cos, "the rotary table", err));
     TIM_TRY(tim_new(&n->sin, count, sizeof *n->sin, "the rotary table", err));
-    const TimRopeConfig rope = tim_rope_config_default();
+    TimRopeConfig rope = tim_rope_config_default();
+    rope.rounded = rounded;
     return tim_rope_table(n->cos, n->sin, h, w, width, &rope, err);
 }
 
@@ -288,7 +289,7 @@ static TimStatus record_and_plan(Build *b, const TimNetworkOptions *options, Tim
                                  .gradients = n->shape.gradients,
                                  .product = b->product,
                                  .dry = options->dry};
-    TIM_TRY(make_rope(n, b->config, err));
+    TIM_TRY(make_rope(n, b->config, options->rounded_rotary, err));
     if (n->shape.caption_keys) TIM_TRY(tim_new(&n->keys, (size_t)b->config->depth, sizeof *n->keys, "the captions' keys", err));
     TIM_TRY(tim_tape_new(&n->tape, &tape, params, err));
     b->tape = n->tape;

@@ -21,7 +21,8 @@ typedef struct TimNetworkOptions {
     TimIsa isa;
     int threads;
     TimPrecision precision;
-    bool dry;    /* of the tape: it tells its bytes, and cannot run */
+    bool dry;            /* of the tape: it tells its bytes, and cannot run */
+    bool rounded_rotary; /* TimModelOptions */
     bool frozen; /* the weights are used as a checkpoint stores them: every matrix in the dtype of the products. For inference */
 } TimNetworkOptions;
 

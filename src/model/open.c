@@ -45,9 +45,9 @@ static TimStatus read_params(float *vector, const TimParams *params, const TimTe
 
 TimStatus tim_weights_read(float *vector, const TimParams *params, const char *path, TimError *err) {
     TimTensorSet file;
-    TIM_TRY(tim_tensor_set_open(&file, path, err));
+    TIM_TRY(tim_tensor_set_open_weights(&file, path, err));
     const TimStatus status = read_params(vector, params, &file, err);
-    if (status != TIM_OK) tim_fail_within(err, status, "%s", file.path);
+    if (status != TIM_OK) tim_tensor_set_fail(&file, status, err);
     tim_tensor_set_close(&file);
     return status;
 }
@@ -88,7 +88,8 @@ static TimStatus network_options(TimNetworkOptions *out, const TimModelOptions *
     if (options->threads < 0 || options->threads > MAX_THREADS)
         return tim_fail(err, TIM_E_ARGUMENT, "threads is %d; give 1 to %d, or 0 for as many as OpenMP would use", options->threads,
                         MAX_THREADS);
-    *out = (TimNetworkOptions){.threads = options->threads, .precision = options->precision};
+    *out = (TimNetworkOptions){
+        .threads = options->threads, .precision = options->precision, .rounded_rotary = options->rounded_rotary};
     return tim_isa_choose(options->isa, &out->isa, err);
 }
 

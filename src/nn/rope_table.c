@@ -3,6 +3,7 @@
 #include <math.h>
 #include <string.h>
 
+#include "base/bf16.h"
 #include "base/memory.h"
 
 static const double two_pi = 6.283185307179586476925;
@@ -26,6 +27,7 @@ typedef struct Axis {
     double scale;    /* k = max(L / L0, 1) */
     double original; /* L0 */
     int width;       /* d */
+    bool rounded;
 } Axis;
 
 TimRopeConfig tim_rope_config_default(void) {
@@ -127,7 +129,12 @@ static Axis axis_of(const TimRopeConfig *config, int own_length, int width) {
     const double both = fmax(config->max_pe_len_h, config->max_pe_len_w);
     const double length = config->decouple ? own_length : both, original = config->ori_max_pe_len;
     const double scale = config->scheme == TIM_ROPE_NORMAL ? 1.0 : fmax(length / original, 1.0);
-    return (Axis){.scheme = config->scheme, .theta = config->theta, .scale = scale, .original = original, .width = width};
+    return (Axis){.scheme = config->scheme,
+                  .theta = config->theta,
+                  .scale = scale,
+                  .original = original,
+                  .width = width,
+                  .rounded = config->rounded};
 }
 
 static TimStatus check(int h, int w, int head_width, const TimRopeConfig *config, TimError *err) {
@@ -150,12 +157,17 @@ static TimStatus check(int h, int w, int head_width, const TimRopeConfig *config
     return TIM_OK;
 }
 
+/* To the nearest bf16 where the published model keeps its tables so. */
+static double kept(double value, bool rounded) {
+    return rounded ? tim_bf16_to_f32(tim_bf16_from_f32((float)value)) : value;
+}
+
 /* The d columns of one axis at `position`, for every token of which that is the coordinate. */
 static void fill_axis(float *cos_row, float *sin_row, const Axis *axis, int position, double factor) {
     for (int i = 0; i < axis->width / 2; i++) {
-        const double angle = position * frequency(axis, i);
-        cos_row[2 * i] = cos_row[2 * i + 1] = (float)(factor * cos(angle));
-        sin_row[2 * i] = sin_row[2 * i + 1] = (float)(factor * sin(angle));
+        const double angle = kept(position * frequency(axis, i), axis->rounded);
+        cos_row[2 * i] = cos_row[2 * i + 1] = (float)(factor * kept(cos(angle), axis->rounded));
+        sin_row[2 * i] = sin_row[2 * i + 1] = (float)(factor * kept(sin(angle), axis->rounded));
     }
 }
 

@@ -29,7 +29,8 @@ typedef struct TimRopeConfig {
     double theta;                   /* base of the frequencies, 10000 as published */
     int max_pe_len_h, max_pe_len_w; /* largest grid meant to be seen; `normal` ignores these four */
     int ori_max_pe_len;             /* side of the training grid, at least 2 */
-    bool decouple;                  /* each axis rescales by its own side instead of the longer one */
+    bool rounded;  /* angles, and their cosines and sines, are rounded to bf16, as in a published model cast to it */
+    bool decouple; /* each axis rescales by its own side instead of the longer one */
 } TimRopeConfig;
 
 /* The published setting: `normal`, theta 10000. */

@@ -141,9 +141,16 @@ TimStatus tim_places_check_latents(const TimAutoencoder *autoencoder, const TimC
                     latents, wanted);
 }
 
+TimStatus tim_places_name(TimStatus status, const char *name, TimError *err) {
+    if (status == TIM_OK || !err || !name || strstr(err->text, name)) return status;
+    return tim_fail_further(err, status, " (the configuration names %s)", name);
+}
+
 static TimStatus open_captioner(TimPipeline *p, const TimPlaces *places, TimError *err) {
+    const TimConfig *c = &p->model->config;
     if (places->text_status == TIM_OK)
-        return tim_captioner_open(&p->captioner, places->encoder, places->tokenizer, &p->model->config, &p->model->options, err);
+        return tim_places_name(tim_captioner_open(&p->captioner, places->encoder, places->tokenizer, c, &p->model->options, err),
+                               c->text_encoder_dir, err);
     if (err) *err = places->text_err;
     return places->text_status;
 }
@@ -158,7 +165,8 @@ static TimStatus open_autoencoder(TimPipeline *p, TimPlaces *places, TimError *e
     }
     p->autoencoder_folder = places->autoencoder;
     places->autoencoder = NULL;
-    TIM_TRY(tim_autoencoder_open(&p->autoencoder, p->autoencoder_folder, &options, err));
+    TIM_TRY(tim_places_name(tim_autoencoder_open(&p->autoencoder, p->autoencoder_folder, &options, err), p->model->config.vae_dir,
+                            err));
     return tim_places_check_latents(p->autoencoder, &p->model->config, p->autoencoder_folder, err);
 }
 

@@ -75,9 +75,15 @@ static int or_default(int size, const TimPipeline *p) {
     return size ? size : p->model->config.network.input_size * factor_of(p);
 }
 
+/* Pictures kept of each that is drawn. */
+static size_t stages_of(const TimSampleOptions *o) {
+    return o->stages ? (size_t)o->steps : 1;
+}
+
 static TimStatus check_options(const TimPipeline *p, const TimSampleOptions *o, TimError *err) {
-    if (o->count < 1 || o->count > TIM_SAMPLER_MAX_PICTURES)
-        return tim_fail(err, TIM_E_ARGUMENT, "count is %lld; give at least 1", (long long)o->count);
+    const int64_t most = TIM_SAMPLER_MAX_PICTURES / (int64_t)stages_of(o);
+    if (o->count < 1 || o->count > most)
+        return tim_fail(err, TIM_E_ARGUMENT, "count is %lld; give 1 to %lld", (long long)o->count, (long long)most);
     if (o->first < 0 || o->first > TIM_SAMPLER_MAX_PICTURES - o->count)
         return tim_fail(err, TIM_E_ARGUMENT, "first is %lld; give a number from 0 to 2^%d - count", (long long)o->first,
                         64 - TIM_SAMPLER_STEP_BITS);
@@ -126,6 +132,7 @@ static TimSamplerOptions sampler_options(const TimSampleOptions *o) {
                                .guidance_low = o->guidance_low,
                                .guidance_high = o->guidance_high,
                                .stochasticity = o->stochasticity,
+                               .rounded_times = o->rounded_times,
                                .start = o->init ? o->strength : 1,
                                .seed = o->seed};
 }
@@ -161,10 +168,13 @@ static TimStatus count_need(TimPipeline *p, const TimSampleOptions *o, bool guid
     const int height = or_default(o->height, p), width = or_default(o->width, p), factor = factor_of(p);
     const int64_t batch = o->count < o->batch ? o->count : o->batch;
     const size_t pixels = (size_t)height * (size_t)width * (size_t)channels_of(p);
+    const size_t input = (size_t)(height / factor) * (size_t)(width / factor) * (size_t)p->model->config.network.in_channels;
     int tokens;
     TIM_TRY(longest_caption(p, o, &tokens, err));
     *need = (Need){.always = p->model->frozen.copied + tim_autoencoder_bytes(p->autoencoder) +
-                             (p->captioner ? tim_captioner_copied(p->captioner) : 0) + pixels * ((size_t)o->count + sizeof(float))};
+                             (p->captioner ? tim_captioner_copied(p->captioner) : 0) +
+                             pixels * (stages_of(o) * (size_t)o->count + sizeof(float)) +
+                             (o->stages ? stages_of(o) * (size_t)batch * input * sizeof(float) : 0)};
     if (p->captioner) TIM_TRY(tim_captioner_bytes(p->captioner, batch + guided, tokens, &need->captions, err));
     TIM_TRY(
         tim_model_tape_bytes(p->model, guided ? 2 * batch : batch, height / factor, width / factor, tokens, &need->network, err));
@@ -216,6 +226,7 @@ typedef struct Run {
     int height, width;      /* of the network's input */
     size_t size, pixels;    /* elements of one such input, and of one picture */
     double *state;          /* (batch, C, H, W) */
+    float *estimates;       /* (steps, batch, C, H, W) of the pictures' stages; NULL: nobody asks */
     float *init;            /* (C, H, W) of the picture to start from; NULL: noise alone */
     float *input;           /* (C, H, W): noise, then latent of one picture */
     float *chw;             /* one picture; `input` itself without autoencoder */
@@ -324,29 +335,45 @@ static TimStatus fill_captions(Run *run, int64_t offset, int64_t count, TimError
 
 /* ---- a batch ---- */
 
-/* At T_min the state is alpha x and next to no noise; alpha is 1 but for EDM, whose path is scaled to unit variance. */
-static TimStatus finish_picture(const Run *run, int64_t b, TimError *err) {
+/* `input` = what the state of picture b at T_min, or the estimate of a stage before the last, is worth as a latent or picture. At T_min
+ * the state is alpha x and next to no noise; alpha is 1 but for EDM, whose path is scaled to unit variance. */
+static void take_input(const Run *run, int64_t b, size_t stage) {
     const TimTransportConfig *c = &run->pipeline->model->config.transport;
-    TimAutoencoder *autoencoder = run->pipeline->autoencoder;
+    const TimAutoencoder *autoencoder = run->pipeline->autoencoder;
     const double alpha = tim_transport_get(c->kind)->path(c, c->t_min).alpha,
                  scaling = autoencoder ? tim_autoencoder_scaling(tim_autoencoder_config(autoencoder)) : 1.0;
     const double *state = run->state + (size_t)b * run->size;
-    for (size_t i = 0; i < run->size; i++) run->input[i] = (float)(state[i] / (alpha * scaling));
+    const bool last = stage + 1 == stages_of(run->options);
+    const float *estimate = last ? NULL : run->estimates + (stage * (size_t)run->batch + (size_t)b) * run->size;
+    for (size_t i = 0; i < run->size; i++) run->input[i] = (float)((estimate ? estimate[i] : state[i]) / (alpha * scaling));
+}
+
+static TimStatus decode(const Run *run, TimError *err) {
+    TimAutoencoder *autoencoder = run->pipeline->autoencoder;
     if (!autoencoder) return TIM_OK;
     if (run->strip_rows)
         return tim_autoencoder_decode_strips(autoencoder, run->strip_rows, 1, run->height, run->width, run->input, run->chw, err);
     return tim_autoencoder_decode(autoencoder, 1, run->height, run->width, run->input, run->chw, err);
 }
 
-static TimStatus keep_picture(const Run *run, int64_t b, int64_t offset, TimError *err) {
+static TimStatus keep_stage(const Run *run, int64_t b, size_t stage, uint8_t *pixels, TimError *err) {
     TimImage image;
     const double begin = tim_clock();
-    TIM_TRY(finish_picture(run, b, err));
+    take_input(run, b, stage);
+    TIM_TRY(decode(run, err));
     TIM_TRY(
         tim_image_from_chw(&image, run->chw, run->out->channels, run->out->height, run->out->width, run->options->rounding, err));
-    memcpy(run->out->pixels + (size_t)(offset + b) * run->pixels, image.pixels, run->pixels);
+    memcpy(pixels, image.pixels, run->pixels);
     tim_image_done(&image);
     run->info->seconds_decoder += tim_clock() - begin;
+    return TIM_OK;
+}
+
+/* One after the other: however many stages, one picture is decoded at a time. */
+static TimStatus keep_picture(const Run *run, int64_t b, int64_t offset, TimError *err) {
+    const size_t stages = stages_of(run->options);
+    uint8_t *pixels = run->out->pixels + (size_t)(offset + b) * stages * run->pixels;
+    for (size_t stage = 0; stage < stages; stage++) TIM_TRY(keep_stage(run, b, stage, pixels + stage * run->pixels, err));
     return TIM_OK;
 }
 
@@ -383,12 +410,14 @@ static TimStatus allocate(Run *run, TimError *err) {
     const size_t batch = (size_t)(o->count < o->batch ? o->count : o->batch);
     run->height = out->height / factor_of(run->pipeline), run->width = out->width / factor_of(run->pipeline);
     run->pixels = (size_t)out->channels * (size_t)out->height * (size_t)out->width; /* at most 3 * 2^28 */
-    size_t elements;
+    size_t elements, stages;
     if (!tim_mul_size((size_t)run->height * (size_t)run->width, (size_t)run->pipeline->model->config.network.in_channels,
                       &run->size) ||
-        !tim_mul_size(batch, run->size, &elements))
+        !tim_mul_size(batch, run->size, &elements) || !tim_mul_size(elements, stages_of(o), &stages))
         return tim_fail(err, TIM_E_MEMORY, "a batch of %d pictures does not fit into memory; use a smaller one", o->batch);
-    TIM_TRY(tim_new(&out->pixels, (size_t)o->count, run->pixels, "the pictures", err));
+    TIM_TRY(tim_new(&out->pixels, (size_t)out->count, run->pixels, "the pictures", err));
+    if (o->stages) TIM_TRY(tim_new(&run->estimates, stages, sizeof *run->estimates, "the pictures' stages", err));
+    run->sampler.estimates = run->estimates;
     TIM_TRY(tim_new(&run->state, elements, sizeof *run->state, "the sampler's state", err));
     TIM_TRY(tim_new(&run->input, run->size, sizeof *run->input, "a picture", err));
     run->chw = run->input;
@@ -399,7 +428,8 @@ static TimStatus allocate(Run *run, TimError *err) {
 
 static void release(Run *run) {
     if (run->chw != run->input) tim_free(run->chw);
-    void *const blocks[] = {run->state, run->init, run->input, run->labels, run->null, run->captions, run->null_captions};
+    void *const blocks[] = {run->state,  run->estimates, run->init,     run->input,
+                            run->labels, run->null,      run->captions, run->null_captions};
     for (size_t i = 0; i < sizeof blocks / sizeof *blocks; i++) tim_free(blocks[i]);
 }
 
@@ -421,7 +451,7 @@ TimStatus tim_pipeline_draw(TimPipeline *p, const TimSampleOptions *options, Tim
     Need need = {0};
     *pictures = (TimPictures){0};
     TIM_TRY(plan_all(p, options, &plan, &need, err));
-    *pictures = (TimPictures){.count = options->count,
+    *pictures = (TimPictures){.count = options->count * (int64_t)stages_of(options),
                               .height = or_default(options->height, p),
                               .width = or_default(options->width, p),
                               .channels = channels_of(p)};

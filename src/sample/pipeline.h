@@ -31,6 +31,9 @@ void tim_places_done(TimPlaces *places);
 /* TIM_E_FORMAT unless the autoencoder, opened from `folder`, has the latents of the model. */
 TimStatus tim_places_check_latents(const TimAutoencoder *autoencoder, const TimConfig *config, const char *folder, TimError *err);
 
+/* Puts behind the error of a part the name under which the configuration says it is published, unless the text has it. Returns `status`. */
+TimStatus tim_places_name(TimStatus status, const char *name, TimError *err);
+
 /* The model alone. */
 TimStatus tim_pipeline_open_model(TimModel **model, const TimPipelineParts *parts, const TimModelOptions *options, TimError *err);
 

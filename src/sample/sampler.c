@@ -4,6 +4,7 @@
 #include <math.h>
 #include <string.h>
 
+#include "base/bf16.h"
 #include "base/memory.h"
 #include "base/rng.h"
 #include "transport/transport.h"
@@ -35,18 +36,37 @@ typedef struct Step {
     bool guided, noised;
 } Step;
 
-/* a < b in fp32, in which the published code compares: a time that equals an end of the window there lies outside. */
-static bool below(double a, double b) {
-    return (float)a < (float)b;
+/* To the nearest bf16. */
+static double rounded(double value) {
+    return tim_bf16_to_f32(tim_bf16_from_f32((float)value));
+}
+
+/* a < b in fp32, or in the bf16 of rounded times, in which the published code compares: a time that equals an end of the window there
+ * lies outside. */
+static bool below(const TimSamplerOptions *o, double a, double b) {
+    return o->rounded_times ? rounded(a) < rounded(b) : (float)a < (float)b;
+}
+
+static double time_at(const TimTransportConfig *c, const TimSamplerOptions *o, int i) {
+    const double time = time_between(tim_sampler_start(c, o->start), c->t_min, o->steps, i);
+    return o->rounded_times ? rounded(time) : time;
 }
 
 static Step step_at(const TimTransportConfig *c, const TimSamplerOptions *o, int i) {
-    const double start = tim_sampler_start(c, o->start);
-    Step step = {.t = time_between(start, c->t_min, o->steps, i), .next = time_between(start, c->t_min, o->steps, i + 1)};
+    Step step = {.t = time_at(c, o, i), .next = time_at(c, o, i + 1)};
     step.r = o->mode == TIM_SAMPLE_DIFFUSION ? step.t : step.next;
-    step.guided = o->guidance > 1.0 && below(o->guidance_low * c->t_max, step.t) && below(step.t, o->guidance_high * c->t_max);
-    step.noised = o->stochasticity > 0.0 && below(step.t, c->t_max) && below(c->t_min, step.r);
+    step.guided =
+        o->guidance > 1.0 && below(o, o->guidance_low * c->t_max, step.t) && below(o, step.t, o->guidance_high * c->t_max);
+    step.noised = o->stochasticity > 0.0 && below(o, step.t, c->t_max) && below(o, c->t_min, step.r);
     return step;
+}
+
+/* The jump of OT-FM as bf16 times give it: the published code computes t - r, 1 - t and sqrt(2 s t dt) in their type. */
+static TimJump rounded_jump(double t, double r, double ratio) {
+    const double dt = rounded(t - r);
+    return (TimJump){.x_t = 1.0 - ratio * dt,
+                     .f = -dt - ratio * dt * rounded(1.0 - t),
+                     .noise = rounded(sqrt(rounded(rounded(2.0 * ratio * t) * dt)))};
 }
 
 static TimStatus check_options(const TimTransportConfig *transport, const TimSamplerOptions *o, TimError *err) {
@@ -63,6 +83,9 @@ static TimStatus check_options(const TimTransportConfig *transport, const TimSam
     if (!(o->start >= 0 && o->start <= 1))
         return tim_fail(err, TIM_E_ARGUMENT, "the start is %g; give a share above 0 up to 1 of the way from T_min to T_max",
                         o->start);
+    if (o->rounded_times && transport->kind != TIM_TRANSPORT_OT_FM)
+        return tim_fail(err, TIM_E_UNSUPPORTED,
+                        "times are rounded as published for the OT_FM transport only; leave them as they are");
     if (!isfinite(o->stochasticity))
         return tim_fail(err, TIM_E_ARGUMENT, "the stochasticity is %g; give 0 or more", o->stochasticity);
     return tim_transport_stochastic_jump(transport, transport->t_max, transport->t_min, o->stochasticity, &unused, err);
@@ -195,6 +218,16 @@ static double output_at(const Run *run, const Step *step, size_t i) {
     return null + run->options->guidance * (f - null);
 }
 
+/* The clean picture that the step's F stands for: the jump from the same state, on to T_min. In the last step that is the jump itself. */
+static void estimate(const Run *run, const Step *step, int index) {
+    const TimTransportConfig *config = &run->model->config.transport;
+    float *out = run->options->estimates;
+    if (!out) return;
+    const TimJump by = run->transport->jump(config, step->t, config->t_min);
+    out += (size_t)index * run->size;
+    for (size_t i = 0; i < run->size; i++) out[i] = (float)(by.x_t * run->in->state[i] + by.f * output_at(run, step, i));
+}
+
 /* The fresh noise of picture b of the batch for this step (0, 1, ...). */
 static const float *noise_for(Run *run, int step, size_t b) {
     if (run->options->noises) return run->options->noises + (size_t)run->noises_used * run->size + b * run->width;
@@ -202,10 +235,17 @@ static const float *noise_for(Run *run, int step, size_t b) {
     return run->noise;
 }
 
+static TimStatus coefficients(const Run *run, const Step *step, TimJump *by, TimError *err) {
+    const double ratio = step->noised ? run->options->stochasticity : 0.0;
+    if (!run->options->rounded_times)
+        return tim_transport_stochastic_jump(&run->model->config.transport, step->t, step->next, ratio, by, err);
+    *by = rounded_jump(step->t, step->next, ratio);
+    return TIM_OK;
+}
+
 static TimStatus jump(Run *run, const Step *step, int index, TimError *err) {
     TimJump by;
-    TIM_TRY(tim_transport_stochastic_jump(&run->model->config.transport, step->t, step->next,
-                                          step->noised ? run->options->stochasticity : 0.0, &by, err));
+    TIM_TRY(coefficients(run, step, &by, err));
     double *state = run->in->state;
     for (size_t b = 0; b < (size_t)run->in->batch; b++) {
         const float *noise = step->noised ? noise_for(run, index, b) : NULL;
@@ -229,6 +269,7 @@ static TimStatus walk(Run *run, TimError *err) {
     for (int i = 0; i < o->steps; i++) {
         const Step step = step_at(&run->model->config.transport, o, i);
         TIM_TRY(evaluate(run, &step, err));
+        estimate(run, &step, i);
         TIM_TRY(jump(run, &step, i, err));
         record(run, i + 1);
         if (o->progress && !o->progress(i + 1, o->steps, o->user))

@@ -16,11 +16,13 @@ typedef struct TimSamplerOptions {
     TimSampleMode mode;
     double guidance, guidance_low, guidance_high;
     double stochasticity;
-    double start; /* where the run starts, as a share of the way from T_min to T_max; 0 stands for 1: T_max */
+    bool rounded_times; /* TimSampleOptions */
+    double start;       /* where the run starts, as a share of the way from T_min to T_max; 0 stands for 1: T_max */
     uint64_t seed;
     const float *noises; /* (noise_count, B, C, H, W) for the stochastic jumps, in order of use; NULL: from (seed, picture, step) */
     int64_t noise_count;
     float *trajectory; /* (steps + 1, B, C, H, W) receives the initial state and the state after each step; NULL: nobody asks */
+    float *estimates;  /* (steps, B, C, H, W) receives where each step would end if its jump went on to T_min; NULL: nobody asks */
     TimSampleProgress progress; /* (steps done, steps); NULL: nobody asks */
     void *user;
 } TimSamplerOptions;

@@ -16,9 +16,10 @@ static TimPartReport *add(TimPartReport *reports, int *count, const char *part, 
 /* The file, its tensors and whose they are; a failure stays with the report. */
 static void look(TimPartReport *report, const char *path) {
     TimTensorSet set;
-    report->status = tim_tensor_set_open(&set, path, &report->err);
+    report->status = tim_tensor_set_open_weights(&set, path, &report->err);
     if (report->status != TIM_OK) return;
     snprintf(report->path, sizeof report->path, "%s", set.path);
+    snprintf(report->wrapper, sizeof report->wrapper, "%s", tim_tensor_set_wrapper(&set));
     report->published = tim_published_name(&set);
     report->hash_weights = tim_published_is_hash(&set);
     report->tensors = set.count;
@@ -32,16 +33,16 @@ static void verify_model(TimPartReport *report, const TimPipelineParts *parts, c
     static const TimModelOptions options = {.precision = TIM_PRECISION_BF16};
     TimModel *model;
     look(report, places->weights);
-    if (report->status != TIM_OK) return;
     report->status = tim_pipeline_open_model(&model, parts, &options, &report->err);
     tim_model_free(model);
 }
 
 static void verify_encoder(TimPartReport *report, const TimPlaces *places, const TimConfig *config) {
-    TimCaptioner *captioner;
+    TimCaptioner *captioner = NULL;
     look(report, places->encoder);
-    if (report->status != TIM_OK) return;
-    report->status = tim_captioner_open(&captioner, places->encoder, places->tokenizer, config, &run, &report->err);
+    if (report->status == TIM_OK)
+        report->status = tim_captioner_open(&captioner, places->encoder, places->tokenizer, config, &run, &report->err);
+    tim_places_name(report->status, config->text_encoder_dir, &report->err);
     tim_captioner_free(captioner);
 }
 
@@ -53,12 +54,11 @@ static void verify_tokenizer(TimPartReport *report, const TimPlaces *places) {
 
 static void verify_autoencoder(TimPartReport *report, const TimPlaces *places, const TimConfig *config) {
     const TimAutoencoderOptions options = {.isa = run.isa, .threads = 1, .bf16 = true, .decoder = true};
-    TimAutoencoder *autoencoder;
+    TimAutoencoder *autoencoder = NULL;
     look(report, places->autoencoder);
-    if (report->status != TIM_OK) return;
-    report->status = tim_autoencoder_open(&autoencoder, places->autoencoder, &options, &report->err);
-    if (report->status != TIM_OK) return;
-    report->status = tim_places_check_latents(autoencoder, config, places->autoencoder, &report->err);
+    if (report->status == TIM_OK) report->status = tim_autoencoder_open(&autoencoder, places->autoencoder, &options, &report->err);
+    if (report->status == TIM_OK) report->status = tim_places_check_latents(autoencoder, config, places->autoencoder, &report->err);
+    tim_places_name(report->status, config->vae_dir, &report->err);
     tim_autoencoder_free(autoencoder);
 }
 

@@ -20,14 +20,19 @@ static unsigned touch(const TimTorchZip *zip) {
 
 static volatile unsigned touched; /* keeps the reads */
 
-int fuzz_torch_zip(const uint8_t *data, size_t size) {
-    const TimFile file = {data, size};
+static int read_file(const TimFile *file, bool unwrap) {
     TimTorchZip zip;
     TimError err;
-    if (tim_torch_zip_read(&zip, &file, &err) != TIM_OK) return 0;
+    if (tim_torch_zip_read(&zip, file, unwrap, &err) != TIM_OK) return 0;
     touched = touch(&zip);
     tim_torch_zip_done(&zip);
     return 1;
+}
+
+int fuzz_torch_zip(const uint8_t *data, size_t size) {
+    const TimFile file = {data, size};
+    const int unwrapped = read_file(&file, true);
+    return read_file(&file, false) & unwrapped;
 }
 
 int fuzz_pickle(const uint8_t *data, size_t size) {
