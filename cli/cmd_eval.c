@@ -17,12 +17,14 @@ typedef struct Request {
     const char *pictures; /* a set to judge instead of a model; NULL: none */
     NumberList steps;
     bool only_transition;
-    int precision;
+    int precision, suite;
     char date[16];
     int step_items[MAX_STEP_COUNTS];
 } Request;
 
 static const char *const precision_words[] = {"bf16", "fp32", NULL};
+static const char *const suite_words[] = {"own", "adm", NULL};
+enum { SUITE_OWN, SUITE_ADM };
 static const TimPrecision precisions[] = {TIM_PRECISION_BF16, TIM_PRECISION_F32};
 
 static bool show(const TimEvalProgress *p, void *user) {
@@ -109,10 +111,38 @@ static TimStatus judge_pictures(const Request *r, TimError *err) {
     return status;
 }
 
+/* Rarely: the network looks at a few pictures a second. */
+static bool count_pictures(int64_t done, int64_t total, void *user) {
+    int64_t *told = user;
+    if (done / 1000 == *told / 1000) return true;
+    *told = done;
+    fprintf(stderr, "%" PRId64 " of %" PRId64 " pictures\n", done, total);
+    return true;
+}
+
+static TimStatus run_suite(const Request *r, TimError *err) {
+    int64_t told = 0;
+    const TimAdmOptions options = {.classifier = r->eval.classifier,
+                                   .pictures = r->pictures,
+                                   .reference = r->eval.reference,
+                                   .threads = r->eval.threads,
+                                   .isa = r->eval.isa,
+                                   .progress = count_pictures,
+                                   .user = &told};
+    TimAdmScores s;
+    const TimStatus status = tim_adm_suite(&options, &s, err);
+    if (status != TIM_OK) return status;
+    printf("%" PRId64 " pictures of %s against %" PRId64 " of %s%s, as ADM's evaluation suite\n", s.pictures, r->pictures,
+           s.reference, r->eval.reference, s.reference_moments ? " and its statistics" : "");
+    printf("Inception score %9.4f\nFID             %9.4f\nsFID            %9.4f\nprecision       %9.4f\nrecall          %9.4f\n",
+           s.inception_score, s.fid, s.sfid, s.precision, s.recall);
+    return TIM_OK;
+}
+
 static ExitCode evaluate_pictures(const Request *r) {
     TimError err;
     if (r->eval.out) return command_line_misused("eval", "--out is where the report of a --model goes; --pictures has none");
-    if (judge_pictures(r, &err) == TIM_OK) return EXIT_FINE;
+    if ((r->suite == SUITE_ADM ? run_suite(r, &err) : judge_pictures(r, &err)) == TIM_OK) return EXIT_FINE;
     fprintf(stderr, "tim eval: %s\n", err.text);
     return EXIT_FAILED;
 }
@@ -120,6 +150,8 @@ static ExitCode evaluate_pictures(const Request *r) {
 static ExitCode evaluate(Request *r) {
     if (!r->eval.model == !r->pictures)
         return command_line_misused("eval", "give either --model, to draw and judge, or --pictures, to judge what is there");
+    if (r->eval.model && r->suite == SUITE_ADM)
+        return command_line_misused("eval", "--suite adm judges --pictures; write an npz with tim sample first");
     return r->pictures ? evaluate_pictures(r) : evaluate_model(r);
 }
 
@@ -127,6 +159,7 @@ static ExitCode parse(Request *r, int count, char **words) {
     const Option options[] = {
         option_text("model", &r->eval.model, "DIR|FILE", "folder with model.safetensors, or the file"),
         option_text("pictures", &r->pictures, "DATA", "instead of a model: pictures to judge, drawn elsewhere"),
+        option_choice("suite", &r->suite, suite_words, "the numbers of --pictures: ours, or those of ADM's suite (default own)"),
         option_text("config", &r->eval.config, "YAML", "its configuration (default: config.yaml beside the weights)"),
         option_text("out", &r->eval.out, "DIR", "folder for report.json and report.html of a model"),
         option_text("reference", &r->eval.reference, "DATA", "real pictures to compare with (default fashion-mnist)"),
@@ -154,7 +187,9 @@ static ExitCode parse(Request *r, int count, char **words) {
             "The same command goes on where a run that was ended has stopped.\n"
             "DATA is fashion-mnist (its test pictures, and its training pictures for copies), FOLDER:test with IDX files,\n"
             "a folder of PNG, JPEG or WebP files, or an .npz with arr_0. Inception v3 is a file of tensors with the names of the\n"
-            "FID network, Conv2d_1a_3x3.conv.weight and so on; it takes colour pictures of any size.",
+            "FID network, Conv2d_1a_3x3.conv.weight and so on; it takes colour pictures of any size. --suite adm wants it, and "
+            "takes\n"
+            "ADM's reference batches: FID, sFID, inception score, precision and recall as guided-diffusion's evaluator.py.",
     };
     Operands none;
     ExitCode code;

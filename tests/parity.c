@@ -23,6 +23,7 @@ typedef struct Check {
 static const Check checks[] = {
     {"README.md", NULL},
     {"*/README.md", NULL},
+    {"eval/adm*.safetensors", check_eval_adm},
     {"eval/frechet*.safetensors", check_eval_frechet},
     {"eval/inception*.safetensors", check_eval_inception},
     {"full/gemma*.safetensors", check_full_gemma},

@@ -775,6 +775,9 @@ static void test_eval_judges_pictures_without_a_model(void **state) {
     assert_fails("eval --classifier judge.safetensors", 2, "either --model");
     assert_fails("eval --pictures data:test --out report", 2, "--pictures has none");
     assert_fails("eval --model model", 2, "--model wants --out");
+    assert_fails("eval --model model --out report --suite adm", 2, "--suite adm judges --pictures");
+    assert_fails("eval --pictures data:test --reference data:test --classifier judge.safetensors --suite adm", 1,
+                 "judge.safetensors: the tensor 'fc.weight' (1008, 2048) is missing");
 }
 
 /* A preview that was asked for and cannot be made ends the run, which keeps what it has. */

@@ -13,6 +13,7 @@
 
 #include "eval/features.h"
 #include "eval/frechet.h"
+#include "eval/inception_score.h"
 #include "eval/kernel_distance.h"
 #include "eval/neighbours.h"
 
@@ -641,8 +642,101 @@ static void test_neighbours_bad_arguments_refused(void **state) {
     assert_text(tim_precision_recall(&out, features(bad, 3, 2), x, 1, &err), &err, "generated features: row 1, column 0 is nan");
 }
 
+/* ---- moments known already ---- */
+
+/* Two columns of this mean and covariance, accepted or not. */
+static TimStatus accept(TimMoments *m, const double mean[2], const double covariance[4], TimError *err) {
+    assert_int_equal(tim_moments_init(m, 2, err), TIM_OK);
+    memcpy(m->mean, mean, 2 * sizeof *mean);
+    memcpy(m->covariance, covariance, 4 * sizeof *covariance);
+    return tim_moments_accept(m, err);
+}
+
+/* Diagonal covariances: sum of (m - n)^2 + (sqrt(a) - sqrt(b))^2. Full ones: SciPy's sqrtm. */
+static void test_moments_accepted_give_the_distance(void **state) {
+    (void)state;
+    TimMoments a, b;
+    TimError err;
+    double distance;
+    assert_int_equal(accept(&a, (double[]){1, 2}, (double[]){4, 0, 0, 9}, &err), TIM_OK);
+    assert_int_equal(accept(&b, (double[]){3, 1}, (double[]){1, 0, 0, 25}, &err), TIM_OK);
+    assert_int_equal(tim_frechet_distance(&distance, &a, &b, &err), TIM_OK);
+    close_to(distance, 4 + 1 + 1 + 4, 1e-13);
+    tim_moments_done(&b);
+    assert_int_equal(accept(&b, (double[]){3, 1}, (double[]){2, -1, -1, 3}, &err), TIM_OK);
+    assert_int_equal(tim_frechet_distance(&distance, &a, &b, &err), TIM_OK);
+    close_to(distance, 7.27323100824616, 1e-13);
+    assert_int_equal(tim_moments_add_f64(&a, (double[]){1, 2}, 1, &err), TIM_E_ARGUMENT);
+    tim_moments_done(&a);
+    tim_moments_done(&b);
+}
+
+static void test_moments_that_are_none_refused(void **state) {
+    (void)state;
+    static const struct {
+        double mean[2], covariance[4];
+        const char *text;
+    } cases[] = {
+        {{NAN, 0}, {1, 0, 0, 1}, "the mean of column 0 is nan"},
+        {{0, INFINITY}, {1, 0, 0, 1}, "the mean of column 1 is inf"},
+        {{0, 0}, {1, 0, 0, -1e-9}, "the variance of column 1 is -1e-09"},
+        {{0, 0}, {NAN, 0, 0, 1}, "the variance of column 0 is nan"},
+        {{0, 0}, {1, 0.5, 0.4, 1}, "(1, 0) is 0.4 and (0, 1) is 0.5"},
+        {{0, 0}, {1, NAN, NAN, 1}, "no covariance"},
+        {{0, 0}, {1, 2.1, 2.1, 4}, "(1, 0) is 2.1"},
+    };
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+        TimMoments m;
+        TimError err;
+        assert_int_equal(accept(&m, cases[i].mean, cases[i].covariance, &err), TIM_E_FORMAT);
+        if (!strstr(err.text, cases[i].text)) fail_msg("\"%s\" does not say \"%s\"", err.text, cases[i].text);
+        assert_false(m.finished);
+        tim_moments_done(&m);
+    }
+}
+
+/* ---- inception score ---- */
+
+/* NumPy, fp64: mean over the splits of exp(mean(sum(p (log p - log mean p)))). A probability that is 0 in fp64 adds nothing. */
+static void test_inception_score_numbers_of_numpy(void **state) {
+    (void)state;
+    enum { SCORED = 7, CLASSES = 5 };
+    static const struct {
+        size_t split;
+        double score;
+    } cases[] = {{3, 1.1299333702054355}, {7, 1.3522278237084557}, {5000, 1.3522278237084557}, {1, 1}};
+    for (size_t n = 0; n < sizeof cases / sizeof *cases; n++) {
+        TimInceptionScore s;
+        TimError err;
+        assert_int_equal(tim_inception_score_init(&s, CLASSES, cases[n].split, &err), TIM_OK);
+        assert_true(isnan(tim_inception_score(&s)));
+        for (int i = 0; i < SCORED; i++) {
+            float logits[CLASSES];
+            for (int c = 0; c < CLASSES; c++) logits[c] = (float)((3 * i * i + 5 * c * i + 2 * c) % 11) / 2 - 2;
+            tim_inception_score_add(&s, logits);
+        }
+        close_to(tim_inception_score(&s), cases[n].score, 1e-14);
+        tim_inception_score_done(&s);
+    }
+}
+
+/* Each picture its own class, without a doubt: as many as there are classes. */
+static void test_inception_score_of_certain_classes_is_their_number(void **state) {
+    (void)state;
+    TimInceptionScore s;
+    TimError err;
+    assert_int_equal(tim_inception_score_init(&s, 3, 5000, &err), TIM_OK);
+    for (int i = 0; i < 3; i++) tim_inception_score_add(&s, (float[]){i == 0 ? 3e38F : 0, i == 1 ? 1e4F : 0, i == 2 ? 1e4F : 0});
+    close_to(tim_inception_score(&s), 3, 1e-14);
+    tim_inception_score_done(&s);
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_moments_accepted_give_the_distance),
+        cmocka_unit_test(test_moments_that_are_none_refused),
+        cmocka_unit_test(test_inception_score_numbers_of_numpy),
+        cmocka_unit_test(test_inception_score_of_certain_classes_is_their_number),
         cmocka_unit_test(test_moments_any_batch_size_gives_the_same_bits),
         cmocka_unit_test(test_moments_rows_in_either_order_equal_two_passes),
         cmocka_unit_test(test_moments_far_from_zero_keep_their_digits),

@@ -14,7 +14,9 @@
 
 #include "base/bf16.h"
 #include "base/memory.h"
+#include "eval/adm_suite.h"
 #include "eval/judge.h"
+#include "io/npz.h"
 #include "io/safetensors.h"
 #include "model/inception_v3.h"
 #include "nn/hash_weights.h"
@@ -189,15 +191,16 @@ static TimStatus store_hash(void *to, const char *name, int rank, const size_t *
 
 /* Fills `n` and writes the same weights to a file, with what such files hold besides. */
 static void store(TimInception *n) {
-    static const float fc[8];
+    static TimBf16 fc[TIM_INCEPTION_CLASSES * TIM_INCEPTION_FEATURES];
     static const int64_t batches = 7;
-    static const size_t fc_dims[] = {2, 4};
+    static const size_t fc_dims[] = {TIM_INCEPTION_CLASSES, TIM_INCEPTION_FEATURES};
     static Stored s;
     s.count = 0;
+    for (size_t i = 0; i < sizeof fc / sizeof *fc; i++) fc[i] = tim_bf16_from_f32((float)(i * i % 101) / 500 - 0.1F);
     assert_ok(tim_safetensors_writer_init(&s.writer, &err));
     assert_ok(
         tim_safetensors_writer_add(&s.writer, "Mixed_7c.branch_pool.bn.num_batches_tracked", TIM_I64, 0, NULL, &batches, &err));
-    assert_ok(tim_safetensors_writer_add(&s.writer, "fc.weight", TIM_F32, 2, fc_dims, fc, &err));
+    assert_ok(tim_safetensors_writer_add(&s.writer, "fc.weight", TIM_BF16, 2, fc_dims, fc, &err));
     assert_ok(tim_inception_set_weights(n, store_hash, &s, &err));
     assert_ok(tim_safetensors_writer_save(&s.writer, path, &err));
     tim_safetensors_writer_done(&s.writer);
@@ -248,6 +251,142 @@ static void test_inception_file_batches_and_gray_give_the_same_features(void **s
     assert_close(features, expected, COUNT * TIM_INCEPTION_FEATURES);
     tim_inception_done(&by_hand);
     tim_inception_done(&opened);
+}
+
+static void test_inception_classes_of_another_network_refused(void **state) {
+    (void)state;
+    static const size_t dims[] = {4, 8}, kernel[] = {32, 3, 3, 3};
+    float *classes;
+    write_one("fc.weight", TIM_F32, 2, dims);
+    assert_fails(tim_inception_read_classes(&classes, path, &err), TIM_E_FORMAT, "has the shape (4, 8), and the FID network wants");
+    assert_null(classes);
+    write_one("Conv2d_1a_3x3.conv.weight", TIM_F32, 4, kernel);
+    assert_fails(tim_inception_read_classes(&classes, path, &err), TIM_E_FORMAT, "'fc.weight' (1008, 2048) is missing");
+    assert_non_null(strstr(err.text, path));
+}
+
+/* ---- ADM's suite ---- */
+
+enum { ADM_SET = 5 };
+
+static uint8_t adm_pixels[ADM_SET * 3 * PIXELS];
+
+/* Adds the moments of `m`, with `shift` added to the first mean, as float32 or float64. */
+static void add_moments(TimNpz *npz, const TimMoments *m, double shift, const char *mean_name, const char *name) {
+    const uint64_t dims[] = {m->width, m->width};
+    float *mean = tim_alloc(m->width, sizeof *mean);
+    assert_non_null(mean);
+    for (size_t c = 0; c < m->width; c++) mean[c] = (float)(m->mean[c] + (c == 0 ? shift : 0));
+    assert_ok(tim_npz_begin(npz, mean_name, "<f4", 4, dims, 1, &err));
+    assert_ok(tim_npz_write(npz, mean, m->width * sizeof *mean, &err));
+    assert_ok(tim_npz_end(npz, &err));
+    assert_ok(tim_npz_begin(npz, name, "<f8", 8, dims, 2, &err));
+    assert_ok(tim_npz_write(npz, m->covariance, m->width * m->width * sizeof(double), &err));
+    assert_ok(tim_npz_end(npz, &err));
+    tim_free(mean);
+}
+
+static void add_pictures(TimNpz *npz) {
+    static const uint64_t dims[] = {ADM_SET, HEIGHT, WIDTH, 3};
+    assert_ok(tim_npz_begin(npz, "arr_0", "|u1", 1, dims, 4, &err));
+    assert_ok(tim_npz_write(npz, adm_pixels, sizeof adm_pixels, &err));
+    assert_ok(tim_npz_end(npz, &err));
+}
+
+/* The pictures alone, and the same with moments of their own whose means lie 2 and 3 beside the pictures'. */
+static void write_adm_sets(TimInception *n, const char *plain, const char *with_moments) {
+    TimAdmSet set;
+    TimNpz npz;
+    assert_ok(tim_adm_set_init(&set, ADM_SET, &err));
+    for (size_t i = 0; i < sizeof adm_pixels; i++) adm_pixels[i] = (uint8_t)(i * i / 7 + i / PIXELS * 50);
+    for (int64_t i = 0; i < ADM_SET; i++) {
+        assert_ok(tim_inception_put(n, 0, TIM_INCEPTION_AS_GRAPH, adm_pixels + i * 3 * PIXELS, HEIGHT, WIDTH, 3, &err));
+        assert_ok(tim_adm_set_add(&set, n, NULL, 1, &err));
+    }
+    assert_fails(tim_adm_set_add(&set, n, NULL, 1, &err), TIM_E_ARGUMENT, "for a set of 5 that holds 5");
+    assert_ok(tim_moments_finish(&set.pool, &err));
+    assert_ok(tim_moments_finish(&set.spatial, &err));
+    assert_ok(tim_npz_open(&npz, plain, &err));
+    add_pictures(&npz);
+    assert_ok(tim_npz_close(&npz, &err));
+    assert_ok(tim_npz_open(&npz, with_moments, &err));
+    add_moments(&npz, &set.pool, 2, "mu", "sigma");
+    add_pictures(&npz);
+    add_moments(&npz, &set.spatial, 3, "mu_s", "sigma_s");
+    assert_ok(tim_npz_close(&npz, &err));
+    tim_adm_set_done(&set);
+}
+
+static bool stop_at_end(int64_t done, int64_t total, void *user) {
+    *(int64_t *)user = done;
+    return done < total;
+}
+
+/* By files: a set is its own likeness, a file's own moments count, and these do not touch precision and recall. */
+static void test_inception_adm_suite_takes_moments_of_files(void **state) {
+    (void)state;
+    char plain[64], with_moments[64];
+    int64_t told = 0;
+    TimAdmScores s;
+    TimInception n = network(1);
+    snprintf(plain, sizeof plain, "%s/plain.npz", folder);
+    snprintf(with_moments, sizeof with_moments, "%s/moments.npz", folder);
+    store(&n);
+    write_adm_sets(&n, plain, with_moments);
+    tim_inception_done(&n);
+
+    TimAdmOptions o = {.classifier = path, .pictures = plain, .reference = plain, .threads = 2};
+    assert_ok(tim_adm_suite(&o, &s, &err));
+    assert_true(s.fid < 1e-3 && s.sfid < 1e-3 && s.precision == 1 && s.recall == 1 && !s.reference_moments);
+    assert_true(s.pictures == ADM_SET && s.reference == ADM_SET && s.inception_score > 1 && s.inception_score < ADM_SET);
+    o.reference = with_moments;
+    assert_ok(tim_adm_suite(&o, &s, &err));
+    assert_true(s.reference_moments && s.precision == 1 && s.recall == 1);
+    assert_float_equal(s.fid, 4, 4e-3F);
+    assert_float_equal(s.sfid, 9, 9e-3F);
+    o.progress = stop_at_end, o.user = &told;
+    assert_fails(tim_adm_suite(&o, &s, &err), TIM_E_CANCELLED, "after 10 of 10 pictures");
+    assert_int_equal(told, 10);
+    remove(plain);
+    remove(with_moments);
+}
+
+/* Sound arrays that cannot be moments, and moments without their other half. */
+static void test_inception_adm_moments_hostile_refused(void **state) {
+    (void)state;
+    char file[64];
+    TimAdmSet set;
+    TimNpz npz;
+    TimMoments m;
+    snprintf(file, sizeof file, "%s/hostile.npz", folder);
+    assert_ok(tim_adm_set_init(&set, 4, &err));
+    assert_ok(tim_moments_init(&m, TIM_INCEPTION_FEATURES, &err));
+
+    assert_ok(tim_npz_open(&npz, file, &err));
+    add_moments(&npz, &m, 0, "mu", "sigma");
+    assert_ok(tim_npz_close(&npz, &err));
+    assert_fails(tim_adm_set_read_moments(&set, file, &err), TIM_E_FORMAT, "no member mu_s.npy");
+    assert_false(set.given);
+    tim_adm_set_done(&set);
+
+    m.covariance[TIM_INCEPTION_FEATURES + 1] = -1;
+    assert_ok(tim_adm_set_init(&set, 4, &err));
+    assert_ok(tim_npz_open(&npz, file, &err));
+    add_moments(&npz, &m, 0, "mu", "sigma");
+    assert_ok(tim_npz_close(&npz, &err));
+    assert_fails(tim_adm_set_read_moments(&set, file, &err), TIM_E_FORMAT, "mu, sigma: the variance of column 1 is -1");
+    assert_non_null(strstr(err.text, file));
+    tim_adm_set_done(&set);
+
+    m.width = TIM_ADM_SPATIAL;
+    assert_ok(tim_adm_set_init(&set, 4, &err));
+    assert_ok(tim_npz_open(&npz, file, &err));
+    add_moments(&npz, &m, 0, "mu", "sigma");
+    assert_ok(tim_npz_close(&npz, &err));
+    assert_fails(tim_adm_set_read_moments(&set, file, &err), TIM_E_FORMAT, "(2023); wanted is");
+    tim_adm_set_done(&set);
+    tim_moments_done(&m);
+    remove(file);
 }
 
 /* As the judge's network: the file alone says that it is Inception, features are the network's, and of classes it knows nothing. */
@@ -317,6 +456,52 @@ static void test_inception_prepare_is_torchs_bilinear(void **state) {
     compare_samples(tall, 700, 1, smaller, sizeof smaller / sizeof *smaller);
 }
 
+/* Expected values: TensorFlow 2.21's compat.v1.image.resize_bilinear without aligned corners and without half pixel centres, then
+ * (v - 128) / 128. */
+static void test_inception_graph_input_is_tensorflows(void **state) {
+    (void)state;
+    static const struct {
+        int height, width;
+        Sample samples[6];
+    } cases[] = {{20,
+                  31,
+                  {{0, 0, 0, -1.0F},
+                   {0, 298, 298, -0.765625F},
+                   {1, 100, 50, -0.46301621198654175F},
+                   {2, 17, 260, -0.22506749629974365F},
+                   {2, 150, 149, -0.5001895427703857F},
+                   {1, 297, 3, -0.9461747407913208F}}},
+                 {700,
+                  1,
+                  {{0, 0, 0, -1.0F},
+                   {0, 298, 298, -0.16212797164916992F},
+                   {1, 100, 50, -0.8633898496627808F},
+                   {2, 17, 260, 0.2931652069091797F},
+                   {2, 150, 149, -0.20774483680725098F},
+                   {1, 297, 3, 0.3742694854736328F}}},
+                 {299,
+                  299,
+                  {{0, 0, 0, -1.0F},
+                   {0, 298, 298, 0.71875F},
+                   {1, 100, 50, -0.8046875F},
+                   {2, 17, 260, -0.7734375F},
+                   {2, 150, 149, -0.515625F},
+                   {1, 297, 3, 0.3828125F}}}};
+    static uint8_t picture[3 * TIM_INCEPTION_PIXELS];
+    for (size_t i = 0; i < sizeof picture; i++) picture[i] = (uint8_t)(i * i / 7 + i * 3);
+    TimInception n = network(2);
+    for (size_t k = 0; k < sizeof cases / sizeof *cases; k++) {
+        assert_ok(tim_inception_put(&n, 1, TIM_INCEPTION_AS_GRAPH, picture, cases[k].height, cases[k].width, 3, &err));
+        const TimMatrix x = tim_tape_value(n.network.tape, n.network.x);
+        for (size_t i = 0; i < 6; i++) {
+            const Sample *s = &cases[k].samples[i];
+            assert_float_equal(tim_matrix_f32(&x, 1)[s->c * TIM_INCEPTION_PIXELS + s->y * TIM_INCEPTION_SIDE + s->x], s->value,
+                               1e-6F);
+        }
+    }
+    tim_inception_done(&n);
+}
+
 static void test_inception_prepare_keeps_its_own_size(void **state) {
     (void)state;
     const size_t count = 3 * TIM_INCEPTION_PIXELS;
@@ -352,6 +537,10 @@ int main(void) {
         cmocka_unit_test(test_inception_batch_norm_is_folded),
         cmocka_unit_test(test_inception_bad_variance_refused),
         cmocka_unit_test(test_inception_wrong_files_name_the_tensor),
+        cmocka_unit_test(test_inception_classes_of_another_network_refused),
+        cmocka_unit_test(test_inception_adm_suite_takes_moments_of_files),
+        cmocka_unit_test(test_inception_adm_moments_hostile_refused),
+        cmocka_unit_test(test_inception_graph_input_is_tensorflows),
         cmocka_unit_test(test_inception_no_file_fails),
         cmocka_unit_test(test_inception_file_batches_and_gray_give_the_same_features),
         cmocka_unit_test(test_inception_judges_pictures),

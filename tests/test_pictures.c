@@ -1,7 +1,9 @@
 /* What sets of pictures promise, whatever they are read from, and however hostile that is. */
+#include <math.h>
 #include <zlib.h>
 
 #include "io/idx.h"
+#include "io/npz_read.h"
 #include "picture_files.h"
 #include "tim/pictures.h"
 
@@ -350,6 +352,92 @@ static void test_set_npz_cut_or_changed_anywhere_is_survived(void **state) {
     remove(path_of("a.npz"));
 }
 
+/* ---- arrays of numbers ---- */
+
+static TimStatus read_numbers(double values[6], TimError *err) {
+    static const uint64_t dims[] = {2, 3};
+    TimFile file;
+    TIM_TRY(tim_file_open(&file, path_of("a.npz"), err));
+    const TimStatus status = tim_npz_read_f64(&file, path_of("a.npz"), "sigma", 2, dims, values, err);
+    tim_file_close(&file);
+    return status;
+}
+
+static void test_npz_numbers_of_both_sizes_are_read(void **state) {
+    (void)state;
+    static const double wide[6] = {0, -1.5, 3e300, INFINITY, 1e-310, 7};
+    static const float narrow[6] = {0, -1.5F, 3e30F, -INFINITY, 1e-40F, 7};
+    double values[6];
+    for (int packed = 0; packed < 2; packed++) {
+        write_zip(&(Member){"sigma.npy", "{'descr': '<f8', 'fortran_order': False, 'shape': (2, 3), }", wide, sizeof wide,
+                            .deflated = packed},
+                  1);
+        assert_int_equal(read_numbers(values, NULL), TIM_OK);
+        assert_memory_equal(values, wide, sizeof wide);
+        write_zip(&(Member){"sigma.npy", "{'descr': '<f4', 'fortran_order': False, 'shape': (2, 3), }", narrow, sizeof narrow,
+                            .deflated = packed},
+                  1);
+        assert_int_equal(read_numbers(values, NULL), TIM_OK);
+        for (int i = 0; i < 6; i++) assert_true(values[i] == (double)narrow[i]);
+    }
+    remove(path_of("a.npz"));
+}
+
+static void test_npz_numbers_of_something_else_fail(void **state) {
+    (void)state;
+    static const char good[] = "{'descr': '<f8', 'fortran_order': False, 'shape': (2, 3), }";
+    static const uint8_t bytes[48] = {0};
+    static const struct {
+        const char *name, *header;
+        size_t size;
+        TimStatus status;
+        const char *text;
+    } cases[] = {
+        {"mu.npy", good, 48, TIM_E_FORMAT, "no member sigma.npy"},
+        {"sigma.npy", "{'descr': '<f8', 'fortran_order': False, 'shape': (3, 2), }", 48, TIM_E_FORMAT, "the shape (3, 2); wanted"},
+        {"sigma.npy", "{'descr': '<f8', 'fortran_order': False, 'shape': (6,), }", 48, TIM_E_FORMAT, "float32) and (2, 3)"},
+        {"sigma.npy", "{'descr': '<f8', 'fortran_order': False, 'shape': (2, 3, 1), }", 48, TIM_E_FORMAT, "(2, 3, 1)"},
+        {"sigma.npy", "{'descr': '<f8', 'fortran_order': False, 'shape': (), }", 48, TIM_E_FORMAT, "the shape ()"},
+        {"sigma.npy", "{'descr': '>f8', 'fortran_order': False, 'shape': (2, 3), }", 48, TIM_E_FORMAT, "the type >f8"},
+        {"sigma.npy", "{'descr': '<i8', 'fortran_order': False, 'shape': (2, 3), }", 48, TIM_E_FORMAT, "the type <i8"},
+        {"sigma.npy", "{'descr': '<f8', 'fortran_order': True, 'shape': (2, 3), }", 48, TIM_E_UNSUPPORTED, "fortran_order"},
+        {"sigma.npy", good, 40, TIM_E_FORMAT, "holds 40 bytes for 6 numbers"},
+        {"sigma.npy", "{'descr': '<f4', 'fortran_order': False, 'shape': (2, 3), }", 48, TIM_E_FORMAT, "holds 48 bytes"},
+        {"sigma.npy", NULL, 48, TIM_E_FORMAT, "npy array"},
+    };
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+        double values[6];
+        TimError err;
+        write_zip(&(Member){cases[i].name, cases[i].header, bytes, cases[i].size, .deflated = false}, 1);
+        assert_int_equal(read_numbers(values, &err), cases[i].status);
+        if (!strstr(err.text, cases[i].text)) fail_msg("\"%s\" does not say \"%s\"", err.text, cases[i].text);
+    }
+    remove(path_of("a.npz"));
+}
+
+static void test_npz_numbers_cut_anywhere_are_survived(void **state) {
+    (void)state;
+    static const double wide[6] = {1, 2, 3, 4, 5, 6};
+    for (int packed = 0; packed < 2; packed++) {
+        const Member member = {"sigma.npy", "{'descr': '<f8', 'fortran_order': False, 'shape': (2, 3), }", wide, sizeof wide,
+                               .deflated = packed};
+        const Bytes file = zip(&member, 1);
+        double values[6];
+        for (size_t count = 0; count < file.count; count++) {
+            write_whole("a.npz", file.data, count);
+            assert_int_not_equal(read_numbers(values, NULL), TIM_OK);
+        }
+        for (size_t at = 0; at < file.count; at++) {
+            file.data[at] ^= 0xFF;
+            write_whole("a.npz", file.data, file.count);
+            if (read_numbers(values, NULL) == TIM_OK) assert_memory_equal(values, wide, sizeof wide);
+            file.data[at] ^= 0xFF;
+        }
+        tim_free(file.data);
+    }
+    remove(path_of("a.npz"));
+}
+
 /* ---- folders ---- */
 
 /* A gray picture of one row, whose width tells it from others. */
@@ -501,6 +589,9 @@ int main(void) {
         cmocka_unit_test(test_set_npz_hostile_members_fail),
         cmocka_unit_test(test_set_npz_damaged_pictures_fail_when_read),
         cmocka_unit_test(test_set_npz_cut_or_changed_anywhere_is_survived),
+        cmocka_unit_test(test_npz_numbers_of_both_sizes_are_read),
+        cmocka_unit_test(test_npz_numbers_of_something_else_fail),
+        cmocka_unit_test(test_npz_numbers_cut_anywhere_are_survived),
         cmocka_unit_test(test_set_folder_is_sorted_by_bytes_and_ignores_others),
         cmocka_unit_test(test_set_folder_of_folders_is_labelled),
         cmocka_unit_test(test_set_folder_without_pictures_fails),

@@ -104,6 +104,37 @@ TIM_API TimStatus tim_judge_floor(TimJudge *judge, TimJudgement *floor, TimError
 TIM_API TimStatus tim_judge_quickly(TimJudge *judge, const TimPictures *pictures, const int64_t *labels, TimJudgement *judgement,
                                     TimError *err);
 
+/* ---- ADM's evaluation suite ---- */
+
+/* Told after every few pictures; `user` is the caller's. Return false to stop: the call then ends with TIM_E_CANCELLED. */
+typedef bool (*TimAdmProgress)(int64_t done, int64_t total, void *user);
+
+typedef struct TimAdmOptions {
+    const char *classifier;  /* the FID network's weights: Inception v3 with its official tensor names, fc.weight too */
+    const char *pictures;    /* the set to judge, as for tim_picture_set_open; sizes may differ */
+    const char *reference;   /* the set to compare with */
+    int threads;             /* 0: as many as OpenMP would use */
+    const char *isa;         /* NULL: the best this processor has */
+    TimAdmProgress progress; /* NULL: nobody asks */
+    void *user;
+} TimAdmOptions;
+
+/* The suite's numbers. */
+typedef struct TimAdmScores {
+    double fid, sfid;
+    double inception_score;
+    double precision, recall;    /* 0 ... 1 */
+    int64_t pictures, reference; /* how many of each were looked at */
+    bool reference_moments;      /* the reference's means and covariances are those of its file, not of its pictures */
+} TimAdmScores;
+
+/* Computes what openai/guided-diffusion's evaluator.py prints, in its conventions (docs/report.md). An npz that holds mu, sigma, mu_s and
+ * sigma_s gives these means and covariances instead of those of its pictures, as the published reference batches do. Memory: 8 KiB for each
+ * picture and about 0.5 GiB. Borrows everything.
+ * Errors: TIM_E_ARGUMENT for fewer than 4 pictures; TIM_E_IO and TIM_E_FORMAT for files that do not fit, named; TIM_E_CANCELLED;
+ * TIM_E_MEMORY. Files may be hostile. */
+TIM_API TimStatus tim_adm_suite(const TimAdmOptions *options, TimAdmScores *scores, TimError *err);
+
 /* ---- the whole evaluation ---- */
 
 /* One setting and seed is done; the first call, before any, has no judgement. */

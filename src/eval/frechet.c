@@ -8,6 +8,7 @@
 #include <cblas.h>
 #include <lapacke.h>
 #include <math.h>
+#include <stdint.h>
 #include <string.h>
 
 #include "base/memory.h"
@@ -121,6 +122,12 @@ static void divide_sums(TimMoments *m) {
         }
 }
 
+static void close_moments(TimMoments *m) {
+    tim_free(m->rows);
+    m->rows = NULL;
+    m->finished = true;
+}
+
 TimStatus tim_moments_finish(TimMoments *moments, TimError *err) {
     TIM_TRY(check_open(moments, err));
     if (moments->count < 2)
@@ -128,9 +135,48 @@ TimStatus tim_moments_finish(TimMoments *moments, TimError *err) {
     merge_rows(moments);
     divide_sums(moments);
     for (size_t c = 0; c < moments->width; c++) moments->mean[c] += moments->origin[c];
-    tim_free(moments->rows);
-    moments->rows = NULL;
-    moments->finished = true;
+    close_moments(moments);
+    return TIM_OK;
+}
+
+/* ---- moments known already ---- */
+
+static TimStatus check_vectors(const TimMoments *m, double *largest, TimError *err) {
+    const size_t d = m->width;
+    *largest = 0;
+    for (size_t c = 0; c < d; c++) {
+        const double variance = m->covariance[c * d + c];
+        if (!isfinite(m->mean[c])) return tim_fail(err, TIM_E_FORMAT, "the mean of column %zu is %g", c, m->mean[c]);
+        if (!isfinite(variance) || variance < 0)
+            return tim_fail(err, TIM_E_FORMAT, "the variance of column %zu is %g; a variance is a number from 0 on", c, variance);
+        *largest = fmax(*largest, variance);
+    }
+    return TIM_OK;
+}
+
+/* Files may hold fp32, hence room for rounding. */
+static TimStatus check_covariance(const TimMoments *m, double largest, TimError *err) {
+    const size_t d = m->width;
+    const double *values = m->covariance, share = 1e-4, tiny = 1e-9 * largest;
+    for (size_t i = 0; i < d; i++)
+        for (size_t j = 0; j < i; j++) {
+            const double most = sqrt(values[i * d + i]) * sqrt(values[j * d + j]), one = values[i * d + j],
+                         other = values[j * d + i];
+            if (fabs(one) <= (1 + share) * most + tiny && fabs(one - other) <= share * most + tiny) continue;
+            return tim_fail(err, TIM_E_FORMAT,
+                            "(%zu, %zu) is %g and (%zu, %zu) is %g, with variances %g and %g: that is no covariance", i, j, one, j,
+                            i, other, values[i * d + i], values[j * d + j]);
+        }
+    return TIM_OK;
+}
+
+TimStatus tim_moments_accept(TimMoments *moments, TimError *err) {
+    double largest;
+    TIM_TRY(check_open(moments, err));
+    TIM_TRY(check_vectors(moments, &largest, err));
+    TIM_TRY(check_covariance(moments, largest, err));
+    moments->count = SIZE_MAX; /* nothing is known that bounds the rank */
+    close_moments(moments);
     return TIM_OK;
 }
 

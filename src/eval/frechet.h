@@ -37,6 +37,10 @@ TimStatus tim_moments_add_f64(TimMoments *moments, const double *rows, size_t co
 /* Turns sums into the mean and the covariance; needs 2 rows. Nothing can be added afterwards. */
 TimStatus tim_moments_finish(TimMoments *moments, TimError *err);
 
+/* The same for moments that are known already: the caller has written them into `mean` and `covariance` after init and added no row.
+ * TIM_E_FORMAT unless they are finite and can be a covariance: symmetric, no element beyond the root of its two variances. */
+TimStatus tim_moments_accept(TimMoments *moments, TimError *err);
+
 void tim_moments_done(TimMoments *moments);
 
 /* *out = the distance of two finished moments of one width, at least 0. Covariances may lack rank (fewer rows than columns, columns

@@ -228,3 +228,61 @@ void tim_npy_end(TimNpyStream *stream) {
     if (stream->member && stream->member->deflated) inflateEnd(&stream->zlib);
     *stream = (TimNpyStream){0};
 }
+
+/* ---- arrays of numbers ---- */
+
+/* A shape as numpy writes it. */
+static void write_shape(char *out, size_t size, int rank, const uint64_t *dims) {
+    size_t at = (size_t)snprintf(out, size, "(");
+    for (int i = 0; i < rank && at < size; i++)
+        at += (size_t)snprintf(out + at, size - at, "%s%llu", i ? ", " : "", (unsigned long long)dims[i]);
+    if (at < size) snprintf(out + at, size - at, ")");
+}
+
+static TimStatus check_numbers(const TimNpyStream *stream, int rank, const uint64_t *dims, TimError *err) {
+    char found[192], wanted[192];
+    const bool numbers = strcmp(stream->descr, "<f8") == 0 || strcmp(stream->descr, "<f4") == 0;
+    if (numbers && stream->rank == rank && memcmp(stream->shape, dims, (size_t)rank * sizeof *dims) == 0) return TIM_OK;
+    write_shape(found, sizeof found, stream->rank, stream->shape);
+    write_shape(wanted, sizeof wanted, rank, dims);
+    return tim_fail(err, TIM_E_FORMAT, "%s: %s has the type %s and the shape %s; wanted is <f8 or <f4 (float64, float32) and %s",
+                    stream->member->path, stream->member->name, stream->descr, found, wanted);
+}
+
+static double number_of(const uint8_t *bytes, int size) {
+    const uint64_t bits = get(bytes, size);
+    const uint32_t half = (uint32_t)bits;
+    double number;
+    float single;
+    memcpy(&number, &bits, sizeof number);
+    memcpy(&single, &half, sizeof single);
+    return size == 8 ? number : (double)single;
+}
+
+static TimStatus read_numbers(TimNpyStream *stream, size_t count, double *values, TimError *err) {
+    const int size = stream->descr[2] - '0';
+    uint8_t bytes[8];
+    if (stream->left != (uint64_t)count * (uint64_t)size)
+        return tim_fail(err, TIM_E_FORMAT, "%s: %s holds %llu bytes for %zu numbers of %d; save it again", stream->member->path,
+                        stream->member->name, (unsigned long long)stream->left, count, size);
+    for (size_t i = 0; i < count; i++) {
+        TIM_TRY(tim_npy_read(stream, bytes, (size_t)size, err));
+        values[i] = number_of(bytes, size);
+    }
+    return TIM_OK;
+}
+
+TimStatus tim_npz_read_f64(const TimFile *file, const char *path, const char *name, int rank, const uint64_t *dims, double *values,
+                           TimError *err) {
+    TimNpzMember member;
+    TimNpyStream stream;
+    size_t count = 1; /* of the caller's array, which is there */
+    for (int i = 0; i < rank; i++) count *= (size_t)dims[i];
+    TIM_TRY(tim_npz_find(&member, file, path, name, err));
+    if (!member.packed) return tim_fail(err, TIM_E_FORMAT, "%s: has no member %s", path, member.name);
+    TIM_TRY(tim_npy_start(&stream, &member, err));
+    TimStatus status = check_numbers(&stream, rank, dims, err);
+    if (status == TIM_OK) status = read_numbers(&stream, count, values, err);
+    tim_npy_end(&stream);
+    return status;
+}

@@ -44,4 +44,9 @@ TimStatus tim_npy_read(TimNpyStream *stream, void *out, size_t count, TimError *
 
 void tim_npy_end(TimNpyStream *stream);
 
+/* values = the whole array `name` of the file, which must have the shape dims[0 ... rank - 1] and hold <f8 or <f4.
+ * TIM_E_FORMAT, naming file and member, when it is not there or is something else. */
+TimStatus tim_npz_read_f64(const TimFile *file, const char *path, const char *name, int rank, const uint64_t *dims, double *values,
+                           TimError *err);
+
 #endif

@@ -142,6 +142,8 @@ static void record(TimInceptionNetwork *n, int64_t pictures) {
     x = mixed_c((Block){t, "Mixed_6b."}, x, 128);
     x = mixed_c((Block){t, "Mixed_6c."}, x, 160);
     x = mixed_c((Block){t, "Mixed_6d."}, x, 160);
+    n->mixed_6d = x.x;
+    tim_tape_keep(t, n->mixed_6d, false);
     x = mixed_c((Block){t, "Mixed_6e."}, x, 192);
     keep_mean(n, x, TIM_INCEPTION_BLOCK2);
 
@@ -199,8 +201,15 @@ typedef struct Between {
     float share;
 } Between;
 
-static Between between(int index, int size) {
-    const double at = (index + 0.5) * size / TIM_INCEPTION_SIDE - 0.5;
+/* Where the line of `size` pixels is read for an output pixel. The graph's own sums are in fp32. */
+static double place(int index, int size, TimInceptionInput input) {
+    if (input == TIM_INCEPTION_AS_TORCH) return (index + 0.5) * size / TIM_INCEPTION_SIDE - 0.5;
+    const float step = (float)size / TIM_INCEPTION_SIDE;
+    return (double)((float)index * step);
+}
+
+static Between between(int index, int size, TimInceptionInput input) {
+    const double at = place(index, size, input);
     if (at <= 0) return (Between){0};
     const int first = (int)at;
     return (Between){first, first + 1 < size ? first + 1 : first, (float)(at - first)};
@@ -210,63 +219,77 @@ static float mix(float a, float b, float share) {
     return a + share * (b - a);
 }
 
-static void prepare_row(float *out, const float *top, const float *bottom, float share, int width) {
+static void prepare_row(float *out, const float *top, const float *bottom, float share, int width, TimInceptionInput input) {
+    const float gain = input == TIM_INCEPTION_AS_TORCH ? 2.0F : 1.0F / 128; /* powers of two: exact */
     for (int x = 0; x < TIM_INCEPTION_SIDE; x++) {
-        const Between b = between(x, width);
+        const Between b = between(x, width, input);
         const float upper = mix(top[b.first], top[b.second], b.share), lower = mix(bottom[b.first], bottom[b.second], b.share);
-        out[x] = 2 * mix(upper, lower, share) - 1;
+        out[x] = gain * mix(upper, lower, share) - 1;
     }
 }
 
-void tim_inception_prepare(float *x, const float *picture, int height, int width) {
+/* x (3, 299, 299) of a picture (3, height, width) in [0, 1], or in [0, 255] for the graph. */
+static void prepare(float *x, const float *picture, int height, int width, TimInceptionInput input) {
     for (int c = 0; c < CHANNELS; c++) {
         const float *plane = picture + (size_t)c * (size_t)height * (size_t)width;
         float *out = x + (size_t)c * TIM_INCEPTION_PIXELS;
         for (int y = 0; y < TIM_INCEPTION_SIDE; y++) {
-            const Between b = between(y, height);
+            const Between b = between(y, height, input);
             prepare_row(out + y * TIM_INCEPTION_SIDE, plane + (size_t)b.first * (size_t)width,
-                        plane + (size_t)b.second * (size_t)width, b.share, width);
+                        plane + (size_t)b.second * (size_t)width, b.share, width, input);
         }
     }
 }
 
-/* planes (3, pixels) of a picture (pixels, channels) */
-static void split(float *planes, const uint8_t *picture, size_t pixels, size_t channels) {
-    for (size_t c = 0; c < CHANNELS; c++)
-        for (size_t i = 0; i < pixels; i++) planes[c * pixels + i] = (float)picture[i * channels + c % channels] / 255.0F;
+void tim_inception_prepare(float *x, const float *picture, int height, int width) {
+    prepare(x, picture, height, width, TIM_INCEPTION_AS_TORCH);
 }
 
-static TimStatus check_pictures(int64_t count, int height, int width, int channels, TimError *err) {
+/* planes (3, pixels) = the values of a picture (pixels, channels), divided */
+static void split(float *planes, const uint8_t *picture, size_t pixels, size_t channels, float divisor) {
+    for (size_t c = 0; c < CHANNELS; c++)
+        for (size_t i = 0; i < pixels; i++) planes[c * pixels + i] = (float)picture[i * channels + c % channels] / divisor;
+}
+
+static TimStatus check_picture(int height, int width, int channels, TimError *err) {
     size_t pixels, bytes;
-    if (count < 0 || height < 1 || width < 1 || (channels != 1 && channels != CHANNELS))
-        return tim_fail(
-            err, TIM_E_ARGUMENT,
-            "Inception v3: cannot take %lld pictures of height %d, width %d and %d channels; sides must be positive and "
-            "channels 1 or 3",
-            (long long)count, height, width, channels);
+    if (height < 1 || width < 1 || (channels != 1 && channels != CHANNELS))
+        return tim_fail(err, TIM_E_ARGUMENT,
+                        "Inception v3: cannot take a picture of height %d, width %d and %d channels; sides must be positive and "
+                        "channels 1 or 3",
+                        height, width, channels);
     if (!tim_mul_size((size_t)height, (size_t)width, &pixels) || !tim_mul_size(pixels, CHANNELS * sizeof(float), &bytes))
         return tim_fail(err, TIM_E_MEMORY, "Inception v3: a picture of height %d and width %d does not fit into memory", height,
                         width);
     return TIM_OK;
 }
 
+TimStatus tim_inception_put(TimInception *n, int64_t at, TimInceptionInput input, const uint8_t *picture, int height, int width,
+                            int channels, TimError *err) {
+    float *planes;
+    TIM_TRY(check_picture(height, width, channels, err));
+    const size_t pixels = (size_t)height * (size_t)width;
+    const TimMatrix x = tim_tape_value(n->network.tape, n->network.x);
+    TIM_TRY(tim_new(&planes, pixels, CHANNELS * sizeof *planes, "a picture in floats", err));
+    split(planes, picture, pixels, (size_t)channels, input == TIM_INCEPTION_AS_TORCH ? 255.0F : 1.0F);
+    prepare(tim_matrix_f32(&x, at), planes, height, width, input);
+    tim_free(planes);
+    return TIM_OK;
+}
+
 TimStatus tim_inception_run(TimInception *n, const uint8_t *pictures, int64_t count, int height, int width, int channels,
                             float *features, TimError *err) {
-    float *planes;
-    TIM_TRY(check_pictures(count, height, width, channels, err));
-    const size_t pixels = (size_t)height * (size_t)width;
-    TIM_TRY(tim_new(&planes, pixels, CHANNELS * sizeof *planes, "a picture in floats", err));
-    const TimMatrix x = tim_tape_value(n->network.tape, n->network.x);
+    TIM_TRY(check_picture(height, width, channels, err));
+    if (count < 0) return tim_fail(err, TIM_E_ARGUMENT, "Inception v3: %lld pictures; give 0 or more", (long long)count);
+    const size_t bytes = (size_t)height * (size_t)width * (size_t)channels;
     const TimMatrix pool = tim_tape_value(n->network.tape, n->network.outputs[TIM_INCEPTION_POOL]);
     for (int64_t first = 0; first < count; first += n->batch) {
         const int64_t size = count - first < n->batch ? count - first : n->batch;
-        for (int64_t i = 0; i < size; i++) {
-            split(planes, pictures + (size_t)(first + i) * pixels * (size_t)channels, pixels, (size_t)channels);
-            tim_inception_prepare(tim_matrix_f32(&x, i), planes, height, width);
-        }
+        for (int64_t i = 0; i < size; i++)
+            TIM_TRY(tim_inception_put(n, i, TIM_INCEPTION_AS_TORCH, pictures + (size_t)(first + i) * bytes, height, width, channels,
+                                      err));
         tim_tape_forward(n->network.tape, false);
         memcpy(features + first * pool.cols, pool.data, (size_t)(size * pool.cols) * sizeof *features);
     }
-    tim_free(planes);
     return TIM_OK;
 }

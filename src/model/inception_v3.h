@@ -9,7 +9,14 @@
 
 #include "tape/tape.h"
 
-enum { TIM_INCEPTION_SIDE = 299, TIM_INCEPTION_PIXELS = TIM_INCEPTION_SIDE * TIM_INCEPTION_SIDE, TIM_INCEPTION_FEATURES = 2048 };
+enum {
+    TIM_INCEPTION_SIDE = 299,
+    TIM_INCEPTION_PIXELS = TIM_INCEPTION_SIDE * TIM_INCEPTION_SIDE,
+    TIM_INCEPTION_FEATURES = 2048,
+    TIM_INCEPTION_CLASSES = 1008,
+    TIM_INCEPTION_MIXED_SIDE = 17, /* of the maps of the blocks Mixed_6 */
+    TIM_INCEPTION_MIXED_PIXELS = TIM_INCEPTION_MIXED_SIDE * TIM_INCEPTION_MIXED_SIDE
+};
 
 /* Where features are read: the mean over the map behind the first maximum, the second, the last block before the auxiliary
  * classifier of training, and the last block. */
@@ -25,6 +32,7 @@ typedef enum TimInceptionOutput {
 typedef struct TimInceptionNetwork {
     TimTape *tape;
     TimRef x, outputs[TIM_INCEPTION_OUTPUTS];
+    TimRef mixed_6d; /* (B 17 17, 768), a pixel a row; the first 192 channels are those of branch1x1 */
 } TimInceptionNetwork;
 
 /* Records and plans for inference. `params` gains the parameters on the first trace. */
@@ -56,6 +64,10 @@ TimStatus tim_inception_set_weights(TimInception *inception, TimInceptionRead re
  * because it says that the file belongs to another network. */
 TimStatus tim_inception_open(TimInception *inception, const char *path, int64_t batch, TimIsa isa, int threads, TimError *err);
 
+/* *classes (1008, 2048) = fc.weight of the file at `path`, from tim_alloc: what gives the classes from the pooled features.
+ * TIM_E_FORMAT when the file has no such tensor or one of another shape. */
+TimStatus tim_inception_read_classes(float **classes, const char *path, TimError *err);
+
 /* Frees what the network owns; {0} is fine. */
 void tim_inception_done(TimInception *inception);
 
@@ -63,7 +75,19 @@ void tim_inception_done(TimInception *inception);
  * without a wider filter where the picture shrinks, then 2 v - 1. Sides are positive. */
 void tim_inception_prepare(float *x, const float *picture, int height, int width);
 
-/* features (count, 2048) of `count` pictures (height, width, channels) in bytes, v / 255; one channel stands for three equal ones.
+/* How a picture in bytes comes to 299 x 299 and [-1, 1]. */
+typedef enum TimInceptionInput {
+    TIM_INCEPTION_AS_TORCH, /* v / 255 through tim_inception_prepare, as pytorch-fid */
+    TIM_INCEPTION_AS_GRAPH  /* as in the graph that the weights were published in: the output pixel y reads at y size / 299 in fp32,
+                             * without the halves of pixel centres, then (v - 128) / 128 */
+} TimInceptionInput;
+
+/* Puts a picture (height, width, channels) in bytes at place `at` of the batch; one channel stands for three equal ones.
+ * tim_tape_forward of the network then sees it. Errors: as tim_inception_run. */
+TimStatus tim_inception_put(TimInception *inception, int64_t at, TimInceptionInput input, const uint8_t *picture, int height,
+                            int width, int channels, TimError *err);
+
+/* features (count, 2048) of `count` pictures (height, width, channels), put as TIM_INCEPTION_AS_TORCH.
  * TIM_E_ARGUMENT for sides or channels it cannot take, TIM_E_MEMORY. One call at a time for each network. */
 TimStatus tim_inception_run(TimInception *inception, const uint8_t *pictures, int64_t count, int height, int width, int channels,
                             float *features, TimError *err);

@@ -148,3 +148,29 @@ TimStatus tim_inception_open(TimInception *inception, const char *path, int64_t 
     if (status != TIM_OK) tim_inception_done(inception);
     return status;
 }
+
+static TimStatus read_classes(float **classes, const TimTensorSet *file, TimError *err) {
+    static const size_t dims[] = {TIM_INCEPTION_CLASSES, TIM_INCEPTION_FEATURES};
+    const TimStoredTensor *tensor = tim_tensor_set_find(file, "fc.weight");
+    const TimWantedTensor wanted = {"fc.weight",
+                                    2,
+                                    dims,
+                                    "the FID network",
+                                    "the inception score needs it: give the whole file of the FID network's weights",
+                                    "torchvision's weights have 1000 classes; give those of pytorch-fid's Inception v3"};
+    TIM_TRY(tim_stored_check(tensor, &wanted, file->count, err));
+    TIM_TRY(tim_new(classes, tensor->count, sizeof **classes, "the classes of Inception v3", err));
+    return tim_safetensors_read_f32(tensor, *classes, tensor->count, err);
+}
+
+TimStatus tim_inception_read_classes(float **classes, const char *path, TimError *err) {
+    TimTensorSet file;
+    *classes = NULL;
+    TIM_TRY(tim_tensor_set_open(&file, path, err));
+    const TimStatus status = read_classes(classes, &file, err);
+    tim_tensor_set_close(&file);
+    if (status == TIM_OK) return TIM_OK;
+    tim_free(*classes);
+    *classes = NULL;
+    return tim_fail_within(err, status, "%s", path);
+}

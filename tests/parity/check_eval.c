@@ -1,6 +1,8 @@
 /* eval: what judges pictures. frechet*: two sets of features in fp64 and the distance between them. inception*: pictures x (B, 3, H, W)
- * in [0, 1] and the means over four maps of Inception v3 with hash weights. */
+ * in [0, 1] and the means over four maps of Inception v3 with hash weights. adm*: two sets of pictures in bytes and what ADM's own
+ * evaluator.py says of them, on a TensorFlow graph with the same hash weights; its metadata tell how. */
 #include "base/memory.h"
+#include "eval/adm_suite.h"
 #include "eval/frechet.h"
 #include "model/inception_v3.h"
 #include "nn/hash_weights.h"
@@ -86,5 +88,94 @@ TimStatus check_eval_inception(ParityFile *file, TimError *err) {
     TIM_TRY(tim_inception_init(&inception, (int64_t)tensor->dims[0], options.isa, options.threads, err));
     const TimStatus status = run_inception(file, &inception, pictures, tensor->dims, err);
     tim_inception_done(&inception);
+    return status;
+}
+
+/* ---- adm ---- */
+
+static const double distance_tolerance = 1e-5, score_tolerance = 1e-5, exact = 0;
+
+/* The pictures of the tensor `name`: uint8 (n, height, width, 3). */
+static TimStatus find_bytes(ParityFile *file, const char *name, const TimStoredTensor **tensor, TimError *err) {
+    int64_t *values;
+    TIM_TRY(parity_input_i64(file, name, &values, tensor, err));
+    const size_t *dims = (*tensor)->dims;
+    if ((*tensor)->dtype == TIM_U8 && (*tensor)->rank == 4 && dims[0] <= 1000 && dims[1] <= 65536 && dims[2] <= 65536 &&
+        dims[3] == 3)
+        return TIM_OK;
+    return tim_fail(err, TIM_E_FORMAT, "%s: expected bytes of shape (n, height, width, 3)", name);
+}
+
+/* Looks at all pictures of the set in batches of the network's size. */
+static TimStatus look_at(TimAdmSet *set, TimInception *network, const float *classes, const TimStoredTensor *pictures,
+                         TimError *err) {
+    const size_t *dims = pictures->dims;
+    for (size_t i = 0; i < dims[0]; i++) {
+        const int64_t at = (int64_t)i % network->batch;
+        TIM_TRY(tim_inception_put(network, at, TIM_INCEPTION_AS_GRAPH,
+                                  (const uint8_t *)pictures->data + i * dims[1] * dims[2] * dims[3], (int)dims[1], (int)dims[2],
+                                  (int)dims[3], err));
+        if (at + 1 == network->batch || i + 1 == dims[0]) TIM_TRY(tim_adm_set_add(set, network, classes, at + 1, err));
+    }
+    return TIM_OK;
+}
+
+/* What the first two pictures of the first batch look like to the network. */
+static TimStatus compare_first(ParityFile *file, TimInception *network, const TimAdmSet *set, const TimStoredTensor *pictures,
+                               TimError *err) {
+    enum { FIRST = 2 };
+    float spatial[FIRST * TIM_ADM_SPATIAL];
+    const size_t *dims = pictures->dims;
+    if (dims[0] < FIRST) return tim_fail(err, TIM_E_FORMAT, "pictures: %zu of them; at least %d", dims[0], FIRST);
+    for (int64_t i = 0; i < FIRST; i++)
+        TIM_TRY(tim_inception_put(network, i, TIM_INCEPTION_AS_GRAPH,
+                                  (const uint8_t *)pictures->data + (size_t)i * dims[1] * dims[2] * dims[3], (int)dims[1],
+                                  (int)dims[2], (int)dims[3], err));
+    tim_tape_forward(network->network.tape, false);
+    for (int64_t i = 0; i < FIRST; i++) tim_adm_take_spatial(spatial + i * TIM_ADM_SPATIAL, &network->network, i);
+    parity_compare_f32(file, "pool", set->features, FIRST * TIM_INCEPTION_FEATURES, inception_tolerance);
+    parity_compare_f32(file, "spatial", spatial, sizeof spatial / sizeof *spatial, inception_tolerance);
+    return TIM_OK;
+}
+
+static TimStatus compare_sets(ParityFile *file, TimAdmSet *pictures, TimAdmSet *reference, TimError *err) {
+    TimAdmScores s;
+    TIM_TRY(tim_adm_compare(&s, pictures, reference, err));
+    parity_compare(file, "fid", &s.fid, 1, distance_tolerance);
+    parity_compare(file, "sfid", &s.sfid, 1, distance_tolerance);
+    parity_compare(file, "inception_score", &s.inception_score, 1, score_tolerance);
+    parity_compare(file, "precision", &s.precision, 1, exact);
+    parity_compare(file, "recall", &s.recall, 1, exact);
+    return TIM_OK;
+}
+
+static TimStatus run_adm(ParityFile *file, TimInception *network, TimAdmSet *drawn, TimAdmSet *real, TimError *err) {
+    static const size_t dims[] = {TIM_INCEPTION_CLASSES, TIM_INCEPTION_FEATURES};
+    const TimStoredTensor *pictures, *reference;
+    float *classes;
+    TIM_TRY(find_bytes(file, "pictures", &pictures, err));
+    TIM_TRY(find_bytes(file, "reference", &reference, err));
+    TIM_TRY(parity_new(file, &classes, dims[0] * dims[1], sizeof *classes, err));
+    TIM_TRY(tim_hash_weights("fc.weight", dims, 2, TIM_HASH_INCEPTION, classes, err));
+    TIM_TRY(tim_inception_set_weights(network, read_hash, NULL, err));
+    TIM_TRY(tim_adm_set_init(drawn, (int64_t)pictures->dims[0], err));
+    TIM_TRY(tim_adm_set_init(real, (int64_t)reference->dims[0], err));
+    TIM_TRY(look_at(drawn, network, classes, pictures, err));
+    TIM_TRY(look_at(real, network, NULL, reference, err));
+    TIM_TRY(compare_first(file, network, drawn, pictures, err));
+    return compare_sets(file, drawn, real, err);
+}
+
+TimStatus check_eval_adm(ParityFile *file, TimError *err) {
+    enum { BATCH = 4 };
+    TimNetworkOptions options;
+    TimInception network;
+    TimAdmSet drawn = {0}, real = {0};
+    TIM_TRY(parity_network_options(file, &options, err));
+    TIM_TRY(tim_inception_init(&network, BATCH, options.isa, options.threads, err));
+    const TimStatus status = run_adm(file, &network, &drawn, &real, err);
+    tim_adm_set_done(&drawn);
+    tim_adm_set_done(&real);
+    tim_inception_done(&network);
     return status;
 }

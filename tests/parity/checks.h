@@ -6,6 +6,7 @@
 
 TimStatus check_autoencoder(ParityFile *file, TimError *err);
 TimStatus check_autoencoder_folder(ParityFile *file, TimError *err);
+TimStatus check_eval_adm(ParityFile *file, TimError *err);
 TimStatus check_eval_frechet(ParityFile *file, TimError *err);
 TimStatus check_eval_inception(ParityFile *file, TimError *err);
 TimStatus check_full(ParityFile *file, TimError *err);

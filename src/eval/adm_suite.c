@@ -1,0 +1,114 @@
+/* tim_adm_suite: both sets go through the network a picture at a time; of each only its features stay. */
+#include "eval/adm_suite.h"
+
+#include <omp.h>
+#include <sys/stat.h>
+
+#include "base/memory.h"
+#include "tim/pictures.h"
+
+enum { BATCH = 16, LEAST = 4, MAX_THREADS = 4096 };
+
+typedef struct Suite {
+    const TimAdmOptions *options;
+    TimInception network;
+    float *classes; /* (1008, 2048) */
+    TimPictureSet *source[2];
+    TimAdmSet set[2]; /* the pictures, the reference */
+    int64_t done, total;
+} Suite;
+
+enum { PICTURES, REFERENCE };
+
+/* ---- opening ---- */
+
+static const char *name_of(const Suite *s, int which) {
+    return which == PICTURES ? s->options->pictures : s->options->reference;
+}
+
+static bool is_file(const char *path) {
+    struct stat info;
+    return stat(path, &info) == 0 && S_ISREG(info.st_mode);
+}
+
+static TimStatus open_set(Suite *s, int which, TimError *err) {
+    const char *name = name_of(s, which);
+    TIM_TRY(tim_picture_set_open(&s->source[which], name, err));
+    const int64_t count = tim_picture_set_count(s->source[which]);
+    if (count < LEAST)
+        return tim_fail(err, TIM_E_ARGUMENT,
+                        "%s has %lld pictures; at least %d are needed, and 50000 for figures that can be compared", name,
+                        (long long)count, LEAST);
+    s->total += count;
+    TIM_TRY(tim_adm_set_init(&s->set[which], count, err));
+    return is_file(name) ? tim_adm_set_read_moments(&s->set[which], name, err) : TIM_OK;
+}
+
+static TimStatus open_network(Suite *s, TimError *err) {
+    const TimAdmOptions *o = s->options;
+    TimIsa isa;
+    TIM_TRY(tim_isa_choose(o->isa, &isa, err));
+    if (o->threads < 0 || o->threads > MAX_THREADS)
+        return tim_fail(err, TIM_E_ARGUMENT, "threads is %d; give 1 to %d, or 0 for as many as OpenMP would use", o->threads,
+                        MAX_THREADS);
+    TIM_TRY(tim_inception_read_classes(&s->classes, o->classifier, err));
+    return tim_inception_open(&s->network, o->classifier, BATCH, isa, o->threads ? o->threads : omp_get_max_threads(), err);
+}
+
+/* ---- looking ---- */
+
+static TimStatus put_next(Suite *s, int which, int64_t at, TimError *err) {
+    TimImage image;
+    int64_t label;
+    TIM_TRY(tim_picture_set_next(s->source[which], &image, &label, err));
+    const TimStatus status =
+        tim_inception_put(&s->network, at, TIM_INCEPTION_AS_GRAPH, image.pixels, image.height, image.width, image.channels, err);
+    tim_image_done(&image);
+    return status;
+}
+
+static TimStatus tell(Suite *s, int64_t count, TimError *err) {
+    s->done += count;
+    if (!s->options->progress || s->options->progress(s->done, s->total, s->options->user)) return TIM_OK;
+    return tim_fail(err, TIM_E_CANCELLED, "the evaluation was stopped after %lld of %lld pictures", (long long)s->done,
+                    (long long)s->total);
+}
+
+static TimStatus look_at(Suite *s, int which, TimError *err) {
+    TimAdmSet *set = &s->set[which];
+    const float *classes = which == PICTURES ? s->classes : NULL;
+    while (set->count < set->capacity) {
+        const size_t left = set->capacity - set->count;
+        const int64_t count = left < BATCH ? (int64_t)left : BATCH;
+        for (int64_t i = 0; i < count; i++) TIM_TRY(put_next(s, which, i, err));
+        TIM_TRY(tim_adm_set_add(set, &s->network, classes, count, err));
+        TIM_TRY(tell(s, count, err));
+    }
+    return TIM_OK;
+}
+
+/* ---- the whole ---- */
+
+static TimStatus run(Suite *s, TimAdmScores *scores, TimError *err) {
+    const TimAdmOptions *o = s->options;
+    if (!o->classifier || !o->pictures || !o->reference)
+        return tim_fail(err, TIM_E_ARGUMENT, "ADM's suite needs pictures, a reference and the FID network's weights");
+    TIM_TRY(open_set(s, PICTURES, err));
+    TIM_TRY(open_set(s, REFERENCE, err));
+    TIM_TRY(open_network(s, err));
+    TIM_TRY(look_at(s, PICTURES, err));
+    TIM_TRY(look_at(s, REFERENCE, err));
+    return tim_adm_compare(scores, &s->set[PICTURES], &s->set[REFERENCE], err);
+}
+
+TimStatus tim_adm_suite(const TimAdmOptions *options, TimAdmScores *scores, TimError *err) {
+    Suite s = {.options = options};
+    const TimStatus status = run(&s, scores, err);
+    for (int which = PICTURES; which <= REFERENCE; which++) {
+        tim_adm_set_done(&s.set[which]);
+        tim_picture_set_close(s.source[which]);
+    }
+    tim_inception_done(&s.network);
+    tim_free(s.classes);
+    return status;
+}
