@@ -140,6 +140,15 @@ static TimStatus take_json_line(PromptList *list, const char *line, PromptLayout
     return status;
 }
 
+/* A copy that ends with a zero, or NULL; `bytes` need not end with one. */
+static char *text_of(const char *bytes, size_t size) {
+    char *text = malloc(size + 1);
+    if (!text) return NULL;
+    memcpy(text, bytes, size);
+    text[size] = '\0';
+    return text;
+}
+
 /* ---- lines ---- */
 
 static TimStatus take_line(PromptList *list, const char *line, PromptLayout layout, TimError *err) {
@@ -152,8 +161,9 @@ static TimStatus take_bytes(PromptList *list, const char *bytes, size_t size, Pr
     while (size > 0 && bytes[size - 1] == '\r') size--;
     if (size == 0) return TIM_OK;
     if (memchr(bytes, 0, size)) return fail_with(err, TIM_E_FORMAT, "it has a zero byte");
-    char *line = strndup(bytes, size);
-    const TimStatus status = line ? take_line(list, line, layout, err) : no_memory(err);
+    char *line = text_of(bytes, size);
+    if (!line) return no_memory(err);
+    const TimStatus status = take_line(list, line, layout, err);
     free(line);
     return status;
 }
@@ -218,7 +228,7 @@ static TimStatus parse_whole(PromptList *list, const char *text, size_t size, Ti
     while (size > 0 && strchr(" \t\r\n", text[size - 1])) size--;
     Prompt *p = append(list, err);
     if (!p) return err->status;
-    p->text = strndup(text, size);
+    p->text = text_of(text, size);
     return p->text ? TIM_OK : no_memory(err);
 }
 
