@@ -115,8 +115,10 @@ static TimStatus prepare(TimNode *node, TimError *err) {
     for (int i = 0; i < PRODUCTS; i++)
         if (plan->product[i] && tim_matmul_work(plan->product[i]) > products) products = tim_matmul_work(plan->product[i]);
     const TimMatrix *w = &node->in[1];
-    if (stored_serves(&node->in[0], w) && stored_bytes(node->in[0].rows, w->cols) > products)
-        products = stored_bytes(node->in[0].rows, w->cols);
+    const TimMatrix *const packed[] = {&node->in[0], &node->t_in[0]}; /* of fewer rows, a tangent may be served alone */
+    for (size_t i = 0; i < sizeof packed / sizeof *packed; i++)
+        if (stored_serves(packed[i], w) && stored_bytes(packed[i]->rows, w->cols) > products)
+            products = stored_bytes(packed[i]->rows, w->cols);
     const int64_t widest = node->in[0].cols > node->out[0].cols ? node->in[0].cols : node->out[0].cols;
     if (converts(node)) plan->converted = 2 * align_up((size_t)(node->in[0].rows * widest) * tim_dtype_size(node->in[1].dtype));
     node->work_bytes = plan->converted + products;
