@@ -14,7 +14,12 @@ static Dtypes dtypes_of(TimDtype dtype, size_t index) {
 static void list(OpCases *cases, TimDtype dtype) {
     for (size_t i = 0; i < 80; i++) {
         const bool whole = i >= 60; /* tiles of a processor that has them: by W as it is stored */
-        const int64_t rows = ops_rows[i % OPS_ROWS], k = whole ? 32 * (1 + (int64_t)(i % 3)) : ops_cols[i * 5 % OPS_COLS],
+        const bool split =
+            i == 73; /* so many rows that tiles serve the tangent alone, and more workspace than anything else wants */
+        const int64_t rows = split ? 1000 : ops_rows[i % OPS_ROWS],
+                      k = split   ? 512
+                          : whole ? 32 * (1 + (int64_t)(i % 3))
+                                  : ops_cols[i * 5 % OPS_COLS],
                       n = whole ? 32 * (1 + (int64_t)(i % 4)) : ops_cols[(i * 7 + i / OPS_COLS + 2) % OPS_COLS];
         const Dtypes of = dtypes_of(dtype, i / 2 % 4);
         OpCase c = ops_case(TIM_OP_LINEAR, rows, i);
