@@ -8,13 +8,13 @@
 #include "commands.h"
 #include "nearest.h"
 #include "options.h"
+#include "support.h"
 #include "tim/bench.h"
 #include "tim/model.h"
 
 typedef enum Precisions { ONLY_BF16, ONLY_F32, BOTH } Precisions;
 
 static const char *const precision_words[] = {"bf16", "fp32", "both", NULL};
-static const char *const isa_words[] = {"best", "ref", "generic", "avx2", "avx512", "avx512_bf16", "amx_bf16", NULL};
 static const char *const default_cases[] = {"train_small:jvp", "train_small:dde", "train_small:none", NULL};
 
 enum { MAX_CASES = 64 };

@@ -15,7 +15,6 @@
 
 static const char *const layout_words[] = {"plain", "geneval", "dpg", "mjhq", NULL}; /* PromptLayout */
 static const char *const rounding_words[] = {"t2i", "c2i", NULL};
-static const char *const isa_words[] = {"best", "ref", "generic", "avx2", "avx512", "avx512_bf16", "amx_bf16", NULL};
 
 enum { DEFAULT_COUNT = 16, MAX_COUNT = 100000000, AUTOMATIC = -1 };
 

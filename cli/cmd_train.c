@@ -9,10 +9,10 @@
 #include "commands.h"
 #include "options.h"
 #include "preview.h"
+#include "support.h"
 #include "tim/train.h"
 
 static const char *const precision_words[] = {"config", "fp32", "bf16", NULL};
-static const char *const isa_words[] = {"best", "ref", "generic", "avx2", "avx512", "avx512_bf16", "amx_bf16", NULL};
 
 /* What the command line asks for. */
 typedef struct Request {

@@ -15,6 +15,8 @@ TimStatus fail_with(TimError *err, TimStatus status, const char *format, ...) {
     return err->status = status;
 }
 
+const char *const isa_words[] = {"best", "ref", "generic", "avx2", "avx512", "avx512_bf16", "amx_bf16", NULL};
+
 bool ends_with(const char *text, const char *end) {
     const size_t length = strlen(text), tail = strlen(end);
     return length >= tail && strcmp(text + length - tail, end) == 0;

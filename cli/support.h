@@ -14,6 +14,9 @@ bool ends_with(const char *text, const char *end);
 /* Makes the folder unless it is there; its parent must be. */
 TimStatus make_folder(const char *path, TimError *err);
 
+/* Instruction sets as --isa takes them, up to NULL; the first stands for the best there is. */
+extern const char *const isa_words[];
+
 /* Seconds on a clock that never jumps. */
 double clock_seconds(void);
 

@@ -2,9 +2,9 @@
 #include "eval/adm_suite.h"
 
 #include <omp.h>
-#include <sys/stat.h>
 
 #include "base/memory.h"
+#include "io/file.h"
 #include "tim/pictures.h"
 
 enum { BATCH = 16, LEAST = 4, MAX_THREADS = 4096 };
@@ -26,11 +26,6 @@ static const char *name_of(const Suite *s, int which) {
     return which == PICTURES ? s->options->pictures : s->options->reference;
 }
 
-static bool is_file(const char *path) {
-    struct stat info;
-    return stat(path, &info) == 0 && S_ISREG(info.st_mode);
-}
-
 static TimStatus open_set(Suite *s, int which, TimError *err) {
     const char *name = name_of(s, which);
     TIM_TRY(tim_picture_set_open(&s->source[which], name, err));
@@ -41,7 +36,7 @@ static TimStatus open_set(Suite *s, int which, TimError *err) {
                         (long long)count, LEAST);
     s->total += count;
     TIM_TRY(tim_adm_set_init(&s->set[which], count, err));
-    return is_file(name) ? tim_adm_set_read_moments(&s->set[which], name, err) : TIM_OK;
+    return tim_is_file(name) ? tim_adm_set_read_moments(&s->set[which], name, err) : TIM_OK;
 }
 
 static TimStatus open_network(Suite *s, TimError *err) {

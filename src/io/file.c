@@ -44,6 +44,11 @@ void tim_file_close(TimFile *file) {
     *file = (TimFile){nothing, 0};
 }
 
+bool tim_is_file(const char *path) {
+    struct stat info;
+    return stat(path, &info) == 0 && S_ISREG(info.st_mode);
+}
+
 TimStatus tim_join_path(char **out, const char *folder, const char *name, TimError *err) {
     size_t bytes;
     if (!tim_add_size(strlen(folder), strlen(name), &bytes) || !tim_add_size(bytes, 2, &bytes))

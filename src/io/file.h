@@ -3,6 +3,7 @@
 #ifndef TIM_IO_FILE_H
 #define TIM_IO_FILE_H
 
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 #include <stdio.h>
@@ -23,6 +24,9 @@ void tim_file_rest(const TimFile *file);
 
 /* Unmaps; every pointer into `data` dies. */
 void tim_file_close(TimFile *file);
+
+/* True when `path` is a regular file. */
+bool tim_is_file(const char *path);
 
 /* `folder`/`name` in a text from tim_alloc. */
 TimStatus tim_join_path(char **out, const char *folder, const char *name, TimError *err);

@@ -24,15 +24,10 @@ static const char *const usual[] = {
 /* How other names may end: those of indices, then those of files. */
 static const char *const index_ends[] = {".index.json", NULL}, *const file_ends[] = {".safetensors", ".bin", ".pt", ".pth", NULL};
 
-static bool is_file(const char *path) {
-    struct stat info;
-    return stat(path, &info) == 0 && S_ISREG(info.st_mode);
-}
-
 /* *file = `folder`/`name` if that is a file; else NULL. */
 static TimStatus try_file(char **file, const char *folder, const char *name, TimError *err) {
     TIM_TRY(tim_join_path(file, folder, name, err));
-    if (is_file(*file)) return TIM_OK;
+    if (tim_is_file(*file)) return TIM_OK;
     tim_free(*file);
     *file = NULL;
     return TIM_OK;
