@@ -30,7 +30,7 @@ static const TimPrecision precisions[] = {TIM_PRECISION_BF16, TIM_PRECISION_F32}
 static bool show(const TimEvalProgress *p, void *user) {
     (void)user;
     const TimJudgement *j = p->judgement;
-    printf("%3d of %d  %-10s %5d %s  seed %d  Frechet %8.2f  agreement %5.1f %%  precision %.3f  recall %.3f  %.0f pictures/s  "
+    printf("%3d of %d  %-10s %5d %s  seed %d  Frechet %9.4g  agreement %5.1f %%  precision %.3f  recall %.3f  %.0f pictures/s  "
            "%.0f s\n",
            p->done, p->total, p->mode == TIM_SAMPLE_TRANSITION ? "transition" : "diffusion", p->steps,
            p->steps == 1 ? "step " : "steps", p->seed_index, j->frechet, 100 * j->agreement, j->precision, j->recall,
@@ -98,8 +98,8 @@ static TimStatus judge_pictures(const Request *r, TimError *err) {
     TimJudgement real, drawn;
     int64_t count;
     TimStatus status = tim_judge_open(&judge, &options, err);
-    if (status == TIM_OK) status = tim_judge_floor(judge, &real, err);
     if (status == TIM_OK) status = tim_judge_set(judge, r->pictures, &count, &drawn, err);
+    if (status == TIM_OK) status = tim_judge_floor(judge, count, &real, err);
     if (status == TIM_OK) {
         printf("%" PRId64 " pictures of %s against %s\n", count, r->pictures, r->eval.reference);
         printf("%15s%11s%11s%11s%8s%11s%12s%11s\n", "", "Frechet", "kernel", "precision", "recall", "agreement", "distance",

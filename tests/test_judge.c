@@ -15,7 +15,9 @@
 
 #include "base/memory.h"
 #include "base/rng.h"
+#include "eval/finished.h"
 #include "eval/judge.h"
+#include "model/store.h"
 #include "small_model.h"
 #include "tim/eval.h"
 
@@ -290,16 +292,38 @@ static void test_judge_misfits_named(void **state) {
     assert_null(judge);
 }
 
+/* With fewer pictures every distance is larger, that of real ones too. */
+static void test_floor_is_of_as_many(void **state) {
+    (void)state;
+    TimJudge *judge = open_judge(in_folder("train.npz"));
+    TimJudgement floor, few, all;
+    const TimPictures first = pictures_of(train_pixels, 30);
+    assert_int_equal(tim_judge_floor(judge, 30, &floor, &err), TIM_OK);
+    assert_int_equal(tim_judge_quickly(judge, &first, NULL, &few, &err), TIM_OK);
+    assert_true(floor.frechet == few.frechet);
+    assert_int_equal(tim_judge_floor(judge, 1000000, &all, &err), TIM_OK);
+    assert_true(all.frechet < floor.frechet);
+    tim_judge_close(judge);
+}
+
 /* ---- the evaluation ---- */
 
 static void save_small_model(void) {
     const TimConfig config = small_config(TIM_TRANSPORT_OT_FM);
     const TimNetworkOptions options = {.isa = tim_isa_best(), .threads = 1};
+    const TimStoredText steps = {"training_steps", "17"};
     TimModel *model;
     assert_int_equal(tim_model_new(&model, &config, &options, &err), TIM_OK);
     assert_int_equal(fill_hash_weights(model, &err), TIM_OK);
-    assert_int_equal(tim_model_write(model, in_folder("model"), TIM_PRECISION_F32, &err), TIM_OK);
+    assert_int_equal(tim_model_save(&config, model->f32, &model->params, TIM_F32, &steps, 1, in_folder("model"), &err), TIM_OK);
     tim_model_free(model);
+}
+
+/* The model ends its paths at `t_max`; else it is the same. */
+static void save_config(double t_max) {
+    TimConfig config = small_config(TIM_TRANSPORT_OT_FM);
+    config.transport.t_max = t_max;
+    assert_int_equal(tim_config_write(&config, in_folder("model/config.yaml"), &err), TIM_OK);
 }
 
 static TimEvalOptions eval_options(void) {
@@ -321,6 +345,7 @@ static void test_eval_reports_what_the_judge_says(void **state) {
     assert_non_null(report);
     const json_t *rows = json_object_get(report, "rows");
     assert_int_equal(json_array_size(rows), 4);
+    assert_int_equal(json_integer_value(json_object_get(json_object_get(report, "model"), "training_steps")), 17);
 
     TimModel *model;
     TimPictures p;
@@ -420,6 +445,59 @@ static void test_eval_ended_goes_on(void **state) {
     assert_memory_equal(resumed, whole, sizeof whole);
 }
 
+/* The same weights under another configuration, or in another set's eyes, draw other pictures. */
+static void test_eval_ended_with_other_settings_begins_anew(void **state) {
+    (void)state;
+    Stop first = {.after = 1}, second = {.after = 1}, third = {.after = 1};
+    assert_int_equal(evaluate(40, &first), TIM_E_CANCELLED);
+    save_config(0.5);
+    assert_int_equal(evaluate(40, &second), TIM_E_CANCELLED);
+    assert_true(second.first_speed != first.first_speed);
+    save_config(1);
+    assert_int_equal(evaluate(40, &first), TIM_E_CANCELLED);
+    assert_int_equal(tim_npz_write_adm(in_folder("test.npz"), test_pixels, TEST - 1, SIDE, SIDE, 1, test_labels, &err), TIM_OK);
+    assert_int_equal(evaluate(40, &third), TIM_E_CANCELLED);
+    assert_true(third.first_speed != first.first_speed);
+    assert_int_equal(tim_npz_write_adm(in_folder("test.npz"), test_pixels, TEST, SIDE, SIDE, 1, test_labels, &err), TIM_OK);
+}
+
+/* The steps of the first neighbour in the report. */
+static int64_t neighbour_steps(void) {
+    json_t *report = json_load_file(in_folder("report/report.json"), 0, NULL);
+    const json_t *neighbours = json_object_get(report, "neighbours");
+    assert_int_equal(json_array_size(neighbours), TIM_FINISHED_PAIRS);
+    const int64_t steps = json_integer_value(json_object_get(json_array_get(neighbours, 0), "steps"));
+    json_decref(report);
+    return steps;
+}
+
+/* Copies are looked for among the pictures of the most steps, wherever these stand in the list, and also where an earlier run that was to
+ * take more steps has drawn these pictures without looking. */
+static void test_eval_searches_pictures_of_most_steps(void **state) {
+    (void)state;
+    static const int rising[] = {1, 2, 3}, falling[] = {2, 1};
+    Stop stop = {.after = 4}, all = {.after = 100};
+    TimEvalOptions o = eval_options();
+    o.diffusion = false, o.progress = stop_after, o.user = &stop;
+    o.steps = rising, o.step_count = 3;
+    assert_int_equal(tim_eval(&o, &err), TIM_E_CANCELLED);
+    o.steps = falling, o.step_count = 2, o.user = &all;
+    assert_int_equal(tim_eval(&o, &err), TIM_OK);
+    assert_int_equal(neighbour_steps(), 2);
+}
+
+/* Whatever tim_model_open reads, under any name. */
+static void test_eval_weights_under_another_name(void **state) {
+    (void)state;
+    TimEvalOptions o = eval_options();
+    Stop all = {.after = 100};
+    o.progress = stop_after, o.user = &all;
+    assert_int_equal(rename(in_folder("model/model.safetensors"), in_folder("model/ema.safetensors")), 0);
+    const TimStatus status = tim_eval(&o, &err);
+    assert_int_equal(rename(in_folder("model/ema.safetensors"), in_folder("model/model.safetensors")), 0);
+    assert_int_equal(status, TIM_OK);
+}
+
 static void test_eval_bad_options_named(void **state) {
     (void)state;
     TimEvalOptions o = eval_options();
@@ -446,9 +524,13 @@ int main(void) {
         cmocka_unit_test(test_judge_distance_in_units_of_pixels),
         cmocka_unit_test(test_judge_noise_is_far),
         cmocka_unit_test(test_judge_misfits_named),
+        cmocka_unit_test(test_floor_is_of_as_many),
         cmocka_unit_test(test_eval_reports_what_the_judge_says),
         cmocka_unit_test(test_eval_stopped_writes_no_report),
         cmocka_unit_test(test_eval_ended_goes_on),
+        cmocka_unit_test(test_eval_ended_with_other_settings_begins_anew),
+        cmocka_unit_test(test_eval_searches_pictures_of_most_steps),
+        cmocka_unit_test(test_eval_weights_under_another_name),
         cmocka_unit_test(test_eval_bad_options_named),
     };
     return cmocka_run_group_tests(tests, set_up, tear_down);

@@ -916,6 +916,29 @@ static void test_save_bad_places_and_types_named(void **state) {
     tim_model_free(model);
 }
 
+/* What tells of the weights follows them into another file; what told of the file stays behind. */
+static void test_write_keeps_what_metadata_tell_of_weights(void **state) {
+    (void)state;
+    static const TimStoredText texts[] = {{"total_size", "5"}, {"training_steps", "1200"}, {"weights", "hash"}};
+    TimModel *model = hash_model(1), *opened;
+    TimTensorFile *file;
+    const char *key, *value;
+    assert_ok(tim_model_save(&model->config, model->f32, &model->params, TIM_F32, texts, 3, in_folder("listed"), &err));
+    assert_ok(tim_model_open(&opened, in_folder("listed"), NULL, NULL, &err));
+    assert_ok(tim_model_write(opened, in_folder("listed"), TIM_PRECISION_BF16, &err));
+    assert_ok(tim_tensor_file_open(&file, in_folder("listed/model.safetensors"), &err));
+    assert_int_equal(tim_tensor_file_text_count(file), 2);
+    assert_ok(tim_tensor_file_text(file, 0, &key, &value, &err));
+    assert_string_equal(key, "weights");
+    assert_string_equal(value, "hash");
+    assert_ok(tim_tensor_file_text(file, 1, &key, &value, &err));
+    assert_string_equal(key, "training_steps");
+    assert_string_equal(value, "1200");
+    tim_tensor_file_close(file);
+    tim_model_free(opened);
+    tim_model_free(model);
+}
+
 static void test_tensor_file_lists_what_was_saved(void **state) {
     (void)state;
     TimModel *model = hash_model(1);
@@ -992,6 +1015,7 @@ int main(void) {
         cmocka_unit_test(test_open_any_float_type),
         cmocka_unit_test(test_open_other_configuration_named),
         cmocka_unit_test(test_save_bad_places_and_types_named),
+        cmocka_unit_test(test_write_keeps_what_metadata_tell_of_weights),
         cmocka_unit_test(test_tensor_file_lists_what_was_saved),
     };
     return cmocka_run_group_tests(tests, make_folder, remove_folder);

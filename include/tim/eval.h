@@ -96,9 +96,10 @@ TIM_API TimStatus tim_judge_pictures(TimJudge *judge, const TimPictures *picture
  * how many there were. Errors: those of tim_judge_pictures, TIM_E_IO and TIM_E_FORMAT for the set. */
 TIM_API TimStatus tim_judge_set(TimJudge *judge, const char *source, int64_t *count, TimJudgement *judgement, TimError *err);
 
-/* The judgement of real pictures, to hold others against: the first of the training set against the reference, as many as the reference
- * has, but agreement, distance and share are those of the reference itself. Without a training set everything is NaN. */
-TIM_API TimStatus tim_judge_floor(TimJudge *judge, TimJudgement *floor, TimError *err);
+/* The judgement of real pictures, to hold `count` others against: the first `count` of the training set, or all if it has fewer, against the
+ * reference, because every distance falls with the number of pictures; but agreement, distance and share are those of the reference itself.
+ * Without a training set everything is NaN. Errors: those of tim_judge_pictures. */
+TIM_API TimStatus tim_judge_floor(TimJudge *judge, int64_t count, TimJudgement *floor, TimError *err);
 
 /* Only the Frechet distance and the agreement, which take a small part of the time; the rest of the judgement is NaN. */
 TIM_API TimStatus tim_judge_quickly(TimJudge *judge, const TimPictures *pictures, const int64_t *labels, TimJudgement *judgement,

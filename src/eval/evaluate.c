@@ -1,29 +1,19 @@
 /* tim_eval: draws every setting of the sampler with every seed, has the judge look, and writes the reports. */
-#include <errno.h>
 #include <math.h>
-#include <omp.h>
-#include <sha2.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/stat.h>
 
 #include "base/clock.h"
 #include "base/memory.h"
 #include "eval/finished.h"
 #include "eval/judge.h"
 #include "eval/report.h"
+#include "eval/subject.h"
 #include "model/model.h"
 #include "model/store.h"
 
-enum {
-    MAX_STEP_COUNTS = 64,
-    MAX_SEEDS = 100,
-    SHEET_COLUMNS = 16,
-    NAME_BYTES = 64,
-    HASH_TEXT = SHA256_DIGEST_STRING_LENGTH,
-    BATCH = 100
-};
+enum { MAX_STEP_COUNTS = 64, MAX_SEEDS = 100, SHEET_COLUMNS = 16, NAME_BYTES = 64, BATCH = 100 };
 
 void tim_eval_options_init(TimEvalOptions *options) {
     static const int steps[] = {1, 2, 4, 8, 32, 128};
@@ -47,7 +37,7 @@ typedef struct Evaluation {
     TimFinished finished;
     TimPictures drawn[TIM_FINISHED_PAIRS]; /* of the pairs */
     TimReportPair pairs[TIM_FINISHED_PAIRS];
-    char model_hash[HASH_TEXT], features_hash[HASH_TEXT], config[256];
+    char model_hash[TIM_HASH_TEXT], features_hash[TIM_HASH_TEXT], config[256];
     char names[SHEET_COLUMNS][NAME_BYTES];
     const char *name_list[SHEET_COLUMNS];
     double begin;
@@ -69,33 +59,12 @@ static TimStatus check_options(const TimEvalOptions *o, TimError *err) {
     return TIM_OK;
 }
 
-static TimStatus hash_file(char out[HASH_TEXT], const char *path, TimError *err) {
-    if (SHA256File(path, out)) return TIM_OK;
-    return tim_fail(err, TIM_E_IO, "%s: cannot be read: %s", path, strerror(errno));
-}
-
-static TimStatus hash_model(Evaluation *e, TimError *err) {
-    struct stat info;
-    char *path;
-    if (stat(e->options->model, &info) != 0 || !S_ISDIR(info.st_mode)) return hash_file(e->model_hash, e->options->model, err);
-    TIM_TRY(tim_join_path(&path, e->options->model, TIM_MODEL_FILE, err));
-    const TimStatus status = hash_file(e->model_hash, path, err);
-    tim_free(path);
-    return status;
-}
-
 /* What was done before counts only if everything that the numbers depend on is the same. */
 static TimStatus open_finished(Evaluation *e, TimError *err) {
-    const TimEvalOptions *o = e->options;
-    char subject[4 * HASH_TEXT], sets[HASH_TEXT], *path;
-    SHA2_CTX hash;
-    const char *const names[] = {o->reference, o->training ? o->training : "", tim_isa_name(e->model->options.isa), TIM_VERSION};
-    SHA256Init(&hash);
-    for (size_t i = 0; i < sizeof names / sizeof *names; i++) SHA256Update(&hash, (const uint8_t *)names[i], strlen(names[i]) + 1);
-    SHA256End(&hash, sets);
-    snprintf(subject, sizeof subject, "%s %s %s %lld %llu %d %d", e->model_hash, e->features_hash, sets, (long long)o->samples,
-             (unsigned long long)o->seed, o->batch, (int)o->precision);
-    TIM_TRY(tim_join_path(&path, o->out, "finished.txt", err));
+    char subject[3 * TIM_HASH_TEXT], settings[TIM_HASH_TEXT], *path;
+    tim_hash_settings(settings, e->options, e->model, e->judge);
+    snprintf(subject, sizeof subject, "%s %s %s", e->model_hash, e->features_hash, settings);
+    TIM_TRY(tim_join_path(&path, e->options->out, "finished.txt", err));
     const TimStatus status = tim_finished_open(&e->finished, path, subject, err);
     tim_free(path);
     return status;
@@ -109,8 +78,8 @@ static TimStatus open_all(Evaluation *e, TimError *err) {
     const TimJudgeOptions judge = {
         .classifier = o->classifier, .reference = o->reference, .training = o->training, .threads = o->threads, .isa = o->isa};
     TIM_TRY(tim_judge_open(&e->judge, &judge, err));
-    TIM_TRY(hash_model(e, err));
-    TIM_TRY(hash_file(e->features_hash, o->classifier, err));
+    TIM_TRY(tim_hash_file(e->model_hash, e->model->frozen.set.path, err));
+    TIM_TRY(tim_hash_file(e->features_hash, o->classifier, err));
     return open_finished(e, err);
 }
 
@@ -189,9 +158,16 @@ static TimStatus tell(Evaluation *e, const TimFinishedSetting *s, TimError *err)
     return tim_fail(err, TIM_E_CANCELLED, "the evaluation was stopped after %d of %d settings", e->done, e->total);
 }
 
+static int most_steps(const TimEvalOptions *o) {
+    int most = o->steps[0];
+    for (int k = 1; k < o->step_count; k++)
+        if (o->steps[k] > most) most = o->steps[k];
+    return most;
+}
+
 /* Whether the pictures of this setting are the ones that are searched for copies: the most steps, the first seed. */
 static bool is_searched(const Evaluation *e, const TimFinishedSetting *s) {
-    return s->mode == TIM_SAMPLE_TRANSITION && s->seed_index == 0 && s->steps == e->options->steps[e->options->step_count - 1] &&
+    return s->mode == TIM_SAMPLE_TRANSITION && s->seed_index == 0 && s->steps == most_steps(e->options) &&
            e->judge->training.count > 0;
 }
 
@@ -209,11 +185,17 @@ static TimStatus evaluate_once(Evaluation *e, TimFinishedSetting *s, TimError *e
     return status;
 }
 
-/* One setting with one seed, unless an earlier run has done it. */
+/* The setting as an earlier run has done it; NULL if it has not, or has not searched it, having been asked for more steps. */
+static const TimFinishedSetting *find_done(const Evaluation *e, const TimFinishedSetting *s) {
+    const TimFinishedSetting *before = tim_finished_find(&e->finished, s->mode, s->steps, s->seed_index);
+    return before && is_searched(e, s) && before->pair_count == 0 ? NULL : before;
+}
+
+/* One setting with one seed, unless it has been done. */
 static TimStatus do_setting(Evaluation *e, TimSampleMode mode, int k, int seed, TimError *err) {
     const int row = (mode == TIM_SAMPLE_DIFFUSION ? e->options->step_count : 0) + k, steps = e->options->steps[k];
     TimFinishedSetting setting = {.mode = mode, .steps = steps, .seed_index = seed};
-    const TimFinishedSetting *before = tim_finished_find(&e->finished, mode, steps, seed);
+    const TimFinishedSetting *before = find_done(e, &setting);
     if (before) {
         setting = *before;
     } else {
@@ -253,7 +235,7 @@ static TimStatus draw_sheets(Evaluation *e, TimError *err) {
 
 /* The pictures of the closest pairs, by their numbers. */
 static TimStatus draw_pairs(Evaluation *e, TimError *err) {
-    const int steps = e->options->steps[e->options->step_count - 1];
+    const int steps = most_steps(e->options);
     const TimFinishedSetting *s = tim_finished_find(&e->finished, TIM_SAMPLE_TRANSITION, steps, 0);
     for (int i = 0; i < s->pair_count; i++) {
         const TimNearPair *pair = &s->pairs[i];
@@ -275,7 +257,7 @@ static TimStatus draw_pairs(Evaluation *e, TimError *err) {
 
 static TimStatus judge_real(Evaluation *e, TimError *err) {
     TimJudgement floor;
-    TIM_TRY(tim_judge_floor(e->judge, &floor, err));
+    TIM_TRY(tim_judge_floor(e->judge, e->options->samples, &floor, err));
     as_measures(e->report.real, &floor, floor.distance, NAN);
     e->report.near_distance = e->judge->near_distance;
     return TIM_OK;
@@ -299,13 +281,21 @@ static void name_classes(Evaluation *e) {
     e->report.pictures.class_names = e->name_list;
 }
 
+/* As the metadata of the weights tell; -1 when they do not. */
+static int64_t training_steps(const TimModel *model) {
+    const TimTensorSet *set = &model->frozen.set;
+    for (size_t i = 0; i < set->text_count; i++)
+        if (strcmp(set->texts[i].key, TIM_TRAINING_STEPS) == 0) return strtoll(set->texts[i].value, NULL, 10);
+    return -1;
+}
+
 static void fill_facts(Evaluation *e) {
     const TimEvalOptions *o = e->options;
     const TimPictureArray *s = &e->judge->reference;
     TimReport *r = &e->report;
     r->model.name = o->model, r->model.hash = e->model_hash;
     r->model.parameters = (int64_t)tim_model_parameter_count(e->model);
-    r->model.training_steps = -1, r->model.config = summary(e);
+    r->model.training_steps = training_steps(e->model), r->model.config = summary(e);
     r->features.name = o->classifier, r->features.hash = e->features_hash;
     r->features.test_accuracy = e->judge->extractor.test_accuracy;
     r->data.name = o->reference;

@@ -134,7 +134,7 @@ TimStatus tim_finished_open(TimFinished *f, const char *path, const char *subjec
 }
 
 const TimFinishedSetting *tim_finished_find(const TimFinished *f, TimSampleMode mode, int steps, int seed_index) {
-    for (size_t i = 0; i < f->count; i++) {
+    for (size_t i = f->count; i-- > 0;) {
         const TimFinishedSetting *s = &f->settings[i];
         if (s->mode == mode && s->steps == steps && s->seed_index == seed_index) return s;
     }

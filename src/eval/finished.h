@@ -38,7 +38,7 @@ typedef struct TimFinished {
  * over, and of those only whole lines. Close after a failure too. Errors: TIM_E_IO, TIM_E_MEMORY. */
 TimStatus tim_finished_open(TimFinished *finished, const char *path, const char *subject, TimError *err);
 
-/* The setting, or NULL; borrowed until the next is added. */
+/* The setting as it was last added, or NULL; borrowed until the next is added. */
 const TimFinishedSetting *tim_finished_find(const TimFinished *finished, TimSampleMode mode, int steps, int seed_index);
 
 /* Adds a setting and sees to it that it is on the disk. */

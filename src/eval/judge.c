@@ -308,13 +308,13 @@ TimStatus tim_judge_quickly(TimJudge *j, const TimPictures *pictures, const int6
     return judge(j, pictures, labels, QUICKLY, judgement, err);
 }
 
-TimStatus tim_judge_floor(TimJudge *j, TimJudgement *floor, TimError *err) {
+TimStatus tim_judge_floor(TimJudge *j, int64_t count, TimJudgement *floor, TimError *err) {
     const TimPictureArray *reference = &j->reference, *training = &j->training;
     *floor = unsaid;
     if (!training->count) return TIM_OK;
     const TimPictures whole = all_of(reference);
     TimPictures first = all_of(training);
-    if (first.count > whole.count) first.count = whole.count;
+    if (first.count > count) first.count = count;
     TIM_TRY(judge(j, &first, NULL, WITHOUT_COPIES, floor, err));
     floor->distance = j->reference_distances[reference->count / 2];
     floor->near = 0.01;

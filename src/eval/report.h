@@ -89,8 +89,10 @@ typedef struct TimReport {
         const char *version; /* of the library */
         const char *date;    /* in the caller's words, so that the same run gives the same bits */
     } run;
-    double real[TIM_MEASURE_COUNT]; /* real test pictures judged as if they were generated: what no model can better */
-    double near_distance;           /* the 1st percentile of the test pictures' distances to their nearest training picture */
+    double
+        real[TIM_MEASURE_COUNT]; /* of real pictures: as many training pictures as a row has, judged as if they were generated, but
+                                     * agreement and distances of the test pictures */
+    double near_distance;        /* the 1st percentile of the test pictures' distances to their nearest training picture */
     const TimReportRow *rows;
     int row_count;
     TimReportPictures pictures;

@@ -243,10 +243,10 @@ static void put_columns(Page *page) {
     put(page, "</tr></thead>\n");
 }
 
-/* The real test pictures as a row of the same table. */
+/* Real pictures as a row of the same table. */
 static void put_real(Page *page) {
     const double *real = page->report->real;
-    put_group(page, "Real test pictures");
+    put_group(page, "Real pictures");
     put(page, "<tr><th scope=\"row\">–</th><td>–</td>");
     for (int i = 0; i < TIM_MEASURE_COUNT; i++)
         if (tim_report_has(page->report, i)) put_score(page, i, &(TimReportScore){.mean = real[i], .error = NAN});
@@ -278,7 +278,11 @@ static void put_means_note(Page *page) {
         put_count(page, report->run.samples);
         put(page, " pictures for each row and seed");
     }
-    put(page, ".</p>\n");
+    put(page, ".");
+    if (isfinite(report->real[TIM_MEASURE_FRECHET]))
+        put(page,
+            " Real: as many training pictures against the test pictures; agreement and distances are those of the test pictures.");
+    put(page, "</p>\n");
 }
 
 static void put_means(Page *page) {

@@ -4,7 +4,7 @@
 
 /* The words say nothing that depends on the network of the features, which the report names. */
 const TimMeasureInfo tim_measures[TIM_MEASURE_COUNT] = {
-    [TIM_MEASURE_FRECHET] = {"frechet", "Fréchet distance", false, 2,
+    [TIM_MEASURE_FRECHET] = {"frechet", "Fréchet distance", false, 4,
                              "Distance between two normal distributions, fitted to the features of the generated and of the real "
                              "pictures. Lower is better. A published FID has Inception's features and so another scale.",
                              "Heusel et al. 2017, arXiv 1706.08500"},

@@ -111,7 +111,7 @@ static void put_way(TimBuffer *out, const Curve *curve) {
     tim_buffer_text(out, ")");
 }
 
-/* "34.0 is 13 times the 2.60 of real test pictures" */
+/* "34.0 is 13 times the 2.60 of real pictures" */
 static void put_against_real(TimBuffer *out, double mean, double real) {
     if (mean <= real) {
         tim_buffer_text(out, "no higher than the ");
@@ -122,7 +122,7 @@ static void put_against_real(TimBuffer *out, double mean, double real) {
         tim_buffer_text(out, "above the ");
     }
     tim_report_put_score(out, TIM_MEASURE_FRECHET, real, NAN);
-    tim_buffer_text(out, " of real test pictures");
+    tim_buffer_text(out, " of real pictures");
 }
 
 static void put_best(TimBuffer *out, const Curve *curve, double real) {

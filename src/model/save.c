@@ -80,12 +80,27 @@ static void gather(float *vector, const TimModel *model) {
     }
 }
 
+enum { KEPT = 3 };
+
+/* What the metadata of the model's file tell of the weights, not of the file; *count <= KEPT of it in `out`. */
+static void keep_texts(TimStoredText out[KEPT], size_t *count, const TimTensorSet *set) {
+    static const char *const kept[KEPT] = {"format", "weights", TIM_TRAINING_STEPS};
+    *count = 0;
+    for (int k = 0; k < KEPT; k++)
+        for (size_t i = 0; i < set->text_count; i++)
+            if (strcmp(set->texts[i].key, kept[k]) == 0 && (*count == 0 || out[*count - 1].key != kept[k]))
+                out[(*count)++] = (TimStoredText){kept[k], set->texts[i].value};
+}
+
 TimStatus tim_model_write(const TimModel *model, const char *folder, TimPrecision precision, TimError *err) {
     const TimDtype dtype = precision == TIM_PRECISION_BF16 ? TIM_BF16 : TIM_F32;
+    TimStoredText texts[KEPT];
+    size_t text_count;
     float *vector;
     TIM_TRY(tim_new(&vector, model->params.elements, sizeof *vector, "the weights", err));
     gather(vector, model);
-    const TimStatus status = tim_model_save(&model->config, vector, &model->params, dtype, NULL, 0, folder, err);
+    keep_texts(texts, &text_count, &model->frozen.set);
+    const TimStatus status = tim_model_save(&model->config, vector, &model->params, dtype, texts, text_count, folder, err);
     tim_free(vector);
     return status;
 }

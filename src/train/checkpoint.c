@@ -32,11 +32,13 @@ TimStatus tim_moment_params(TimParams *out, const TimParams *params, TimError *e
 
 /* ---- writing ---- */
 
-static TimStatus write_vector(const float *vector, const TimParams *params, const char *folder, const char *name, TimError *err) {
-    static const TimStoredText texts[] = {{"format", "pt"}}; /* what Python's readers ask for */
-    char path[TIM_MAX_PATH];
+static TimStatus write_vector(const float *vector, const TimParams *params, int64_t step, const char *folder, const char *name,
+                              TimError *err) {
+    char path[TIM_MAX_PATH], steps[24];
+    snprintf(steps, sizeof steps, "%lld", (long long)step);
+    const TimStoredText texts[] = {{"format", "pt"} /* what Python's readers ask for */, {TIM_TRAINING_STEPS, steps}};
     TIM_TRY(tim_path(path, err, "%s/%s", folder, name));
-    return tim_weights_write(vector, params, TIM_F32, texts, 1, path, err);
+    return tim_weights_write(vector, params, TIM_F32, texts, sizeof texts / sizeof *texts, path, err);
 }
 
 /* JSON's integers are signed: seeds from 2^63 on appear negative. */
@@ -53,9 +55,9 @@ static TimStatus write_all(const TimTrainer *t, const char *folder, TimError *er
     char config[TIM_MAX_PATH];
     TIM_TRY(tim_path(config, err, "%s/" TIM_CONFIG_FILE, folder));
     TIM_TRY(tim_config_write(&t->model->config, config, err));
-    TIM_TRY(write_vector(t->ema->f32, params, folder, TIM_MODEL_FILE, err));
-    TIM_TRY(write_vector(t->model->f32, params, folder, TIM_RAW_WEIGHTS_FILE, err));
-    TIM_TRY(write_vector(t->moments, &t->moment_params, folder, TIM_OPTIMIZER_FILE, err));
+    TIM_TRY(write_vector(t->ema->f32, params, t->state.step, folder, TIM_MODEL_FILE, err));
+    TIM_TRY(write_vector(t->model->f32, params, t->state.step, folder, TIM_RAW_WEIGHTS_FILE, err));
+    TIM_TRY(write_vector(t->moments, &t->moment_params, t->state.step, folder, TIM_OPTIMIZER_FILE, err));
     return write_state(&t->state, folder, err);
 }
 

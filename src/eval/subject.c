@@ -1,0 +1,56 @@
+/* What the numbers of an evaluation depend on. */
+#include "eval/subject.h"
+
+#include <errno.h>
+#include <string.h>
+
+#include "io/config_fields.h"
+
+TimStatus tim_hash_file(char out[TIM_HASH_TEXT], const char *path, TimError *err) {
+    if (SHA256File(path, out)) return TIM_OK;
+    return tim_fail(err, TIM_E_IO, "%s: cannot be read: %s", path, strerror(errno));
+}
+
+/* With its end, so that no two lists of texts are one. */
+static void add_text(SHA2_CTX *hash, const char *text) {
+    SHA256Update(hash, (const uint8_t *)text, strlen(text) + 1);
+}
+
+static void add_number(SHA2_CTX *hash, int64_t number) {
+    SHA256Update(hash, (const uint8_t *)&number, sizeof number);
+}
+
+static void add_config(SHA2_CTX *hash, const TimConfig *config) {
+    size_t count;
+    const TimField *fields = tim_fields_get(&count);
+    for (size_t i = 0; i < count; i++) {
+        const TimField *field = &fields[i];
+        char value[128];
+        if (field->type == TIM_FIELD_TEXT || field->type == TIM_FIELD_SKIP || !tim_field_applies(field, config)) continue;
+        tim_field_format(field, config, value, sizeof value);
+        add_text(hash, field->path);
+        add_text(hash, value);
+    }
+}
+
+static void add_pictures(SHA2_CTX *hash, const TimPictureArray *a) {
+    const int64_t sizes[] = {a->count, a->height, a->width, a->channels};
+    for (size_t i = 0; i < sizeof sizes / sizeof *sizes; i++) add_number(hash, sizes[i]);
+    if (a->count == 0) return;
+    SHA256Update(hash, a->pixels, (size_t)(a->count * a->height * a->width * a->channels));
+    SHA256Update(hash, (const uint8_t *)a->labels, (size_t)a->count * sizeof *a->labels);
+}
+
+void tim_hash_settings(char out[TIM_HASH_TEXT], const TimEvalOptions *options, const TimModel *model, const TimJudge *judge) {
+    SHA2_CTX hash;
+    SHA256Init(&hash);
+    add_text(&hash, TIM_VERSION);
+    add_config(&hash, &model->config);
+    add_pictures(&hash, &judge->reference);
+    add_pictures(&hash, &judge->training);
+    add_text(&hash, tim_isa_name(model->options.isa));
+    const int64_t numbers[] = {options->samples, (int64_t)options->seed, options->batch, options->precision,
+                               model->options.threads};
+    for (size_t i = 0; i < sizeof numbers / sizeof *numbers; i++) add_number(&hash, numbers[i]);
+    SHA256End(&hash, out);
+}

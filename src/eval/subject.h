@@ -1,0 +1,20 @@
+/* What the numbers of an evaluation depend on. */
+#ifndef TIM_EVAL_SUBJECT_H
+#define TIM_EVAL_SUBJECT_H
+
+#include <sha2.h>
+
+#include "eval/judge.h"
+#include "model/model.h"
+#include "tim/eval.h"
+
+enum { TIM_HASH_TEXT = SHA256_DIGEST_STRING_LENGTH };
+
+/* The SHA-256 of a file, as sha256sum prints it. Errors: TIM_E_IO. */
+TimStatus tim_hash_file(char out[TIM_HASH_TEXT], const char *path, TimError *err);
+
+/* A hash of all else that the numbers depend on: configuration, pictures, and how they are drawn and computed; not of modes, steps and
+ * seeds, which tell one number from another. */
+void tim_hash_settings(char out[TIM_HASH_TEXT], const TimEvalOptions *options, const TimModel *model, const TimJudge *judge);
+
+#endif
