@@ -483,6 +483,27 @@ static void test_sample_batch_and_threads_do_not_matter(void **state) {
     tim_model_free(two);
 }
 
+/* A model on pixels keeps to a bound as a pipeline does, and draws the same within it. */
+static void test_sample_keeps_to_memory(void **state) {
+    (void)state;
+    TimSampleOptions options = options_for(5, 3);
+    TimSampleInfo info;
+    TimPictures pictures;
+    TimModel *model = hash_model(1);
+    TimPictures plain = draw(model, &options);
+    options.memory = (size_t)1 << 30;
+    TimPictures bounded = draw(model, &options);
+    assert_memory_equal(bounded.pixels, plain.pixels, 5 * PIXELS);
+    assert_ok(tim_sample_plan(model, &options, &info, &err));
+    assert_in_range(info.memory, 5 * PIXELS, options.memory);
+    options.memory = 1000;
+    assert_int_equal(tim_sample(model, &options, &pictures, NULL, &err), TIM_E_MEMORY);
+    assert_says("the run needs");
+    tim_pictures_done(&plain);
+    tim_pictures_done(&bounded);
+    tim_model_free(model);
+}
+
 static void test_sample_repeated_same_bits(void **state) {
     (void)state;
     TimSampleOptions options = options_for(5, 3);
@@ -995,6 +1016,7 @@ int main(void) {
         cmocka_unit_test(test_run_batch_equals_single_pictures),
         cmocka_unit_test(test_run_bad_batch_named),
         cmocka_unit_test(test_sample_batch_and_threads_do_not_matter),
+        cmocka_unit_test(test_sample_keeps_to_memory),
         cmocka_unit_test(test_sample_repeated_same_bits),
         cmocka_unit_test(test_sample_first_goes_on_where_a_run_ended),
         cmocka_unit_test(test_sample_info_counts_evaluations),

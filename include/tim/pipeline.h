@@ -63,8 +63,7 @@ TIM_API const TimConfig *tim_pipeline_config(const TimPipeline *pipeline);
 /* Sides of pictures are multiples of this many pixels. */
 TIM_API int tim_pipeline_step(const TimPipeline *pipeline);
 
-/* As tim_sample_plan, for a pipeline. TIM_E_MEMORY when options->memory is less than the run needs, which the text says. Plans tapes
- * without making them: one call at a time on one pipeline. */
+/* As tim_sample_plan, for a pipeline. Plans tapes without making them: one call at a time on one pipeline. */
 TIM_API TimStatus tim_pipeline_plan(TimPipeline *pipeline, const TimSampleOptions *options, TimSampleInfo *info, TimError *err);
 
 /* As tim_sample, for a pipeline: pictures of prompts (options->prompts) where the model is conditioned on text, else of classes.

@@ -48,7 +48,7 @@ typedef struct TimSampleOptions {
     int height, width;    /* pixels, multiples of what a patch covers; 0: the model's own size */
     bool stages; /* true: steps pictures of each, (count, steps): after every step the picture that its F leads to if the jump goes
                   * on to T_min. Such clean estimates cost no evaluation; a picture's last is the picture itself */
-    size_t memory; /* bytes that a pipeline may hold at once, its weights included; 0: no bound, and large pictures in about 8 GB.
+    size_t memory; /* bytes that the run may hold at once, weights included; 0: no bound, and large pictures in about 8 GB.
                     * With a bound parts let go of their tapes and pages while others work, and strips are cut to fit */
     TimImageRounding rounding;
     TimSampleProgress progress; /* NULL: nobody asks */
@@ -65,15 +65,16 @@ typedef struct TimSampleInfo {
     int64_t guided_steps;
     int64_t noised_steps;         /* with stochasticity: the jumps that put noise back */
     bool guidance_without_effect; /* guidance > 1 was asked for and its window holds no step */
-    size_t memory;                /* bytes that are held at once, about: weights, tapes and pictures; of a pipeline
+    size_t memory;                /* bytes that are held at once, about: weights, tapes and pictures; of a run
                           * with a bound or of large pictures, else 0 */
     int64_t cut_prompts;          /* prompts longer than the model's captions: the end was not seen */
     double seconds_captions, seconds_network, seconds_decoder; /* of the run; 0 in a plan */
 } TimSampleInfo;
 
 /* Says what a run with these options will do, without running it; the info is as tim_sample would give it.
- * Errors: TIM_E_ARGUMENT for an option out of range, TIM_E_UNSUPPORTED as tim_sample. Reads the model only; any thread. */
-TIM_API TimStatus tim_sample_plan(const TimModel *model, const TimSampleOptions *options, TimSampleInfo *info, TimError *err);
+ * Errors: TIM_E_ARGUMENT for an option out of range, TIM_E_UNSUPPORTED as tim_sample; TIM_E_MEMORY when options->memory is less than the
+ * run needs, which the text says. One call at a time on one model. */
+TIM_API TimStatus tim_sample_plan(TimModel *model, const TimSampleOptions *options, TimSampleInfo *info, TimError *err);
 
 /* Draws options->count pictures, times options->steps with options->stages, from a class model that works on pixels.
  * `pictures` is written over, not freed, and left empty on failure; `info` may be NULL. The state is kept in fp64; one call at a

@@ -1,0 +1,220 @@
+/* What a run will do and what it holds at once. */
+#include "sample/plan.h"
+
+#include "base/memory.h"
+
+void tim_sample_options_init(TimSampleOptions *options) {
+    *options = (TimSampleOptions){.count = 1,
+                                  .steps = 1,
+                                  .mode = TIM_SAMPLE_TRANSITION,
+                                  .guidance = 1.0,
+                                  .guidance_low = 0.0,
+                                  .guidance_high = 1.0,
+                                  .strength = 0.7,
+                                  .batch = 16,
+                                  .rounding = TIM_IMAGE_ROUNDING_C2I};
+}
+
+/* ---- the model's own sizes ---- */
+
+static int factor_of(const TimPipeline *p) {
+    return p->autoencoder ? tim_autoencoder_factor(tim_autoencoder_config(p->autoencoder)) : 1;
+}
+
+static int channels_of(const TimPipeline *p) {
+    return p->autoencoder ? tim_autoencoder_picture_channels(tim_autoencoder_config(p->autoencoder), true)
+                          : p->model->config.network.in_channels;
+}
+
+int tim_pipeline_step(const TimPipeline *p) {
+    return factor_of(p) * p->model->config.network.patch_size;
+}
+
+static TimPlan start(const TimPipeline *p, const TimSampleOptions *o) {
+    const int factor = factor_of(p), own = p->model->config.network.input_size * factor;
+    return (TimPlan){.sampler = {.steps = o->steps,
+                                 .mode = o->mode,
+                                 .guidance = o->guidance,
+                                 .guidance_low = o->guidance_low,
+                                 .guidance_high = o->guidance_high,
+                                 .stochasticity = o->stochasticity,
+                                 .rounded_times = o->rounded_times,
+                                 .start = o->init ? o->strength : 1,
+                                 .seed = o->seed},
+                     .factor = factor,
+                     .height = o->height ? o->height : own,
+                     .width = o->width ? o->width : own,
+                     .channels = channels_of(p),
+                     .stages = o->stages ? (size_t)o->steps : 1};
+}
+
+/* ---- checks ---- */
+
+static TimStatus check_parts(const TimPipeline *p, bool guided, TimError *err) {
+    const TimConfig *config = &p->model->config;
+    const TimNetworkConfig *n = &config->network;
+    if (n->kind == TIM_NETWORK_T2I && !p->captioner)
+        return tim_fail(err, TIM_E_UNSUPPORTED,
+                        "the model is conditioned on text, which needs a text encoder: open it as a pipeline");
+    if (config->vae_dir && !p->autoencoder)
+        return tim_fail(err, TIM_E_UNSUPPORTED,
+                        "the model makes latents of the autoencoder %s, which is needed to turn them into pictures: open it as a "
+                        "pipeline",
+                        config->vae_dir);
+    if (channels_of(p) != 1 && channels_of(p) != 3)
+        return tim_fail(err, TIM_E_UNSUPPORTED, "the model's pictures have %d channels; only 1 (gray) and 3 (RGB) can be shown",
+                        channels_of(p));
+    if (guided && n->kind == TIM_NETWORK_C2I && !(n->class_dropout_prob > 0.0))
+        return tim_fail(err, TIM_E_UNSUPPORTED,
+                        "guidance needs the null class, and the model was trained without one (class_dropout_prob 0); "
+                        "set the guidance to 1");
+    return TIM_OK;
+}
+
+/* The multiple of `step` next to `size`, within the limits. */
+static int nearest(int size, int step) {
+    const int most = TIM_IMAGE_MAX_SIDE / step * step, next = (size / step + (size % step * 2 >= step)) * step;
+    return next < step ? step : next > most ? most : next;
+}
+
+static TimStatus check_size(const char *name, int size, int step, TimError *err) {
+    if (size >= 1 && size <= TIM_IMAGE_MAX_SIDE && size % step == 0) return TIM_OK;
+    return tim_fail(err, TIM_E_ARGUMENT, "%s is %d; give a multiple of %d up to %d, such as %d, or 0 for the model's own", name,
+                    size, step, TIM_IMAGE_MAX_SIDE, nearest(size, step));
+}
+
+static TimStatus check_options(const TimPlan *plan, const TimPipeline *p, const TimSampleOptions *o, TimError *err) {
+    const int64_t most = TIM_SAMPLER_MAX_PICTURES / (int64_t)plan->stages;
+    if (o->count < 1 || o->count > most)
+        return tim_fail(err, TIM_E_ARGUMENT, "count is %lld; give 1 to %lld", (long long)o->count, (long long)most);
+    if (o->first < 0 || o->first > TIM_SAMPLER_MAX_PICTURES - o->count)
+        return tim_fail(err, TIM_E_ARGUMENT, "first is %lld; give a number from 0 to 2^%d - count", (long long)o->first,
+                        64 - TIM_SAMPLER_STEP_BITS);
+    if (o->batch < 1) return tim_fail(err, TIM_E_ARGUMENT, "batch is %d; give at least 1", o->batch);
+    if (o->rounding != TIM_IMAGE_ROUNDING_T2I && o->rounding != TIM_IMAGE_ROUNDING_C2I)
+        return tim_fail(err, TIM_E_ARGUMENT, "rounding is %d; give one of TimImageRounding", (int)o->rounding);
+    if (o->init && !(o->strength > 0 && o->strength <= 1))
+        return tim_fail(err, TIM_E_ARGUMENT, "strength is %g; give a number above 0 up to 1", o->strength);
+    TIM_TRY(check_size("height", plan->height, tim_pipeline_step(p), err));
+    return check_size("width", plan->width, tim_pipeline_step(p), err);
+}
+
+static TimStatus check_labels(const TimConfig *config, const TimSampleOptions *o, TimError *err) {
+    const int classes = config->network.num_classes;
+    for (int64_t i = 0; o->labels && i < o->count; i++)
+        if (o->labels[i] < 0 || o->labels[i] >= classes)
+            return tim_fail(err, TIM_E_ARGUMENT, "class %lld of picture %lld; the model has the classes 0 to %d",
+                            (long long)o->labels[i], (long long)(o->first + i), classes - 1);
+    return TIM_OK;
+}
+
+static TimStatus check_prompts(TimPlan *plan, const TimPipeline *p, const TimSampleOptions *o, TimError *err) {
+    if (!o->prompts) return tim_fail(err, TIM_E_ARGUMENT, "the model is conditioned on text: give prompts");
+    if (o->labels) return tim_fail(err, TIM_E_ARGUMENT, "the model is conditioned on text and has no classes: give prompts alone");
+    TIM_TRY(tim_new(&plan->tokens, (size_t)o->count, sizeof *plan->tokens, "the captions' lengths", err));
+    for (int64_t i = 0; i < o->count; i++) {
+        bool cut;
+        if (!o->prompts[i]) return tim_fail(err, TIM_E_ARGUMENT, "picture %lld has no prompt", (long long)(o->first + i));
+        const TimStatus status = tim_captioner_count(p->captioner, o->prompts[i], &plan->tokens[i], &cut, err);
+        if (status != TIM_OK) return tim_fail_within(err, status, "the prompt of picture %lld", (long long)(o->first + i));
+        plan->info.cut_prompts += cut;
+    }
+    return TIM_OK;
+}
+
+static TimStatus check_conditions(TimPlan *plan, const TimPipeline *p, const TimSampleOptions *o, TimError *err) {
+    if (p->captioner) return check_prompts(plan, p, o, err);
+    if (o->prompts) return tim_fail(err, TIM_E_ARGUMENT, "the model is conditioned on classes, not on text: give classes");
+    return check_labels(&p->model->config, o, err);
+}
+
+/* ---- memory ---- */
+
+/* What a run holds. */
+typedef struct Need {
+    size_t always;                     /* copies of weights, pictures, states */
+    size_t captions, network, decoder; /* tapes and mapped weights of each phase */
+} Need;
+
+/* Without a bound a picture is decoded whole as long as that takes no more; small ones never do, and are not even counted. */
+static const size_t usual_decoder = (size_t)5 << 29, small_picture = 1200 * 1200;
+
+static size_t larger(size_t a, size_t b) {
+    return a > b ? a : b;
+}
+
+static int longest_caption(const TimPlan *plan, int64_t count) {
+    int longest = 0;
+    for (int64_t i = 0; plan->tokens && i < count; i++)
+        if (plan->tokens[i] > longest) longest = plan->tokens[i];
+    return longest;
+}
+
+/* What is held throughout, with `batch` pictures at once. */
+static size_t always_needed(const TimPlan *plan, const TimPipeline *p, const TimSampleOptions *o, int64_t batch) {
+    const size_t pixels = (size_t)plan->height * (size_t)plan->width * (size_t)plan->channels;
+    const size_t input =
+        (size_t)(plan->height / plan->factor) * (size_t)(plan->width / plan->factor) * (size_t)p->model->config.network.in_channels;
+    const size_t weights = p->model->frozen.copied + (p->autoencoder ? tim_autoencoder_bytes(p->autoencoder) : 0) +
+                           (p->captioner ? tim_captioner_copied(p->captioner) : 0);
+    return weights + pixels * (plan->stages * (size_t)o->count + sizeof(float)) +
+           (o->stages ? plan->stages * (size_t)batch * input * sizeof(float) : 0);
+}
+
+/* Also decides in which strips the decoder works. */
+static TimStatus count_need(TimPlan *plan, TimPipeline *p, const TimSampleOptions *o, Need *need, TimError *err) {
+    const int height = plan->height / plan->factor, width = plan->width / plan->factor;
+    const int64_t batch = o->count < o->batch ? o->count : o->batch;
+    const bool guided = plan->info.guided_steps > 0;
+    const int tokens = longest_caption(plan, o->count);
+    *need = (Need){.always = always_needed(plan, p, o, batch)};
+    if (p->captioner) TIM_TRY(tim_captioner_bytes(p->captioner, batch + guided, tokens, &need->captions, err));
+    TIM_TRY(tim_model_tape_bytes(p->model, guided ? 2 * batch : batch, height, width, tokens, &need->network, err));
+    need->network += tim_tensor_set_bytes(&p->model->frozen.set);
+    if (!p->autoencoder) return TIM_OK;
+    const size_t left = o->memory > need->always ? o->memory - need->always : 0;
+    tim_autoencoder_rest(p->autoencoder);
+    return tim_autoencoder_strip_rows(p->autoencoder, height, width, o->memory ? left : usual_decoder, &plan->strip_rows,
+                                      &need->decoder, err);
+}
+
+static TimStatus plan_memory(TimPlan *plan, TimPipeline *p, const TimSampleOptions *o, TimError *err) {
+    Need need;
+    TIM_TRY(count_need(plan, p, o, &need, err));
+    plan->rests = o->memory || plan->strip_rows;
+    const size_t phases =
+        plan->rests ? larger(larger(need.captions, need.network), need.decoder) : need.captions + need.network + need.decoder;
+    plan->info.memory = need.always + phases;
+    if (!o->memory || plan->info.memory <= o->memory) return TIM_OK;
+    return tim_fail(
+        err, TIM_E_MEMORY,
+        "the run needs about %.2f GB and may have %.2f: %.2f GB throughout, %.2f for captions, %.2f for the network, %.2f for "
+        "the decoder in its smallest strips; allow more, or draw smaller or fewer pictures at once",
+        1e-9 * (double)plan->info.memory, 1e-9 * (double)o->memory, 1e-9 * (double)need.always, 1e-9 * (double)need.captions,
+        1e-9 * (double)need.network, 1e-9 * (double)need.decoder);
+}
+
+/* ---- the whole ---- */
+
+TimStatus tim_plan_make(TimPlan *plan, TimPipeline *p, const TimSampleOptions *options, TimError *err) {
+    *plan = start(p, options);
+    TIM_TRY(tim_sampler_plan(&p->model->config.transport, &plan->sampler, &plan->info, err));
+    TIM_TRY(check_parts(p, plan->info.guided_steps > 0, err));
+    TIM_TRY(check_options(plan, p, options, err));
+    TIM_TRY(check_conditions(plan, p, options, err));
+    const bool large = p->autoencoder && (size_t)plan->height * (size_t)plan->width > small_picture;
+    return options->memory || large ? plan_memory(plan, p, options, err) : TIM_OK;
+}
+
+void tim_plan_done(TimPlan *plan) {
+    tim_free(plan->tokens);
+    plan->tokens = NULL;
+}
+
+TimStatus tim_pipeline_plan(TimPipeline *p, const TimSampleOptions *options, TimSampleInfo *info, TimError *err) {
+    TimPlan plan;
+    const TimStatus status = tim_plan_make(&plan, p, options, err);
+    *info = plan.info;
+    tim_plan_done(&plan);
+    return status;
+}

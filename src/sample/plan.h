@@ -1,0 +1,25 @@
+/* What a run will do and what it holds at once, found out before its first evaluation: errors of options, conditions and memory come
+ * here, not after an hour. */
+#ifndef TIM_SAMPLE_PLAN_H
+#define TIM_SAMPLE_PLAN_H
+
+#include "sample/pipeline.h"
+#include "sample/sampler.h"
+
+typedef struct TimPlan {
+    TimSampleInfo info;
+    TimSamplerOptions sampler;
+    int factor;                  /* pixels a side for one element of the network's input */
+    int height, width, channels; /* of the pictures */
+    size_t stages;               /* pictures kept of each that is drawn */
+    int *tokens;                 /* (count) of each prompt's caption; NULL: the model knows classes */
+    int strip_rows;              /* in which pictures are decoded; 0: whole */
+    bool rests;                  /* parts let go of what they can make anew while others work */
+} TimPlan;
+
+/* Plans a run of `options`. tim_plan_done also after a failure. Errors: as tim_pipeline_draw. */
+TimStatus tim_plan_make(TimPlan *plan, TimPipeline *pipeline, const TimSampleOptions *options, TimError *err);
+
+void tim_plan_done(TimPlan *plan);
+
+#endif
