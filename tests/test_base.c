@@ -218,6 +218,27 @@ static void test_fail_within_context_comes_first(void **state) {
     assert_string_equal(err.text + sizeof err.text - 4, "...");
 }
 
+/* However long the name of what failed, the cause is there. */
+static void test_fail_within_long_context_leaves_cause(void **state) {
+    (void)state;
+    TimError err;
+    tim_fail(&err, TIM_E_FORMAT, "bad byte");
+    tim_fail_within(&err, TIM_E_FORMAT, "tensor '%03000d'", 0);
+    assert_int_equal(strlen(err.text), sizeof err.text - 1);
+    assert_memory_equal(err.text, "tensor '000", 11);
+    assert_string_equal(err.text + sizeof err.text - 1 - strlen("0...: bad byte"), "0...: bad byte");
+}
+
+static void test_fail_disarms_control_characters(void **state) {
+    (void)state;
+    TimError err;
+    tim_fail(&err, TIM_E_FORMAT, "a\033[2Jb\nc\x7F \xC2\x9B \xC3\x9B");
+    assert_string_equal(err.text, "a?[2Jb?c? ?? \xC3\x9B");
+    tim_fail_within(&err, TIM_E_FORMAT, "\r");
+    tim_fail_further(&err, TIM_E_FORMAT, "\b");
+    assert_string_equal(err.text, "?: a?[2Jb?c? ?? \xC3\x9B?");
+}
+
 static void test_fail_further_text_comes_last(void **state) {
     (void)state;
     TimError err;
@@ -367,6 +388,8 @@ int main(void) {
         cmocka_unit_test(test_fail_with_values_text_and_status),
         cmocka_unit_test(test_fail_longest_text_kept_longer_cut_with_dots),
         cmocka_unit_test(test_fail_within_context_comes_first),
+        cmocka_unit_test(test_fail_within_long_context_leaves_cause),
+        cmocka_unit_test(test_fail_disarms_control_characters),
         cmocka_unit_test(test_fail_further_text_comes_last),
         cmocka_unit_test(test_try_failure_returns_it_success_goes_on),
         cmocka_unit_test(test_status_name_every_status_own_name),

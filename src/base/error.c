@@ -13,10 +13,19 @@ static void mark_cut(char *text, size_t size, int wanted) {
     if (wanted >= 0 && (size_t)wanted >= size) memcpy(text + size - 4, "...", 4);
 }
 
+/* Names in files may hold what a terminal would obey: control characters, and those of U+0080 ... U+009F, become question marks. */
+static void disarm(char *text) {
+    for (unsigned char *c = (unsigned char *)text; *c; c++) {
+        if (*c < ' ' || *c == 0x7F) *c = '?';
+        if (*c == 0xC2 && c[1] >= 0x80 && c[1] < 0xA0) c[0] = c[1] = '?';
+    }
+}
+
 TimStatus tim_fail_with(TimError *err, TimStatus status, const char *format, va_list args) {
     if (!err) return status;
     err->status = status;
     mark_cut(err->text, sizeof err->text, vsnprintf(err->text, sizeof err->text, format, args));
+    disarm(err->text);
     return status;
 }
 
@@ -28,14 +37,22 @@ TimStatus tim_fail(TimError *err, TimStatus status, const char *format, ...) {
     return status;
 }
 
+/* Bytes for what stands before a cause of `length`: what both have less the cause, but a third at least. */
+static size_t room_before(size_t length, size_t size) {
+    const size_t colon = 2, least = size / 3;
+    return length + colon + least > size ? least : size - length - colon;
+}
+
 TimStatus tim_fail_within(TimError *err, TimStatus status, const char *format, ...) {
     if (!err) return status;
     char context[sizeof err->text], inner[sizeof err->text];
     va_list args;
     va_start(args, format);
-    mark_cut(context, sizeof context, vsnprintf(context, sizeof context, format, args));
+    const int wanted = vsnprintf(context, sizeof context, format, args);
     va_end(args);
     memcpy(inner, err->text, sizeof inner);
+    mark_cut(context, room_before(strlen(inner), sizeof context), wanted);
+    disarm(context);
     err->status = status;
     mark_cut(err->text, sizeof err->text, snprintf(err->text, sizeof err->text, "%s: %s", context, inner));
     return status;
@@ -50,5 +67,6 @@ TimStatus tim_fail_further(TimError *err, TimStatus status, const char *format, 
     va_end(args);
     err->status = status;
     mark_cut(err->text, sizeof err->text, wanted < 0 ? wanted : (int)at + wanted);
+    disarm(err->text + at);
     return status;
 }
