@@ -123,6 +123,21 @@ static void test_file_writer_abandon_keeps_old_file(void **state) {
     assert_false(exists(in_folder("kept.tmp")));
 }
 
+/* To take the name of a device or pipe would be the end of it. */
+static void test_file_writer_pipe_and_folder_refused(void **state) {
+    (void)state;
+    TimFileWriter writer;
+    struct stat info;
+    assert_int_equal(mkfifo(in_folder("pipe"), 0600), 0);
+    assert_int_equal(tim_file_writer_open(&writer, in_folder("pipe"), &err), TIM_E_IO);
+    assert_says("a device or pipe");
+    assert_int_equal(stat(in_folder("pipe"), &info), 0);
+    assert_true(S_ISFIFO(info.st_mode));
+    assert_false(exists(in_folder("pipe.tmp")));
+    assert_int_equal(tim_file_writer_open(&writer, in_folder(""), &err), TIM_E_IO);
+    assert_says("a folder");
+}
+
 static void test_file_writer_full_disk_keeps_old_file(void **state) {
     (void)state;
     if (!exists("/dev/full")) skip();
@@ -1048,6 +1063,7 @@ int main(void) {
         cmocka_unit_test(test_file_open_missing_or_folder_named_in_error),
         cmocka_unit_test(test_file_writer_commit_replaces_whole_file),
         cmocka_unit_test(test_file_writer_abandon_keeps_old_file),
+        cmocka_unit_test(test_file_writer_pipe_and_folder_refused),
         cmocka_unit_test(test_file_writer_full_disk_keeps_old_file),
         cmocka_unit_test(test_file_writer_missing_folder_fails),
         cmocka_unit_test(test_dtype_every_name_reads_back),

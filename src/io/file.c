@@ -101,8 +101,17 @@ static TimStatus open_stream(TimFileWriter *writer, TimError *err) {
     return tim_fail(err, TIM_E_MEMORY, "%s: cannot make a stream: %s", writer->temporary, strerror(cause));
 }
 
+/* A new file takes the name of the old one; a device or pipe of that name would be gone. */
+static TimStatus check_target(const char *path, TimError *err) {
+    struct stat info;
+    if (stat(path, &info) != 0 || S_ISREG(info.st_mode)) return TIM_OK;
+    return tim_fail(err, TIM_E_IO, "%s: is %s, not a file, and would be replaced; give another path", path,
+                    S_ISDIR(info.st_mode) ? "a folder" : "a device or pipe");
+}
+
 TimStatus tim_file_writer_open(TimFileWriter *writer, const char *path, TimError *err) {
     *writer = (TimFileWriter){NULL, NULL, NULL};
+    TIM_TRY(check_target(path, err));
     TimStatus status = name_files(writer, path, err);
     if (status == TIM_OK) status = open_stream(writer, err);
     if (status != TIM_OK) end(writer);
