@@ -31,12 +31,18 @@ static size_t offset_of(uint32_t unit) {
 
 /* ---- opening ---- */
 
-static bool unit_is_sound(const TimCharsmap *map, size_t index, size_t text_size) {
+/* NULL, or what is wrong with a unit. */
+static const char *wrong_with(const TimCharsmap *map, size_t index, size_t text_size) {
+    static const char outside[] = "its map of characters points outside of itself";
     const uint32_t unit = unit_at(map, index);
-    if (index > 0 && is_value(unit)) return true;
+    if (index > 0 && is_value(unit)) return NULL;
     const size_t base = index ^ offset_of(unit);
-    if ((base | 0xFF) >= map->unit_count) return false;
-    return !has_value(unit) || (unit_at(map, base) & 0x7FFFFFFFU) < text_size;
+    if ((base | 0xFF) >= map->unit_count) return outside;
+    if (!has_value(unit)) return NULL;
+    const size_t text = unit_at(map, base) & 0x7FFFFFFFU;
+    if (text >= text_size) return outside;
+    if (strnlen(map->texts + text, TIM_CHARSMAP_MAX_TEXT + 1) <= TIM_CHARSMAP_MAX_TEXT) return NULL;
+    return "its map of characters makes more of some than any character is worth";
 }
 
 const char *tim_charsmap_open(TimCharsmap *map, const uint8_t *bytes, size_t size) {
@@ -49,9 +55,9 @@ const char *tim_charsmap_open(TimCharsmap *map, const uint8_t *bytes, size_t siz
     if (trie == 0 || trie % sizeof trie != 0 || trie >= rest) return "its map of characters has a trie of a wrong size";
     if (bytes[size - 1] != '\0') return "its map of characters ends in a text that does not end";
     *map = (TimCharsmap){bytes + sizeof trie, trie / sizeof trie, (const char *)bytes + sizeof trie + trie};
-    for (size_t i = 0; i < map->unit_count; i++)
-        if (!unit_is_sound(map, i, rest - trie)) return "its map of characters points outside of itself";
-    return NULL;
+    const char *wrong = NULL;
+    for (size_t i = 0; i < map->unit_count && !wrong; i++) wrong = wrong_with(map, i, rest - trie);
+    return wrong;
 }
 
 size_t tim_charsmap_find(const TimCharsmap *map, const char *text, size_t size, const char **out) {

@@ -9,7 +9,7 @@
 #include "text/rules.h"
 #include "text/unigram.h"
 
-enum { MAX_ID = (4 << 20) - 1, MAX_FILE = 512 << 20 /* bytes */ };
+enum { MAX_ID = (4 << 20) - 1, MAX_FILE = 512 << 20 /* bytes */, MAX_PIECE = 256 /* of Unigram, whose time grows with it */ };
 
 /* A token that is found in the text before the model sees it. */
 typedef struct Added {
@@ -231,6 +231,10 @@ static TimStatus read_unigram(TimJsonTokenizer *t, const json_t *model, TimError
     const json_t *vocab = json_object_get(model, "vocab"), *unk = json_object_get(model, "unk_id");
     double least = 0;
     TIM_TRY(tim_new(&t->scores, t->count, sizeof *t->scores, "the scores of a tokenizer", err));
+    for (size_t i = 0; i < t->vocab.count; i++)
+        if (t->vocab.items[i].size > MAX_PIECE)
+            return tim_fail(err, TIM_E_FORMAT, "a piece of %zu bytes, '%.40s...'; at most %d are read; is the file damaged?",
+                            t->vocab.items[i].size, t->vocab.items[i].text, MAX_PIECE);
     for (size_t i = 0; i < json_array_size(vocab); i++) {
         t->scores[i] = json_number_value(json_array_get(json_array_get(vocab, i), 1));
         if (i == 0 || t->scores[i] < least) least = t->scores[i];
