@@ -207,7 +207,7 @@ static void test_draw_adds_scaled_noise(void **state) {
 /* ---- folders ---- */
 
 /* Writes a folder whose weights are those the small KL wants, but for one tensor that is left out, renamed or reshaped. */
-typedef enum Change { NOTHING, OLD_NAMES, MISSING, UNKNOWN, RESHAPED } Change;
+typedef enum Change { NOTHING, OLD_NAMES, MISSING, UNKNOWN, FEW, RESHAPED } Change;
 
 typedef struct Collect {
     TimSafetensorsWriter writer;
@@ -228,6 +228,7 @@ static TimStatus collect(void *from, const char *name, int rank, const size_t *d
     memcpy(kept, out, count * sizeof *kept);
     flat = count;
     const bool chosen = strcmp(name, "decoder.conv_in.weight") == 0;
+    if (c->change == FEW && !chosen) return TIM_OK;
     if (chosen && c->change == MISSING) return TIM_OK;
     if (chosen && c->change == RESHAPED) return tim_safetensors_writer_add(&c->writer, name, TIM_F32, 1, &flat, kept, err);
     if (chosen && c->change == UNKNOWN)
@@ -264,6 +265,7 @@ static void test_open_wrong_tensors_error_names_file_and_tensor(void **state) {
     static const char *const texts[] = {
         [MISSING] = "'decoder.conv_in.weight' (8, 4, 3, 3) is missing",
         [UNKNOWN] = "'decoder.extra.weight' (8, 4, 3, 3) belongs to no layer",
+        [FEW] = "288 numbers, where config.json asks for",
         [RESHAPED] = "'decoder.conv_in.weight' has the shape (288), and config.json wants (8, 4, 3, 3)",
     };
     char folder[] = "/tmp/tim-autoencoder-XXXXXX", command[64];

@@ -143,8 +143,7 @@ static TimStatus find_params(TimHalf *half, TimError *err) {
 TimStatus tim_half_init(TimHalf *half, const TimAutoencoderConfig *config, const TimAutoencoderOptions *options, bool decoder,
                         TimError *err) {
     *half = (TimHalf){.config = config, .options = *options, .decoder = decoder, .keep = 1};
-    TIM_TRY(find_params(half, err));
-    return make_room(half, err);
+    return find_params(half, err);
 }
 
 void tim_half_rest(TimHalf *half) {
@@ -239,6 +238,7 @@ static TimStatus set_param(TimHalf *half, size_t index, float *values, Source s,
 TimStatus tim_half_set_weights(TimHalf *half, TimAutoencoderRead read, void *from, TimError *err) {
     size_t most = 0;
     float *values;
+    if (!half->f32) TIM_TRY(make_room(half, err));
     for (size_t i = 0; i < half->params.count; i++)
         if (half->params.items[i].count > most) most = half->params.items[i].count;
     TIM_TRY(tim_new(&values, most, sizeof *values, "a tensor of the autoencoder", err));

@@ -156,14 +156,21 @@ static TimStatus read_metadata(TimClassifierShape *shape, double *accuracy, cons
     return status;
 }
 
+/* As many pictures at a time as small ones take memory for. */
+static int64_t batch_for(const TimClassifierShape *s) {
+    const int64_t small = (int64_t)BATCH * 32 * 32, own = (int64_t)s->channels * s->height * s->width;
+    return own * BATCH <= small ? BATCH : own < small ? small / own : 1;
+}
+
 TimStatus tim_classifier_open(TimClassifier *classifier, const char *path, TimIsa isa, int threads, TimError *err) {
     TimClassifierShape shape;
     double accuracy;
     *classifier = (TimClassifier){0};
     TIM_TRY(read_metadata(&shape, &accuracy, path, err));
-    TIM_TRY(tim_classifier_init(classifier, &shape, BATCH, isa, threads, err));
+    TimStatus status = tim_classifier_init(classifier, &shape, batch_for(&shape), isa, threads, err);
+    if (status != TIM_OK) return tim_fail_within(err, status, "%s", path);
     classifier->test_accuracy = accuracy;
-    const TimStatus status = tim_weights_read(classifier->weights, &classifier->params, path, err);
+    status = tim_weights_read(classifier->weights, &classifier->params, path, err);
     if (status != TIM_OK) tim_classifier_done(classifier);
     return status;
 }
