@@ -290,6 +290,16 @@ static void test_judge_misfits_named(void **state) {
     o.classifier = in_folder("judge.safetensors"), o.reference = in_folder("absent.npz");
     assert_fails(tim_judge_open(&judge, &o, &err), TIM_E_IO, "absent.npz");
     assert_null(judge);
+    /* a file without tensors that speaks of large pictures: memory for few of them, and the first tensor is missed */
+    static const char header[] = "{\"__metadata__\":{\"channels\":\"1\",\"height\":\"256\",\"width\":\"256\",\"classes\":\"10\"}}";
+    const uint64_t length = sizeof header - 1;
+    FILE *stream = fopen(in_folder("plain.safetensors"), "wb");
+    assert_non_null(stream);
+    fwrite(&length, sizeof length, 1, stream);
+    fwrite(header, 1, length, stream);
+    assert_int_equal(fclose(stream), 0);
+    o.classifier = in_folder("plain.safetensors"), o.reference = in_folder("test.npz");
+    assert_fails(tim_judge_open(&judge, &o, &err), TIM_E_FORMAT, "plain.safetensors");
 }
 
 /* With fewer pictures every distance is larger, that of real ones too. */
@@ -445,6 +455,28 @@ static void test_eval_ended_goes_on(void **state) {
     assert_memory_equal(resumed, whole, sizeof whole);
 }
 
+/* A file that was tampered with: a neighbour that is not there is passed over, those after it are shown. */
+static void test_eval_damaged_neighbour_left_out(void **state) {
+    (void)state;
+    char line[5 * 2048], rest[8][2048] = {""};
+    int count = 0;
+    Stop first = {.after = 3}, second = {.after = 100};
+    assert_int_equal(evaluate(40, &first), TIM_E_CANCELLED);
+    FILE *stream = fopen(in_folder("report/finished.txt"), "rb");
+    assert_non_null(stream);
+    while (count < 8 && fgets(rest[count], sizeof *rest, stream)) count++;
+    fclose(stream);
+    assert_int_equal(count, 4);
+    char *place = rest[3];
+    for (int word = 0; word < 14; word++) place = strchr(place, ' ') + 1;
+    snprintf(line, sizeof line, "%s%s%s%.*s9999%s", rest[0], rest[1], rest[2], (int)(place - rest[3]), rest[3], strchr(place, ' '));
+    write_end("report/finished.txt", "wb", line);
+    assert_int_equal(evaluate(40, &second), TIM_OK);
+    json_t *report = json_load_file(in_folder("report/report.json"), 0, NULL);
+    assert_int_equal(json_array_size(json_object_get(report, "neighbours")), TIM_FINISHED_PAIRS - 1);
+    json_decref(report);
+}
+
 /* The same weights under another configuration, or in another set's eyes, draw other pictures. */
 static void test_eval_ended_with_other_settings_begins_anew(void **state) {
     (void)state;
@@ -528,6 +560,7 @@ int main(void) {
         cmocka_unit_test(test_eval_reports_what_the_judge_says),
         cmocka_unit_test(test_eval_stopped_writes_no_report),
         cmocka_unit_test(test_eval_ended_goes_on),
+        cmocka_unit_test(test_eval_damaged_neighbour_left_out),
         cmocka_unit_test(test_eval_ended_with_other_settings_begins_anew),
         cmocka_unit_test(test_eval_searches_pictures_of_most_steps),
         cmocka_unit_test(test_eval_weights_under_another_name),

@@ -240,14 +240,15 @@ static TimStatus draw_pairs(Evaluation *e, TimError *err) {
     for (int i = 0; i < s->pair_count; i++) {
         const TimNearPair *pair = &s->pairs[i];
         if (pair->picture >= e->options->samples || pair->training >= e->judge->training.count) continue; /* a damaged file */
-        TIM_TRY(draw(e, TIM_SAMPLE_TRANSITION, steps, 0, pair->picture, 1, &e->labels[pair->picture], &e->drawn[i], NULL, err));
-        e->pairs[i] = (TimReportPair){.generated = e->drawn[i].pixels,
+        const int k = e->report.pictures.pair_count;
+        TIM_TRY(draw(e, TIM_SAMPLE_TRANSITION, steps, 0, pair->picture, 1, &e->labels[pair->picture], &e->drawn[k], NULL, err));
+        e->pairs[k] = (TimReportPair){.generated = e->drawn[k].pixels,
                                       .training = tim_picture_array_at(&e->judge->training, pair->training),
                                       .distance = pair->distance,
                                       .training_index = pair->training,
                                       .mode = TIM_SAMPLE_TRANSITION,
                                       .steps = steps};
-        e->report.pictures.pair_count = i + 1;
+        e->report.pictures.pair_count++;
     }
     e->report.pictures.pairs = e->pairs;
     return TIM_OK;

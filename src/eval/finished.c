@@ -7,6 +7,7 @@
 #include <unistd.h>
 
 #include "base/memory.h"
+#include "io/file.h"
 #include "io/number.h"
 
 static const char format_line[] = "tim-eval-finished 1 ";
@@ -122,15 +123,24 @@ static TimStatus cannot_write(const TimFinished *f, TimError *err) {
     return tim_fail(err, TIM_E_IO, "%s: cannot be written: %s", f->path, strerror(errno));
 }
 
+/* The file anew, of what was taken over; until it is whole the old one stays. */
+static TimStatus write_taken(const TimFinished *f, const char *subject, TimError *err) {
+    TimFileWriter writer;
+    TIM_TRY(tim_file_writer_open(&writer, f->path, err));
+    bool fine = fprintf(writer.stream, "%s%s\n", format_line, subject) > 0;
+    for (size_t i = 0; fine && i < f->count; i++) fine = write_line(writer.stream, &f->settings[i]) == TIM_OK;
+    const TimStatus status = fine ? tim_file_writer_commit(&writer, err) : cannot_write(f, err);
+    tim_file_writer_abandon(&writer);
+    return status;
+}
+
 TimStatus tim_finished_open(TimFinished *f, const char *path, const char *subject, TimError *err) {
     *f = (TimFinished){0};
     TIM_TRY(tim_copy_text(&f->path, path, err));
     TIM_TRY(read_file(f, subject, err));
-    f->stream = fopen(path, "wb");
-    if (!f->stream || fprintf(f->stream, "%s%s\n", format_line, subject) < 0) return cannot_write(f, err);
-    for (size_t i = 0; i < f->count; i++)
-        if (write_line(f->stream, &f->settings[i]) != TIM_OK) return cannot_write(f, err);
-    return TIM_OK;
+    TIM_TRY(write_taken(f, subject, err));
+    f->stream = fopen(path, "ab");
+    return f->stream ? TIM_OK : cannot_write(f, err);
 }
 
 const TimFinishedSetting *tim_finished_find(const TimFinished *f, TimSampleMode mode, int steps, int seed_index) {
