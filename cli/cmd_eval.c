@@ -3,7 +3,9 @@
 #include <limits.h>
 #include <math.h>
 #include <stdio.h>
+#include <string.h>
 #include <time.h>
+#include <unistd.h>
 
 #include "class_names.h"
 #include "commands.h"
@@ -25,6 +27,8 @@ typedef struct Request {
 static const char *const precision_words[] = {"bf16", "fp32", NULL};
 static const char *const suite_words[] = {"own", "adm", NULL};
 enum { SUITE_OWN, SUITE_ADM };
+static const char own_classifier[] = "models/fashion-judge/model.safetensors";
+
 static const TimPrecision precisions[] = {TIM_PRECISION_BF16, TIM_PRECISION_F32};
 
 static bool show(const TimEvalProgress *p, void *user) {
@@ -46,11 +50,20 @@ static void write_date(Request *r) {
     if (gmtime_r(&now, &parts) && strftime(r->date, sizeof r->date, "%Y-%m-%d", &parts)) r->eval.date = r->date;
 }
 
+/* The one that comes along is found from the root of the source only. */
+static bool has_classifier(const Request *r) {
+    if (strcmp(r->eval.classifier, own_classifier) != 0 || access(own_classifier, R_OK) == 0) return true;
+    fprintf(stderr, "tim eval: %s is not here: name the file as --classifier, or run in the source's root folder\n",
+            own_classifier);
+    return false;
+}
+
 static ExitCode evaluate_model(Request *r) {
     TimError err;
     if (!r->eval.out) return command_line_misused("eval", "--model wants --out, the folder for its report");
     if (r->steps.count > MAX_STEP_COUNTS)
         return command_line_misused("eval", "--steps has %" PRId64 " numbers; at most %d", r->steps.count, MAX_STEP_COUNTS);
+    if (!has_classifier(r)) return EXIT_FAILED;
     for (int64_t i = 0; i < r->steps.count; i++) r->step_items[i] = (int)r->steps.items[i];
     if (r->steps.count) r->eval.steps = r->step_items, r->eval.step_count = (int)r->steps.count;
     r->eval.diffusion = !r->only_transition;
@@ -142,6 +155,7 @@ static TimStatus run_suite(const Request *r, TimError *err) {
 static ExitCode evaluate_pictures(const Request *r) {
     TimError err;
     if (r->eval.out) return command_line_misused("eval", "--out is where the report of a --model goes; --pictures has none");
+    if (!has_classifier(r)) return EXIT_FAILED;
     if ((r->suite == SUITE_ADM ? run_suite(r, &err) : judge_pictures(r, &err)) == TIM_OK) return EXIT_FINE;
     fprintf(stderr, "tim eval: %s\n", err.text);
     return EXIT_FAILED;
@@ -175,6 +189,7 @@ static ExitCode parse(Request *r, int count, char **words) {
         option_int("batch", &r->eval.batch, 1, 65536, "pictures drawn at a time (default 100)"),
         option_choice("precision", &r->precision, precision_words, "of the matrix products (default bf16)"),
         option_int("threads", &r->eval.threads, 1, 4096, "threads to use (default: as many as there are cores)"),
+        option_flag("overwrite", &r->eval.overwrite, "replace what an evaluation of something else left in --out"),
         option_text("isa", &r->eval.isa, "NAME", "instruction set, as for tim sample (default: the best there is)"),
     };
     const CommandLine line = {
@@ -184,7 +199,7 @@ static ExitCode parse(Request *r, int count, char **words) {
         .options = options,
         .option_count = sizeof options / sizeof *options,
         .notes =
-            "The same command goes on where a run that was ended has stopped.\n"
+            "The same command goes on where a run that was ended has stopped, and with more --steps or --seeds draws only these.\n"
             "DATA is fashion-mnist (its test pictures, and its training pictures for copies), FOLDER:test with IDX files,\n"
             "a folder of PNG, JPEG or WebP files, or an .npz with arr_0. Inception v3 is a file of tensors with the names of the\n"
             "FID network, Conv2d_1a_3x3.conv.weight and so on; it takes colour pictures of any size. --suite adm wants it, and "
@@ -200,7 +215,7 @@ int cmd_eval(int count, char **words) {
     Request r = {0};
     tim_eval_options_init(&r.eval);
     r.eval.reference = "fashion-mnist";
-    r.eval.classifier = "models/fashion-judge/model.safetensors";
+    r.eval.classifier = own_classifier;
     const ExitCode code = parse(&r, count, words);
     number_list_done(&r.steps);
     return code;

@@ -792,6 +792,7 @@ static void test_eval_failures_exit_1_and_say_what(void **state) {
     (void)state;
     assert_fails("eval --model model --out report --classifier absent", 1, "tim eval: absent: ");
     assert_fails("eval --model absent --out report --classifier judge.safetensors", 1, "tim eval: absent");
+    assert_fails("eval --pictures data:test --reference data:test", 1, "name the file as --classifier");
     assert_fails("eval --model model --out no/report --classifier judge.safetensors", 1,
                  "tim eval: no/report: cannot make the folder");
 }

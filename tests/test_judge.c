@@ -343,6 +343,7 @@ static TimEvalOptions eval_options(void) {
     o.model = in_folder("model"), o.reference = in_folder("test.npz"), o.classifier = in_folder("judge.safetensors");
     o.training = in_folder("train.npz"), o.out = in_folder("report");
     o.steps = steps, o.step_count = 2, o.samples = 40, o.seeds = 2, o.threads = 1, o.precision = TIM_PRECISION_F32;
+    o.overwrite = true;
     return o;
 }
 
@@ -436,7 +437,7 @@ static void test_eval_ended_goes_on(void **state) {
     Stop all = {.after = 100}, first = {.after = 3}, second = {.after = 100}, other = {.after = 1};
     assert_int_equal(evaluate(40, &all), TIM_OK);
     read_distances(whole);
-    assert_int_not_equal(access(in_folder("report/finished.txt"), F_OK), 0);
+    assert_int_equal(remove(in_folder("report/finished.txt")), 0);
 
     assert_int_equal(evaluate(40, &first), TIM_E_CANCELLED);
     write_end("report/finished.txt", "ab", "1 3 0 3 12.5 0.1 0.2");
@@ -445,7 +446,11 @@ static void test_eval_ended_goes_on(void **state) {
     read_distances(resumed);
     assert_memory_equal(resumed, whole, sizeof whole);
 
-    assert_int_equal(evaluate(40, &first), TIM_E_CANCELLED);
+    TimEvalOptions careful = eval_options();
+    careful.samples = 41, careful.overwrite = false;
+    assert_fails(tim_eval(&careful, &err), TIM_E_ARGUMENT, "report/finished.txt: tells of an evaluation of other");
+    assert_int_equal(evaluate(40, &second), TIM_OK);
+    assert_true(second.first_speed == first.first_speed);
     assert_int_equal(evaluate(41, &other), TIM_E_CANCELLED);
     assert_true(other.first_speed != first.first_speed);
     write_end("report/finished.txt", "wb", "tim-eval-finished 1 of something else\n0 1 0 1 1 0 0 0 0 0 0 0 0\n");
@@ -461,6 +466,7 @@ static void test_eval_damaged_neighbour_left_out(void **state) {
     char line[5 * 2048], rest[8][2048] = {""};
     int count = 0;
     Stop first = {.after = 3}, second = {.after = 100};
+    remove(in_folder("report/finished.txt"));
     assert_int_equal(evaluate(40, &first), TIM_E_CANCELLED);
     FILE *stream = fopen(in_folder("report/finished.txt"), "rb");
     assert_non_null(stream);
@@ -512,6 +518,7 @@ static void test_eval_searches_pictures_of_most_steps(void **state) {
     TimEvalOptions o = eval_options();
     o.diffusion = false, o.progress = stop_after, o.user = &stop;
     o.steps = rising, o.step_count = 3;
+    remove(in_folder("report/finished.txt"));
     assert_int_equal(tim_eval(&o, &err), TIM_E_CANCELLED);
     o.steps = falling, o.step_count = 2, o.user = &all;
     assert_int_equal(tim_eval(&o, &err), TIM_OK);

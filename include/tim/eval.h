@@ -157,14 +157,15 @@ typedef struct TimEvalOptions {
     const char *model, *config;       /* as tim_model_open takes them */
     const char *reference, *training; /* as TimJudgeOptions has them */
     const char *classifier;
-    const char *out; /* folder for report.json and report.html, made unless it is there */
+    const char *out; /* folder for report.json, report.html and finished.txt, made unless it is there */
     const int *steps;
     int step_count;  /* 1 ... 64 */
     bool diffusion;  /* also the diffusion mode of the same weights, the baseline */
     int64_t samples; /* pictures a setting and seed */
     int seeds;       /* 1 ... 100: seed, seed + 1, ... */
     uint64_t seed;
-    int batch; /* pictures evaluated at a time; 0: 100 */
+    bool overwrite; /* false: an `out` that tells of other weights, pictures or settings is TIM_E_ARGUMENT */
+    int batch;      /* pictures evaluated at a time; 0: 100 */
     TimPrecision precision;
     int threads;
     const char *isa;
@@ -177,7 +178,8 @@ typedef struct TimEvalOptions {
 /* Fills in: steps 1, 2, 4, 8, 32, 128 (static storage), both modes, 10000 samples, 3 seeds from 0, bf16. */
 TIM_API void tim_eval_options_init(TimEvalOptions *options);
 
-/* Draws and judges every setting and writes the reports. Errors: as tim_model_open, tim_sample and tim_judge_open; TIM_E_IO for `out`. */
+/* Draws and judges every setting and writes the reports. A setting and seed that an earlier call with the same weights, pictures and
+ * settings has done into `out`, ended or not, is taken over. Errors: as tim_model_open, tim_sample and tim_judge_open; TIM_E_IO for `out`. */
 TIM_API TimStatus tim_eval(const TimEvalOptions *options, TimError *err);
 
 /* Writes a page to `path` that needs nothing else: the PNG at `sheet`, and quality by steps from `report`, the report.json of an earlier

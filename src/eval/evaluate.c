@@ -65,9 +65,16 @@ static TimStatus open_finished(Evaluation *e, TimError *err) {
     tim_hash_settings(settings, e->options, e->model, e->judge);
     snprintf(subject, sizeof subject, "%s %s %s", e->model_hash, e->features_hash, settings);
     TIM_TRY(tim_join_path(&path, e->options->out, "finished.txt", err));
-    const TimStatus status = tim_finished_open(&e->finished, path, subject, err);
+    const TimStatus status = tim_finished_open(&e->finished, path, subject, e->options->overwrite, err);
     tim_free(path);
     return status;
+}
+
+static TimStatus check_model(const TimModel *model, const char *path, TimError *err) {
+    if (model->config.network.kind == TIM_NETWORK_C2I && !model->config.vae_dir) return TIM_OK;
+    return tim_fail(err, TIM_E_UNSUPPORTED,
+                    "%s: draws %s; only class models on pixels are drawn from here: draw the pictures first, and judge these", path,
+                    model->config.network.kind == TIM_NETWORK_C2I ? "latents" : "texts");
 }
 
 static TimStatus open_all(Evaluation *e, TimError *err) {
@@ -75,6 +82,7 @@ static TimStatus open_all(Evaluation *e, TimError *err) {
     const TimModelOptions model = {.precision = o->precision, .threads = o->threads, .isa = o->isa};
     TIM_TRY(tim_make_folder(o->out, err));
     TIM_TRY(tim_model_open(&e->model, o->model, o->config, &model, err));
+    TIM_TRY(check_model(e->model, o->model, err));
     const TimJudgeOptions judge = {
         .classifier = o->classifier, .reference = o->reference, .training = o->training, .threads = o->threads, .isa = o->isa};
     TIM_TRY(tim_judge_open(&e->judge, &judge, err));
@@ -346,8 +354,8 @@ static TimStatus run(Evaluation *e, TimError *err) {
     return write_reports(e, err);
 }
 
-static void done(Evaluation *e, bool reported) {
-    tim_finished_close(&e->finished, reported);
+static void done(Evaluation *e) {
+    tim_finished_close(&e->finished);
     tim_judge_close(e->judge);
     tim_model_free(e->model);
     for (int i = 0; i < TIM_FINISHED_PAIRS; i++) tim_pictures_done(&e->drawn[i]);
@@ -361,7 +369,7 @@ TimStatus tim_eval(const TimEvalOptions *options, TimError *err) {
     e->options = options;
     e->begin = tim_clock();
     const TimStatus status = run(e, err);
-    done(e, status == TIM_OK);
+    done(e);
     tim_free(e);
     return status;
 }

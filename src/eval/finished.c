@@ -99,22 +99,34 @@ static bool same_subject(FILE *stream, const char *subject) {
 }
 
 /* Takes over what an earlier run has done, up to the first line that is not whole. */
-static TimStatus read_file(TimFinished *f, const char *subject, TimError *err) {
-    FILE *stream = fopen(f->path, "rb");
-    if (!stream) return TIM_OK;
+static TimStatus read_settings(TimFinished *f, FILE *stream, TimError *err) {
     char *line = NULL;
     size_t size = 0;
     locale_t before;
     const locale_t plain = tim_locale_enter_plain(&before);
     TimStatus status = TIM_OK;
     TimFinishedSetting setting;
-    bool more = same_subject(stream, subject);
+    bool more = true;
     while (more && status == TIM_OK) {
         more = getline(&line, &size, stream) > 0 && read_line(line, &setting);
         if (more) status = keep(f, &setting, err);
     }
     tim_locale_leave_plain(plain, before);
     free(line);
+    return status;
+}
+
+static TimStatus read_file(TimFinished *f, const char *subject, bool replace, TimError *err) {
+    FILE *stream = fopen(f->path, "rb");
+    if (!stream) return TIM_OK;
+    TimStatus status = TIM_OK;
+    if (same_subject(stream, subject))
+        status = read_settings(f, stream, err);
+    else if (!replace)
+        status = tim_fail(err, TIM_E_ARGUMENT,
+                          "%s: tells of an evaluation of other weights, pictures or settings; give the report another folder, or "
+                          "have this one replaced",
+                          f->path);
     fclose(stream);
     return status;
 }
@@ -134,10 +146,10 @@ static TimStatus write_taken(const TimFinished *f, const char *subject, TimError
     return status;
 }
 
-TimStatus tim_finished_open(TimFinished *f, const char *path, const char *subject, TimError *err) {
+TimStatus tim_finished_open(TimFinished *f, const char *path, const char *subject, bool replace, TimError *err) {
     *f = (TimFinished){0};
     TIM_TRY(tim_copy_text(&f->path, path, err));
-    TIM_TRY(read_file(f, subject, err));
+    TIM_TRY(read_file(f, subject, replace, err));
     TIM_TRY(write_taken(f, subject, err));
     f->stream = fopen(path, "ab");
     return f->stream ? TIM_OK : cannot_write(f, err);
@@ -156,9 +168,8 @@ TimStatus tim_finished_add(TimFinished *f, const TimFinishedSetting *setting, Ti
     return write_line(f->stream, setting) == TIM_OK ? TIM_OK : cannot_write(f, err);
 }
 
-void tim_finished_close(TimFinished *f, bool remove_file) {
+void tim_finished_close(TimFinished *f) {
     if (f->stream) fclose(f->stream);
-    if (f->path && remove_file) unlink(f->path);
     tim_free(f->path);
     tim_free(f->settings);
     *f = (TimFinished){0};

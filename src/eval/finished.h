@@ -1,5 +1,5 @@
-/* What an evaluation has done so far: a file that grows by a line with every setting and seed, so that a run that was ended goes on
- * where it was. The first line says what was evaluated; a file of something else is begun anew. */
+/* What an evaluation has done: a file that grows by a line with every setting and seed, so that a run that was ended goes on where it was,
+ * and a later one that asks for more draws only that. The first line says what was evaluated. */
 #ifndef TIM_EVAL_FINISHED_H
 #define TIM_EVAL_FINISHED_H
 
@@ -34,9 +34,10 @@ typedef struct TimFinished {
     size_t count, capacity;
 } TimFinished;
 
-/* Opens or makes the file at `path`. `subject`, one line, says what is evaluated: only the settings of a file with the same are taken
- * over, and of those only whole lines. Close after a failure too. Errors: TIM_E_IO, TIM_E_MEMORY. */
-TimStatus tim_finished_open(TimFinished *finished, const char *path, const char *subject, TimError *err);
+/* Opens or makes the file at `path`. `subject`, one line, says what is evaluated: the settings of a file with the same are taken over, of
+ * which only whole lines; a file of something else is TIM_E_ARGUMENT, or with `replace` begun anew. Close after a failure too.
+ * Errors: TIM_E_IO, TIM_E_MEMORY. */
+TimStatus tim_finished_open(TimFinished *finished, const char *path, const char *subject, bool replace, TimError *err);
 
 /* The setting as it was last added, or NULL; borrowed until the next is added. */
 const TimFinishedSetting *tim_finished_find(const TimFinished *finished, TimSampleMode mode, int steps, int seed_index);
@@ -44,7 +45,6 @@ const TimFinishedSetting *tim_finished_find(const TimFinished *finished, TimSamp
 /* Adds a setting and sees to it that it is on the disk. */
 TimStatus tim_finished_add(TimFinished *finished, const TimFinishedSetting *setting, TimError *err);
 
-/* Closes the file; with `remove_file` it is taken away, because the report says it all. */
-void tim_finished_close(TimFinished *finished, bool remove_file);
+void tim_finished_close(TimFinished *finished);
 
 #endif
