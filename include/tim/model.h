@@ -43,7 +43,7 @@ TIM_API const TimConfig *tim_model_config(const TimModel *model);
 /* Number of parameters, the projector's included. */
 TIM_API size_t tim_model_parameter_count(const TimModel *model);
 
-/* Number of parameter tensors, and one of them: its name (borrowed), rank, dims (at most 4) and elements. False beyond the last. */
+/* Number of parameter tensors, and one of them: its name (borrowed), rank, dims (at most 4) and elements. TIM_E_ARGUMENT beyond the last. */
 typedef struct TimTensorInfo {
     const char *name;
     int rank;

@@ -23,7 +23,8 @@ typedef enum TimStatus {
     TIM_E_INTERNAL     /* a defect of this library or of a library below it */
 } TimStatus;
 
-/* What went wrong, where, with which values, and the remedy. Owned by the caller; one per thread. */
+/* What went wrong, where, with which values, and the remedy. Owned by the caller; one per thread. Every call takes NULL for "only the
+ * status". */
 typedef struct TimError {
     TimStatus status;
     char text[512]; /* UTF-8, always terminated, cut with "..." when longer */
@@ -31,6 +32,9 @@ typedef struct TimError {
 
 /* The name of a status, such as "argument". Static storage; any thread. */
 TIM_API const char *tim_status_name(TimStatus status);
+
+/* The version of the library that runs, such as "0.1.0". Static storage; any thread. */
+TIM_API const char *tim_version(void);
 
 #ifdef __cplusplus
 }

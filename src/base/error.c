@@ -9,6 +9,10 @@ const char *tim_status_name(TimStatus status) {
     return index < sizeof names / sizeof *names ? names[index] : "unknown";
 }
 
+const char *tim_version(void) {
+    return TIM_VERSION;
+}
+
 static void mark_cut(char *text, size_t size, int wanted) {
     if (wanted >= 0 && (size_t)wanted >= size) memcpy(text + size - 4, "...", 4);
 }
