@@ -277,7 +277,11 @@ static void test_draw_classes_through_latents(void **state) {
     assert_int_equal(pictures.height, 8 * SIDE);
     const size_t bytes = (size_t)3 * 64 * SIDE * SIDE;
     assert_memory_not_equal(pictures.pixels, pictures.pixels + bytes, bytes);
-    tim_pictures_done(&pictures);
+    TimPictures bound;
+    options.memory = (size_t)1 << 40; /* what there is rests between its turns */
+    assert_ok(tim_pipeline_draw(pipeline, &options, &bound, NULL, &err));
+    assert_memory_equal(pictures.pixels, bound.pixels, 2 * bytes);
+    tim_pictures_done(&pictures), tim_pictures_done(&bound);
     tim_pipeline_free(pipeline);
 }
 
