@@ -476,6 +476,20 @@ static void test_convert_missing_model_exits_1(void **state) {
     assert_int_equal(tim("convert --model model"), 2);
 }
 
+/* The weights and the configuration that are read are not replaced, however the folder is written. */
+static void test_convert_into_its_own_folder_refused(void **state) {
+    (void)state;
+    assert_runs("convert --model model --out own --precision fp32");
+    assert_runs("convert --model model --out kept --precision fp32");
+    assert_fails("convert --model own --out own", 1, "'own' is the folder of own, which would be replaced; give another folder");
+    assert_fails("convert --model own/model.safetensors --out ./own/", 1, "give another folder");
+    assert_fails("convert --model model --config own/config.yaml --out own", 1, "own/config.yaml, which would be replaced");
+    assert_int_equal(symlink("own", in_folder("linked")), 0);
+    assert_fails("convert --model own --out linked", 1, "give another folder");
+    assert_same_files(in_folder("own/model.safetensors"), in_folder("kept/model.safetensors"), true);
+    assert_same_files(in_folder("own/config.yaml"), in_folder("kept/config.yaml"), true);
+}
+
 static void test_inspect_shows_model(void **state) {
     (void)state;
     assert_runs("inspect model");
@@ -815,6 +829,7 @@ int main(void) {
         cmocka_unit_test(test_sample_failures_exit_1_and_say_what),
         cmocka_unit_test(test_convert_bf16_model_draws),
         cmocka_unit_test(test_convert_missing_model_exits_1),
+        cmocka_unit_test(test_convert_into_its_own_folder_refused),
         cmocka_unit_test(test_inspect_shows_model),
         cmocka_unit_test(test_inspect_json_is_json),
         cmocka_unit_test(test_inspect_any_safetensors),
