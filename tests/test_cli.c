@@ -199,6 +199,20 @@ static void test_command_line_wrong_exits_2_and_says_what(void **state) {
     }
 }
 
+/* A full disk behind the standard output is no success. */
+static void test_output_that_is_lost_exits_1(void **state) {
+    (void)state;
+    static const char *const lines[] = {"inspect model", "inspect model --json", "verify --model model", "sample --help",
+                                        "--version"};
+    for (size_t i = 0; i < sizeof lines / sizeof *lines; i++) {
+        char words[PATH_BYTES];
+        snprintf(words, sizeof words, "%s >/dev/full 2>full; (exit $?)", lines[i]);
+        assert_int_equal(tim(words), 1);
+        read_text(in_folder("full"), said);
+        assert_contains(said, "tim: the standard output cannot be written: ");
+    }
+}
+
 /* ---- sample ---- */
 
 static void test_sample_sheet_has_all_pictures(void **state) {
@@ -815,6 +829,7 @@ int main(void) {
         cmocka_unit_test(test_tim_help_and_version),
         cmocka_unit_test(test_command_help_lists_every_option),
         cmocka_unit_test(test_command_line_wrong_exits_2_and_says_what),
+        cmocka_unit_test(test_output_that_is_lost_exits_1),
         cmocka_unit_test(test_sample_sheet_has_all_pictures),
         cmocka_unit_test(test_sample_folder_holds_single_pictures),
         cmocka_unit_test(test_sample_npz_has_pictures_and_labels),
