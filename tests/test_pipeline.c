@@ -627,7 +627,12 @@ static void test_cli_bad_prompt_files_named(void **state) {
     (void)state;
     assert_misread("\n\n", "plain", "no prompt in it");
     assert_misread("a\n{\"prompt\": 3}\n", "plain", "line 2: there is no text 'prompt'");
-    assert_misread("{\"prompt\": \"a\", \"steps\": 0}\n", "plain", "line 1: 'steps' is no number from 1");
+    assert_misread("{\"prompt\": \"a\", \"steps\": 0}\n", "plain", "line 1: 'steps' is 0; give a whole number from 1");
+    assert_misread("\n \t \n", "plain", "no prompt in it");
+    assert_misread("{\"prompt\": \"a\", \"steps\": 2.7}\n", "plain", "line 1: 'steps' is 2.7; give a whole number from 1 to 65535");
+    assert_misread("a\n {\"prompt\": \"a\", \"guidance\": \"2\"}\n", "plain",
+                   "line 2: 'guidance' is \"2\"; give a number from 0 to 1000");
+    assert_misread("{\"prompt\": \"a\", \"step\": 2}\n", "plain", "line 1: 'step' is none of prompt, seed,");
     assert_misread("{\"prompt\"", "plain", "line 1: it is no JSON object");
     assert_misread("a\n", "geneval", "line 1: it is no JSON object");
     assert_misread("[]", "mjhq", "no JSON object of prompts");
