@@ -103,21 +103,21 @@ static TimStatus name_picture(const Sampling *d, int64_t number, Path path, TimE
     return layout_first_path(path, (PromptLayout)r->layout, r->out, &d->list.items[index], index, err);
 }
 
+int64_t sample_place_next(const SampleRequest *r) {
+    return find_numbers(r->out, 0, INT64_MAX).high + 1;
+}
+
 /* Both ways out; going on after the last only where pictures are left. */
 static TimStatus fail_there(const Sampling *d, const Numbers *found, TimError *err) {
     Path path;
     char rest[64] = "another folder";
     const SampleRequest *r = d->request;
-    const int64_t next = found->high + (r->form == SAMPLE_LAYOUT ? d->each : 1);
+    const int64_t next = r->form == SAMPLE_LAYOUT ? found->high + d->each : sample_place_next(r);
     const bool ends = r->prompts_file && !sample_reads_input(r) && next >= d->first + d->count;
     const TimStatus status = name_picture(d, found->low, path, err);
     if (status != TIM_OK) return status;
     if (!ends) snprintf(rest, sizeof rest, "--first %" PRId64 " to go on after the last", next);
     return fail_with(err, TIM_E_ARGUMENT, "%.800s is there already; give --overwrite to replace it, or %s", path, rest);
-}
-
-int64_t sample_place_next(const SampleRequest *r) {
-    return find_numbers(r->out, 0, INT64_MAX).high + 1;
 }
 
 TimStatus sample_place_check(const Sampling *d, TimError *err) {

@@ -386,6 +386,7 @@ static void test_sample_folder_is_not_overwritten(void **state) {
     assert_fails("sample --model model --out twice --count 3 --seed 2", 1,
                  "twice/000000.png is there already; give --overwrite to replace it, or --first 3 to go on after the last");
     assert_fails("sample --model model --out twice/ --count 3 --seed 2 --first 2", 1, "twice/000002.png is there already");
+    assert_fails("sample --model model --out twice/ --count 1", 1, "or --first 3 to go on after the last");
     assert_same_files(in_folder("twice/000002.png"), in_folder("once/000002.png"), true);
     assert_runs("sample --model model --out twice/ --count 2 --seed 1 --first 3");
     assert_runs("sample --model model --out twice/ --count 3 --seed 2 --overwrite");
