@@ -1,8 +1,11 @@
 /* tim convert: the same model with its weights in another precision, as files that tim sample takes. */
 #include <stdio.h>
+#include <string.h>
+#include <sys/stat.h>
 
 #include "commands.h"
 #include "options.h"
+#include "support.h"
 #include "tim/model.h"
 
 typedef struct Request {
@@ -13,10 +16,36 @@ typedef struct Request {
 static const char *const precision_words[] = {"bf16", "fp32", NULL};
 static const TimPrecision precisions[] = {TIM_PRECISION_BF16, TIM_PRECISION_F32};
 
+/* The folder that `path` is, or lies in. */
+static bool find_folder(const char *path, struct stat *folder) {
+    const char *slash = strrchr(path, '/');
+    char parent[4096] = ".";
+    if (stat(path, folder) != 0) return false;
+    if (S_ISDIR(folder->st_mode)) return true;
+    if (slash && snprintf(parent, sizeof parent, "%.*s", (int)(slash - path + 1), path) >= (int)sizeof parent) return false;
+    return stat(parent, folder) == 0;
+}
+
+static bool lies_in(const char *path, const struct stat *folder) {
+    struct stat own;
+    return path && find_folder(path, &own) && own.st_dev == folder->st_dev && own.st_ino == folder->st_ino;
+}
+
+/* What is read stays as it is. */
+static TimStatus check_out(const Request *r, TimError *err) {
+    struct stat out;
+    if (stat(r->out, &out) != 0) return TIM_OK; /* a new folder */
+    const char *source = lies_in(r->model, &out) ? r->model : lies_in(r->config, &out) ? r->config : NULL;
+    if (!source) return TIM_OK;
+    return fail_with(err, TIM_E_ARGUMENT, "--out: '%.800s' is the folder of %.800s, which would be replaced; give another folder",
+                     r->out, source);
+}
+
 static ExitCode convert(const Request *r) {
     TimError err;
     TimModel *model = NULL;
-    TimStatus status = tim_model_open(&model, r->model, r->config, NULL, &err);
+    TimStatus status = check_out(r, &err);
+    if (status == TIM_OK) status = tim_model_open(&model, r->model, r->config, NULL, &err);
     if (status == TIM_OK) status = tim_model_write(model, r->out, precisions[r->precision], &err);
     if (status == TIM_OK)
         printf("%s: %.2f M parameters in %s\n", r->out, 1e-6 * (double)tim_model_parameter_count(model),

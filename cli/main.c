@@ -1,5 +1,6 @@
 /* tim: the command line of libtim. It sees the public headers only.
  * Exit codes: 0 done, 1 failed, 2 the command line is wrong. */
+#include <errno.h>
 #include <stdio.h>
 #include <string.h>
 
@@ -44,7 +45,7 @@ static ExitCode unknown_command(const char *name) {
     return EXIT_MISUSED;
 }
 
-int main(int count, char **words) {
+static int run(int count, char **words) {
     if (count < 2) {
         print_usage(stderr);
         return EXIT_MISUSED;
@@ -60,4 +61,17 @@ int main(int count, char **words) {
     for (int i = 0; i < COMMAND_COUNT; i++)
         if (strcmp(words[1], commands[i].name) == 0) return commands[i].run(count - 2, words + 2);
     return unknown_command(words[1]);
+}
+
+/* What was printed may not have arrived: a full disk shows only here. */
+static bool printed(void) {
+    errno = 0;
+    const bool fine = fflush(stdout) == 0 && !ferror(stdout);
+    if (!fine) fprintf(stderr, "tim: the standard output cannot be written: %s\n", errno ? strerror(errno) : "a write failed");
+    return fine;
+}
+
+int main(int count, char **words) {
+    const int code = run(count, words);
+    return printed() || code != EXIT_FINE ? code : EXIT_FAILED;
 }

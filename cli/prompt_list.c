@@ -5,7 +5,10 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "nearest.h"
 #include "support.h"
+
+static const char blanks[] = " \t\r\n\v\f";
 
 /* ---- the list ---- */
 
@@ -38,7 +41,7 @@ static Prompt *append(PromptList *list, TimError *err) {
         list->items = items, list->capacity = capacity;
     }
     Prompt *prompt = &list->items[list->count++];
-    *prompt = (Prompt){.seed = -1};
+    *prompt = (Prompt){.seed = -1, .guidance = -1};
     return prompt;
 }
 
@@ -57,7 +60,7 @@ void prompt_apply(const Prompt *p, TimSampleOptions *o) {
     if (p->steps) o->steps = p->steps;
     if (p->width) o->width = p->width;
     if (p->height) o->height = p->height;
-    if (p->guidance > 0) o->guidance = p->guidance;
+    if (p->guidance >= 0) o->guidance = p->guidance;
 }
 
 /* ---- Python's unicode-escape, through which the published GenEval prompts go ---- */
@@ -90,23 +93,63 @@ static char *unicode_escape(const char *text) {
 
 /* ---- JSON ---- */
 
-static TimStatus take_number(const json_t *object, const char *key, double low, double high, double *out, TimError *err) {
-    const json_t *value = json_object_get(object, key);
-    if (!value) return TIM_OK;
-    *out = json_number_value(value);
-    if (json_is_number(value) && *out >= low && *out <= high) return TIM_OK;
-    return fail_with(err, TIM_E_FORMAT, "'%s' is no number from %g to %g", key, low, high);
+/* "'steps' is 2.7; give ..." */
+static TimStatus fail_value(const char *key, const json_t *value, const char *kind, double low, double high, TimError *err) {
+    char *text = json_dumps(value, JSON_ENCODE_ANY | JSON_COMPACT | JSON_REAL_PRECISION(15));
+    fail_with(err, TIM_E_FORMAT, "'%s' is %.60s; give %s from %.15g to %.15g", key, text ? text : "no such value", kind, low, high);
+    free(text);
+    return TIM_E_FORMAT;
 }
 
-static TimStatus take_settings(Prompt *p, const json_t *object, TimError *err) {
-    double seed = -1, steps = 0, width = 0, height = 0;
-    TimStatus status = take_number(object, "seed", 0, 9007199254740992.0, &seed, err);
-    if (status == TIM_OK) status = take_number(object, "steps", 1, TIM_SAMPLE_MAX_STEPS, &steps, err);
-    if (status == TIM_OK) status = take_number(object, "width", 1, TIM_IMAGE_MAX_SIDE, &width, err);
-    if (status == TIM_OK) status = take_number(object, "height", 1, TIM_IMAGE_MAX_SIDE, &height, err);
-    if (status == TIM_OK) status = take_number(object, "guidance", 0, 1000, &p->guidance, err);
-    if (status == TIM_OK) p->seed = (int64_t)seed, p->steps = (int)steps, p->width = (int)width, p->height = (int)height;
+/* Each leaves *out alone where the object has no such key. */
+static TimStatus take_real(const json_t *object, const char *key, double low, double high, double *out, TimError *err) {
+    const json_t *value = json_object_get(object, key);
+    const double number = json_number_value(value);
+    if (!value) return TIM_OK;
+    if (!json_is_number(value) || number < low || number > high) return fail_value(key, value, "a number", low, high, err);
+    *out = number;
+    return TIM_OK;
+}
+
+static TimStatus take_whole(const json_t *object, const char *key, int64_t low, int64_t high, int64_t *out, TimError *err) {
+    const json_t *value = json_object_get(object, key);
+    const json_int_t number = json_integer_value(value);
+    if (!value) return TIM_OK;
+    if (!json_is_integer(value) || number < low || number > high)
+        return fail_value(key, value, "a whole number", (double)low, (double)high, err);
+    *out = number;
+    return TIM_OK;
+}
+
+static TimStatus check_keys(json_t *object, TimError *err) {
+    static const char *const known[] = {"prompt", "seed", "steps", "width", "height", "guidance", NULL};
+    const char *key;
+    json_t *value;
+    json_object_foreach(object, key, value) {
+        int i = 0;
+        while (known[i] && strcmp(known[i], key) != 0) i++;
+        if (known[i]) continue;
+        const char *near = nearest_word(key, known);
+        return fail_with(err, TIM_E_FORMAT, "'%.60s' is none of prompt, seed, steps, width, height, guidance%s%s%s", key,
+                         near ? "; did you mean '" : "", near ? near : "", near ? "'?" : "");
+    }
+    return TIM_OK;
+}
+
+static TimStatus take_settings(Prompt *p, json_t *object, TimError *err) {
+    int64_t steps = 0, width = 0, height = 0;
+    TimStatus status = check_keys(object, err);
+    if (status == TIM_OK) status = take_whole(object, "seed", 0, INT64_MAX, &p->seed, err);
+    if (status == TIM_OK) status = take_whole(object, "steps", 1, TIM_SAMPLE_MAX_STEPS, &steps, err);
+    if (status == TIM_OK) status = take_whole(object, "width", 1, TIM_IMAGE_MAX_SIDE, &width, err);
+    if (status == TIM_OK) status = take_whole(object, "height", 1, TIM_IMAGE_MAX_SIDE, &height, err);
+    if (status == TIM_OK) status = take_real(object, "guidance", 0, 1000, &p->guidance, err);
+    p->steps = (int)steps, p->width = (int)width, p->height = (int)height;
     return status;
+}
+
+static bool has_settings(const Prompt *p) {
+    return p->seed >= 0 || p->steps || p->width || p->height || p->guidance >= 0;
 }
 
 static TimStatus take_text(char **out, const json_t *object, const char *key, TimError *err) {
@@ -114,14 +157,14 @@ static TimStatus take_text(char **out, const json_t *object, const char *key, Ti
     return text ? copy_text(out, text, err) : fail_with(err, TIM_E_FORMAT, "there is no text '%s'", key);
 }
 
-static TimStatus take_object(PromptList *list, const json_t *object, const char *line, PromptLayout layout, TimError *err) {
+static TimStatus take_object(PromptList *list, json_t *object, const char *line, PromptLayout layout, TimError *err) {
     Prompt *p = append(list, err);
     if (!p) return err->status;
     TimStatus status = take_text(&p->text, object, "prompt", err);
     if (status != TIM_OK) return status;
     if (layout == LAYOUT_NONE) {
         status = take_settings(p, object, err);
-        list->own_settings = list->own_settings || p->seed >= 0 || p->steps || p->width || p->height || p->guidance > 0;
+        list->own_settings = list->own_settings || has_settings(p);
         return status;
     }
     char *escaped = unicode_escape(p->text);
@@ -152,33 +195,46 @@ static char *text_of(const char *bytes, size_t size) {
 /* ---- lines ---- */
 
 static TimStatus take_line(PromptList *list, const char *line, PromptLayout layout, TimError *err) {
-    if (layout == LAYOUT_GENEVAL || *line == '{') return take_json_line(list, line, layout, err);
+    const char *start = line + strspn(line, blanks);
+    if (layout == LAYOUT_GENEVAL || *start == '{') return take_json_line(list, line, layout, err);
     return prompt_list_add(list, line, err);
 }
 
-/* One line, without what ends it; an empty one is left out. */
+/* One line, without what ends it; a blank one is left out. */
 static TimStatus take_bytes(PromptList *list, const char *bytes, size_t size, PromptLayout layout, TimError *err) {
-    while (size > 0 && bytes[size - 1] == '\r') size--;
-    if (size == 0) return TIM_OK;
     if (memchr(bytes, 0, size)) return fail_with(err, TIM_E_FORMAT, "it has a zero byte");
+    while (size > 0 && strchr("\r\n", bytes[size - 1])) size--;
     char *line = text_of(bytes, size);
     if (!line) return no_memory(err);
-    const TimStatus status = take_line(list, line, layout, err);
+    const TimStatus status = line[strspn(line, blanks)] ? take_line(list, line, layout, err) : TIM_OK;
     free(line);
     return status;
 }
 
+static TimStatus take_numbered(PromptList *list, const char *line, size_t size, int64_t number, PromptLayout layout,
+                               TimError *err) {
+    TimError cause;
+    const int64_t before = list->count;
+    const TimStatus status = take_bytes(list, line, size, layout, &cause);
+    if (status != TIM_OK) return fail_with(err, status, "line %lld: %.300s", (long long)number, cause.text);
+    if (list->count > before) list->items[before].line = number;
+    return TIM_OK;
+}
+
+TimStatus prompt_list_add_line(PromptList *list, const char *line, size_t size, int64_t number, TimError *err) {
+    return take_numbered(list, line, size, number, LAYOUT_NONE, err);
+}
+
 static TimStatus parse_lines(PromptList *list, const char *text, size_t size, PromptLayout layout, TimError *err) {
     int64_t number = 1;
-    for (size_t at = 0; at < size; number++) {
-        TimError cause;
+    TimStatus status = TIM_OK;
+    for (size_t at = 0; at < size && status == TIM_OK; number++) {
         const char *end = memchr(text + at, '\n', size - at);
         const size_t length = end ? (size_t)(end - text) - at : size - at;
-        const TimStatus status = take_bytes(list, text + at, length, layout, &cause);
-        if (status != TIM_OK) return fail_with(err, status, "line %lld: %.300s", (long long)number, cause.text);
+        status = take_numbered(list, text + at, length, number, layout, err);
         at += length + (end != NULL);
     }
-    return TIM_OK;
+    return status;
 }
 
 /* ---- MJHQ: one object ---- */

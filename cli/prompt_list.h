@@ -18,12 +18,13 @@ typedef enum PromptLayout {
 /* One prompt. Texts are from malloc; those that its file does not give are NULL. */
 typedef struct Prompt {
     char *text;
-    char *name;     /* of its picture: DPG, MJHQ */
-    char *category; /* MJHQ */
-    char *record;   /* its line: GenEval */
-    int64_t seed;   /* settings of its own; negative: none */
-    int steps, width, height;
-    double guidance;
+    char *name;               /* of its picture: DPG, MJHQ */
+    char *category;           /* MJHQ */
+    char *record;             /* its line: GenEval */
+    int64_t line;             /* of its file, from 1; 0: it has none */
+    int64_t seed;             /* settings of its own; negative: none */
+    int steps, width, height; /* 0: none */
+    double guidance;          /* negative: none */
 } Prompt;
 
 /* The owner calls prompt_list_done. {0} is empty. */
@@ -33,12 +34,15 @@ typedef struct PromptList {
     bool own_settings; /* some prompt has its own */
 } PromptList;
 
-/* Appends the prompts of a file's content; of LAYOUT_DPG it is one, without a name. Empty lines are left out. Fails, naming line or entry, when
+/* Appends the prompts of a file's content; of LAYOUT_DPG it is one, without a name. Blank lines are left out. Fails, naming line or entry, when
  * it is not as the layout says; the list may hold a part then. The content may be hostile. */
 TimStatus prompt_list_parse(PromptList *list, const char *text, size_t size, PromptLayout layout, TimError *err);
 
-/* Appends a prompt. */
+/* Appends a prompt: the text as it is. */
 TimStatus prompt_list_add(PromptList *list, const char *text, TimError *err);
+
+/* Appends the prompt of one line as a file of LAYOUT_NONE has it, plain or a JSON object; a blank line adds none. Fails naming `number`. */
+TimStatus prompt_list_add_line(PromptList *list, const char *line, size_t size, int64_t number, TimError *err);
 
 void prompt_list_done(PromptList *list);
 

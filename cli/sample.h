@@ -4,6 +4,7 @@
 
 #include "options.h"
 #include "sample_prompts.h"
+#include "support.h"
 #include "tim/pipeline.h"
 
 typedef enum SampleForm {
@@ -14,6 +15,10 @@ typedef enum SampleForm {
     SAMPLE_LAYOUT /* a folder as an evaluation reads it */
 } SampleForm;
 
+enum { SAMPLE_AUTOMATIC = -1, SAMPLE_MAX_COUNT = 100000000 };
+
+#define SAMPLE_MAX_FIRST INT64_C(1000000000000)
+
 /* What the command line asks for. */
 typedef struct SampleRequest {
     TimPipelineParts parts;
@@ -22,14 +27,17 @@ typedef struct SampleRequest {
     NumberList steps;
     NumberList classes;  /* of classes_text, once the model is known */
     int64_t count;       /* pictures: of each prompt, or in all; 0: what is usual */
+    int64_t first;       /* number of the first picture; SAMPLE_AUTOMATIC: not said */
     bool single;         /* one picture, also of a class */
     bool strip;          /* every picture as a row of what it was expected to become after each step */
+    bool overwrite;      /* pictures that are in the folder already */
     bool rounded_rotary; /* of imitate */
-    int mode, precision, rounding, isa, threads, layout;
+    int mode, precision, rounding, isa, threads, layout; /* precision and rounding may be SAMPLE_AUTOMATIC */
     TimSampleOptions sample;
 } SampleRequest;
 
-/* A run in progress, and what its pictures go into. */
+/* A run in progress, and what its pictures go into.
+ * Picture i of the run has the number first + i; the same number is the same picture, whatever the first. */
 typedef struct Sampling {
     const SampleRequest *request;
     TimPipeline *pipeline;
@@ -37,34 +45,74 @@ typedef struct Sampling {
     int64_t *labels;      /* (count) classes; NULL with prompts */
     PromptList list;      /* prompts; empty with classes */
     int64_t each;         /* pictures of each prompt, one after the other */
+    int64_t skipped;      /* pictures of the list that come before the first */
     const char **prompts; /* (count), texts of the list; NULL with classes */
-    int64_t row;          /* index in request->steps */
     TimImage init;        /* to start from; empty without */
     TimAdmWriter *npz;
     uint8_t *sheet;       /* (sheet rows, sheet columns, H, W, C) */
     TimPictures size;     /* of the pictures; without pixels */
+    int64_t steps;        /* of the pictures that are being drawn */
     bool terminal;        /* stderr is one: progress is shown there */
     int64_t drawn, total; /* pictures */
-    int64_t steps;        /* of the pictures that are being drawn */
     TimSampleInfo spent;  /* seconds of all runs */
 } Sampling;
 
-/* "transition", "diffusion"; "fp32", "bf16". */
-extern const char *const sample_mode_words[], *const sample_precision_words[];
+/* ---- words ---- */
 
-enum { SAMPLE_TEXT_BYTES = 65536 };
-
-/* Sets what the PNG at `path`, drawn by this program, says of itself, prompt and model included: those point into `text`, the caller's. */
-TimStatus sample_like(SampleRequest *request, const char *path, char text[SAMPLE_TEXT_BYTES], TimError *err);
+/* "transition", "diffusion"; "fp32", "bf16"; "t2i", "c2i". */
+extern const char *const sample_mode_words[], *const sample_precision_words[], *const sample_rounding_words[];
 
 /* "1024x768", width first, as most programs write it; false when it does not fit. */
 bool sample_parse_size(const char *text, TimSampleOptions *options);
 
-/* The options of pictures first ... first + count of the current row. */
-TimSampleOptions sample_options(const Sampling *s, int64_t first, int64_t count);
+/* "6G", "1.5gb", "800M": powers of 1024; false when it does not fit. */
+bool sample_parse_bytes(const char *text, size_t *out);
 
-/* Takes the pictures first ... first + pictures->count of the current row. */
-TimStatus sample_take(Sampling *s, const TimPictures *pictures, int64_t first, TimError *err);
+enum { SAMPLE_TEXT_BYTES = 65536 };
+
+/* Writes what a PNG says of how picture `index` of the run, or (-1) all of a sheet, was drawn, in the form that other tools write and read:
+ * the prompt, then a line "Steps: 4, Sampler: ..., Model: "a, b"". */
+void sample_describe(const Sampling *s, int64_t index, char text[SAMPLE_TEXT_BYTES]);
+
+/* Sets what the PNG at `path`, drawn by this program, says of itself, prompt and model included: those point into `text`, the caller's. */
+TimStatus sample_like(SampleRequest *request, const char *path, char text[SAMPLE_TEXT_BYTES], TimError *err);
+
+/* Reads the command line; a caller that got false ends with *code. `text` is what --like points into. */
+bool sample_read_words(SampleRequest *request, char text[SAMPLE_TEXT_BYTES], int count, char **words, ExitCode *code);
+
+/* True when prompts are read from the standard input as they come. */
+bool sample_reads_input(const SampleRequest *request);
+
+/* ---- before drawing ---- */
+
+/* Makes the folder where pictures go into one; fails where the first file could not be written. Harms nothing that is there. */
+TimStatus sample_place_open(const SampleRequest *request, TimError *err);
+
+/* The number after the highest picture in the folder; 0 in an empty one. */
+int64_t sample_place_next(const SampleRequest *request);
+
+/* Fails, unless --overwrite was given, when one of the run's pictures is in its folder already. */
+TimStatus sample_place_check(const Sampling *s, TimError *err);
+
+/* Says what the pictures show, in the model's terms. */
+TimStatus sample_make_conditions(Sampling *s, TimError *err);
+
+/* The same for the prompts in the list, as many times each as asked for. */
+TimStatus sample_repeat_prompts(Sampling *s, TimError *err);
+
+/* Fails before the first picture where a later one would; says once where guidance has no effect. */
+TimStatus sample_check(Sampling *s, TimError *err);
+
+/* The options of pictures first ... first + count with the number of steps of `row`. */
+TimSampleOptions sample_options(const Sampling *s, int64_t row, int64_t first, int64_t count);
+
+/* ---- pictures ---- */
+
+/* "out/000007.png" of picture `index` of the run, its end being ".png", or with the end "-strip.png" "out/000007-strip.png". */
+TimStatus sample_numbered_path(const Sampling *s, int64_t index, const char *end, char path[MAX_PATH_BYTES], TimError *err);
+
+/* Takes the pictures first ... first + pictures->count of the row. */
+TimStatus sample_take(Sampling *s, int64_t row, const TimPictures *pictures, int64_t first, TimError *err);
 
 /* Writes what is written at the end, when all pictures are there. */
 TimStatus sample_finish(Sampling *s, TimError *err);
@@ -72,19 +120,17 @@ TimStatus sample_finish(Sampling *s, TimError *err);
 /* Writes the image in the format that the path asks for; a PNG says how picture `index` of the run, or (-1) all, was drawn. */
 TimStatus sample_write_image(const Sampling *s, const TimImage *image, int64_t index, const char *path, TimError *err);
 
-enum { SAMPLE_TITLE_BYTES = 256 };
+/* ---- sheets ---- */
 
-/* "4 steps, guidance 2, seed 0". */
-void sample_title(const Sampling *s, char text[SAMPLE_TITLE_BYTES]);
+/* Rows and columns of the sheet of a run: of one picture's strip a column for each step, with --strip a row for each picture. */
+int64_t sample_sheet_rows(const Sampling *s);
+int64_t sample_sheet_columns(const Sampling *s);
 
-/* How often each pixel of a sheet is repeated, so that small pictures can be seen. */
-int sample_scale(int height, int width);
+/* TIM_E_ARGUMENT when a sheet of `rows` would be larger than an image may be. */
+TimStatus sample_sheet_check(const Sampling *s, int64_t rows, TimError *err);
 
-/* TIM_E_ARGUMENT when the strips of `rows` pictures below each other would be larger than an image may be. */
-TimStatus sample_strip_check(const Sampling *s, const TimSampleOptions *options, int64_t rows, TimError *err);
-
-/* Writes a sheet with a row for each of `rows` pictures from `first` on, and a column for each step: pixels (rows, steps, H, W, C). */
-TimStatus sample_strip_write(const Sampling *s, const uint8_t *pixels, int64_t first, int64_t rows, const char *path,
+/* Writes a labelled sheet of `rows`, the first of which begins with picture `first`: pixels (rows, columns, H, W, C). */
+TimStatus sample_sheet_write(const Sampling *s, const uint8_t *pixels, int64_t first, int64_t rows, const char *path,
                              TimError *err);
 
 #endif

@@ -9,21 +9,15 @@
 
 #include "support.h"
 
-enum { PATH_BYTES = 4096, QUALITY = 75 /* Pillow's */ };
+enum { QUALITY = 75 /* Pillow's */ };
 
-typedef char Path[PATH_BYTES];
+typedef char Path[MAX_PATH_BYTES];
 
 /* ---- pieces ---- */
 
-static TimStatus join(Path out, TimError *err, const char *folder, const char *name) {
-    const int length = snprintf(out, PATH_BYTES, "%s/%s", folder, name);
-    if (length >= 0 && length < PATH_BYTES) return TIM_OK;
-    return fail_with(err, TIM_E_IO, "%.800s: the path is too long", folder);
-}
-
 /* `folder`/`name`, made unless it is there. */
 static TimStatus folder_in(Path out, const char *folder, const char *name, TimError *err) {
-    const TimStatus status = join(out, err, folder, name);
+    const TimStatus status = join_path(out, folder, name, "", err);
     return status == TIM_OK ? make_folder(out, err) : status;
 }
 
@@ -58,6 +52,13 @@ static TimStatus write_line(const char *path, const char *line, TimError *err) {
 
 /* ---- layouts ---- */
 
+/* FOLDER/00003, GenEval's */
+static TimStatus own_folder(Path out, const char *folder, int64_t index, TimError *err) {
+    char name[32];
+    snprintf(name, sizeof name, "%05" PRId64, index);
+    return join_path(out, folder, name, "", err);
+}
+
 static TimStatus write_samples(const char *folder, const TimPictures *pictures, int64_t first, TimError *err) {
     Path samples, path;
     TimStatus status = folder_in(samples, folder, "samples", err);
@@ -65,7 +66,7 @@ static TimStatus write_samples(const char *folder, const TimPictures *pictures, 
         char name[16];
         const TimImage one = picture(pictures, first + i);
         snprintf(name, sizeof name, "%05d.png", i);
-        status = join(path, err, samples, name);
+        status = join_path(path, samples, name, "", err);
         if (status == TIM_OK) status = tim_image_write_png(&one, path, NULL, 0, err);
     }
     return status;
@@ -73,34 +74,44 @@ static TimStatus write_samples(const char *folder, const TimPictures *pictures, 
 
 static TimStatus write_geneval(const char *folder, const Prompt *prompt, int64_t index, const TimPictures *pictures, int64_t first,
                                TimError *err) {
-    char name[32];
     Path own, path;
-    snprintf(name, sizeof name, "%05" PRId64, index);
-    TimStatus status = folder_in(own, folder, name, err);
-    if (status == TIM_OK) status = join(path, err, own, "metadata.jsonl");
+    TimStatus status = own_folder(own, folder, index, err);
+    if (status == TIM_OK) status = make_folder(own, err);
+    if (status == TIM_OK) status = join_path(path, own, "metadata.jsonl", "", err);
     if (status == TIM_OK) status = write_line(path, prompt->record, err);
     if (status == TIM_OK) status = write_samples(own, pictures, first, err);
-    if (status == TIM_OK) status = join(path, err, own, "grid.png");
+    if (status == TIM_OK) status = join_path(path, own, "grid.png", "", err);
     return status == TIM_OK ? write_grid(pictures, first, path, err) : status;
 }
 
 static TimStatus write_dpg(const char *folder, const Prompt *prompt, const TimPictures *pictures, int64_t first, TimError *err) {
-    Path stem, path;
-    TimStatus status = join(stem, err, folder, prompt->name);
-    if (status != TIM_OK) return status;
-    const int length = snprintf(path, sizeof path, "%.4000s.png", stem);
-    if (length < 0 || length >= 4004) return fail_with(err, TIM_E_IO, "%.800s: the path is too long", stem);
-    return write_grid(pictures, first, path, err);
+    Path path;
+    const TimStatus status = join_path(path, folder, prompt->name, ".png", err);
+    return status == TIM_OK ? write_grid(pictures, first, path, err) : status;
 }
 
 static TimStatus write_mjhq(const char *folder, const Prompt *prompt, const TimPictures *pictures, int64_t first, TimError *err) {
-    char name[512];
     Path own, path;
     const TimImage one = picture(pictures, first);
     TimStatus status = folder_in(own, folder, prompt->category, err);
-    snprintf(name, sizeof name, "%.500s.jpg", prompt->name);
-    if (status == TIM_OK) status = join(path, err, own, name);
+    if (status == TIM_OK) status = join_path(path, own, prompt->name, ".jpg", err);
     return status == TIM_OK ? tim_image_write_jpeg(&one, path, QUALITY, err) : status;
+}
+
+TimStatus layout_first_path(char out[MAX_PATH_BYTES], PromptLayout layout, const char *folder, const Prompt *prompt, int64_t index,
+                            TimError *err) {
+    Path own;
+    TimStatus status;
+    switch (layout) {
+    case LAYOUT_GENEVAL:
+        status = own_folder(own, folder, index, err);
+        return status == TIM_OK ? join_path(out, own, "samples/00000", ".png", err) : status;
+    case LAYOUT_DPG:
+        return join_path(out, folder, prompt->name, ".png", err);
+    default:
+        status = join_path(own, folder, prompt->category, "", err);
+        return status == TIM_OK ? join_path(out, own, prompt->name, ".jpg", err) : status;
+    }
 }
 
 int layout_pictures(PromptLayout layout) {

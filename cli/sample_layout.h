@@ -3,10 +3,15 @@
 #define TIM_CLI_SAMPLE_LAYOUT_H
 
 #include "sample_prompts.h"
+#include "support.h"
 #include "tim/pictures.h"
 
 /* Pictures of one prompt. */
 int layout_pictures(PromptLayout layout);
+
+/* Where the first picture of prompt number `index` goes. */
+TimStatus layout_first_path(char out[MAX_PATH_BYTES], PromptLayout layout, const char *folder, const Prompt *prompt, int64_t index,
+                            TimError *err);
 
 /* Writes the pictures of prompt number `index`, layout_pictures of them from `first` on, below `folder`, which is there. */
 TimStatus layout_write(PromptLayout layout, const char *folder, const Prompt *prompt, int64_t index, const TimPictures *pictures,

@@ -1,4 +1,4 @@
-/* The settings of a picture drawn before, from the text that sample_write.c puts into its PNG. */
+/* The settings of a picture drawn before, from the text that sample_describe.c puts into its PNG. */
 #include <inttypes.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -17,6 +17,10 @@ static bool read_integer(const char *text, int64_t *out) {
     char *end;
     *out = strtoll(text, &end, 10);
     return end != text && *end == '\0';
+}
+
+static bool read_between(const char *text, int64_t low, int64_t high, int64_t *out) {
+    return read_integer(text, out) && *out >= low && *out <= high;
 }
 
 static bool read_seed(const char *text, uint64_t *out) {
@@ -61,9 +65,12 @@ static bool take(SampleRequest *r, const char *key, const char *value) {
     if (strcmp(key, "Guidance window") == 0) return read_window(value, o);
     if (strcmp(key, "Stochasticity") == 0) return read_real(value, &o->stochasticity);
     if (strcmp(key, "Precision") == 0) return read_word(value, sample_precision_words, &r->precision);
+    if (strcmp(key, "Rounding") == 0) return read_word(value, sample_rounding_words, &r->rounding);
     if (strcmp(key, "Picture") == 0) r->single = true, r->count = 1;
-    if (strcmp(key, "Picture") == 0) return read_integer(value, &o->first);
-    if (strcmp(key, "Class") == 0) r->classes_text = value;
+    if (strcmp(key, "Picture") == 0 || strcmp(key, "First") == 0) return read_between(value, 0, SAMPLE_MAX_FIRST, &r->first);
+    if (strcmp(key, "Count") == 0) return read_between(value, 1, SAMPLE_MAX_COUNT, &r->count);
+    if (strcmp(key, "Class") == 0 || strcmp(key, "Classes") == 0) r->classes_text = value;
+    if (strcmp(key, "Prompts") == 0) r->prompts_file = value;
     if (strcmp(key, "Denoising strength") == 0) return read_real(value, &o->strength);
     if (strcmp(key, "Imitate") == 0) r->imitate = value;
     if (strcmp(key, "Init") == 0) r->init = value;
@@ -78,15 +85,46 @@ static char *find_settings(char *text) {
     return found;
 }
 
+static char unescaped(char c) {
+    return c == 'n' ? '\n' : c == 'r' ? '\r' : c == 't' ? '\t' : c;
+}
+
+/* The quote that ends the value which begins with one; NULL without. */
+static char *closing_quote(char *value) {
+    char *at = value + 1;
+    while (*at && *at != '"') at += *at == '\\' && at[1] ? 2 : 1;
+    return *at ? at : NULL;
+}
+
+/* Takes the quotes off, in place. */
+static void unquote(char *value, const char *closing) {
+    char *to = value;
+    for (const char *at = value + 1; at < closing; at++) {
+        const bool escape = *at == '\\';
+        *to++ = escape ? unescaped(*++at) : *at;
+    }
+    *to = '\0';
+}
+
+/* Ends the value, quoted or up to the next comma; returns what follows, NULL at the end. */
+static char *cut_value(char *value) {
+    char *closing = *value == '"' ? closing_quote(value) : NULL, *comma = strstr(closing ? closing : value, ", ");
+    if (closing)
+        unquote(value, closing);
+    else if (comma)
+        *comma = '\0';
+    return comma ? comma + 2 : NULL;
+}
+
 static TimStatus take_all(SampleRequest *r, char *settings, const char *path, TimError *err) {
-    for (char *at = settings, *next; at; at = next) {
-        char *end = strstr(at, ", "), *colon = strstr(at, ": ");
-        next = end ? end + 2 : NULL;
-        if (end) *end = '\0';
-        if (!colon || (end && colon > end)) continue;
+    for (char *at = settings; at;) {
+        char *key = at, *comma = strstr(at, ", "), *colon = strstr(at, ": ");
+        if (!colon) return TIM_OK;
+        at = comma && comma < colon ? comma + 2 : cut_value(colon + 2);
+        if (comma && comma < colon) continue; /* a word without a value */
         *colon = '\0';
-        if (!take(r, at, colon + 2))
-            return fail_with(err, TIM_E_FORMAT, "%.500s: '%.60s' is '%.60s' there, which tim sample does not write", path, at,
+        if (!take(r, key, colon + 2))
+            return fail_with(err, TIM_E_FORMAT, "%.500s: '%.60s' is '%.60s' there, which tim sample does not write", path, key,
                              colon + 2);
     }
     return TIM_OK;

@@ -4,6 +4,7 @@
 #include <stdarg.h>
 #include <stdio.h>
 #include <string.h>
+#include <strings.h>
 #include <sys/stat.h>
 #include <time.h>
 
@@ -19,7 +20,13 @@ const char *const isa_words[] = {"best", "ref", "generic", "avx2", "avx512", "av
 
 bool ends_with(const char *text, const char *end) {
     const size_t length = strlen(text), tail = strlen(end);
-    return length >= tail && strcmp(text + length - tail, end) == 0;
+    return length >= tail && strcasecmp(text + length - tail, end) == 0;
+}
+
+TimStatus join_path(char out[MAX_PATH_BYTES], const char *folder, const char *name, const char *end, TimError *err) {
+    const int length = snprintf(out, MAX_PATH_BYTES, "%s%s%s%s", folder, ends_with(folder, "/") ? "" : "/", name, end);
+    if (length >= 0 && length < MAX_PATH_BYTES) return TIM_OK;
+    return fail_with(err, TIM_E_IO, "%.800s: the path is too long", folder);
 }
 
 TimStatus make_folder(const char *path, TimError *err) {

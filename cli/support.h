@@ -9,7 +9,13 @@
 /* Writes the text into *err as printf would, sets its status and returns it. */
 TimStatus fail_with(TimError *err, TimStatus status, const char *format, ...) __attribute__((format(printf, 3, 4)));
 
+/* Whatever the case of letters. */
 bool ends_with(const char *text, const char *end);
+
+enum { MAX_PATH_BYTES = 4096 };
+
+/* "folder/name" and `end`, whether or not the folder ends with a slash. */
+TimStatus join_path(char out[MAX_PATH_BYTES], const char *folder, const char *name, const char *end, TimError *err);
 
 /* Makes the folder unless it is there; its parent must be. */
 TimStatus make_folder(const char *path, TimError *err);

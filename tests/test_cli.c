@@ -189,6 +189,12 @@ static void test_command_line_wrong_exits_2_and_says_what(void **state) {
         {"sample --model model --out a.gif", "--out: 'a.gif' must end in .npz, .png, .jpg, .webp or /"},
         {"sample --model model --out a.png --memory 6X", "--memory: '6X' does not fit; give bytes, or a number with K, M or G"},
         {"sample --model model --out a.npz --steps 1,2", "--steps takes several numbers only for a sheet"},
+        {"sample --model model --out a.png --size 64x96 --width 128", "--size and --width: give one of them"},
+        {"sample --model model --out a.png --memory 6GiX", "--memory: '6GiX' does not fit"},
+        {"sample --model model --out a/ --prompts x --layout geneval --count 2",
+         "there are 4 pictures of each prompt; leave it out"},
+        {"sample --model model --out a/ --prompts x --layout dpg --first 7",
+         "--first: 7 does not fit; with --layout dpg give a multiple of 4"},
         {"inspect", "name DIR|FILE"},
         {"inspect a b", "'b' is one word too many"},
         {"inspect model --json=yes", "--json takes no value"},
@@ -196,6 +202,20 @@ static void test_command_line_wrong_exits_2_and_says_what(void **state) {
     for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
         assert_fails(cases[i][0], 2, cases[i][1]);
         assert_contains(said, "--help'.\n");
+    }
+}
+
+/* A full disk behind the standard output is no success. */
+static void test_output_that_is_lost_exits_1(void **state) {
+    (void)state;
+    static const char *const lines[] = {"inspect model", "inspect model --json", "verify --model model", "sample --help",
+                                        "--version"};
+    for (size_t i = 0; i < sizeof lines / sizeof *lines; i++) {
+        char words[PATH_BYTES];
+        snprintf(words, sizeof words, "%s >/dev/full 2>full; (exit $?)", lines[i]);
+        assert_int_equal(tim(words), 1);
+        read_text(in_folder("full"), said);
+        assert_contains(said, "tim: the standard output cannot be written: ");
     }
 }
 
@@ -323,6 +343,100 @@ static int occurrences(const char *text, const char *part) {
     return count;
 }
 
+/* A picture is its number's, wherever the run begins. */
+static void test_sample_first_goes_on_where_a_run_ended(void **state) {
+    (void)state;
+    static const char *const names[] = {"000002.png", "000003.png", "000004.png"};
+    assert_runs("sample --model model --out whole/ --classes 2,1,3 --count 5 --steps 2");
+    assert_runs("sample --model model --out rest/ --classes 2,1,3 --count 3 --steps 2 --first 2");
+    for (size_t i = 0; i < sizeof names / sizeof *names; i++) {
+        char whole[64], rest[64];
+        snprintf(whole, sizeof whole, "whole/%s", names[i]);
+        snprintf(rest, sizeof rest, "rest/%s", names[i]);
+        assert_same_files(in_folder(whole), in_folder(rest), true);
+    }
+    assert_int_equal(access(in_folder("rest/000001.png"), F_OK), -1);
+    assert_runs("sample --model model --out named.npz --classes 2,1,3 --count 4 --first 1");
+    assert_labels((const int64_t[]){1, 3, 2, 1});
+}
+
+/* What cannot be written is refused before the weights are opened, and harms nothing. */
+static void test_sample_output_refused_before_drawing(void **state) {
+    (void)state;
+    assert_runs("sample --model model --out there.png --classes 1");
+    assert_runs("sample --model model --out kept.png --classes 1");
+    assert_runs("convert --model model --out bare");
+    assert_int_equal(unlink(in_folder("bare/model.safetensors")), 0);
+    assert_fails("sample --model bare --out nodir/x.png", 1,
+                 "nodir/x.png: cannot be written: No such file or directory; does its folder");
+    assert_fails("sample --model bare --out nodir/x.npz", 1, "nodir/x.npz: cannot be written");
+    assert_fails("sample --model bare --out there.png/x.jpg", 1, "there.png/x.jpg: cannot be written: Not a directory");
+    assert_fails("sample --model bare --out there.png", 1, "bare");
+    assert_fails("sample --model model --out there.png --count 200 --steps 1,2", 1,
+                 "there.png: a sheet of 2 rows and 200 columns with pictures of 96 x 96 pixels would be larger than the 16384");
+    assert_fails("sample --model model --out there.png --count 100000", 1, "25000 rows and 4 columns are too many for one sheet");
+    assert_same_files(in_folder("there.png"), in_folder("kept.png"), true);
+    assert_int_equal(access(in_folder("there.png.tmp"), F_OK), -1);
+}
+
+static void test_sample_folder_is_not_overwritten(void **state) {
+    (void)state;
+    assert_runs("sample --model model --out twice/ --count 3 --seed 1");
+    assert_runs("sample --model model --out once/ --count 3 --seed 1");
+    assert_fails("sample --model model --out twice --count 3 --seed 2", 1,
+                 "twice/000000.png is there already; give --overwrite to replace it, or --first 3 to go on after the last");
+    assert_fails("sample --model model --out twice/ --count 3 --seed 2 --first 2", 1, "twice/000002.png is there already");
+    assert_fails("sample --model model --out twice/ --count 1", 1, "or --first 3 to go on after the last");
+    assert_same_files(in_folder("twice/000002.png"), in_folder("once/000002.png"), true);
+    assert_runs("sample --model model --out twice/ --count 2 --seed 1 --first 3");
+    assert_runs("sample --model model --out twice/ --count 3 --seed 2 --overwrite");
+    assert_same_files(in_folder("twice/000002.png"), in_folder("once/000002.png"), false);
+    assert_int_equal(access(in_folder("twice/000004.png"), F_OK), 0);
+}
+
+/* A sheet, and one picture of a class, come back as they were. */
+static void test_sample_like_draws_a_sheet_again(void **state) {
+    (void)state;
+    static const char *const lines[] = {"--classes 2", "--classes 2,0 --steps 1,2 --first 3", "--count 5 --guidance 2 --steps 2",
+                                        "--classes 1,3 --count 4 --seed 9"};
+    for (size_t i = 0; i < sizeof lines / sizeof *lines; i++) {
+        char words[PATH_BYTES];
+        snprintf(words, sizeof words, "sample --model model --out sheet.png %s", lines[i]);
+        assert_runs(words);
+        assert_runs("sample --like sheet.png --out again.png");
+        assert_same_files(in_folder("sheet.png"), in_folder("again.png"), true);
+    }
+    assert_runs("sample --like sheet.png --out again.png --classes 0,2");
+    assert_same_files(in_folder("sheet.png"), in_folder("again.png"), false);
+}
+
+/* Commas, colons and quotes in paths are quoted as other tools do, and the rounding is kept. */
+static void test_sample_like_reads_odd_paths_and_rounding(void **state) {
+    (void)state;
+    TimFile file;
+    const TimConfig config = small_config(TIM_TRANSPORT_OT_FM);
+    assert_int_equal(save_model("a, Seed: 3, \"b\\", &config), TIM_OK);
+    assert_runs("sample --model model --out odd,png/ --count 1");
+    assert_runs(
+        "sample --model 'a, Seed: 3, \"b\\' --init 'odd,png/000000.png' --out odd.png --classes 1,2 --rounding t2i --seed 7");
+    assert_runs("sample --like odd.png --out again.png");
+    assert_same_files(in_folder("odd.png"), in_folder("again.png"), true);
+    assert_int_equal(tim_file_open(&file, in_folder("again.png"), &err), TIM_OK);
+    static const char model[] = "Model: \"a, Seed: 3, \\\"b\\\\\", ", rest[] = "Rounding: t2i",
+                      init[] = "Init: \"odd,png/000000.png\"";
+    assert_non_null(memmem(file.data, file.size, model, strlen(model)));
+    assert_non_null(memmem(file.data, file.size, rest, strlen(rest)));
+    assert_non_null(memmem(file.data, file.size, init, strlen(init)));
+    tim_file_close(&file);
+}
+
+static void test_sample_words_in_any_case(void **state) {
+    (void)state;
+    assert_runs("sample --model model --out upper.PNG --classes 1 --size 16X8 --memory 6gb");
+    assert_runs("sample --model model --out lower.png --classes 1 --width 16 --height 8 --memory 6g");
+    assert_same_files(in_folder("upper.PNG"), in_folder("lower.png"), true);
+}
+
 /* The picture says how it was drawn; other options change what they say. */
 static void test_sample_like_draws_it_again(void **state) {
     (void)state;
@@ -383,7 +497,7 @@ static void test_sample_strip_from_one_step_to_the_picture(void **state) {
     assert_runs("sample --model model --out stages/ --count 2 --seed 3 --mode diffusion --steps 1");
     assert_int_equal(access(in_folder("stages/000001-strip.png"), F_OK), -1);
     assert_int_equal(tim_image_read_png(&first, in_folder("stages/000001.png"), &err), TIM_OK);
-    assert_runs("sample --model model --out stages/ --count 2 --seed 3 --mode diffusion --steps 3 --strip");
+    assert_runs("sample --model model --out stages/ --count 2 --seed 3 --mode diffusion --steps 3 --strip --overwrite");
     assert_int_equal(tim_image_read_png(&last, in_folder("stages/000001.png"), &err), TIM_OK);
     assert_int_equal(tim_image_read_png(&beside, in_folder("stages/000001-strip.png"), &err), TIM_OK);
     assert_runs("sample --model model --out strip.png --count 2 --seed 3 --mode diffusion --steps 3 --strip");
@@ -395,8 +509,10 @@ static void test_sample_strip_from_one_step_to_the_picture(void **state) {
     tim_image_done(&first), tim_image_done(&last), tim_image_done(&strip), tim_image_done(&beside);
     assert_fails("sample --model model --out x.png --strip --steps 1,2", 2, "--strip wants one number of --steps");
     assert_fails("sample --model model --out x.npz --strip", 2, "--strip wants one number of --steps");
-    assert_fails("sample --model model --out x.png --strip --steps 164", 1, "164 pictures of 96 pixels beside each other");
-    assert_fails("sample --model model --out x.png --strip --count 200", 1, "200 pictures of 96 pixels below each other");
+    assert_fails("sample --model model --out x.png --strip --steps 164", 1,
+                 "a sheet of 16 rows and 164 columns with pictures of 96 x 96");
+    assert_fails("sample --model model --out x.png --strip --count 200", 1,
+                 "a sheet of 200 rows and 1 columns with pictures of 96 x 96");
 }
 
 /* Rotary angles change every picture, times none of 4 steps; the picture remembers, and --like draws it again. */
@@ -474,6 +590,20 @@ static void test_convert_missing_model_exits_1(void **state) {
     assert_int_equal(tim("convert --model nowhere --out half2"), 1);
     assert_non_null(strstr(said, "nowhere"));
     assert_int_equal(tim("convert --model model"), 2);
+}
+
+/* The weights and the configuration that are read are not replaced, however the folder is written. */
+static void test_convert_into_its_own_folder_refused(void **state) {
+    (void)state;
+    assert_runs("convert --model model --out own --precision fp32");
+    assert_runs("convert --model model --out kept --precision fp32");
+    assert_fails("convert --model own --out own", 1, "'own' is the folder of own, which would be replaced; give another folder");
+    assert_fails("convert --model own/model.safetensors --out ./own/", 1, "give another folder");
+    assert_fails("convert --model model --config own/config.yaml --out own", 1, "own/config.yaml, which would be replaced");
+    assert_int_equal(symlink("own", in_folder("linked")), 0);
+    assert_fails("convert --model own --out linked", 1, "give another folder");
+    assert_same_files(in_folder("own/model.safetensors"), in_folder("kept/model.safetensors"), true);
+    assert_same_files(in_folder("own/config.yaml"), in_folder("kept/config.yaml"), true);
 }
 
 static void test_inspect_shows_model(void **state) {
@@ -802,12 +932,19 @@ int main(void) {
         cmocka_unit_test(test_tim_help_and_version),
         cmocka_unit_test(test_command_help_lists_every_option),
         cmocka_unit_test(test_command_line_wrong_exits_2_and_says_what),
+        cmocka_unit_test(test_output_that_is_lost_exits_1),
         cmocka_unit_test(test_sample_sheet_has_all_pictures),
         cmocka_unit_test(test_sample_folder_holds_single_pictures),
         cmocka_unit_test(test_sample_npz_has_pictures_and_labels),
         cmocka_unit_test(test_sample_classes_by_name),
         cmocka_unit_test(test_sample_class_names_refused),
         cmocka_unit_test(test_sample_same_command_same_file),
+        cmocka_unit_test(test_sample_first_goes_on_where_a_run_ended),
+        cmocka_unit_test(test_sample_output_refused_before_drawing),
+        cmocka_unit_test(test_sample_folder_is_not_overwritten),
+        cmocka_unit_test(test_sample_like_draws_a_sheet_again),
+        cmocka_unit_test(test_sample_like_reads_odd_paths_and_rounding),
+        cmocka_unit_test(test_sample_words_in_any_case),
         cmocka_unit_test(test_sample_like_draws_it_again),
         cmocka_unit_test(test_sample_init_starts_from_a_picture),
         cmocka_unit_test(test_sample_strip_from_one_step_to_the_picture),
@@ -816,6 +953,7 @@ int main(void) {
         cmocka_unit_test(test_sample_failures_exit_1_and_say_what),
         cmocka_unit_test(test_convert_bf16_model_draws),
         cmocka_unit_test(test_convert_missing_model_exits_1),
+        cmocka_unit_test(test_convert_into_its_own_folder_refused),
         cmocka_unit_test(test_inspect_shows_model),
         cmocka_unit_test(test_inspect_json_is_json),
         cmocka_unit_test(test_inspect_any_safetensors),

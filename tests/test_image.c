@@ -603,6 +603,14 @@ static void test_sheet_labels_lie_outside_the_pictures(void **state) {
                             .scale = 1,
                             .text_scale = 2};
     assert_int_equal(tim_sheet_draw(&image, &sheet, NULL), TIM_OK);
+    TimError err;
+    TimSheet empty = sheet;
+    int height, width;
+    empty.pictures = NULL;
+    assert_int_equal(tim_sheet_size(&height, &width, &empty, NULL), TIM_OK);
+    assert_int_equal(height, image.height), assert_int_equal(width, image.width);
+    empty.rows = TIM_IMAGE_MAX_SIDE, empty.row_labels = NULL;
+    assert_int_equal(tim_sheet_size(&height, &width, &empty, &err), TIM_E_ARGUMENT);
     const int cells_height = 2 * SIDE + 4, head = image.height - 14 - cells_height;
     const int gutter = 14 + tim_text_width("lower", (TimTextStyle){.scale = 2}, 999) + 8;
     assert_int_equal(head, 14 + 24 + 12 + 24 + 8);

@@ -277,7 +277,11 @@ static void test_draw_classes_through_latents(void **state) {
     assert_int_equal(pictures.height, 8 * SIDE);
     const size_t bytes = (size_t)3 * 64 * SIDE * SIDE;
     assert_memory_not_equal(pictures.pixels, pictures.pixels + bytes, bytes);
-    tim_pictures_done(&pictures);
+    TimPictures bound;
+    options.memory = (size_t)1 << 40; /* what there is rests between its turns */
+    assert_ok(tim_pipeline_draw(pipeline, &options, &bound, NULL, &err));
+    assert_memory_equal(pictures.pixels, bound.pixels, 2 * bytes);
+    tim_pictures_done(&pictures), tim_pictures_done(&bound);
     tim_pipeline_free(pipeline);
 }
 
@@ -611,6 +615,105 @@ static void test_cli_prompts_of_a_file_and_as_they_are_typed(void **state) {
     assert_picture("typed/000001.png", SIZE, SIZE); /* the line that is no UTF-8 cost only itself */
 }
 
+static void assert_absent(const char *name) {
+    assert_int_equal(access(in_folder(name), F_OK), -1);
+}
+
+/* A picture is its number's: prompt, settings and noise, wherever the run begins. */
+static void test_cli_first_goes_on_where_a_run_ended(void **state) {
+    (void)state;
+    char said[PATH_BYTES];
+    static const char lines[] = "a red cube\n{\"prompt\": \"two dogs\", \"seed\": 3, \"steps\": 2}\na cat\n";
+    static const char geneval[] = "{\"prompt\": \"a bench\"}\n{\"prompt\": \"a dog\"}\n";
+    write_file(in_folder("three.jsonl"), lines, strlen(lines));
+    write_file(in_folder("meta2.jsonl"), geneval, strlen(geneval));
+    assert_runs("sample --model text --prompts three.jsonl --count 2 --out whole/", "");
+    assert_runs("sample --model text --prompts three.jsonl --count 2 --first 3 --out rest/", "");
+    assert_same_picture("whole/000003.png", "rest/000003.png");
+    assert_same_picture("whole/000004.png", "rest/000004.png");
+    assert_same_picture("whole/000005.png", "rest/000005.png");
+    assert_absent("rest/000002.png"), assert_absent("rest/000006.png");
+    assert_int_equal(tim("sample --model text --prompts three.jsonl --first 3 --out rest/", "", said), 1);
+    assert_non_null(strstr(said, "--first: 3 is beyond the last picture of three.jsonl, which is 2"));
+    assert_runs("sample --model text --prompts meta2.jsonl --layout geneval --out all/", "");
+    assert_runs("sample --model text --prompts meta2.jsonl --layout geneval --first 4 --out later/", "");
+    assert_same_picture("all/00001/samples/00002.png", "later/00001/samples/00002.png");
+    assert_absent("later/00000");
+}
+
+/* Pictures that are there stay, typed prompts go on after them. */
+static void test_cli_folders_are_not_overwritten(void **state) {
+    (void)state;
+    char said[PATH_BYTES];
+    static const char geneval[] = "{\"prompt\": \"a bench\"}\n{\"prompt\": \"a dog\"}\n";
+    write_file(in_folder("meta3.jsonl"), geneval, strlen(geneval));
+    assert_runs("sample --model text --prompts - --out session/", "a red cube\n  \n");
+    assert_runs("sample --model text --prompts - --out session", "two dogs\n");
+    assert_absent("session/000002.png");
+    FILE *stream = fopen(in_folder("stdout"), "r");
+    assert_non_null(stream);
+    assert_non_null(fgets(said, sizeof said, stream));
+    fclose(stream);
+    assert_non_null(strstr(said, "session/000001.png: "));
+    assert_int_equal(tim("sample --model text --prompts - --out session --first 1", "a cat\n", said), 0);
+    assert_non_null(strstr(said, "session/000001.png is there already; give --overwrite to replace it, or --first 2"));
+    assert_runs("sample --model text --prompts meta3.jsonl --layout geneval --out gen/", "");
+    assert_int_equal(tim("sample --model text --prompts meta3.jsonl --layout geneval --out gen/", "", said), 1);
+    if (!strstr(said, "gen/00000/samples/00000.png is there already; give --overwrite to replace it, or another folder"))
+        fail_msg("%s", said);
+    assert_runs("sample --model text --prompts meta3.jsonl --layout geneval --out gen/ --overwrite", "");
+}
+
+/* Every line's own settings are looked at before the first picture. */
+static void test_cli_settings_of_a_later_line_refused_first(void **state) {
+    (void)state;
+    char said[PATH_BYTES];
+    static const char lines[] = "a red cube\n{\"prompt\": \"two dogs\", \"width\": 33}\n";
+    write_file(in_folder("late.jsonl"), lines, strlen(lines));
+    assert_int_equal(tim("sample --model text --prompts late.jsonl --out late/", "", said), 1);
+    assert_non_null(strstr(said, "late.jsonl: line 2: width is 33; give a multiple of"));
+    assert_absent("late/000000.png");
+    assert_int_equal(tim("sample --model text --prompt a --size 16384x32 --out x.webp", "", said), 1);
+    assert_non_null(strstr(said, "x.webp: WebP has at most 16383 pixels a side, not 16384"));
+}
+
+/* Typed JSON is read as that of a file. */
+static void test_cli_typed_json_has_settings(void **state) {
+    (void)state;
+    char said[PATH_BYTES];
+    static const char typed[] =
+        " \t\n {\"prompt\": \"two dogs\", \"seed\": 3, \"width\": 32, \"guidance\": 0}\n{\"prompt\": \"a\", \"step\": 2}\n";
+    assert_int_equal(tim("sample --model text --prompts - --guidance 3 --guidance-high 2 --out json/", typed, said), 0);
+    assert_non_null(strstr(
+        said, "standard input: line 3: 'step' is none of prompt, seed, steps, width, height, guidance; did you mean 'steps'?"));
+    assert_picture("json/000000.png", SIZE, 32);
+    assert_absent("json/000001.png");
+    char size[64];
+    snprintf(size, sizeof size, "--size 32x%d", SIZE);
+    char words[PATH_BYTES];
+    snprintf(words, sizeof words, "sample --model text --prompt 'two dogs' --seed 3 %s --out plain.png", size);
+    assert_runs(words, "");
+    assert_same_picture("json/000000.png", "plain.png");
+}
+
+/* With --like, prompts of a file take the place of the picture's own. */
+static void test_cli_like_with_other_prompts(void **state) {
+    (void)state;
+    static const char lines[] = "a red cube\ntwo dogs\n";
+    write_file(in_folder("two.txt"), lines, strlen(lines));
+    assert_runs("sample --model text --prompt 'a, cat' --seed 7 --steps 2 --first 9 --out from.png", "");
+    assert_runs("sample --like from.png --prompts two.txt --out liked/", "");
+    assert_runs("sample --model text --prompts two.txt --seed 7 --steps 2 --out plainly/", "");
+    assert_same_picture("liked/000001.png", "plainly/000001.png");
+    assert_absent("liked/000002.png");
+    assert_runs("sample --model text --prompts two.txt --count 3 --seed 7 --out sheet2.png", "");
+    assert_runs("sample --like sheet2.png --out sheet3.png", "");
+    assert_same_picture("sheet2.png", "sheet3.png");
+    assert_runs("sample --model text --prompt cube --count 3 --out sheet4.png", "");
+    assert_runs("sample --like sheet4.png --out sheet5.png", "");
+    assert_same_picture("sheet4.png", "sheet5.png");
+}
+
 static void assert_misread(const char *text, const char *layout, const char *says) {
     char said[PATH_BYTES], words[PATH_BYTES];
     write_file(in_folder("bad.txt"), text, strlen(text));
@@ -623,7 +726,12 @@ static void test_cli_bad_prompt_files_named(void **state) {
     (void)state;
     assert_misread("\n\n", "plain", "no prompt in it");
     assert_misread("a\n{\"prompt\": 3}\n", "plain", "line 2: there is no text 'prompt'");
-    assert_misread("{\"prompt\": \"a\", \"steps\": 0}\n", "plain", "line 1: 'steps' is no number from 1");
+    assert_misread("{\"prompt\": \"a\", \"steps\": 0}\n", "plain", "line 1: 'steps' is 0; give a whole number from 1");
+    assert_misread("\n \t \n", "plain", "no prompt in it");
+    assert_misread("{\"prompt\": \"a\", \"steps\": 2.7}\n", "plain", "line 1: 'steps' is 2.7; give a whole number from 1 to 65535");
+    assert_misread("a\n {\"prompt\": \"a\", \"guidance\": \"2\"}\n", "plain",
+                   "line 2: 'guidance' is \"2\"; give a number from 0 to 1000");
+    assert_misread("{\"prompt\": \"a\", \"step\": 2}\n", "plain", "line 1: 'step' is none of prompt, seed,");
     assert_misread("{\"prompt\"", "plain", "line 1: it is no JSON object");
     assert_misread("a\n", "geneval", "line 1: it is no JSON object");
     assert_misread("[]", "mjhq", "no JSON object of prompts");
@@ -732,6 +840,11 @@ int main(void) {
         cmocka_unit_test(test_plan_long_prompts_are_said),
         cmocka_unit_test(test_cli_prompt_makes_a_picture_that_can_be_drawn_again),
         cmocka_unit_test(test_cli_prompts_of_a_file_and_as_they_are_typed),
+        cmocka_unit_test(test_cli_first_goes_on_where_a_run_ended),
+        cmocka_unit_test(test_cli_folders_are_not_overwritten),
+        cmocka_unit_test(test_cli_settings_of_a_later_line_refused_first),
+        cmocka_unit_test(test_cli_typed_json_has_settings),
+        cmocka_unit_test(test_cli_like_with_other_prompts),
         cmocka_unit_test(test_cli_bad_prompt_files_named),
         cmocka_unit_test(test_cli_layouts_are_those_of_the_evaluations),
         cmocka_unit_test(test_synth_has_hash_weights_and_says_so),

@@ -111,6 +111,10 @@ typedef struct TimSheet {
     int text_scale;                   /* 1 or 2: height of a line of text in units of 12 pixels */
 } TimSheet;
 
+/* Says how large tim_sheet_draw will make the image, before there are pictures: `pictures` and `channels` are not looked at.
+ * Errors: TIM_E_ARGUMENT as tim_sheet_draw; *height and *width are left alone then. */
+TIM_API TimStatus tim_sheet_size(int *height, int *width, const TimSheet *sheet, TimError *err);
+
 /* Makes one image of the whole sheet on white, with the pictures' number of channels.
  * A column is as wide as its pictures or its label; labels and titles that are still too long are cut and end in "..".
  * Text is ASCII; each other UTF-8 character shows as "?". `image` is written over, not freed, and left empty on failure.

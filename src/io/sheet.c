@@ -101,15 +101,19 @@ static TimStatus check_sheet(const TimSheet *sheet, TimError *err) {
     if (sheet->scale < 1 || sheet->scale > MAX_SCALE || sheet->text_scale < 1 || sheet->text_scale > 2)
         return tim_fail(err, TIM_E_ARGUMENT, "sheet: scale %d, text scale %d; give 1 ... %d and 1 ... 2", sheet->scale,
                         sheet->text_scale, MAX_SCALE);
-    if (!sheet->pictures) return tim_fail(err, TIM_E_ARGUMENT, "sheet: pictures is NULL; give rows * columns pictures");
     return TIM_OK;
 }
 
+static TimStatus lay_out(Layout *layout, const TimSheet *sheet, TimError *err) {
+    TIM_TRY(check_sheet(sheet, err));
+    lay_out_columns(layout, sheet);
+    lay_out_rows(layout, sheet);
+    if (layout->width <= TIM_IMAGE_MAX_SIDE && layout->height <= TIM_IMAGE_MAX_SIDE) return TIM_OK;
+    return tim_fail(err, TIM_E_ARGUMENT, "sheet: %lld x %lld pixels, more than %d a side; give fewer pictures or a smaller scale",
+                    (long long)layout->height, (long long)layout->width, TIM_IMAGE_MAX_SIDE);
+}
+
 static TimStatus make_paper(TimImage *image, const Layout *layout, const TimSheet *sheet, TimError *err) {
-    if (layout->width > TIM_IMAGE_MAX_SIDE || layout->height > TIM_IMAGE_MAX_SIDE)
-        return tim_fail(err, TIM_E_ARGUMENT,
-                        "sheet: %lld x %lld pixels, more than %d a side; give fewer pictures or a smaller scale",
-                        (long long)layout->height, (long long)layout->width, TIM_IMAGE_MAX_SIDE);
     TIM_TRY(tim_image_new(image, (int)layout->height, (int)layout->width, sheet->channels, err));
     memset(image->pixels, PAPER, (size_t)image->height * (size_t)image->width * (size_t)image->channels);
     return TIM_OK;
@@ -182,12 +186,18 @@ static void draw_title_and_row_labels(TimImage *image, const Layout *layout, con
     for (int i = 0; sheet->row_labels && i < sheet->rows; i++) draw_row_label(image, layout, sheet, i);
 }
 
+TimStatus tim_sheet_size(int *height, int *width, const TimSheet *sheet, TimError *err) {
+    Layout layout;
+    TIM_TRY(lay_out(&layout, sheet, err));
+    *height = (int)layout.height, *width = (int)layout.width;
+    return TIM_OK;
+}
+
 TimStatus tim_sheet_draw(TimImage *image, const TimSheet *sheet, TimError *err) {
     Layout layout;
     *image = (TimImage){0};
-    TIM_TRY(check_sheet(sheet, err));
-    lay_out_columns(&layout, sheet);
-    lay_out_rows(&layout, sheet);
+    TIM_TRY(lay_out(&layout, sheet, err));
+    if (!sheet->pictures) return tim_fail(err, TIM_E_ARGUMENT, "sheet: pictures is NULL; give rows * columns pictures");
     TIM_TRY(make_paper(image, &layout, sheet, err));
     draw_title_and_row_labels(image, &layout, sheet);
     draw_columns(image, &layout, sheet);

@@ -116,6 +116,7 @@ TimStatus tim_autoencoder_decode(TimAutoencoder *a, int64_t batch, int height, i
 }
 
 void tim_autoencoder_rest(TimAutoencoder *a) {
+    if (!a) return;
     tim_half_rest(&a->encoder);
     tim_half_rest(&a->decoder);
 }

@@ -71,7 +71,7 @@ TimStatus tim_autoencoder_decode(TimAutoencoder *autoencoder, int64_t batch, int
 TimStatus tim_autoencoder_strip_rows(TimAutoencoder *autoencoder, int height, int width, size_t most, int *rows, size_t *bytes,
                                      TimError *err);
 
-/* Lets the tapes go; the next call makes them anew. */
+/* Lets the tapes go; the next call makes them anew. NULL is fine: a model on pixels has none. */
 void tim_autoencoder_rest(TimAutoencoder *autoencoder);
 
 /* The same with the stages that are local in strips of `rows` rows of the picture, rounded to what the stages divide into: the whole

@@ -1,0 +1,182 @@
+/* What a run will draw, and whether all of it can be drawn. */
+#include <inttypes.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "sample.h"
+#include "sample_layout.h"
+#include "support.h"
+
+enum { DEFAULT_COUNT = 16, WEBP_MAX_SIDE = 16383 };
+
+/* ---- conditions ---- */
+
+/* The classes asked for in turn, or all of the model's. */
+static TimStatus make_labels(Sampling *d, TimError *err) {
+    const SampleRequest *r = d->request;
+    const int64_t classes = tim_pipeline_config(d->pipeline)->network.num_classes;
+    d->count = r->count ? r->count : r->classes.count ? r->classes.count : DEFAULT_COUNT;
+    d->labels = calloc((size_t)d->count, sizeof *d->labels);
+    if (!d->labels) return fail_with(err, TIM_E_MEMORY, "no memory for the labels; give a smaller --count");
+    for (int64_t i = 0; i < d->count; i++) {
+        const int64_t number = d->first + i;
+        d->labels[i] = r->classes.count ? r->classes.items[number % r->classes.count] : number % classes;
+    }
+    return TIM_OK;
+}
+
+/* Of a file, picture N shows prompt N / each; a single prompt goes on for ever. */
+static TimStatus count_pictures(Sampling *d, TimError *err) {
+    const SampleRequest *r = d->request;
+    const int64_t all = d->list.count * d->each;
+    d->skipped = r->prompt || sample_reads_input(r) ? 0 : d->first;
+    d->count = all - d->skipped;
+    if (d->count > 0) return TIM_OK;
+    return fail_with(err, TIM_E_ARGUMENT, "--first: %" PRId64 " is beyond the last picture of %.800s, which is %" PRId64, d->first,
+                     r->prompts_file, all - 1);
+}
+
+static const Prompt *prompt_of(const Sampling *d, int64_t index) {
+    return &d->list.items[(d->skipped + index) / d->each];
+}
+
+TimStatus sample_repeat_prompts(Sampling *d, TimError *err) {
+    const SampleRequest *r = d->request;
+    d->each = r->layout ? layout_pictures((PromptLayout)r->layout) : r->count ? r->count : 1;
+    const TimStatus status = count_pictures(d, err);
+    if (status != TIM_OK) return status;
+    free(d->prompts);
+    d->prompts = calloc((size_t)d->count, sizeof *d->prompts);
+    if (!d->prompts) return fail_with(err, TIM_E_MEMORY, "no memory for the prompts; give a smaller --count");
+    for (int64_t i = 0; i < d->count; i++) d->prompts[i] = prompt_of(d, i)->text;
+    if (!d->list.own_settings || r->form == SAMPLE_FOLDER) return TIM_OK;
+    return fail_with(err, TIM_E_ARGUMENT, "%.800s: prompts with settings of their own go into a folder: end --out with /",
+                     r->prompts_file);
+}
+
+static TimStatus make_prompts(Sampling *d, TimError *err) {
+    const SampleRequest *r = d->request;
+    TimStatus status = TIM_OK;
+    if (r->prompt)
+        status = prompt_list_add(&d->list, r->prompt, err);
+    else if (r->prompts_file)
+        status = prompt_list_read(&d->list, r->prompts_file, (PromptLayout)r->layout, err);
+    else
+        status =
+            fail_with(err, TIM_E_ARGUMENT,
+                      "%.1000s: the model draws texts: give --prompt TEXT, --prompts FILE, or on a terminal a folder for --out",
+                      r->parts.model);
+    return status == TIM_OK ? sample_repeat_prompts(d, err) : status;
+}
+
+TimStatus sample_make_conditions(Sampling *d, TimError *err) {
+    const SampleRequest *r = d->request;
+    const bool texts = tim_pipeline_config(d->pipeline)->network.kind == TIM_NETWORK_T2I;
+    if (texts && r->classes_text)
+        return fail_with(err, TIM_E_ARGUMENT, "%.1000s: the model draws texts, not classes: give --prompt in place of --classes",
+                         r->parts.model);
+    if (texts) return make_prompts(d, err);
+    if (!r->prompt && !r->prompts_file) return make_labels(d, err);
+    return fail_with(err, TIM_E_ARGUMENT, "%.1000s: the model draws classes, not texts: give --classes in place of a prompt",
+                     r->parts.model);
+}
+
+/* ---- options ---- */
+
+/* The size of the picture to start from, rounded down to what the model can draw. */
+static void init_size(const Sampling *d, TimSampleOptions *o) {
+    const int step = tim_pipeline_step(d->pipeline);
+    o->height = d->init.height < step ? step : d->init.height / step * step;
+    o->width = d->init.width < step ? step : d->init.width / step * step;
+}
+
+TimSampleOptions sample_options(const Sampling *d, int64_t row, int64_t first, int64_t count) {
+    TimSampleOptions o = d->request->sample;
+    o.steps = (int)d->request->steps.items[row];
+    if (d->prompts) prompt_apply(prompt_of(d, first), &o);
+    o.count = count;
+    o.first = d->first + first;
+    o.stages = d->request->strip;
+    if (d->labels) o.labels = d->labels + first;
+    if (d->prompts) o.prompts = d->prompts + first;
+    if (d->init.pixels) o.init = &d->init;
+    if (d->init.pixels && !o.height && !o.width) init_size(d, &o);
+    return o;
+}
+
+/* ---- before drawing ---- */
+
+/* What is said once of all pictures. */
+typedef struct Remarks {
+    int64_t cut_prompts;
+    bool guidance;
+} Remarks;
+
+static void remark_guidance(const TimSampleOptions *o) {
+    fprintf(
+        stderr,
+        "tim sample: guidance %g has no effect with --steps %d: no step lies inside the window from %g to %g of T_max, both ends "
+        "excluded; with --guidance-high above 1 the first step is guided\n",
+        o->guidance, o->steps, o->guidance_low, o->guidance_high);
+}
+
+static void remark_cut(const Sampling *d, int64_t cut) {
+    fprintf(stderr, "tim sample: of %" PRId64 " prompt%s only the first %d tokens are seen\n", cut, cut == 1 ? "" : "s",
+            tim_pipeline_config(d->pipeline)->max_seq_length);
+}
+
+static int side_of(const Sampling *d, int given) {
+    const TimNetworkConfig *n = &tim_pipeline_config(d->pipeline)->network;
+    return given ? given : n->input_size * (tim_pipeline_step(d->pipeline) / n->patch_size);
+}
+
+/* Can what the pictures go into be as large as that? */
+static TimStatus check_image(const Sampling *d, TimError *err) {
+    const SampleRequest *r = d->request;
+    const int side = d->size.width > d->size.height ? d->size.width : d->size.height;
+    if (r->form == SAMPLE_SHEET) return sample_sheet_check(d, sample_sheet_rows(d), err);
+    if (r->strip) return sample_sheet_check(d, 1, err);
+    if (r->form != SAMPLE_PICTURE || !ends_with(r->out, ".webp") || side <= WEBP_MAX_SIDE) return TIM_OK;
+    return fail_with(err, TIM_E_ARGUMENT, "%.800s: WebP has at most %d pixels a side, not %d; let --out end in .png", r->out,
+                     WEBP_MAX_SIDE, side);
+}
+
+static TimStatus check_pictures(Sampling *d, int64_t row, int64_t first, int64_t count, Remarks *remarks, TimError *err) {
+    TimSampleInfo info;
+    const TimSampleOptions o = sample_options(d, row, first, count);
+    TimStatus status = tim_pipeline_plan(d->pipeline, &o, &info, err);
+    if (status != TIM_OK) return status;
+    d->steps = o.steps;
+    d->size.height = side_of(d, o.height), d->size.width = side_of(d, o.width);
+    status = check_image(d, err);
+    if (row == 0) remarks->cut_prompts += info.cut_prompts;
+    if (status != TIM_OK || !info.guidance_without_effect || remarks->guidance) return status;
+    remarks->guidance = true;
+    remark_guidance(&o);
+    return TIM_OK;
+}
+
+/* Prompt by prompt, as each has settings of its own. */
+static TimStatus check_prompts(Sampling *d, int64_t row, Remarks *remarks, TimError *err) {
+    for (int64_t first = 0, count; first < d->count; first += count) {
+        TimError cause;
+        count = d->each - (d->skipped + first) % d->each;
+        const TimStatus status = check_pictures(d, row, first, count, remarks, &cause);
+        if (status != TIM_OK)
+            return fail_with(err, status, "%.400s: line %" PRId64 ": %.500s",
+                             sample_reads_input(d->request) ? "standard input" : d->request->prompts_file,
+                             prompt_of(d, first)->line, cause.text);
+    }
+    return TIM_OK;
+}
+
+TimStatus sample_check(Sampling *d, TimError *err) {
+    Remarks remarks = {0};
+    TimStatus status = sample_place_check(d, err);
+    d->total = d->count * d->request->steps.count;
+    for (int64_t row = 0; row < d->request->steps.count && status == TIM_OK; row++)
+        status = d->list.own_settings ? check_prompts(d, row, &remarks, err) : check_pictures(d, row, 0, d->count, &remarks, err);
+    if (status == TIM_OK && remarks.cut_prompts) remark_cut(d, remarks.cut_prompts);
+    return status;
+}

@@ -1,0 +1,114 @@
+/* What a PNG file says of how it was drawn, which sample_like.c reads. */
+#include <inttypes.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "class_names.h"
+#include "sample.h"
+
+enum { LABEL_BYTES = 32, MOST_PROMPT = SAMPLE_TEXT_BYTES / 2 };
+
+/* A text that grows until it is full. */
+typedef struct Line {
+    char *text; /* (SAMPLE_TEXT_BYTES) */
+    size_t at;
+} Line;
+
+static void add(Line *line, const char *format, ...) __attribute__((format(printf, 2, 3)));
+
+static void add(Line *line, const char *format, ...) {
+    const size_t room = SAMPLE_TEXT_BYTES - line->at;
+    va_list args;
+    va_start(args, format);
+    const int length = vsnprintf(line->text + line->at, room, format, args);
+    va_end(args);
+    if (length > 0) line->at += (size_t)length < room ? (size_t)length : room - 1;
+}
+
+/* What follows the backslash in quotes; 0: the character needs none. */
+static char escape_of(char c) {
+    switch (c) {
+    case '\n':
+        return 'n';
+    case '\r':
+        return 'r';
+    case '\t':
+        return 't';
+    case '"':
+    case '\\':
+        return c;
+    default:
+        return 0;
+    }
+}
+
+/* With quotes around it, as other tools do, where it would not end at the next comma otherwise. */
+static void add_text(Line *line, const char *key, const char *value) {
+    if (!value) return;
+    add(line, ", %s: ", key);
+    if (!strpbrk(value, ",:\"\r\n\t") && *value != ' ') {
+        add(line, "%s", value);
+        return;
+    }
+    add(line, "\"");
+    for (; *value; value++) {
+        const char escape = escape_of(*value);
+        add(line, "%s%c", escape ? "\\" : "", escape ? escape : *value);
+    }
+    add(line, "\"");
+}
+
+/* ---- parts of the text ---- */
+
+static void add_prompt(Line *line, const Sampling *d, int64_t index) {
+    if (!d->prompts || (index < 0 && d->list.count > 1)) return;
+    add(line, "%.*s\n", MOST_PROMPT, d->prompts[index < 0 ? 0 : index]);
+}
+
+/* "Steps: 4", of a sheet of several "Steps: 1/2/4". */
+static void add_steps(Line *line, const NumberList *steps, int own) {
+    if (steps->count == 1) add(line, "Steps: %d", own);
+    for (int64_t i = 0; steps->count > 1 && i < steps->count; i++) add(line, "%s%" PRId64, i ? "/" : "Steps: ", steps->items[i]);
+}
+
+static void add_settings(Line *line, const Sampling *d, const TimSampleOptions *o) {
+    const SampleRequest *r = d->request;
+    add(line, ", Sampler: %s, CFG scale: %.17g, Seed: %" PRIu64 ", Size: %dx%d", sample_mode_words[r->mode], o->guidance, o->seed,
+        d->size.width, d->size.height);
+    add_text(line, "Model", r->parts.model);
+    add(line, ", Guidance window: %.17g-%.17g, Stochasticity: %.17g, Precision: %s, Rounding: %s, Version: tim " TIM_VERSION,
+        o->guidance_low, o->guidance_high, o->stochasticity, sample_precision_words[r->precision],
+        sample_rounding_words[r->rounding]);
+    add_text(line, "Imitate", r->imitate);
+    if (r->init) add(line, ", Denoising strength: %.17g", o->strength);
+    add_text(line, "Init", r->init);
+}
+
+static void add_picture(Line *line, const Sampling *d, int64_t index) {
+    char name[LABEL_BYTES];
+    add(line, ", Picture: %" PRId64, d->first + index);
+    if (!d->labels) return;
+    add(line, ", Class: %" PRId64, d->labels[index]);
+    if (class_name(name, sizeof name, tim_pipeline_config(d->pipeline), d->labels[index])) add_text(line, "Class name", name);
+}
+
+/* What the command line would say. */
+static void add_sheet(Line *line, const Sampling *d) {
+    add(line, ", Count: %" PRId64 ", First: %" PRId64, d->prompts ? d->each : d->count, d->first);
+    add_text(line, "Classes", d->request->classes_text);
+    if (d->list.count > 1) add_text(line, "Prompts", d->request->prompts_file);
+}
+
+void sample_describe(const Sampling *d, int64_t index, char text[SAMPLE_TEXT_BYTES]) {
+    Line line = {text, 0};
+    const TimSampleOptions o = sample_options(d, 0, index < 0 ? 0 : index, 1);
+    *text = '\0';
+    add_prompt(&line, d, index);
+    add_steps(&line, &d->request->steps, o.steps);
+    add_settings(&line, d, &o);
+    if (index < 0)
+        add_sheet(&line, d);
+    else
+        add_picture(&line, d, index);
+}
