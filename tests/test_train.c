@@ -94,7 +94,9 @@ static TimConfig tiny(TimPrecision precision) {
     n->depth = n->encoder_depth = 1, n->hidden_size = 16, n->num_heads = 1, n->lora_hidden_size = 4,
     n->z_dim = n->projector_dim = 1;
     n->use_new_embed = n->distance_aware = true;
-    config.transition.derivative_type = TIM_DERIVATIVE_JVP;
+    config.transition.derivative_type = TIM_DERIVATIVE_JVP, config.transition.weight_time_type = TIM_WEIGHT_SQRT;
+    config.transition.diffusion_ratio = 0.5, config.transition.consistency_ratio = 0.1;
+    config.transition.weight_time_tangent = true;
     TimTrainingConfig *t = &config.training;
     t->batch_size = BATCH, t->mixed_precision = precision, t->learning_rate = 3e-3, t->scale_lr = false;
     t->lr_scheduler = TIM_SCHEDULE_CONSTANT_WITH_WARMUP, t->lr_warmup_steps = 3;
