@@ -123,6 +123,9 @@ static void draw_preview(Display *d, const TimTrainProgress *p) {
 static bool show(const TimTrainProgress *progress, void *user) {
     Display *d = user;
     switch (progress->event) {
+    case TIM_TRAIN_NOTED:
+        fprintf(stderr, "note: %s\n", progress->note);
+        break;
     case TIM_TRAIN_STARTED:
         show_start(d, progress);
         break;
