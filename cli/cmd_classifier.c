@@ -2,6 +2,7 @@
 #include <stdio.h>
 
 #include "commands.h"
+#include "interruption.h"
 #include "options.h"
 #include "tim/eval.h"
 
@@ -10,18 +11,20 @@ static bool show(const TimClassifierReport *r, void *user) {
     printf("epoch %2d of %d  loss %.4f  training pictures %5.2f %%  test pictures %5.2f %%  %.0f s\n", r->epoch, r->epochs, r->loss,
            100 * r->train_accuracy, 100 * r->test_accuracy, r->seconds);
     fflush(stdout);
-    return true;
+    return !interrupted();
 }
 
 static ExitCode train(TimClassifierOptions *options) {
     TimError err;
     TimClassifierReport last;
     options->progress = show;
+    catch_interruptions();
     if (tim_classifier_train(options, &last, &err) != TIM_OK) {
         fprintf(stderr, "tim classifier: %s\n", err.text);
         return EXIT_FAILED;
     }
-    printf("%s: %.2f %% of the test pictures\n", options->out, 100 * last.test_accuracy);
+    printf("%s: %.2f %% of the test pictures%s\n", options->out, 100 * last.test_accuracy,
+           last.epoch < last.epochs ? "; interrupted" : "");
     return EXIT_FINE;
 }
 
@@ -45,7 +48,8 @@ int cmd_classifier(int count, char **words) {
         .options = options,
         .option_count = sizeof options / sizeof *options,
         .notes = "DATA is a folder of PNG, JPEG or WebP files with a sub-folder a class, an .npz with arr_0 and arr_1,\n"
-                 "FOLDER:train or FOLDER:test with IDX files, or fashion-mnist:train, fashion-mnist:test.",
+                 "FOLDER:train or FOLDER:test with IDX files, or fashion-mnist:train, fashion-mnist:test.\n"
+                 "Ctrl-C finishes the epoch, writes what is learned so far and ends.",
     };
     Operands none;
     ExitCode code;

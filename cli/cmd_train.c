@@ -1,12 +1,12 @@
 /* tim train: trains a network as a configuration says, into a folder from which it can go on after any interruption. */
 #include <inttypes.h>
 #include <math.h>
-#include <signal.h>
 #include <stdio.h>
 #include <string.h>
 #include <unistd.h>
 
 #include "commands.h"
+#include "interruption.h"
 #include "options.h"
 #include "preview.h"
 #include "support.h"
@@ -24,23 +24,6 @@ typedef struct Request {
     TimTrainOptions train;
     Preview preview;
 } Request;
-
-/* ---- interruption ---- */
-
-static volatile sig_atomic_t interrupted; /* signal handlers see nothing else */
-
-static void interrupt(int signal) {
-    (void)signal;
-    interrupted = 1;
-}
-
-/* The first signal asks to finish; the second one, by then with its default action, kills. */
-static void catch_signals(void) {
-    struct sigaction action = {.sa_handler = interrupt, .sa_flags = (int)(SA_RESETHAND | (unsigned)SA_RESTART)};
-    sigemptyset(&action.sa_mask);
-    sigaction(SIGINT, &action, NULL);
-    sigaction(SIGTERM, &action, NULL);
-}
 
 /* ---- what is shown ---- */
 
@@ -123,6 +106,9 @@ static void draw_preview(Display *d, const TimTrainProgress *p) {
 static bool show(const TimTrainProgress *progress, void *user) {
     Display *d = user;
     switch (progress->event) {
+    case TIM_TRAIN_NOTED:
+        fprintf(stderr, "note: %s\n", progress->note);
+        break;
     case TIM_TRAIN_STARTED:
         show_start(d, progress);
         break;
@@ -141,7 +127,7 @@ static bool show(const TimTrainProgress *progress, void *user) {
         show_end(d, progress);
         break;
     }
-    return !interrupted && !d->failed;
+    return !interrupted() && !d->failed;
 }
 
 /* ---- the command ---- */
@@ -153,16 +139,24 @@ static void override(TimTrainingConfig *config, const Request *r) {
     if (r->precision > 0) config->mixed_precision = r->precision == 1 ? TIM_PRECISION_F32 : TIM_PRECISION_BF16;
 }
 
+static TimStatus read_config(TimConfig *config, const Request *r, TimError *err) {
+    const TimStatus status = tim_config_read(config, r->config, err);
+    override(&config->training, r);
+    if (status == TIM_OK && *config->without_effect)
+        fprintf(stderr, "note: %s: these keys have no effect here: %s\n", r->config, config->without_effect);
+    return status;
+}
+
 static TimStatus train(Request *r, TimError *err) {
     TimError preview;
     Display display = {.request = r, .preview = &r->preview, .err = &preview, .terminal = isatty(STDERR_FILENO) == 1};
     TimConfig config;
-    TimStatus status = tim_config_read(&config, r->config, err);
-    override(&config.training, r);
+    TimStatus status = read_config(&config, r, err);
     r->train.trainer.isa = r->isa > 0 ? isa_words[r->isa] : NULL;
     r->train.progress = show;
     r->train.user = &display;
     r->preview.out = r->train.out;
+    if (status == TIM_OK) status = preview_open(&r->preview, err);
     if (status == TIM_OK) status = tim_train(&config, &r->train, err);
     if (status == TIM_OK && display.failed) *err = preview, status = preview.status;
     preview_done(&r->preview);
@@ -213,7 +207,9 @@ int cmd_train(int count, char **words) {
     ExitCode code;
     TimError err;
     if (!parse(&request, count, words, &code)) return code;
-    catch_signals();
+    if (request.preview.classifier && !request.preview.every)
+        return command_line_misused("train", "--classifier judges previews: say with --preview-every how often");
+    catch_interruptions();
     if (train(&request, &err) == TIM_OK) return EXIT_FINE;
     fprintf(stderr, "tim train: %s\n", err.text);
     return EXIT_FAILED;

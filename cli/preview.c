@@ -12,6 +12,11 @@
 enum { MAX_PATH = 4096 };
 static const int judged_steps[] = {1, 4};
 
+TimStatus preview_open(Preview *p, TimError *err) {
+    const TimJudgeOptions options = {.classifier = p->classifier, .reference = p->reference};
+    return p->classifier ? tim_judge_open(&p->judge, &options, err) : TIM_OK;
+}
+
 bool preview_due(const Preview *preview, int64_t step) {
     return preview->every > 0 && step > 0 && step % preview->every == 0;
 }
@@ -57,8 +62,7 @@ static TimStatus append_line(const Preview *p, int64_t step, const TimJudgement 
 
 static TimStatus judge_all(Preview *p, const TimTrainProgress *progress, TimError *err) {
     TimJudgement judgements[sizeof judged_steps / sizeof *judged_steps];
-    const TimJudgeOptions options = {.classifier = p->classifier, .reference = p->reference};
-    TimStatus status = p->judge ? TIM_OK : tim_judge_open(&p->judge, &options, err);
+    TimStatus status = TIM_OK;
     fprintf(stderr, "step %6" PRId64 " ", progress->step);
     for (size_t i = 0; status == TIM_OK && i < sizeof judged_steps / sizeof *judged_steps; i++) {
         status = judge(p, progress, judged_steps[i], &judgements[i], err);

@@ -12,8 +12,11 @@ typedef struct Preview {
     const char *classifier; /* its file; NULL: only the sheet */
     const char *reference;
     const char *out; /* folder of the run */
-    TimJudge *judge; /* opened at the first preview that needs it */
+    TimJudge *judge; /* open between the first and the last of the calls below; NULL without a classifier */
 } Preview;
+
+/* Opens what previews need, so that a wrong file is known before the training begins. */
+TimStatus preview_open(Preview *preview, TimError *err);
 
 /* Whether step `step` has one. */
 bool preview_due(const Preview *preview, int64_t step);
@@ -21,6 +24,7 @@ bool preview_due(const Preview *preview, int64_t step);
 /* Writes <out>/samples/step-N.png and, judged, a line to <out>/log.jsonl and stderr. */
 TimStatus preview_draw(Preview *preview, const TimTrainProgress *progress, TimError *err);
 
+/* Also after a failure of preview_open, and without it. */
 void preview_done(Preview *preview);
 
 #endif

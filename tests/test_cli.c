@@ -572,6 +572,11 @@ static void test_sample_failures_exit_1_and_say_what(void **state) {
         {"sample --model model --out none/x/", "none/x/"},
     };
     for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) assert_fails(cases[i][0], 1, cases[i][1]);
+    assert_int_equal(rename(in_folder("model/config.yaml"), in_folder("model/config")), 0);
+    assert_fails("sample --model model --out x.png", 1, "model/config.yaml");
+    assert_contains(said, "--config");
+    assert_contains(said, "configs/");
+    assert_int_equal(rename(in_folder("model/config"), in_folder("model/config.yaml")), 0);
     assert_int_equal(access(in_folder("x.png"), F_OK), -1);
 }
 
@@ -910,12 +915,67 @@ static void test_eval_judges_pictures_without_a_model(void **state) {
                  "judge.safetensors: the tensor 'fc.weight' (1008, 2048) is missing");
 }
 
+static void write_text(const char *name, const char *text) {
+    FILE *stream = fopen(in_folder(name), "w");
+    assert_non_null(stream);
+    fputs(text, stream);
+    assert_int_equal(fclose(stream), 0);
+}
+
+/* A wrong classifier is known before the first step, and one that nobody would ask is refused. */
+static void test_train_classifier_is_opened_first(void **state) {
+    (void)state;
+    assert_fails("train --config train.yaml --out unborn --steps 4 --preview-every 2 --classifier absent", 1, "absent");
+    assert_int_equal(access(in_folder("unborn"), F_OK), -1);
+    assert_fails("train --config train.yaml --out unborn --steps 4 --classifier judge.safetensors", 2, "--preview-every");
+}
+
+static void test_train_configuration_misread_is_said(void **state) {
+    (void)state;
+    write_text("slip.yaml", "training:\n  max_trian_steps: 4\n");
+    assert_fails("train --config slip.yaml --out unborn", 1,
+                 "slip.yaml: line 2: unknown key 'max_trian_steps' in training; allowed: max_train_steps, ");
+    write_text("idle.yaml", "model: {use_ema: false, enc_dir: radio.pth}\ntraining: {checkpoint_list: [1, 2]}\n");
+    assert_fails("train --config idle.yaml --out unborn", 1,
+                 "note: idle.yaml: these keys have no effect here: model.enc_dir, training.checkpoint_list\n");
+    assert_contains(said, "model.use_ema is 'false'");
+}
+
+static void test_train_resumed_otherwise_is_said(void **state) {
+    (void)state;
+    assert_runs("train --config train.yaml --out branches --steps 4");
+    assert_runs("train --config train.yaml --out branches --steps 5 --batch 4 --seed 9");
+    assert_contains(said, "note: data.dataloader.batch_size: was 8, is 4\n");
+    assert_contains(said, "note: seed: was 0, is 9; the checkpoint's stays\n");
+    assert_runs("train --config train.yaml --out branches --steps 4 --resume branches/checkpoints/checkpoint-4");
+    assert_contains(said, "branches/checkpoints/checkpoint-5.abandoned\n");
+}
+
+/* It writes what it has learned: thousands of epochs are not waited for. */
+static void test_classifier_interrupted_writes_the_file(void **state) {
+    (void)state;
+    char line[TEXT_BYTES];
+    snprintf(
+        line, sizeof line,
+        "cd '%s' && { rm -f stdout; OMP_NUM_THREADS=1 '%s' classifier --train data:train --test data:test --epochs 10000 --batch 8 "
+        "--out early.safetensors >stdout 2>stderr & } && until grep -q epoch stdout; do sleep 0.1; done && kill -TERM $! && wait "
+        "$!",
+        folder, program);
+    const int status = system(line);
+    assert_true(WIFEXITED(status) && WEXITSTATUS(status) == 0);
+    read_text(in_folder("stdout"), out);
+    assert_contains(out, "; interrupted\n");
+    assert_int_equal(access(in_folder("early.safetensors"), R_OK), 0);
+}
+
 /* A preview that was asked for and cannot be made ends the run, which keeps what it has. */
 static void test_train_preview_fails_saves_first(void **state) {
     (void)state;
-    assert_int_equal(tim("train --config train.yaml --out other --steps 4 --preview-every 2 --classifier absent"), 1);
-    assert_contains(said, "absent");
-    assert_int_equal(access(in_folder("other/checkpoints/checkpoint-2/model.safetensors"), R_OK), 0);
+    assert_int_equal(mkdir(in_folder("broken"), 0777), 0);
+    write_text("broken/samples", "no folder");
+    assert_int_equal(tim("train --config train.yaml --out broken --steps 4 --preview-every 2"), 1);
+    assert_contains(said, "broken/samples");
+    assert_int_equal(access(in_folder("broken/checkpoints/checkpoint-2/model.safetensors"), R_OK), 0);
 }
 
 static void test_eval_failures_exit_1_and_say_what(void **state) {
@@ -964,6 +1024,10 @@ int main(void) {
         cmocka_unit_test(test_bench_list_names_cases),
         cmocka_unit_test(test_bench_json_has_every_figure),
         cmocka_unit_test(test_train_previews_and_eval_judges),
+        cmocka_unit_test(test_train_classifier_is_opened_first),
+        cmocka_unit_test(test_train_configuration_misread_is_said),
+        cmocka_unit_test(test_train_resumed_otherwise_is_said),
+        cmocka_unit_test(test_classifier_interrupted_writes_the_file),
         cmocka_unit_test(test_train_preview_fails_saves_first),
         cmocka_unit_test(test_eval_judges_pictures_without_a_model),
         cmocka_unit_test(test_eval_failures_exit_1_and_say_what),

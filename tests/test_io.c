@@ -20,6 +20,7 @@
 #include "base/f16.h"
 #include "base/rng.h"
 #include "fixture.h"
+#include "io/config_diff.h"
 #include "io/config_json.h"
 #include "io/file.h"
 #include "io/idx.h"
@@ -761,11 +762,96 @@ static void test_config_read_unknown_key_named_with_line(void **state) {
     assert_yaml_refused("model:\n  network:\n    params:\n      dept: 3\n", "line 4: unknown key 'dept' in model.network.params");
     assert_says("depth");
     assert_yaml_refused("model:\n  network:\n    params:\n      extra:\n        - 1\n", "line 4: unknown key 'extra'");
-    assert_yaml_refused("model:\n  network:\n    extra: 1\n", "allowed: target, params");
+    assert_yaml_refused("model:\n  network:\n    extra: 1\n", "allowed: params, target");
     assert_yaml_refused("model:\n  transition_loss:\n    ratio: 1\n", "diffusion_ratio");
+    assert_yaml_refused("training:\n  max_trian_steps: 3\n",
+                        "line 2: unknown key 'max_trian_steps' in training; allowed: max_train_steps, ");
+    assert_yaml_refused("training: {learning_rat: 1}\n", "allowed: learning_rate, ");
+    assert_yaml_refused("training: {optimizer: {params: {amsgrad: true}}}\n", "'amsgrad' in training.optimizer.params; allowed: ");
+    assert_yaml_refused("training: {optimizer: {lr: 1}}\n", "'lr' in training.optimizer; allowed: ");
+    assert_yaml_refused("model: {ema_dekay: 0.9}\n", "'ema_dekay' in model; allowed: ema_decay, ");
+    assert_yaml_refused("model: {transport_: {target: x}}\n", "'transport_' in model; allowed: transport, ");
+    assert_yaml_refused("data: {type: idx}\n", "'type' in data; allowed: data_type, ");
+    assert_yaml_refused("data: {dataset: {dir: x}}\n", "'dir' in data.dataset; allowed: mirror, data_dir");
+    assert_yaml_refused("data: {dataloader: {batch: 3}}\n", "'batch' in data.dataloader; allowed: batch_size");
     assert_yaml_refused("model:\n  transport:\n    params: {beta_min: 1}\n", "'beta_min'");
     assert_yaml_refused("model:\n  network:\n    target: tim.models.t2i.tim_model.TiM\n    params: {num_classes: 1}\n",
                         "cap_feat_dim");
+}
+
+static void test_config_read_keys_without_effect_noted(void **state) {
+    (void)state;
+    TimConfig config;
+    read_published(&config, "tim_xl_p1_t2i");
+    assert_string_equal(config.without_effect,
+                        "model.proportion_empty_prompts, model.enc_dir, data.dataset.root_dir, data.dataset.packed_json, "
+                        "data.dataset.jsonl_dir, data.dataloader.num_workers, training.allow_tf32, training.checkpoint_list, "
+                        "training.validation_steps, training.proportion_empty_prompts");
+    assert_string_equal(config.untrainable, "");
+    tim_config_done(&config);
+    assert_string_equal(config.without_effect, "");
+    assert_ok(read_yaml(&config, "training: {tracker: null, tracker_kwargs: {wandb: {name: a}}}\nlogging: {level: 3}\n"));
+    assert_string_equal(config.without_effect, "training.tracker_kwargs, logging");
+    tim_config_done(&config);
+    char many[4000] = "";
+    for (size_t i = 0; i < 200; i++) snprintf(many + strlen(many), sizeof many - strlen(many), "key-%zu: 1\n", i);
+    assert_ok(read_yaml(&config, many));
+    assert_string_equal(config.without_effect + sizeof config.without_effect - 4, "...");
+    tim_config_done(&config);
+}
+
+static void test_config_read_untrainable_told_and_readable(void **state) {
+    (void)state;
+    static const char *const cases[][2] = {
+        {"model: {use_ema: False}\n", "model.use_ema is 'False'; training knows only true: "},
+        {"model: {ckpt: weights.pt}\n", "model.ckpt is 'weights.pt'; training knows only null: "},
+        {"training: {resume_from_checkpoint: runs/checkpoint-3}\n", "training knows only latest: "},
+        {"model: {use_ema: True, ckpt: ~}\ntraining: {resume_from_checkpoint: latest}\n", ""},
+    };
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+        TimConfig config;
+        assert_ok(read_yaml(&config, cases[i][0]));
+        assert_non_null(strstr(config.untrainable, cases[i][1]));
+        assert_int_equal(*config.untrainable != '\0', *cases[i][1] != '\0');
+        assert_string_equal(config.without_effect, "");
+        tim_config_done(&config);
+    }
+    assert_yaml_refused("model: {use_ema: [true]}\n", "single value");
+}
+
+/* The arguments of the published class that have a default, tim/schedulers/transition.py. */
+static void test_config_read_transition_defaults_are_the_class_own(void **state) {
+    (void)state;
+    TimConfig config;
+    assert_ok(read_yaml(&config, "model: {transition_loss: {weight_time_sigmoid: true}}\n"));
+    const TimTransitionConfig *t = &config.transition;
+    assert_true(t->diffusion_ratio == 0 && t->consistency_ratio == 0 && t->differential_epsilon == 0.005);
+    assert_int_equal(t->derivative_type, TIM_DERIVATIVE_DDE);
+    assert_int_equal(t->weight_time_type, TIM_WEIGHT_CONSTANT);
+    assert_true(!t->weight_time_tangent && t->weight_time_sigmoid && t->weight_t_and_r);
+    tim_config_done(&config);
+}
+
+static void list_difference(void *context, const char *path, const char *was, const char *is) {
+    const size_t used = strlen(context);
+    snprintf((char *)context + used, 1000 - used, "%s %s %s\n", path, was, is);
+}
+
+static void test_config_compare_names_what_differs(void **state) {
+    (void)state;
+    TimConfig was, is;
+    char list[1000] = "";
+    tim_config_init(&was);
+    tim_config_init(&is);
+    assert_int_equal(tim_config_compare(&was, &is, list_difference, list), 0);
+    tim_transport_config_init(&is.transport, TIM_TRANSPORT_VP_SDE);
+    is.transport.sigma_d = was.transport.sigma_d;
+    is.training.batch_size = 3;
+    is.data_dir = (char[]){"pictures"};
+    assert_int_equal(tim_config_compare(&was, &is, NULL, NULL), 10);
+    assert_int_equal(tim_config_compare(&was, &is, list_difference, list), 10);
+    assert_non_null(strstr(list, "model.transport.params.P_mean 0.0 none\n"));
+    assert_non_null(strstr(list, "data.dataset.data_dir null pictures\ndata.dataloader.batch_size 64 3\n"));
 }
 
 static void test_config_read_wrong_type_refused(void **state) {
@@ -807,6 +893,7 @@ static void test_config_read_hostile_yaml_refused(void **state) {
     assert_yaml_refused(deep, "line 1");
     TimConfig config;
     assert_int_equal(tim_config_read(&config, in_folder("missing"), &err), TIM_E_IO);
+    assert_says("configs/");
     tim_config_done(&config);
 }
 
@@ -881,7 +968,7 @@ static void test_config_check_unsound_value_named(void **state) {
     assert_unsound(&config, "times from 0 to 1.5");
     config = sound, config.transport.w_start = 2;
     assert_unsound(&config, "w_start is 2");
-    config = sound, config.transition.diffusion_ratio = 0.95;
+    config = sound, config.transition.diffusion_ratio = 0.95, config.transition.consistency_ratio = 0.1;
     assert_unsound(&config, "exceed 1");
     config = sound, config.training.beta1 = 1;
     assert_unsound(&config, "betas.0 is 1");
@@ -1092,6 +1179,10 @@ int main(void) {
         cmocka_unit_test(test_config_read_defaults_follow_target),
         cmocka_unit_test(test_config_read_words_of_yaml_understood),
         cmocka_unit_test(test_config_read_unknown_key_named_with_line),
+        cmocka_unit_test(test_config_read_keys_without_effect_noted),
+        cmocka_unit_test(test_config_read_untrainable_told_and_readable),
+        cmocka_unit_test(test_config_read_transition_defaults_are_the_class_own),
+        cmocka_unit_test(test_config_compare_names_what_differs),
         cmocka_unit_test(test_config_read_wrong_type_refused),
         cmocka_unit_test(test_config_read_hostile_yaml_refused),
         cmocka_unit_test(test_config_read_too_large_refused),

@@ -19,6 +19,7 @@
 #include "eval/judge.h"
 #include "model/store.h"
 #include "small_model.h"
+#include "tim/bench.h"
 #include "tim/eval.h"
 
 enum { TRAIN = 800, TEST = 200, PATH_BYTES = 256 };
@@ -289,6 +290,9 @@ static void test_judge_misfits_named(void **state) {
     assert_fails(tim_judge_open(&judge, &o, &err), TIM_E_FORMAT, "train.npz");
     o.classifier = in_folder("judge.safetensors"), o.reference = in_folder("absent.npz");
     assert_fails(tim_judge_open(&judge, &o, &err), TIM_E_IO, "absent.npz");
+    o.reference = NULL;
+    assert_fails(tim_judge_open(&judge, &o, &err), TIM_E_ARGUMENT, "a reference");
+    assert_fails(tim_judge_open(&judge, NULL, &err), TIM_E_ARGUMENT, "a reference");
     assert_null(judge);
     /* a file without tensors that speaks of large pictures: memory for few of them, and the first tensor is missed */
     static const char header[] = "{\"__metadata__\":{\"channels\":\"1\",\"height\":\"256\",\"width\":\"256\",\"classes\":\"10\"}}";
@@ -300,6 +304,16 @@ static void test_judge_misfits_named(void **state) {
     assert_int_equal(fclose(stream), 0);
     o.classifier = in_folder("plain.safetensors"), o.reference = in_folder("test.npz");
     assert_fails(tim_judge_open(&judge, &o, &err), TIM_E_FORMAT, "plain.safetensors");
+}
+
+static void test_bench_without_a_run_refused(void **state) {
+    (void)state;
+    TimBenchResult result;
+    TimBenchPeak peak;
+    const char *name = tim_bench_case(0);
+    assert_fails(tim_bench_run(&result, name, NULL, &err), TIM_E_ARGUMENT, "options");
+    assert_fails(tim_bench_run(&result, name, &(TimBenchOptions){0}, &err), TIM_E_ARGUMENT, "at least 1 run");
+    assert_fails(tim_bench_peak(&peak, NULL, &err), TIM_E_ARGUMENT, "options");
 }
 
 /* With fewer pictures every distance is larger, that of real ones too. */
@@ -563,6 +577,7 @@ int main(void) {
         cmocka_unit_test(test_judge_distance_in_units_of_pixels),
         cmocka_unit_test(test_judge_noise_is_far),
         cmocka_unit_test(test_judge_misfits_named),
+        cmocka_unit_test(test_bench_without_a_run_refused),
         cmocka_unit_test(test_floor_is_of_as_many),
         cmocka_unit_test(test_eval_reports_what_the_judge_says),
         cmocka_unit_test(test_eval_stopped_writes_no_report),

@@ -94,7 +94,9 @@ static TimConfig tiny(TimPrecision precision) {
     n->depth = n->encoder_depth = 1, n->hidden_size = 16, n->num_heads = 1, n->lora_hidden_size = 4,
     n->z_dim = n->projector_dim = 1;
     n->use_new_embed = n->distance_aware = true;
-    config.transition.derivative_type = TIM_DERIVATIVE_JVP;
+    config.transition.derivative_type = TIM_DERIVATIVE_JVP, config.transition.weight_time_type = TIM_WEIGHT_SQRT;
+    config.transition.diffusion_ratio = 0.5, config.transition.consistency_ratio = 0.1;
+    config.transition.weight_time_tangent = true;
     TimTrainingConfig *t = &config.training;
     t->batch_size = BATCH, t->mixed_precision = precision, t->learning_rate = 3e-3, t->scale_lr = false;
     t->lr_scheduler = TIM_SCHEDULE_CONSTANT_WITH_WARMUP, t->lr_warmup_steps = 3;
@@ -677,6 +679,52 @@ static void test_trainer_new_bad_values_are_named(void **state) {
     config.training.batch_size = BATCH;
     config.network.kind = TIM_NETWORK_T2I;
     assert_refused(&config, &options, TIM_E_UNSUPPORTED, "text network");
+    assert_refused(&config, NULL, TIM_E_ARGUMENT, "options");
+    assert_refused(NULL, &options, TIM_E_ARGUMENT, "configuration");
+    tim_config_done(&config);
+}
+
+static void test_trainer_new_other_training_is_refused(void **state) {
+    (void)state;
+    TimConfig config = tiny(TIM_PRECISION_F32);
+    snprintf(config.untrainable, sizeof config.untrainable, "model.use_ema is 'false'");
+    assert_refused(&config, &options, TIM_E_UNSUPPORTED, "use_ema");
+    config.untrainable[0] = '\0';
+    config.training.proj_coeff = 1;
+    assert_refused(&config, &options, TIM_E_UNSUPPORTED, "model.proj_coeff is 1");
+    assert_says("set it to 0");
+    tim_config_done(&config);
+}
+
+static void set_transport(TimConfig *config, TimTransportKind kind) {
+    tim_transport_config_init(&config->transport, kind);
+}
+
+static void assert_trains(const TimConfig *config) {
+    TimTrainer *trainer = new_trainer(config);
+    tim_trainer_free(trainer);
+}
+
+/* tan ends at pi/2, t / (1 - t) at 1: what lies beyond made roots of negative numbers, and every step of EDM was skipped. */
+static void test_trainer_new_time_weight_beyond_its_end_is_refused(void **state) {
+    (void)state;
+    TimConfig config = tiny(TIM_PRECISION_F32);
+    set_transport(&config, TIM_TRANSPORT_EDM);
+    assert_refused(&config, &options, TIM_E_ARGUMENT, "model.transition_loss.weight_time_tangent");
+    assert_says("EDM");
+    config.transition.weight_time_type = TIM_WEIGHT_CONSTANT;
+    assert_trains(&config); /* nothing is asked of the tangent */
+    config.transition.weight_time_type = TIM_WEIGHT_SQUARE;
+    set_transport(&config, TIM_TRANSPORT_VE_SDE);
+    assert_refused(&config, &options, TIM_E_ARGUMENT, "VE_SDE");
+    config.transport.sigma_max = config.transport.t_max = 1.5;
+    assert_trains(&config);
+    set_transport(&config, TIM_TRANSPORT_TRIGFLOW);
+    assert_trains(&config);
+    config.transition.weight_time_tangent = false, config.transition.weight_time_sigmoid = true;
+    assert_refused(&config, &options, TIM_E_ARGUMENT, "weight_time_sigmoid");
+    set_transport(&config, TIM_TRANSPORT_VP_SDE);
+    assert_trains(&config);
     tim_config_done(&config);
 }
 
@@ -892,6 +940,7 @@ typedef struct Told {
     int events[TIM_TRAIN_ENDED + 1];
     int64_t stop_at; /* ends the run when so many steps are done */
     char started[TIM_MAX_PATH], saved[TIM_MAX_PATH];
+    char notes[8192]; /* lines */
     int64_t step;
     TimTrainEnd end;
 } Told;
@@ -903,6 +952,9 @@ static bool listen(const TimTrainProgress *progress, void *user) {
     told->end = progress->end;
     if (progress->event == TIM_TRAIN_STARTED) snprintf(told->started, TIM_MAX_PATH, "%s", progress->path ? progress->path : "");
     if (progress->event == TIM_TRAIN_SAVED) snprintf(told->saved, TIM_MAX_PATH, "%s", progress->path);
+    if (progress->note)
+        snprintf(told->notes + strlen(told->notes), sizeof told->notes - strlen(told->notes), "%s\n", progress->note);
+    assert_int_equal(progress->note != NULL, progress->event == TIM_TRAIN_NOTED);
     assert_int_equal(progress->pictures, PICTURES);
     assert_int_equal(progress->report != NULL, progress->event == TIM_TRAIN_STEP || progress->event == TIM_TRAIN_LOGGED);
     return !told->stop_at || progress->event != TIM_TRAIN_STEP || progress->step < told->stop_at;
@@ -1033,6 +1085,7 @@ static void test_train_unwritable_folder_says_so(void **state) {
     assert_int_equal(run(&config, "/proc/tim", NULL, &told), TIM_E_IO);
     assert_says("/proc/tim: cannot make the folder");
     assert_int_equal(run(&config, "", NULL, &told), TIM_E_ARGUMENT);
+    assert_int_equal(tim_train(&config, NULL, &err), TIM_E_ARGUMENT);
     tim_config_done(&config);
 }
 
@@ -1048,6 +1101,78 @@ static void test_train_broken_latest_is_named_and_older_goes_on(void **state) {
     told = (Told){0};
     assert_ok(run(&config, in_folder("broken"), in_folder("broken/checkpoints/checkpoint-4"), &told));
     assert_int_equal(told.events[TIM_TRAIN_STEP], 2);
+    assert_true(exists(in_folder("broken/checkpoints/checkpoint-6.abandoned"))); /* the broken one */
+    tim_config_done(&config);
+}
+
+static void assert_noted(const Told *told, const char *part) {
+    if (strstr(told->notes, part)) return;
+    print_error("\"%s\" is not among the notes:\n%s", part, told->notes);
+    fail();
+}
+
+static void test_train_older_checkpoint_begins_a_branch(void **state) {
+    (void)state;
+    TimConfig config = tiny(TIM_PRECISION_F32);
+    Told told = {0};
+    assert_ok(run(&config, in_folder("branch"), NULL, &told)); /* leaves 4 and 6 */
+    config.training.max_train_steps = 5;
+    told = (Told){0};
+    assert_ok(run(&config, in_folder("branch"), in_folder("branch/checkpoints/checkpoint-4"), &told));
+    assert_noted(&told, "checkpoint-6.abandoned");
+    assert_true(exists(in_folder("branch/checkpoints/checkpoint-6.abandoned/model.safetensors")));
+    assert_true(exists(in_folder("branch/checkpoints/checkpoint-4")) && exists(in_folder("branch/checkpoints/checkpoint-5")));
+    config.training.max_train_steps = 6;
+    told = (Told){0};
+    assert_ok(run(&config, in_folder("branch"), NULL, &told));
+    assert_string_equal(told.started, in_folder("branch/checkpoints/checkpoint-5"));
+    told = (Told){0};
+    assert_ok(run(&config, in_folder("branch"), in_folder("branch/checkpoints/checkpoint-5"), &told));
+    assert_true(exists(in_folder("branch/checkpoints/checkpoint-6.abandoned-2")));
+    tim_config_done(&config);
+}
+
+/* All that lies in the folder is of another run then. */
+static void test_train_checkpoint_from_elsewhere_begins_a_branch(void **state) {
+    (void)state;
+    TimConfig config = tiny(TIM_PRECISION_F32);
+    Told told = {.stop_at = 3};
+    assert_ok(run(&config, in_folder("elsewhere"), NULL, &told));
+    told = (Told){.stop_at = 1};
+    assert_ok(run(&config, in_folder("visited"), NULL, &told));
+    config.training.max_train_steps = 3;
+    told = (Told){0};
+    assert_ok(run(&config, in_folder("visited"), in_folder("elsewhere/checkpoints/checkpoint-3"), &told));
+    assert_true(exists(in_folder("visited/checkpoints/checkpoint-1.abandoned")));
+    assert_false(exists(in_folder("visited/checkpoints/checkpoint-1")));
+    tim_config_done(&config);
+}
+
+static void test_train_resumed_otherwise_says_what_differs(void **state) {
+    (void)state;
+    TimConfig config = tiny(TIM_PRECISION_F32), was;
+    Told told = {.stop_at = 3};
+    assert_ok(run(&config, in_folder("changed"), NULL, &told));
+    told = (Told){.stop_at = 4};
+    assert_ok(run(&config, in_folder("changed"), NULL, &told));
+    assert_string_equal(told.notes, "");
+    assert_false(exists(in_folder("changed/configs/config.yaml.until-3")));
+    config.training.batch_size = 4, config.training.learning_rate = 1e-3;
+    told = (Told){.stop_at = 5};
+    TimTrainOptions with = run_options(in_folder("changed"), NULL, &told);
+    with.trainer.seed = 77;
+    assert_ok(tim_train(&config, &with, &err));
+    assert_noted(&told, "data.dataloader.batch_size: was 8, is 4\n");
+    assert_noted(&told, "training.learning_rate: was 0.003, is 0.001\n");
+    assert_noted(&told, "seed: was ");
+    assert_noted(&told, ", is 77; the checkpoint's stays\n");
+    assert_noted(&told, "config.yaml.until-4");
+    assert_ok(tim_config_read(&was, in_folder("changed/configs/config.yaml.until-4"), &err));
+    assert_int_equal(was.training.batch_size, 8);
+    tim_config_done(&was);
+    assert_ok(tim_config_read(&was, in_folder("changed/configs/config.yaml"), &err));
+    assert_int_equal(was.training.batch_size, 4);
+    tim_config_done(&was);
     tim_config_done(&config);
 }
 
@@ -1079,6 +1204,7 @@ static void test_train_configurations_are_sound(void **state) {
     TimConfig config, again;
     assert_ok(tim_config_read(&config, TIM_SOURCE_DIR "/configs/fashion.yaml", &err));
     assert_ok(tim_config_check(&config, &err));
+    assert_true(!*config.without_effect && !*config.untrainable);
     assert_true(config.training.ema_warmup && config.data_type && !config.vae_dir);
     config.data_mirror = true;
     assert_ok(tim_config_write(&config, in_folder("demo.yaml"), &err));
@@ -1118,6 +1244,8 @@ int main(void) {
         cmocka_unit_test(test_trainer_guidance_runs_on_the_ema),
         cmocka_unit_test(test_trainer_guidance_starts_at_its_step),
         cmocka_unit_test(test_trainer_new_bad_values_are_named),
+        cmocka_unit_test(test_trainer_new_other_training_is_refused),
+        cmocka_unit_test(test_trainer_new_time_weight_beyond_its_end_is_refused),
         cmocka_unit_test(test_trainer_resume_fp32_has_the_bits_of_no_stop),
         cmocka_unit_test(test_trainer_resume_bf16_has_the_bits_of_no_stop),
         cmocka_unit_test(test_trainer_resume_muon_has_the_bits_of_no_stop),
@@ -1135,6 +1263,9 @@ int main(void) {
         cmocka_unit_test(test_train_new_run_over_checkpoints_is_refused),
         cmocka_unit_test(test_train_unwritable_folder_says_so),
         cmocka_unit_test(test_train_broken_latest_is_named_and_older_goes_on),
+        cmocka_unit_test(test_train_older_checkpoint_begins_a_branch),
+        cmocka_unit_test(test_train_checkpoint_from_elsewhere_begins_a_branch),
+        cmocka_unit_test(test_train_resumed_otherwise_says_what_differs),
         cmocka_unit_test(test_train_skipped_steps_are_logged_without_numbers),
         cmocka_unit_test(test_train_configurations_are_sound),
     };

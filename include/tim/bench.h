@@ -45,7 +45,8 @@ TIM_API TimStatus tim_bench_peak(TimBenchPeak *peak, const TimBenchOptions *opti
 /* The names of the cases, as train_small:jvp or xl256; NULL beyond the last. Static storage. */
 TIM_API const char *tim_bench_case(int index);
 
-/* Runs one case with random weights. TIM_E_ARGUMENT when no case has that name. Not thread-safe with itself: it measures the machine. */
+/* Runs one case with random weights. TIM_E_ARGUMENT when no case has that name, and for options without a run. Not thread-safe with
+ * itself: it measures the machine. */
 TIM_API TimStatus tim_bench_run(TimBenchResult *result, const char *name, const TimBenchOptions *options, TimError *err);
 
 #ifdef __cplusplus

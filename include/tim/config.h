@@ -128,9 +128,11 @@ typedef struct TimTrainingConfig {
     double ema_decay;
     bool ema_warmup;             /* ours: the decay of update n, 0 for the first, is at most (1 + n) / (10 + n) */
     int64_t guidance_start_step; /* ours: transport.enhance_target counts from this step on; 0 as published */
-    double proj_coeff;           /* weight of the alignment loss; without targets it is off */
+    double proj_coeff;           /* weight of the alignment loss; the trainer has no targets for it and takes 0 only */
     int batch_size;
 } TimTrainingConfig;
+
+enum { TIM_CONFIG_NOTE_BYTES = 512 };
 
 typedef struct TimConfig {
     TimNetworkConfig network;
@@ -144,9 +146,14 @@ typedef struct TimConfig {
     char *text_encoder_dir;     /* NULL when absent */
     bool use_last_hidden_state; /* captions are the encoder's last hidden states, else those before its last layer */
     int max_seq_length;         /* tokens of a caption at most */
+    /* What a file that was read says besides, for those who train by it; "" without a file, and not written. */
+    char without_effect
+        [TIM_CONFIG_NOTE_BYTES]; /* keys that are set and that nothing here reads, such as "model.enc_dir, training.tracker" */
+    char untrainable[TIM_CONFIG_NOTE_BYTES]; /* the first value that asks for a training which is not done here, with the remedy */
 } TimConfig;
 
-/* The published defaults: OT-FM with P 0, 1; shares 0.5 and 0.1; AdamW .9/.95; and so on. No texts are set. */
+/* What the published classes assume for a value that is left out: OT-FM with P 0, 1; no share of diffusion or consistency, constant
+ * weights in time; where they assume nothing, what the published files have: AdamW .9/.95, and so on. No texts are set. */
 TIM_API void tim_config_init(TimConfig *config);
 
 /* Defaults of the transport `kind`: P, sigma_d, T_max, T_min, betas and sigmas as the published classes have them; no guidance. */
@@ -156,8 +163,9 @@ TIM_API void tim_transport_config_init(TimTransportConfig *config, TimTransportK
 TIM_API void tim_config_done(TimConfig *config);
 
 /* Reads a YAML file over the defaults. `config` is initialised by the call and needs tim_config_done also after a failure.
- * Unknown keys inside network, transport and transition_loss are errors that name line, key and the keys allowed there;
- * keys of other tools elsewhere are ignored. */
+ * Unknown keys inside model, data and training are errors that name line, key and the keys allowed there, the likeliest first. Keys of
+ * the published files that mean nothing here, and those of other tools at the top, are listed in without_effect; a value that only
+ * training could not heed leaves the file readable and is told in untrainable. */
 TIM_API TimStatus tim_config_read(TimConfig *config, const char *path, TimError *err);
 
 /* Writes the YAML file that tim_config_read reads back to the same values. */

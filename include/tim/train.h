@@ -45,7 +45,8 @@ typedef struct TimTrainReport {
 
 /* Makes a trainer before its first step: random weights from the seed, an equal EMA, zero moments. Takes a copy of `config`, whose
  * data.data_type names the pictures: "fashion-mnist" or "idx". `options` is read by this call only. Free with tim_trainer_free; *trainer
- * is NULL after a failure. Memory: 20 bytes a parameter, 22 in bf16 (24 with guidance), plus activations. Errors: TIM_E_ARGUMENT for
+ * is NULL after a failure. What the configuration asks for and training cannot do (TimConfig.untrainable, an alignment loss, weights in
+ * time where their function of time ends) is refused. Memory: 20 bytes a parameter, 22 in bf16 (24 with guidance), plus activations. Errors: TIM_E_ARGUMENT for
  * values out of range or that do not fit each other or the pictures; TIM_E_UNSUPPORTED for the text network, other data and instruction
  * sets this processor lacks; TIM_E_IO and TIM_E_FORMAT for the pictures; TIM_E_MEMORY. */
 TIM_API TimStatus tim_trainer_new(TimTrainer **trainer, const TimConfig *config, const TimTrainerOptions *options, TimError *err);
@@ -74,6 +75,7 @@ TIM_API TimStatus tim_trainer_save(const TimTrainer *trainer, const char *folder
 /* ---- a whole run ---- */
 
 typedef enum TimTrainEvent {
+    TIM_TRAIN_NOTED, /* before the start, any number of times: `note` says in a line what the caller may not expect of a resumed run */
     TIM_TRAIN_STARTED, /* everything is ready; `path` is the checkpoint resumed from, or NULL */
     TIM_TRAIN_STEP,    /* a step is done; `report` is its */
     TIM_TRAIN_LOGGED,  /* a line was added to log.jsonl; `report` holds the means since the line before */
@@ -96,6 +98,7 @@ typedef struct TimTrainProgress {
     double seconds;               /* since the call */
     const TimTrainReport *report; /* NULL for events without one */
     const char *path;             /* NULL for events without one */
+    const char *note;             /* NULL for events without one */
     size_t parameters, pictures;  /* of the network, of the data set */
     TimModel *average; /* the averaged weights, borrowed: may be drawn from during the callback, which changes nothing in the run */
 } TimTrainProgress;
@@ -108,7 +111,8 @@ typedef struct TimTrainOptions {
     TimTrainerOptions trainer;
     const char *out; /* folder of the run, made when absent: configs/config.yaml, checkpoints/checkpoint-N, log.jsonl */
     /* "latest" (also NULL): the checkpoint with the largest N in `out`, a new run if there is none;
-     * "none": a new run, refused when `out` holds checkpoints; anything else: a checkpoint's folder. */
+     * "none": a new run, refused when `out` holds checkpoints; anything else: a checkpoint's folder. What `out` then holds of later steps,
+     * or of another run than the checkpoint's, is kept as checkpoint-N.abandoned, from which nothing goes on by itself. */
     const char *resume;
     int64_t log_every;         /* steps between lines of log.jsonl; 0: 50 */
     double minutes;            /* of wall time after which the run ends by itself; 0: no limit */
@@ -119,7 +123,8 @@ typedef struct TimTrainOptions {
 /* Trains until max_train_steps, the time limit or the callback ends it, with a checkpoint every checkpointing_steps and at the end; the
  * oldest beyond checkpoints_total_limit are deleted (0: none), never the one just written. Ending early is no failure. A new run starts
  * log.jsonl afresh, a resumed one appends to it; lines of steps that a killed run did after its last checkpoint stay and are followed by
- * their repetition. Borrows everything. Errors: as tim_trainer_new, _resume, _step and _save; TIM_E_IO for the folder and the log. */
+ * their repetition. A resumed run notes where its configuration or seed is not that of the checkpoint, and keeps a configs/config.yaml
+ * that differs from its own as config.yaml.until-N. Borrows everything. Errors: as tim_trainer_new, _resume, _step and _save; TIM_E_IO for the folder and the log. */
 TIM_API TimStatus tim_train(const TimConfig *config, const TimTrainOptions *options, TimError *err);
 
 #ifdef __cplusplus

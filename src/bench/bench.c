@@ -120,6 +120,7 @@ static TimStatus time_product(double *gflops, int64_t m, int64_t n, int64_t k, T
 
 TimStatus tim_bench_peak(TimBenchPeak *peak, const TimBenchOptions *options, TimError *err) {
     static const int64_t shapes[][3] = {{1024, 1024, 1024}, {2048, 2048, 1024}, {4096, 1024, 1024}, {2048, 2048, 2048}};
+    if (!options) return tim_fail(err, TIM_E_ARGUMENT, "no options for the peak; they say how many threads");
     const int threads = options->threads ? options->threads : omp_get_max_threads();
     *peak = (TimBenchPeak){0};
     for (size_t i = 0; i < sizeof shapes / sizeof *shapes; i++) {
@@ -188,6 +189,9 @@ static TimStatus make_training(Bench *b, TimError *err) {
                                      .no_derivative = b->c->derivative == NONE};
     b->config.transition.derivative_type = b->c->derivative == DDE ? TIM_DERIVATIVE_DDE : TIM_DERIVATIVE_JVP;
     b->config.transition.use_dir_loss = true;
+    b->config.transition.weight_time_type = TIM_WEIGHT_SQRT;
+    b->config.transition.weight_time_tangent = true;
+    b->config.training.proj_coeff = 1.0;
     TIM_TRY(tim_objective_new(&b->objective, &b->config, &b->model->options, &shape, &b->model->params, err));
     TIM_TRY(tim_new(&b->gradients, count, sizeof(float), "the gradients", err));
     TIM_TRY(tim_new(&b->vectors.first, count, sizeof(float), "the moments", err));
@@ -309,7 +313,9 @@ static TimStatus measure(Bench *b, TimBenchResult *result, TimError *err) {
 }
 
 TimStatus tim_bench_run(TimBenchResult *result, const char *name, const TimBenchOptions *options, TimError *err) {
-    *result = (TimBenchResult){.runs = options->runs > 0 ? options->runs : 5};
+    if (!name || !options || options->runs < 1)
+        return tim_fail(err, TIM_E_ARGUMENT, "a bench needs the name of a case, and options with at least 1 run");
+    *result = (TimBenchResult){.runs = options->runs};
     for (int i = 0; i < CASES; i++) {
         if (strcmp(cases[i].name, name) != 0) continue;
         Bench bench = {.c = &cases[i], .options = options};

@@ -135,6 +135,8 @@ static TimStatus read_sets(TimJudge *j, const TimJudgeOptions *o, TimError *err)
 
 static TimStatus fill(TimJudge *j, const TimJudgeOptions *o, TimError *err) {
     TimIsa isa;
+    if (!o || !o->classifier || !o->reference)
+        return tim_fail(err, TIM_E_ARGUMENT, "a judge needs a classifier and a reference, such as fashion-mnist:test");
     TIM_TRY(tim_isa_choose(o->isa, &isa, err));
     if (o->threads < 0 || o->threads > MAX_THREADS)
         return tim_fail(err, TIM_E_ARGUMENT, "threads is %d; give 1 to %d, or 0 for as many as OpenMP would use", o->threads,

@@ -55,21 +55,21 @@ static const TimNetworkConfig network_defaults = {
     .distance_aware = false,
 };
 
-/* What every published file has. */
+/* Likewise, although every published file has others: 0.5, 0.1, sqrt and true. The last two are always so there. */
 static const TimTransitionConfig transition_defaults = {
-    .diffusion_ratio = 0.5,
-    .consistency_ratio = 0.1,
+    .diffusion_ratio = 0.0,
+    .consistency_ratio = 0.0,
     .derivative_type = TIM_DERIVATIVE_DDE,
     .differential_epsilon = 0.005,
-    .weight_time_type = TIM_WEIGHT_SQRT,
-    .weight_time_tangent = true,
+    .weight_time_type = TIM_WEIGHT_CONSTANT,
+    .weight_time_tangent = false,
     .weight_time_sigmoid = false,
     .weight_t_and_r = true,
     .use_dir_loss = true,
     .loss_weight_power = 1.0,
 };
 
-/* Where the published files differ, those of TiM-XL/2 at 256 pixels. */
+/* Where the published files differ, those of TiM-XL/2 at 256 pixels; but no alignment loss, which has no targets here. */
 static const TimTrainingConfig training_defaults = {
     .max_train_steps = 750000,
     .checkpointing_steps = 2000,
@@ -88,7 +88,7 @@ static const TimTrainingConfig training_defaults = {
     .max_grad_norm = 1.0,
     .mixed_precision = TIM_PRECISION_BF16,
     .ema_decay = 0.9999,
-    .proj_coeff = 1.0,
+    .proj_coeff = 0.0,
     .batch_size = 64,
 };
 
@@ -143,8 +143,10 @@ static TimStatus read_config(TimConfig *config, const TimFile *file, TimError *e
 TimStatus tim_config_read(TimConfig *config, const char *path, TimError *err) {
     tim_config_init(config);
     TimFile file;
-    TIM_TRY(tim_file_open(&file, path, err));
-    const TimStatus status = read_config(config, &file, err);
+    TimStatus status = tim_file_open(&file, path, err);
+    if (status != TIM_OK)
+        return tim_fail_further(err, status, "; name another with --config, such as a published model's in the source's configs/");
+    status = read_config(config, &file, err);
     tim_file_close(&file);
     return status == TIM_OK ? TIM_OK : tim_fail_within(err, status, "%s", path);
 }

@@ -31,6 +31,7 @@ static TimStatus check_field(const TimField *field, const TimConfig *config, Tim
     case TIM_FIELD_BOOL:
     case TIM_FIELD_TEXT:
     case TIM_FIELD_ONLY:
+    case TIM_FIELD_FIXED:
     case TIM_FIELD_SKIP:
         break;
     }

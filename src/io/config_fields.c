@@ -3,8 +3,10 @@
 #include <limits.h>
 #include <stdio.h>
 #include <string.h>
+#include <strings.h>
 
 #include "base/memory.h"
+#include "io/key_list.h"
 #include "io/number.h"
 
 /* ---- the table ---- */
@@ -25,6 +27,15 @@ static const char *const optimizers[] = {"torch.optim.AdamW", "torch.optim.Muon"
 /* What the published training has as a choice and this library does in one way. */
 static const char *const only_one[] = {"1", NULL};
 static const char *const only_thousand[] = {"1000", NULL}; /* of the time input 999 t */
+static const char *const averaged[] = {
+    "true", "the weights are always averaged, and model_1.safetensors of a checkpoint has those that are not; remove the key",
+    NULL};
+static const char *const from_scratch[] = {
+    "null",
+    "training begins with random weights, or goes on from a checkpoint with its moments (tim train --resume); remove the key",
+    NULL};
+static const char *const from_latest[] = {
+    "latest", "what a run goes on from is said with its call (tim train --resume WHAT); remove the key", NULL};
 
 _Static_assert(sizeof(TimDerivative) == sizeof(int), "enums are read and written as int");
 
@@ -91,20 +102,33 @@ static const TimField fields[] = {
 
     {"model.vae_dir", TIM_FIELD_TEXT, AT(vae_dir), 0, 0, NULL, 0},
     {"model.text_encoder_dir", TIM_FIELD_TEXT, AT(text_encoder_dir), 0, 0, NULL, 0},
+    {"model.proportion_empty_prompts", TIM_FIELD_SKIP, 0, 0, 0, NULL, 0},
     {"model.use_last_hidden_state", TIM_FIELD_BOOL, AT(use_last_hidden_state), 0, 0, NULL, 0},
     {"model.max_seq_length", TIM_FIELD_INT, AT(max_seq_length), 1, 65536, NULL, 0},
+    {"model.enc_dir", TIM_FIELD_SKIP, 0, 0, 0, NULL, 0},
+    {"model.ckpt", TIM_FIELD_FIXED, 0, 0, 0, from_scratch, 0},
     {"model.proj_coeff", TIM_FIELD_DOUBLE, AT(training.proj_coeff), 0, 1e6, NULL, 0},
+    {"model.use_ema", TIM_FIELD_FIXED, 0, 0, 0, averaged, 0},
     {"model.ema_decay", TIM_FIELD_DOUBLE, AT(training.ema_decay), 0, 1, NULL, 0},
     {"model.ema_warmup", TIM_FIELD_BOOL, AT(training.ema_warmup), 0, 0, NULL, 0},
 
     {"data.data_type", TIM_FIELD_TEXT, AT(data_type), 0, 0, NULL, 0},
     {"data.dataset.data_dir", TIM_FIELD_TEXT, AT(data_dir), 0, 0, NULL, 0},
     {"data.dataset.mirror", TIM_FIELD_BOOL, AT(data_mirror), 0, 0, NULL, 0},
+    {"data.dataset.latent_dir", TIM_FIELD_SKIP, 0, 0, 0, NULL, 0},
+    {"data.dataset.image_dir", TIM_FIELD_SKIP, 0, 0, 0, NULL, 0},
+    {"data.dataset.image_size", TIM_FIELD_SKIP, 0, 0, 0, NULL, 0},
+    {"data.dataset.root_dir", TIM_FIELD_SKIP, 0, 0, 0, NULL, 0},
+    {"data.dataset.packed_json", TIM_FIELD_SKIP, 0, 0, 0, NULL, 0},
+    {"data.dataset.jsonl_dir", TIM_FIELD_SKIP, 0, 0, 0, NULL, 0},
     {"data.dataloader.batch_size", TIM_FIELD_INT, AT(training.batch_size), 1, 1e6, NULL, 0},
+    {"data.dataloader.num_workers", TIM_FIELD_SKIP, 0, 0, 0, NULL, 0},
 
     {"training.max_train_steps", TIM_FIELD_INT64, AT(training.max_train_steps), 0, 1e12, NULL, 0},
     {"training.checkpointing_steps", TIM_FIELD_INT64, AT(training.checkpointing_steps), 1, 1e12, NULL, 0},
     {"training.checkpoints_total_limit", TIM_FIELD_INT, AT(training.checkpoints_total_limit), 0, 1e6, NULL, 0},
+    {"training.checkpoint_list", TIM_FIELD_SKIP, 0, 0, 0, NULL, 0},
+    {"training.resume_from_checkpoint", TIM_FIELD_FIXED, 0, 0, 0, from_latest, 0},
     {"training.guidance_start_step", TIM_FIELD_INT64, AT(training.guidance_start_step), 0, 1e12, NULL, 0},
     {"training.learning_rate", TIM_FIELD_DOUBLE, AT(training.learning_rate), 0, 1e3, NULL, 0},
     {"training.learning_rate_base_batch_size", TIM_FIELD_INT, AT(training.learning_rate_base_batch_size), 1, 1e9, NULL, 0},
@@ -120,15 +144,18 @@ static const TimField fields[] = {
     {"training.optimizer.params.eps", TIM_FIELD_DOUBLE, AT(training.eps), 1e-30, 1, NULL, 0},
     {"training.max_grad_norm", TIM_FIELD_DOUBLE, AT(training.max_grad_norm), 0, 1e9, NULL, 0},
     {"training.mixed_precision", TIM_FIELD_NAME, AT(training.mixed_precision), 0, 0, precisions, 0},
+    {"training.allow_tf32", TIM_FIELD_SKIP, 0, 0, 0, NULL, 0},
+    {"training.fsdp_config", TIM_FIELD_SKIP, 0, 0, 0, NULL, 0},
+    {"training.proportion_empty_prompts", TIM_FIELD_SKIP, 0, 0, 0, NULL, 0},
+    {"training.validation_steps", TIM_FIELD_SKIP, 0, 0, 0, NULL, 0},
+    {"training.tracker", TIM_FIELD_SKIP, 0, 0, 0, NULL, 0},
+    {"training.tracker_project_name", TIM_FIELD_SKIP, 0, 0, 0, NULL, 0},
+    {"training.tracker_kwargs", TIM_FIELD_SKIP, 0, 0, 0, NULL, 0},
 };
 /* clang-format on */
 
 enum { FIELD_COUNT = sizeof fields / sizeof *fields };
 _Static_assert((int)FIELD_COUNT <= (int)TIM_MAX_FIELDS, "TimFieldSet has a place for every field");
-
-/* Sections in which every key must be known: a misspelt one would silently leave a default. */
-static const char *const strict_sections[] = {"model.network", "model.transport", "model.transition_loss",
-                                              "training.optimizer.params.betas"};
 
 const TimField *tim_fields_get(size_t *count) {
     *count = FIELD_COUNT;
@@ -142,21 +169,19 @@ static bool is_below(const char *path, const char *section, size_t length) {
     return strncmp(path, section, length) == 0 && path[length] == '.';
 }
 
+/* The field of that path, or the one without effect above it. */
 static const TimField *find_field(const char *path) {
-    for (size_t i = 0; i < FIELD_COUNT; i++)
-        if (strcmp(fields[i].path, path) == 0) return &fields[i];
+    for (size_t i = 0; i < FIELD_COUNT; i++) {
+        const bool above = fields[i].type == TIM_FIELD_SKIP && is_below(path, fields[i].path, strlen(fields[i].path));
+        if (above || strcmp(fields[i].path, path) == 0) return &fields[i];
+    }
     return NULL;
 }
 
-static bool is_section(const char *path) {
+/* True if fields lie below the first `length` bytes of `path`. */
+static bool is_section(const char *path, size_t length) {
     for (size_t i = 0; i < FIELD_COUNT; i++)
-        if (is_below(fields[i].path, path, strlen(path))) return true;
-    return false;
-}
-
-static bool is_strict(const char *path) {
-    for (size_t i = 0; i < sizeof strict_sections / sizeof *strict_sections; i++)
-        if (is_below(path, strict_sections[i], strlen(strict_sections[i]))) return true;
+        if (is_below(fields[i].path, path, length)) return true;
     return false;
 }
 
@@ -240,6 +265,23 @@ static TimStatus check_only(const TimField *field, const TimFieldValue *value, T
     return tim_fail(err, TIM_E_UNSUPPORTED, "%s is '%.60s'; only %s is implemented", field->path, value->text, field->names[0]);
 }
 
+/* What is noted ends with "..." where it does not fit. */
+static void note_without_effect(TimConfig *config, const char *path) {
+    char *notes = config->without_effect;
+    const size_t used = strlen(notes), room = sizeof config->without_effect - used;
+    const int length = snprintf(notes + used, room, "%s%s", used ? ", " : "", path);
+    if (length < 0 || (size_t)length >= room) memcpy(notes + sizeof config->without_effect - 4, "...", 4);
+}
+
+/* The words of YAML may begin with a capital or be capitals. */
+static void check_fixed(TimConfig *config, const TimField *field, const TimFieldValue *value) {
+    const char *const wanted = field->names[0], *const remedy = field->names[1];
+    const bool both_null = is_null(value) && strcmp(wanted, "null") == 0;
+    if (both_null || strcasecmp(value->text, wanted) == 0 || *config->untrainable) return;
+    (void)snprintf(config->untrainable, sizeof config->untrainable, "%s is '%.60s'; training knows only %s: %s", field->path,
+                   value->text, wanted, remedy);
+}
+
 static TimStatus store(TimConfig *config, const TimField *field, const TimFieldValue *value, TimError *err) {
     void *place = (char *)config + field->offset;
     switch (field->type) {
@@ -257,47 +299,55 @@ static TimStatus store(TimConfig *config, const TimField *field, const TimFieldV
         return store_name(place, field, value, err);
     case TIM_FIELD_ONLY:
         return check_only(field, value, err);
+    case TIM_FIELD_FIXED:
+        check_fixed(config, field, value);
+        return TIM_OK;
     case TIM_FIELD_SKIP:
+        if (!value->text || !is_null(value)) note_without_effect(config, field->path);
         return TIM_OK;
     }
     return tim_fail(err, TIM_E_INTERNAL, "%s has the unknown type %d", field->path, (int)field->type);
 }
 
-/* The keys that `section` may have, each once: the table keeps a section's fields together. */
-static void list_keys(const TimConfig *config, const char *section, size_t length, char *out, size_t size) {
-    const char *last = "";
-    size_t last_length = 0, used = 0;
-    for (size_t i = 0; i < FIELD_COUNT && used < size; i++) {
-        if (!is_below(fields[i].path, section, length) || !tim_field_applies(&fields[i], config)) continue;
+/* The keys that have an effect in `section`, each once: the table keeps a section's fields together. */
+static void list_keys(const TimConfig *config, const char *section, size_t length, TimKeyList *list) {
+    for (size_t i = 0; i < FIELD_COUNT; i++) {
+        const bool idle = fields[i].type == TIM_FIELD_SKIP || !tim_field_applies(&fields[i], config);
+        if (idle || !is_below(fields[i].path, section, length)) continue;
         const char *key = fields[i].path + length + 1;
-        const size_t key_length = strcspn(key, ".");
-        if (key_length == last_length && memcmp(key, last, key_length) == 0) continue;
-        used += (size_t)snprintf(out + used, size - used, "%s%.*s", used ? ", " : "", (int)key_length, key);
-        last = key, last_length = key_length;
+        tim_key_list_add(list, key, strcspn(key, "."));
     }
 }
 
 static TimStatus fail_unknown(const TimConfig *config, const char *path, TimError *err) {
     const char *dot = strrchr(path, '.');
     const size_t length = (size_t)(dot - path);
-    char keys[400] = "";
-    list_keys(config, path, length, keys, sizeof keys);
-    return tim_fail(err, TIM_E_FORMAT, "unknown key '%s' in %.*s; allowed: %s", dot + 1, (int)length, path, keys);
+    TimKeyList list = {.meant = dot + 1};
+    char keys[300];
+    list_keys(config, path, length, &list);
+    tim_key_list_print(&list, keys, sizeof keys);
+    return tim_fail(err, TIM_E_FORMAT, "unknown key '%.60s' in %.*s; allowed: %s", dot + 1, (int)length, path, keys);
 }
 
-/* A value whose path is no field. */
-static TimStatus skip_value(const TimConfig *config, const TimFieldValue *value, TimError *err) {
+/* A value whose path is no field: a section, an unknown key in one, or what another tool keeps beside ours. A misspelt key in a section
+ * would silently leave a default. */
+static TimStatus skip_value(TimConfig *config, const TimFieldValue *value, TimError *err) {
+    const size_t root = strcspn(value->path, ".");
     const bool holds_keys = !value->text || is_null(value);
-    if (is_section(value->path))
+    if (is_section(value->path, strlen(value->path)))
         return holds_keys ? TIM_OK : tim_fail(err, TIM_E_FORMAT, "%s is '%.60s'; it must hold keys", value->path, value->text);
-    return is_strict(value->path) ? fail_unknown(config, value->path, err) : TIM_OK;
+    if (is_section(value->path, root)) return fail_unknown(config, value->path, err);
+    if (value->path[root] == '\0') note_without_effect(config, value->path);
+    return TIM_OK;
 }
 
 TimStatus tim_field_assign(TimConfig *config, TimFieldSet *seen, const TimFieldValue *value, TimError *err) {
     const TimField *field = find_field(value->path);
     if (!field) return skip_value(config, value, err);
     if (!tim_field_applies(field, config)) return fail_unknown(config, value->path, err);
-    if (!value->text) return tim_fail(err, TIM_E_FORMAT, "%s holds keys or a list; it must be a single value", field->path);
+    if (strcmp(field->path, value->path) != 0) return TIM_OK; /* below a key without effect, which is noted */
+    if (!value->text && field->type != TIM_FIELD_SKIP)
+        return tim_fail(err, TIM_E_FORMAT, "%s holds keys or a list; it must be a single value", field->path);
     if (seen->has[field - fields]) return tim_fail(err, TIM_E_FORMAT, "%s is given twice; remove one", field->path);
     seen->has[field - fields] = true;
     return store(config, field, value, err);
@@ -331,6 +381,7 @@ void tim_field_format(const TimField *field, const TimConfig *config, char *out,
         snprintf(out, size, "\"%s\"", field->names[*(const int *)place]);
         return;
     case TIM_FIELD_ONLY:
+    case TIM_FIELD_FIXED:
         snprintf(out, size, "%s", field->names[0]);
         return;
     case TIM_FIELD_TEXT:

@@ -15,10 +15,12 @@ typedef enum TimFieldType {
     TIM_FIELD_INT64,
     TIM_FIELD_DOUBLE,
     TIM_FIELD_BOOL,
-    TIM_FIELD_TEXT, /* char *, NULL when absent or null */
-    TIM_FIELD_NAME, /* an enum whose value indexes `names` */
-    TIM_FIELD_ONLY, /* not stored: names[0] is the only value that this library implements */
-    TIM_FIELD_SKIP  /* read and not stored: changes cost, not results */
+    TIM_FIELD_TEXT,  /* char *, NULL when absent or null */
+    TIM_FIELD_NAME,  /* an enum whose value indexes `names` */
+    TIM_FIELD_ONLY,  /* not stored: names[0] is the only value that this library implements */
+    TIM_FIELD_FIXED, /* not stored: training knows only the value names[0]; another one is noted in TimConfig.untrainable, with the
+                      * remedy names[1] */
+    TIM_FIELD_SKIP   /* read and not stored, with all that lies below it: no effect here, noted in TimConfig.without_effect */
 } TimFieldType;
 
 typedef struct TimField {
@@ -30,7 +32,7 @@ typedef struct TimField {
     unsigned kinds;           /* bit k: the section has this key if its kind is k; 0: always */
 } TimField;
 
-enum { TIM_MAX_FIELDS = 96, TIM_MAX_FIELD_PATH = 256 };
+enum { TIM_MAX_FIELDS = 128, TIM_MAX_FIELD_PATH = 256 };
 
 /* One value of a file. */
 typedef struct TimFieldValue {
@@ -50,8 +52,8 @@ const TimField *tim_fields_get(size_t *count);
 /* True if the kind of the field's section has this key. */
 bool tim_field_applies(const TimField *field, const TimConfig *config);
 
-/* Stores `value` in its field. Errors: a type that does not fit, a repeated key, an unknown key in a section that knows all its keys.
- * Unknown keys elsewhere are skipped. The transport's and the network's kind must be set before their params. */
+/* Stores `value` in its field, or notes that it has no effect. Errors: a type that does not fit, a repeated key, an unknown key in a
+ * section. The transport's and the network's kind must be set before their params. */
 TimStatus tim_field_assign(TimConfig *config, TimFieldSet *seen, const TimFieldValue *value, TimError *err);
 
 /* The value of a field that is no text, as YAML; doubles in the shortest form that reads back to the same bits. */

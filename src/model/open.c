@@ -78,7 +78,7 @@ static TimStatus find_places(Places *places, const char *path, const char *confi
 static TimStatus read_config(TimConfig *config, const Places *places, bool given, TimError *err) {
     const TimStatus status = tim_config_read(config, places->config, err);
     if (status != TIM_E_IO || given) return status;
-    return tim_fail_within(err, status, "no configuration beside the weights, name one");
+    return tim_fail_within(err, status, "no configuration beside the weights");
 }
 
 static TimStatus network_options(TimNetworkOptions *out, const TimModelOptions *options, TimError *err) {

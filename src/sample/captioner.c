@@ -127,7 +127,6 @@ size_t tim_captioner_copied(const TimCaptioner *c) {
 }
 
 void tim_captioner_rest(TimCaptioner *c) {
-    if (!c) return;
     tim_gemma3_network_done(&c->gemma3.network);
     tim_t5_network_done(&c->t5.network);
     tim_tensor_set_rest(&c->gemma3.weights.set);

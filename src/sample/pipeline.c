@@ -178,7 +178,7 @@ static TimStatus draw_batch(Run *run, int64_t offset, int64_t count, TimError *e
     run->plan->info.seconds_network += tim_clock() - begin;
     if (run->plan->rests) tim_model_rest(run->pipeline->model);
     for (int64_t b = 0; b < count; b++) TIM_TRY(keep_picture(run, b, offset, err));
-    if (run->plan->rests && run->pipeline->autoencoder) tim_autoencoder_rest(run->pipeline->autoencoder);
+    if (run->plan->rests) tim_autoencoder_rest(run->pipeline->autoencoder);
     run->done += count;
     return TIM_OK;
 }

@@ -92,6 +92,23 @@ TimStatus tim_folder_publish(const char *temporary, const char *path, TimError *
     return remove_tree(aside, err);
 }
 
+TimStatus tim_path_keep(char kept[TIM_MAX_PATH], const char *path, const char *suffix, TimError *err) {
+    struct stat info;
+    TIM_TRY(tim_path(kept, err, "%s.%s", path, suffix));
+    for (int i = 2; lstat(kept, &info) == 0; i++) TIM_TRY(tim_path(kept, err, "%s.%s-%d", path, suffix, i));
+    if (rename(path, kept) != 0) return tim_fail(err, TIM_E_IO, "%s: cannot rename it to %s: %s", path, kept, strerror(errno));
+    sync_parent(kept);
+    return TIM_OK;
+}
+
+bool tim_folder_holds(const char *folder, const char *path) {
+    char parent[TIM_MAX_PATH];
+    struct stat above, wanted;
+    if (tim_path(parent, NULL, "%s/..", path) != TIM_OK) return false;
+    return stat(parent, &above) == 0 && stat(folder, &wanted) == 0 && above.st_dev == wanted.st_dev &&
+           above.st_ino == wanted.st_ino;
+}
+
 /* ---- checkpoints ---- */
 
 static const char prefix[] = "checkpoint-";
@@ -144,6 +161,16 @@ TimStatus tim_checkpoint_latest(int64_t *latest, const char *folder, TimError *e
     TIM_TRY(take_census(&census, folder, -1, err));
     *latest = census.largest;
     return TIM_OK;
+}
+
+TimStatus tim_checkpoint_abandon(char kept[TIM_MAX_PATH], const char *folder, int64_t step, TimError *err) {
+    int64_t latest;
+    char path[TIM_MAX_PATH];
+    *kept = '\0';
+    TIM_TRY(tim_checkpoint_latest(&latest, folder, err));
+    if (latest <= step) return TIM_OK;
+    TIM_TRY(tim_path(path, err, "%s/%s%lld", folder, prefix, (long long)latest));
+    return tim_path_keep(kept, path, "abandoned", err);
 }
 
 /* One at a time: each removal changes what there is. */

@@ -22,8 +22,18 @@ TimStatus tim_folder_remove(const char *path, TimError *err);
 /* Renames the whole folder `temporary` to `path`, in the place of one that is there. */
 TimStatus tim_folder_publish(const char *temporary, const char *path, TimError *err);
 
+/* Renames what is at `path` to the first of PATH.SUFFIX, PATH.SUFFIX-2, PATH.SUFFIX-3, ... that nothing has, and says which. */
+TimStatus tim_path_keep(char kept[TIM_MAX_PATH], const char *path, const char *suffix, TimError *err);
+
 /* The checkpoint-N in `folder` with the largest N, or -1 when there is none; no folder counts as none. */
 TimStatus tim_checkpoint_latest(int64_t *latest, const char *folder, TimError *err);
+
+/* Keeps the checkpoint-N with the largest N as checkpoint-N.abandoned, a name that none of these functions takes for a checkpoint, if N is
+ * above `step`; else `kept` is empty. */
+TimStatus tim_checkpoint_abandon(char kept[TIM_MAX_PATH], const char *folder, int64_t step, TimError *err);
+
+/* True if the folder `path` lies in `folder`, links followed. */
+bool tim_folder_holds(const char *folder, const char *path);
 
 /* Removes the checkpoints with the smallest N, but not `keep`, until at most `limit` are left (0: no limit), and what killed runs left
  * of others. */

@@ -4,12 +4,16 @@
 
 #include <errno.h>
 #include <math.h>
+#include <stdarg.h>
 #include <stdio.h>
 #include <string.h>
 
 #include "base/clock.h"
 #include "base/error.h"
+#include "io/config_diff.h"
+#include "io/file.h"
 #include "io/number.h"
+#include "model/store.h"
 #include "train/folder.h"
 #include "train/trainer.h"
 
@@ -33,7 +37,8 @@ typedef struct Run {
 
 /* ---- telling ---- */
 
-static void tell(Run *run, TimTrainEvent event, const TimTrainReport *report, const char *path) {
+/* `text` is a note's or a path. */
+static void tell(Run *run, TimTrainEvent event, const TimTrainReport *report, const char *text) {
     const TimTrainer *t = run->trainer;
     const TimTrainProgress progress = {.event = event,
                                        .end = run->end,
@@ -41,12 +46,25 @@ static void tell(Run *run, TimTrainEvent event, const TimTrainReport *report, co
                                        .max_steps = t->model->config.training.max_train_steps,
                                        .seconds = tim_clock() - run->begin,
                                        .report = report,
-                                       .path = path,
+                                       .path = event == TIM_TRAIN_NOTED ? NULL : text,
+                                       .note = event == TIM_TRAIN_NOTED ? text : NULL,
                                        .parameters = tim_model_parameter_count(t->model),
                                        .pictures = tim_data_count(t->data),
                                        .average = t->ema};
     if (!run->options->progress || run->options->progress(&progress, run->options->user)) return;
     if (run->end == TIM_TRAIN_RUNNING) run->end = TIM_TRAIN_CANCELLED;
+}
+
+static void note(Run *run, const char *format, ...) __attribute__((format(printf, 2, 3)));
+
+/* One line; cut when longer. */
+static void note(Run *run, const char *format, ...) {
+    char text[3 * TIM_MAX_PATH];
+    va_list args;
+    va_start(args, format);
+    (void)vsnprintf(text, sizeof text, format, args);
+    va_end(args);
+    tell(run, TIM_TRAIN_NOTED, NULL, text);
 }
 
 /* ---- the log ---- */
@@ -150,6 +168,7 @@ static TimStatus save_when_due(Run *run, TimError *err) {
 /* ---- the start ---- */
 
 static TimStatus check(const TimTrainOptions *options, TimError *err) {
+    if (!options) return tim_fail(err, TIM_E_ARGUMENT, "no options for the run; they name at least the folder to write to");
     if (!options->out || !*options->out) return tim_fail(err, TIM_E_ARGUMENT, "no folder for the run; give one to write to");
     if (options->log_every < 0)
         return tim_fail(err, TIM_E_ARGUMENT, "log_every is %lld; it must be at least 0", (long long)options->log_every);
@@ -187,19 +206,67 @@ static TimStatus start_new(Run *run, TimError *err) {
     return tim_fail(err, TIM_E_IO, "%s: cannot remove the log of an earlier run: %s", run->log, strerror(errno));
 }
 
-static TimStatus resume(Run *run, const char *path, TimError *err) {
-    const TimStatus status = tim_trainer_resume(run->trainer, path, err);
-    if (status != TIM_OK) return tim_fail_within(err, status, "cannot resume (to go on from an older checkpoint, name its folder)");
-    run->saved = run->trainer->state.step;
+/* ---- what a resumed run leaves ---- */
+
+/* Checkpoints that the one resumed from does not lead to must not be what the next run goes on from, nor push this run's out. */
+static TimStatus leave_other_branch(Run *run, const char *path, TimError *err) {
+    const int64_t shared = tim_folder_holds(run->checkpoints, path) ? run->trainer->state.step : -1;
+    for (;;) {
+        char kept[TIM_MAX_PATH];
+        TIM_TRY(tim_checkpoint_abandon(kept, run->checkpoints, shared, err));
+        if (!*kept) return TIM_OK;
+        note(run, "a checkpoint that %s does not lead to is out of the way, as %s", path, kept);
+    }
+}
+
+static void note_difference(void *context, const char *path, const char *was, const char *is) {
+    note(context, "%s: was %s, is %s", path, was, is);
+}
+
+/* The checkpoint's own configuration and seed against this run's. */
+static TimStatus note_differences(Run *run, const char *path, uint64_t seed, TimError *err) {
+    char file[TIM_MAX_PATH];
+    TimConfig was;
+    TIM_TRY(tim_path(file, err, "%s/" TIM_CONFIG_FILE, path));
+    if (tim_config_read(&was, file, NULL) == TIM_OK)
+        tim_config_compare(&was, &run->trainer->model->config, note_difference, run);
+    else
+        note(run, "%s cannot be read: what differs from the checkpoint's configuration is not known", file);
+    tim_config_done(&was);
+    if (seed != run->trainer->state.seed)
+        note(run, "seed: was %llu, is %llu; the checkpoint's stays", (unsigned long long)run->trainer->state.seed,
+             (unsigned long long)seed);
     return TIM_OK;
 }
 
+/* The configuration of the steps so far, if it is not this run's too. */
+static TimStatus keep_config(Run *run, const char *path, TimError *err) {
+    char kept[TIM_MAX_PATH], suffix[32];
+    TimConfig was;
+    const bool same =
+        tim_config_read(&was, path, NULL) == TIM_OK && tim_config_compare(&was, &run->trainer->model->config, NULL, NULL) == 0;
+    tim_config_done(&was);
+    if (same || !tim_is_file(path)) return TIM_OK;
+    snprintf(suffix, sizeof suffix, "until-%lld", (long long)run->trainer->state.step);
+    TIM_TRY(tim_path_keep(kept, path, suffix, err));
+    note(run, "%s, which differs, is kept as %s", path, kept);
+    return TIM_OK;
+}
+
+static TimStatus resume(Run *run, const char *path, const char *config, TimError *err) {
+    const TimStatus status = tim_trainer_resume(run->trainer, path, err);
+    if (status != TIM_OK) return tim_fail_within(err, status, "cannot resume (to go on from an older checkpoint, name its folder)");
+    run->saved = run->trainer->state.step;
+    TIM_TRY(note_differences(run, path, run->options->trainer.seed, err));
+    TIM_TRY(leave_other_branch(run, path, err));
+    return keep_config(run, config, err);
+}
+
 static TimStatus start(Run *run, TimError *err) {
-    char path[TIM_MAX_PATH];
+    char path[TIM_MAX_PATH], config[TIM_MAX_PATH];
     TIM_TRY(find_start(run, path, err));
-    TIM_TRY(*path ? resume(run, path, err) : start_new(run, err));
-    char config[TIM_MAX_PATH];
     TIM_TRY(tim_path(config, err, "%s/configs/config.yaml", run->options->out));
+    TIM_TRY(*path ? resume(run, path, config, err) : start_new(run, err));
     TIM_TRY(tim_config_write(&run->trainer->model->config, config, err));
     tell(run, TIM_TRAIN_STARTED, NULL, *path ? path : NULL);
     return TIM_OK;

@@ -13,18 +13,62 @@
 #include "train/schedule.h"
 #include "train/streams.h"
 #include "train/time_pairs.h"
+#include "transport/transport.h"
 
 enum { MAX_THREADS = 4096 };
+static const double half_pi = 1.5707963267948966;
 static const int64_t max_steps = INT64_C(1) << 30; /* what time_pairs can count */
 
 /* ---- making ---- */
 
+/* The times that are drawn stay below it. */
+static double times_end(const TimTransportConfig *transport) {
+    switch (transport->kind) {
+    case TIM_TRANSPORT_OT_FM:
+    case TIM_TRANSPORT_VP_SDE:
+        return 1.0;
+    case TIM_TRANSPORT_TRIGFLOW:
+        return half_pi;
+    case TIM_TRANSPORT_VE_SDE:
+        return transport->sigma_max;
+    case TIM_TRANSPORT_EDM:
+        break;
+    }
+    return HUGE_VAL;
+}
+
+/* Beyond pi/2 the tangent begins anew, beyond 1 t / (1 - t) is negative, and the root of what is negative is no weight. */
+static TimStatus check_time_weight(const TimConfig *config, TimError *err) {
+    const TimTransitionConfig *loss = &config->transition;
+    const bool tangent = loss->weight_time_tangent, maps = tangent || loss->weight_time_sigmoid;
+    const double end = tangent ? half_pi : 1.0;
+    if (!maps || loss->weight_time_type == TIM_WEIGHT_CONSTANT || times_end(&config->transport) <= end) return TIM_OK;
+    return tim_fail(
+        err, TIM_E_ARGUMENT,
+        "model.transition_loss.weight_time_%s is a function of times below %.4g, and %s has later ones: set it to false",
+        tangent ? "tangent" : "sigmoid", end, tim_transport_get(config->transport.kind)->name);
+}
+
+/* What a configuration may say of a training that is not done here. */
+static TimStatus check_trainable(const TimConfig *config, TimError *err) {
+    if (*config->untrainable) return tim_fail(err, TIM_E_UNSUPPORTED, "%s", config->untrainable);
+    if (config->training.proj_coeff > 0)
+        return tim_fail(
+            err, TIM_E_UNSUPPORTED,
+            "model.proj_coeff is %g, but the alignment loss has no targets: its image encoder is not implemented; set it "
+            "to 0",
+            config->training.proj_coeff);
+    return check_time_weight(config, err);
+}
+
 static TimStatus check(const TimConfig *config, const TimTrainerOptions *options, TimError *err) {
+    if (!config || !options) return tim_fail(err, TIM_E_ARGUMENT, "a trainer needs a configuration and options");
     TIM_TRY(tim_config_check(config, err));
     const bool guided = config->transport.enhance_target;
     if (config->network.kind == TIM_NETWORK_T2I)
         return tim_fail(err, TIM_E_UNSUPPORTED,
                         "training of the text network is not implemented: use the target tim.models.c2i.tim_model.TiM");
+    TIM_TRY(check_trainable(config, err));
     if (guided && !(config->network.class_dropout_prob > 0))
         return tim_fail(err, TIM_E_ARGUMENT, "enhance_target needs the null class: set class_dropout_prob above 0, such as 0.1");
     if (options->threads < 0 || options->threads > MAX_THREADS)
