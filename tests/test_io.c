@@ -129,12 +129,12 @@ static void test_file_writer_pipe_and_folder_refused(void **state) {
     (void)state;
     TimFileWriter writer;
     struct stat info;
-    assert_int_equal(mkfifo(in_folder("pipe"), 0600), 0);
-    assert_int_equal(tim_file_writer_open(&writer, in_folder("pipe"), &err), TIM_E_IO);
+    assert_int_equal(mkfifo(in_folder("fifo"), 0600), 0);
+    assert_int_equal(tim_file_writer_open(&writer, in_folder("fifo"), &err), TIM_E_IO);
     assert_says("a device or pipe");
-    assert_int_equal(stat(in_folder("pipe"), &info), 0);
+    assert_int_equal(stat(in_folder("fifo"), &info), 0);
     assert_true(S_ISFIFO(info.st_mode));
-    assert_false(exists(in_folder("pipe.tmp")));
+    assert_false(exists(in_folder("fifo.tmp")));
     assert_int_equal(tim_file_writer_open(&writer, in_folder(""), &err), TIM_E_IO);
     assert_says("a folder");
 }
