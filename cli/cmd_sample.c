@@ -26,14 +26,6 @@ static void add_seconds(TimSampleInfo *sum, const TimSampleInfo *info) {
     sum->seconds_decoder += info->seconds_decoder;
 }
 
-/* How many pictures from `first` on are drawn together: what is alike in all settings, and whole groups where a layout wants them. */
-static int64_t batch_at(const Sampling *d, int64_t first) {
-    int64_t batch = d->request->sample.batch, left = d->count - first;
-    if (d->request->form == SAMPLE_LAYOUT) batch = batch < d->each ? d->each : batch / d->each * d->each;
-    if (d->list.own_settings) left = d->each - (d->skipped + first) % d->each;
-    return batch < left ? batch : left;
-}
-
 static TimStatus draw_batch(Sampling *d, int64_t row, int64_t first, int64_t count, TimError *err) {
     TimPictures pictures;
     TimSampleInfo info = {0};
@@ -52,7 +44,7 @@ static TimStatus draw_batch(Sampling *d, int64_t row, int64_t first, int64_t cou
 static TimStatus draw_row(Sampling *d, int64_t row, TimError *err) {
     TimStatus status = TIM_OK;
     for (int64_t first = 0, batch; first < d->count && status == TIM_OK; first += batch) {
-        batch = batch_at(d, first);
+        batch = sample_batch(d, first);
         status = draw_batch(d, row, first, batch, err);
     }
     return status;

@@ -103,6 +103,9 @@ TimStatus sample_repeat_prompts(Sampling *s, TimError *err);
 /* Fails before the first picture where a later one would; says once where guidance has no effect. */
 TimStatus sample_check(Sampling *s, TimError *err);
 
+/* How many pictures from `first` on are drawn together: what is alike in all settings, and whole groups where a layout wants them. */
+int64_t sample_batch(const Sampling *s, int64_t first);
+
 /* The options of pictures first ... first + count with the number of steps of `row`. */
 TimSampleOptions sample_options(const Sampling *s, int64_t row, int64_t first, int64_t count);
 

@@ -105,6 +105,13 @@ TimSampleOptions sample_options(const Sampling *d, int64_t row, int64_t first, i
     return o;
 }
 
+int64_t sample_batch(const Sampling *d, int64_t first) {
+    int64_t batch = d->request->sample.batch, left = d->count - first;
+    if (d->request->form == SAMPLE_LAYOUT) batch = batch < d->each ? d->each : batch / d->each * d->each;
+    if (d->list.own_settings) left = d->each - (d->skipped + first) % d->each;
+    return batch < left ? batch : left;
+}
+
 /* ---- before drawing ---- */
 
 /* What is said once of all pictures. */
@@ -157,16 +164,18 @@ static TimStatus check_pictures(Sampling *d, int64_t row, int64_t first, int64_t
     return TIM_OK;
 }
 
-/* Prompt by prompt, as each has settings of its own. */
-static TimStatus check_prompts(Sampling *d, int64_t row, Remarks *remarks, TimError *err) {
+/* In one go what is alike for all; batch by batch, as they are drawn, settings of prompts and a bound on memory. */
+static TimStatus check_row(Sampling *d, int64_t row, Remarks *remarks, TimError *err) {
+    const bool whole = !d->list.own_settings && !d->request->sample.memory;
     for (int64_t first = 0, count; first < d->count; first += count) {
-        TimError cause;
-        count = d->each - (d->skipped + first) % d->each;
-        const TimStatus status = check_pictures(d, row, first, count, remarks, &cause);
-        if (status != TIM_OK)
-            return fail_with(err, status, "%.400s: line %" PRId64 ": %.500s",
-                             sample_reads_input(d->request) ? "standard input" : d->request->prompts_file,
-                             prompt_of(d, first)->line, cause.text);
+        count = whole ? d->count : sample_batch(d, first);
+        const TimStatus status = check_pictures(d, row, first, count, remarks, err);
+        if (status == TIM_OK) continue;
+        const TimError cause = *err;
+        return d->list.own_settings ? fail_with(err, status, "%.400s: line %" PRId64 ": %.500s",
+                                                sample_reads_input(d->request) ? "standard input" : d->request->prompts_file,
+                                                prompt_of(d, first)->line, cause.text)
+                                    : status;
     }
     return TIM_OK;
 }
@@ -175,8 +184,7 @@ TimStatus sample_check(Sampling *d, TimError *err) {
     Remarks remarks = {0};
     TimStatus status = sample_place_check(d, err);
     d->total = d->count * d->request->steps.count;
-    for (int64_t row = 0; row < d->request->steps.count && status == TIM_OK; row++)
-        status = d->list.own_settings ? check_prompts(d, row, &remarks, err) : check_pictures(d, row, 0, d->count, &remarks, err);
+    for (int64_t row = 0; row < d->request->steps.count && status == TIM_OK; row++) status = check_row(d, row, &remarks, err);
     if (status == TIM_OK && remarks.cut_prompts) remark_cut(d, remarks.cut_prompts);
     return status;
 }

@@ -71,7 +71,7 @@ static bool parse(SampleRequest *r, int count, char **words, ExitCode *code) {
         option_choice("rounding", &r->rounding, sample_rounding_words,
                       "how a number becomes a byte (default c2i; of models of texts t2i)"),
         option_int("batch", &r->sample.batch, 1, 65536, "pictures evaluated at a time (default 16)"),
-        option_text("memory", &r->memory, "N", "bytes to stay within, such as 6G: of a model on latents (default: no bound)"),
+        option_text("memory", &r->memory, "N", "bytes to stay within, such as 6G (default: no bound)"),
         option_choice("precision", &r->precision, sample_precision_words,
                       "of the matrix products (default fp32; of models on latents bf16)"),
         option_text("imitate", &r->imitate, "times|rotary[,...]", "roundings of the published samplers (default: none)"),
