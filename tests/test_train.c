@@ -984,6 +984,36 @@ static int logged_steps(const char *path, long long steps[32]) {
     return count;
 }
 
+enum { PUBLISHINGS = 100 };
+
+/* Publishes a folder again and again, in a process of its own. */
+static void publish_many_times(void) {
+    for (int i = 0; i < PUBLISHINGS; i++) {
+        char name[32];
+        snprintf(name, sizeof name, "published.tmp/%d", i);
+        if (tim_folder_make(in_folder(name), NULL) != TIM_OK ||
+            tim_folder_publish(in_folder("published.tmp"), in_folder("published"), NULL) != TIM_OK)
+            _exit(1);
+    }
+    _exit(0);
+}
+
+/* Whenever a kill comes, there is a folder under the name. */
+static void test_train_published_folder_is_always_there(void **state) {
+    (void)state;
+    int missing = 0, result = -1;
+    assert_ok(tim_folder_make(in_folder("published"), &err));
+    const pid_t child = fork();
+    if (child == 0) publish_many_times();
+    assert_true(child > 0);
+    while (waitpid(child, &result, WNOHANG) == 0) missing += access(in_folder("published"), F_OK) != 0;
+    assert_int_equal(result, 0);
+    assert_int_equal(missing, 0);
+    assert_int_equal(access(in_folder("published/99"), F_OK), 0);
+    assert_int_not_equal(access(in_folder("published.tmp"), F_OK), 0);
+    assert_int_not_equal(access(in_folder("published.old"), F_OK), 0);
+}
+
 static void test_train_run_leaves_the_published_layout(void **state) {
     (void)state;
     TimConfig config = tiny(TIM_PRECISION_F32), again;
@@ -1256,6 +1286,7 @@ int main(void) {
         cmocka_unit_test(test_trainer_save_failing_write_leaves_the_old_one),
         cmocka_unit_test(test_trainer_save_killed_leaves_whole_checkpoints_only),
         cmocka_unit_test(test_checkpoint_rotate_keeps_the_largest_and_the_newest),
+        cmocka_unit_test(test_train_published_folder_is_always_there),
         cmocka_unit_test(test_train_run_leaves_the_published_layout),
         cmocka_unit_test(test_train_interrupted_run_ends_with_the_bits_of_a_whole_one),
         cmocka_unit_test(test_train_finished_run_does_nothing_more),

@@ -1,4 +1,4 @@
-#define _XOPEN_SOURCE 700 /* nftw */
+#define _GNU_SOURCE /* nftw, renameat2 */
 
 #include "train/folder.h"
 
@@ -79,8 +79,9 @@ static void sync_parent(const char *path) {
     close(fd);
 }
 
-/* Between the two renamings nothing has the name: a kill there leaves the new content as NAME.tmp and the old one as NAME.old. */
-TimStatus tim_folder_publish(const char *temporary, const char *path, TimError *err) {
+/* Two renamings, for file systems that cannot exchange names. A kill between them leaves the new content as NAME.tmp and the old one as
+ * NAME.old, and nothing has the name. */
+static TimStatus replace(const char *temporary, const char *path, TimError *err) {
     char aside[TIM_MAX_PATH];
     TIM_TRY(set_aside(aside, path, err));
     if (rename(temporary, path) != 0) {
@@ -90,6 +91,13 @@ TimStatus tim_folder_publish(const char *temporary, const char *path, TimError *
     }
     sync_parent(path);
     return remove_tree(aside, err);
+}
+
+/* An exchange is one step: whenever a kill comes, either content has the name. */
+TimStatus tim_folder_publish(const char *temporary, const char *path, TimError *err) {
+    if (renameat2(AT_FDCWD, temporary, AT_FDCWD, path, RENAME_EXCHANGE) != 0) return replace(temporary, path, err);
+    sync_parent(path);
+    return tim_folder_remove(temporary, err);
 }
 
 TimStatus tim_path_keep(char kept[TIM_MAX_PATH], const char *path, const char *suffix, TimError *err) {

@@ -19,7 +19,8 @@ TimStatus tim_folder_make(const char *path, TimError *err);
 /* Removes the folder and all it holds; none there is fine. A kill may leave it as NAME.old, never half of it under its name. */
 TimStatus tim_folder_remove(const char *path, TimError *err);
 
-/* Renames the whole folder `temporary` to `path`, in the place of one that is there. */
+/* Renames the whole folder `temporary` to `path`, in the place of one that is there: at no time is nothing there, where the file system can
+ * exchange names. */
 TimStatus tim_folder_publish(const char *temporary, const char *path, TimError *err);
 
 /* Renames what is at `path` to the first of PATH.SUFFIX, PATH.SUFFIX-2, PATH.SUFFIX-3, ... that nothing has, and says which. */
