@@ -4,47 +4,16 @@
 #include <string.h>
 
 #include "base/memory.h"
+#include "train/lane.h"
 #include "train/loss.h"
 #include "train/time_weight.h"
 #include "transport/transport.h"
 
-/* Tapes by purpose and size: a batch is cut into at most two sizes of diffusion and two of transition micro-batches, and each of the
- * latter has its finite difference and its guidance. */
-enum { MAX_TAPES = 16, DEFAULT_MICRO_BATCH = 64 };
+enum { DEFAULT_MICRO_BATCH = 64 };
 
 /* Every lane has a gradient vector, which are added at the end of a step: only small networks, whose ops are too short to share among
  * threads, have more than one. */
 static const size_t max_lane_bytes = (size_t)256 << 20;
-
-typedef enum Purpose { TRAIN, DIFFERENCE, GUIDANCE } Purpose;
-
-typedef struct Slot {
-    Purpose purpose;
-    TimNetwork network;
-} Slot;
-
-/* What one sample adds to the losses. */
-typedef struct SampleLoss {
-    double weighted, denoising, proj;
-} SampleLoss;
-
-/* Rows of one micro-batch, kept between the passes; all (micro, C H W). */
-typedef struct Rows {
-    float *x_t, *v_t, *derivative, *f_cond, *f_null, *target;
-} Rows;
-
-/* What works on one micro-batch after the other, beside the other lanes. */
-typedef struct Lane {
-    Slot slots[MAX_TAPES];
-    int slot_count;
-    Rows rows;
-    SampleLoss *sample_losses; /* (micro) */
-    float *gradients;          /* (params.elements); the first lane uses the caller's */
-    TimLosses losses;
-    TimTapeTimes *times;
-    TimStatus status;
-    TimError err;
-} Lane;
 
 struct TimObjective {
     const TimConfig *config;
@@ -53,22 +22,11 @@ struct TimObjective {
     TimObjectiveShape shape;
     TimParams *params;
     size_t picture; /* C H W */
-    Lane *lanes;
+    TimLane *lanes;
     int lane_count;
 };
 
 /* ---- making ---- */
-
-static TimStatus make_rows(const TimObjective *o, Lane *lane, TimError *err) {
-    Rows *r = &lane->rows;
-    float **const all[] = {&r->x_t, &r->v_t, &r->derivative, &r->f_cond, &r->f_null, &r->target};
-    size_t count;
-    if (!tim_mul_size((size_t)o->shape.micro_batch, o->picture, &count))
-        return tim_fail(err, TIM_E_MEMORY, "a micro-batch of %lld pictures does not fit; use a smaller one",
-                        (long long)o->shape.micro_batch);
-    for (size_t i = 0; i < sizeof all / sizeof *all; i++) TIM_TRY(tim_new(all[i], count, sizeof **all[i], "a micro-batch", err));
-    return tim_new(&lane->sample_losses, (size_t)o->shape.micro_batch, sizeof *lane->sample_losses, "a micro-batch", err);
-}
 
 /* One lane a thread where that is cheap, else one with all threads. */
 static TimStatus make_lanes(TimObjective *o, TimError *err) {
@@ -79,7 +37,7 @@ static TimStatus make_lanes(TimObjective *o, TimError *err) {
     if (small) o->options.threads = 1;
     TIM_TRY(tim_new(&o->lanes, (size_t)o->lane_count, sizeof *o->lanes, "the lanes of the objective", err));
     for (int i = 0; i < o->lane_count; i++) {
-        TIM_TRY(make_rows(o, &o->lanes[i], err));
+        TIM_TRY(tim_lane_init(&o->lanes[i], o->shape.micro_batch, o->picture, err));
         if (i) TIM_TRY(tim_new(&o->lanes[i].gradients, o->params->elements, sizeof(float), "a lane's gradients", err));
     }
     return TIM_OK;
@@ -106,75 +64,39 @@ TimStatus tim_objective_new(TimObjective **out, const TimConfig *config, const T
     return TIM_OK;
 }
 
-static void free_lane(Lane *lane) {
-    for (int i = 0; i < lane->slot_count; i++) tim_network_done(&lane->slots[i].network);
-    const Rows *r = &lane->rows;
-    float *const all[] = {r->x_t, r->v_t, r->derivative, r->f_cond, r->f_null, r->target, lane->gradients};
-    for (size_t i = 0; i < sizeof all / sizeof *all; i++) tim_free(all[i]);
-    tim_free(lane->sample_losses);
-}
-
 void tim_objective_free(TimObjective *o) {
     if (!o) return;
-    if (o->lanes) o->lanes[0].gradients = NULL; /* the caller's */
-    for (int i = 0; o->lanes && i < o->lane_count; i++) free_lane(&o->lanes[i]);
+    for (int i = 0; o->lanes && i < o->lane_count; i++) {
+        tim_lane_done(&o->lanes[i]);
+        if (i) tim_free(o->lanes[i].gradients); /* the first are the caller's */
+    }
     tim_free(o->lanes);
     tim_free(o);
 }
 
 size_t tim_objective_bytes(const TimObjective *o) {
     size_t sum = 0;
-    for (int i = 0; i < o->lane_count; i++)
-        for (int k = 0; k < o->lanes[i].slot_count; k++) sum += tim_tape_bytes(o->lanes[i].slots[k].network.tape);
+    for (int i = 0; i < o->lane_count; i++) sum += tim_lane_bytes(&o->lanes[i]);
     return sum;
 }
 
 void tim_objective_measure(TimObjective *o, TimTapeTimes *times) {
-    Lane *lane = &o->lanes[0];
-    lane->times = times;
-    for (int i = 0; i < lane->slot_count; i++) tim_tape_measure(lane->slots[i].network.tape, times);
+    tim_lane_measure(&o->lanes[0], times);
 }
 
 /* ---- tapes ---- */
 
-static TimNetworkShape shape_for(const TimObjective *o, Purpose purpose, int64_t batch, bool tangent) {
-    return (TimNetworkShape){.batch = batch,
-                             .height = o->shape.height,
-                             .width = o->shape.width,
-                             .caption_tokens = o->shape.caption_tokens,
-                             .tangent_samples = tangent ? batch : 0,
-                             .gradients = purpose == TRAIN,
-                             .hidden = purpose == TRAIN && o->shape.alignment};
-}
-
-static Slot *find(Lane *lane, Purpose purpose, const TimNetworkShape *shape) {
-    for (int i = 0; i < lane->slot_count; i++) {
-        Slot *slot = &lane->slots[i];
-        if (slot->purpose == purpose && slot->network.shape.batch == shape->batch &&
-            slot->network.shape.tangent_samples == shape->tangent_samples)
-            return slot;
-    }
-    return NULL;
-}
-
-/* The lane's tape for `purpose` and size, made on first use; a full table gives up its oldest entry. */
-static TimStatus tape_for(const TimObjective *o, Lane *lane, Purpose purpose, int64_t batch, bool tangent, TimNetwork **out,
+static TimStatus tape_for(const TimObjective *o, TimLane *lane, TimPurpose purpose, int64_t batch, bool tangent, TimNetwork **out,
                           TimError *err) {
-    const TimNetworkShape shape = shape_for(o, purpose, batch, tangent);
-    Slot *slot = find(lane, purpose, &shape);
-    if (!slot) {
-        if (lane->slot_count == MAX_TAPES) {
-            tim_network_done(&lane->slots[0].network);
-            memmove(lane->slots, lane->slots + 1, (size_t)(--lane->slot_count) * sizeof *lane->slots);
-        }
-        slot = &lane->slots[lane->slot_count];
-        slot->purpose = purpose;
-        TIM_TRY(tim_network_new(&slot->network, &o->config->network, &shape, &o->options, o->params, err));
-        tim_tape_measure(slot->network.tape, lane->times);
-        lane->slot_count++;
-    }
-    *out = &slot->network;
-    return TIM_OK;
+    const bool trains = purpose == TIM_FOR_TRAINING;
+    const TimNetworkShape shape = {.batch = batch,
+                                   .height = o->shape.height,
+                                   .width = o->shape.width,
+                                   .caption_tokens = o->shape.caption_tokens,
+                                   .tangent_samples = tangent ? batch : 0,
+                                   .gradients = trains,
+                                   .hidden = trains && o->shape.alignment};
+    return tim_lane_network(lane, purpose, &o->config->network, &shape, &o->options, o->params, out, err);
 }
 
 /* ---- filling ---- */
@@ -182,7 +104,7 @@ static TimStatus tape_for(const TimObjective *o, Lane *lane, Purpose purpose, in
 /* One micro-batch: samples first ... first + size of the batch, all diffusion or all transition. */
 typedef struct Part {
     const TimBatch *batch;
-    Lane *lane;
+    TimLane *lane;
     int64_t first, size;
     bool transition;
 } Part;
@@ -242,7 +164,7 @@ static void fill_training(const TimObjective *o, TimNetwork *n, Part part) {
 /* E from the finite difference: both ends of every sample in one batch of 2 size. */
 static TimStatus differentiate(const TimObjective *o, Part part, const TimWeights *weights, TimError *err) {
     TimNetwork *n;
-    TIM_TRY(tape_for(o, part.lane, DIFFERENCE, 2 * part.size, false, &n, err));
+    TIM_TRY(tape_for(o, part.lane, TIM_FOR_DIFFERENCE, 2 * part.size, false, &n, err));
     TIM_TRY(tim_tape_bind(n->tape, weights, NULL, err));
     const double e = o->config->transition.differential_epsilon;
     for (int64_t k = 0; k < 2 * part.size; k++) {
@@ -301,7 +223,7 @@ static TimStatus guide(const TimObjective *o, Part part, const TimWeights *ema, 
     if (!ema) return tim_fail(err, TIM_E_ARGUMENT, "model guidance needs the weights of the guiding network: keep an EMA");
     const bool both = o->config->transport.w_cond != 0;
     TimNetwork *n;
-    TIM_TRY(tape_for(o, part.lane, GUIDANCE, both ? 2 * part.size : part.size, false, &n, err));
+    TIM_TRY(tape_for(o, part.lane, TIM_FOR_GUIDANCE, both ? 2 * part.size : part.size, false, &n, err));
     TIM_TRY(tim_tape_bind(n->tape, ema, NULL, err));
     fill_guidance(o, n, part, 0, &part.batch->null);
     if (both) fill_guidance(o, n, part, part.size, &part.batch->teacher);
@@ -332,7 +254,7 @@ static void make_target(const TimObjective *o, Part part, int64_t k) {
     }
 }
 
-static SampleLoss finish_sample(const TimObjective *o, TimNetwork *n, Part part, int64_t k) {
+static TimSampleLoss finish_sample(const TimObjective *o, TimNetwork *n, Part part, int64_t k) {
     const TimLosses *losses = &part.lane->losses;
     const TimNetworkConfig *c = &o->config->network;
     const int64_t i = part.first + k;
@@ -345,7 +267,7 @@ static SampleLoss finish_sample(const TimObjective *o, TimNetwork *n, Part part,
     const double w_time = i < part.batch->diffusion ? 1.0
                                                     : tim_time_weight(&o->config->transition, o->config->transport.sigma_d,
                                                                       part.batch->t[i], part.batch->r[i]);
-    SampleLoss loss = {.denoising = tim_loss(f, target, shape)};
+    TimSampleLoss loss = {.denoising = tim_loss(f, target, shape)};
     const double weight = w_time / pow(loss.denoising + 1e-5, o->config->transition.loss_weight_power);
     loss.weighted = weight * loss.denoising;
     tim_loss_gradient(tim_matrix_f32(&g_f, k), f, target, shape, weight / batch);
@@ -386,7 +308,7 @@ typedef struct Step {
 static TimStatus run_part(const TimObjective *o, const Step *step, Part part, TimError *err) {
     const bool exact = part.transition && o->config->transition.derivative_type == TIM_DERIVATIVE_JVP && !o->shape.no_derivative;
     TimNetwork *n;
-    TIM_TRY(tape_for(o, part.lane, TRAIN, part.size, exact, &n, err));
+    TIM_TRY(tape_for(o, part.lane, TIM_FOR_TRAINING, part.size, exact, &n, err));
     TIM_TRY(tim_tape_bind(n->tape, step->weights, part.lane->gradients, err));
     fill_training(o, n, part);
     tim_tape_forward(n->tape, exact);
@@ -398,7 +320,7 @@ static TimStatus run_part(const TimObjective *o, const Step *step, Part part, Ti
 }
 
 /* The lane's share of samples [first, first + count), in pieces of nearly equal size, at most two sizes, as many for every lane. */
-static TimStatus run_range(const TimObjective *o, const Step *step, Lane *lane, int64_t first, int64_t count, bool transition,
+static TimStatus run_range(const TimObjective *o, const Step *step, TimLane *lane, int64_t first, int64_t count, bool transition,
                            TimError *err) {
     const int64_t lanes = o->lane_count, wanted = (count + o->shape.micro_batch - 1) / o->shape.micro_batch;
     const int64_t even = (wanted + lanes - 1) / lanes * lanes, pieces = even < count ? even : count;
@@ -409,7 +331,7 @@ static TimStatus run_range(const TimObjective *o, const Step *step, Lane *lane, 
     return TIM_OK;
 }
 
-static TimStatus run_lane(const TimObjective *o, const Step *step, Lane *lane, TimError *err) {
+static TimStatus run_lane(const TimObjective *o, const Step *step, TimLane *lane, TimError *err) {
     const TimBatch *b = step->batch;
     TIM_TRY(run_range(o, step, lane, 0, b->diffusion, false, err));
     return run_range(o, step, lane, b->diffusion, b->size - b->diffusion, true, err);

@@ -1,0 +1,62 @@
+#include "train/lane.h"
+
+#include <string.h>
+
+#include "base/memory.h"
+
+TimStatus tim_lane_init(TimLane *lane, int64_t micro, size_t picture, TimError *err) {
+    TimRows *r = &lane->rows;
+    float **const all[] = {&r->x_t, &r->v_t, &r->derivative, &r->f_cond, &r->f_null, &r->target};
+    size_t count;
+    if (!tim_mul_size((size_t)micro, picture, &count))
+        return tim_fail(err, TIM_E_MEMORY, "a micro-batch of %lld pictures does not fit; use a smaller one", (long long)micro);
+    for (size_t i = 0; i < sizeof all / sizeof *all; i++) TIM_TRY(tim_new(all[i], count, sizeof **all[i], "a micro-batch", err));
+    return tim_new(&lane->sample_losses, (size_t)micro, sizeof *lane->sample_losses, "a micro-batch", err);
+}
+
+void tim_lane_done(TimLane *lane) {
+    for (int i = 0; i < lane->tape_count; i++) tim_network_done(&lane->tapes[i].network);
+    const TimRows *r = &lane->rows;
+    float *const all[] = {r->x_t, r->v_t, r->derivative, r->f_cond, r->f_null, r->target};
+    for (size_t i = 0; i < sizeof all / sizeof *all; i++) tim_free(all[i]);
+    tim_free(lane->sample_losses);
+}
+
+static TimLaneTape *find(TimLane *lane, TimPurpose purpose, const TimNetworkShape *shape) {
+    for (int i = 0; i < lane->tape_count; i++) {
+        TimLaneTape *tape = &lane->tapes[i];
+        if (tape->purpose == purpose && tape->network.shape.batch == shape->batch &&
+            tape->network.shape.tangent_samples == shape->tangent_samples)
+            return tape;
+    }
+    return NULL;
+}
+
+TimStatus tim_lane_network(TimLane *lane, TimPurpose purpose, const TimNetworkConfig *config, const TimNetworkShape *shape,
+                           const TimNetworkOptions *options, TimParams *params, TimNetwork **out, TimError *err) {
+    TimLaneTape *tape = find(lane, purpose, shape);
+    if (!tape) {
+        if (lane->tape_count == TIM_LANE_TAPES) {
+            tim_network_done(&lane->tapes[0].network);
+            memmove(lane->tapes, lane->tapes + 1, (size_t)(--lane->tape_count) * sizeof *lane->tapes);
+        }
+        tape = &lane->tapes[lane->tape_count];
+        tape->purpose = purpose;
+        TIM_TRY(tim_network_new(&tape->network, config, shape, options, params, err));
+        tim_tape_measure(tape->network.tape, lane->times);
+        lane->tape_count++;
+    }
+    *out = &tape->network;
+    return TIM_OK;
+}
+
+size_t tim_lane_bytes(const TimLane *lane) {
+    size_t sum = 0;
+    for (int i = 0; i < lane->tape_count; i++) sum += tim_tape_bytes(lane->tapes[i].network.tape);
+    return sum;
+}
+
+void tim_lane_measure(TimLane *lane, TimTapeTimes *times) {
+    lane->times = times;
+    for (int i = 0; i < lane->tape_count; i++) tim_tape_measure(lane->tapes[i].network.tape, times);
+}
