@@ -27,7 +27,7 @@ struct TimConvolve {
 
 /* ---- plain ---- */
 
-/* One output pixel: calls `visit` terms for each channel pair and each pixel under the window. */
+/* One output pixel and the pixels under its window. */
 typedef struct Spot {
     WindowRange range;
     int64_t x0, y, top, left; /* first row of the picture; row of the output; where the window starts, padding included */

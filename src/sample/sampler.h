@@ -32,7 +32,8 @@ typedef struct TimSamplerOptions {
 typedef struct TimSamplerBatch {
     int64_t batch; /* B */
     int height, width;
-    double *state; /* (B, C, H, W) in: x at T_max, that is noise, times sigma(T_max) for VE-SDE; out: x at T_min */
+    double *
+        state; /* (B, C, H, W) in: x at the first time, T_max or where `start` says; noise at T_max, times sigma(T_max) for VE-SDE; out: x at T_min */
     int64_t first; /* index i of the first picture: the others follow */
     TimCondition condition, null;
 } TimSamplerBatch;

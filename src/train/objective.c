@@ -264,9 +264,8 @@ static TimSampleLoss finish_sample(const TimObjective *o, TimNetwork *n, Part pa
     const TimMatrix g_f = tim_tape_cotangent(n->tape, n->f);
     const float *f = picture_row(n, n->f, k), *target = part.lane->rows.target + (size_t)k * o->picture;
     make_target(o, part, k);
-    const double w_time = i < part.batch->diffusion ? 1.0
-                                                    : tim_time_weight(&o->config->transition, o->config->transport.sigma_d,
-                                                                      part.batch->t[i], part.batch->r[i]);
+    const double w_time = tim_time_weight(&o->config->transition, o->config->transport.sigma_d, part.batch->t[i], part.batch->r[i],
+                                          i < part.batch->diffusion);
     TimSampleLoss loss = {.denoising = tim_loss(f, target, shape)};
     const double weight = w_time / pow(loss.denoising + 1e-5, o->config->transition.loss_weight_power);
     loss.weighted = weight * loss.denoising;

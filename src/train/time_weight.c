@@ -8,7 +8,8 @@ static double tau(const TimTransitionConfig *config, double t) {
     return t;
 }
 
-double tim_time_weight(const TimTransitionConfig *config, double sigma_d, double t, double r) {
+double tim_time_weight(const TimTransitionConfig *config, double sigma_d, double t, double r, bool diffusion) {
+    if (diffusion) return 1.0;
     const double interval = config->weight_t_and_r ? tau(config, t) - tau(config, r) : tau(config, t);
     const double sum = interval + sigma_d;
     switch (config->weight_time_type) {
@@ -24,9 +25,4 @@ double tim_time_weight(const TimTransitionConfig *config, double sigma_d, double
         break;
     }
     return 1.0;
-}
-
-void tim_time_weights(double *weight, const TimTransitionConfig *config, double sigma_d, const double *t, const double *r,
-                      size_t count, size_t n_diffusion) {
-    for (size_t i = 0; i < count; i++) weight[i] = i < n_diffusion ? 1.0 : tim_time_weight(config, sigma_d, t[i], r[i]);
 }

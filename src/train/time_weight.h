@@ -2,16 +2,13 @@
 #ifndef TIM_TRAIN_TIME_WEIGHT_H
 #define TIM_TRAIN_TIME_WEIGHT_H
 
-#include <stddef.h>
+#include <stdbool.h>
 
 #include "tim/config.h"
 
-/* w_time as a function of D = tau(t) - tau(r), or D = tau(t) when weight_t_and_r is off; tau is tan, t / (1 - t) or the identity.
- * The published kinds expect D >= 0: tau = tan needs t < pi/2 and t / (1 - t) needs t < 1, else the weight can be NaN. Pure. */
-double tim_time_weight(const TimTransitionConfig *config, double sigma_d, double t, double r);
-
-/* weight[i] = w_time(t[i], r[i]) for `count` samples, of which the first `n_diffusion` (r = t) weigh 1. */
-void tim_time_weights(double *weight, const TimTransitionConfig *config, double sigma_d, const double *t, const double *r,
-                      size_t count, size_t n_diffusion);
+/* w_time of a transition sample as a function of D = tau(t) - tau(r), or D = tau(t) when weight_t_and_r is off; tau is tan, t / (1 - t) or
+ * the identity. A diffusion sample (r = t) weighs 1. The published kinds expect D >= 0: tau = tan needs t < pi/2 and t / (1 - t) needs
+ * t < 1, else the weight can be NaN. Pure. */
+double tim_time_weight(const TimTransitionConfig *config, double sigma_d, double t, double r, bool diffusion);
 
 #endif

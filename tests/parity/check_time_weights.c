@@ -58,7 +58,7 @@ static TimStatus check_setting(ParityFile *file, const char *name, const double 
     double *weight;
     TIM_TRY(read_setting(name, &setting, err));
     TIM_TRY(parity_new(file, &weight, count, sizeof *weight, err));
-    tim_time_weights(weight, &setting.config, setting.sigma_d, t, r, count, n_diffusion);
+    for (size_t i = 0; i < count; i++) weight[i] = tim_time_weight(&setting.config, setting.sigma_d, t[i], r[i], i < n_diffusion);
     parity_compare(file, name, weight, count, tolerance);
     return TIM_OK;
 }
