@@ -21,10 +21,13 @@
 #include "base/memory.h"
 #include "base/rng.h"
 #include "fixture.h"
+#include "train/assignment.h"
 #include "train/checkpoint.h"
+#include "train/coupling.h"
 #include "train/folder.h"
 #include "train/init.h"
 #include "train/schedule.h"
+#include "train/streams.h"
 #include "train/trainer.h"
 
 #ifndef TIM_SOURCE_DIR
@@ -366,6 +369,182 @@ static void test_data_open_no_fashion_mnist_names_the_package(void **state) {
     config.data_type = (char[]){"fashion-mnist"};
     config.data_dir = (char[]){"/nonexistent"};
     assert_no_data(&config, TIM_E_IO, "dataset-fashion-mnist");
+}
+
+/* ---- which noise goes with which picture ---- */
+
+enum { SMALL = 6 }; /* rows: 720 orders */
+
+static double assigned(const float *gain, size_t stride, const uint32_t *column, size_t n) {
+    double sum = 0;
+    for (size_t i = 0; i < n; i++) sum += (double)gain[i * stride + column[i]];
+    return sum;
+}
+
+/* The greatest sum of all orders that agree with `column` up to `row`. */
+static double best_of_all(const float *gain, uint32_t *column, size_t row, size_t n) {
+    if (row == n) return assigned(gain, SMALL, column, n);
+    double best = -HUGE_VAL;
+    for (size_t i = row; i < n; i++) {
+        const uint32_t here = column[row];
+        column[row] = column[i], column[i] = here;
+        best = fmax(best, best_of_all(gain, column, row + 1, n));
+        column[i] = column[row], column[row] = here;
+    }
+    return best;
+}
+
+static void test_assign_is_the_best_of_all_orders(void **state) {
+    (void)state;
+    TimAssignment work = {0};
+    float gain[SMALL * SMALL];
+    uint32_t column[SMALL], order[SMALL];
+    assert_ok(tim_assignment_init(&work, SMALL, &err));
+    for (uint64_t problem = 0; problem < 60; problem++) {
+        const size_t n = 1 + problem % SMALL;
+        tim_rng_normal(gain, SMALL * SMALL, 5, problem, 0);
+        for (int i = 0; problem % 2 && i < SMALL * SMALL; i++) gain[i] = roundf(gain[i]); /* many sums are equal */
+        for (size_t i = 0; i < n; i++) order[i] = (uint32_t)i;
+        tim_assign(&work, gain, n, SMALL, column);
+        unsigned taken = 0;
+        for (size_t i = 0; i < n; i++) taken |= 1U << column[i];
+        assert_int_equal(taken, (1U << n) - 1);
+        assert_close(assigned(gain, SMALL, column, n), best_of_all(gain, order, 0, n), 1e-12);
+    }
+    tim_assignment_done(&work);
+}
+
+/* scipy.optimize.linear_sum_assignment (SciPy 1.17.1) on the same 200 x 200 numbers has the sum 519.601829410. */
+static void test_assign_equals_scipy(void **state) {
+    (void)state;
+    enum { N = 200 };
+    TimAssignment work = {0};
+    static float gain[N * N];
+    uint32_t column[N];
+    tim_rng_normal(gain, N * N, 1, 7, 0);
+    assert_ok(tim_assignment_init(&work, N, &err));
+    tim_assign(&work, gain, N, N, column);
+    assert_close(assigned(gain, N, column, N), 519.601829410, 1e-8);
+    tim_assignment_done(&work);
+}
+
+enum { POOL_BATCHES = 12, POOL = POOL_BATCHES * BATCH, PIXELS = SIDE * SIDE, FIRST_STEP = 24, FIRST_SAMPLE = FIRST_STEP * BATCH };
+
+static TimCoupling *new_coupling(size_t batches, int threads) {
+    TimCoupling *coupling;
+    const TimCouplingShape shape = {.batches = batches, .batch = BATCH, .picture = PIXELS, .threads = threads};
+    assert_ok(tim_coupling_new(&coupling, &shape, &err));
+    return coupling;
+}
+
+static void noise_of_step(TimCoupling *coupling, TimData *data, int step, float *z) {
+    tim_coupling_noise(coupling, data, 3, FIRST_STEP + step, (uint64_t)(FIRST_SAMPLE + step * BATCH), z);
+}
+
+static double product(const float *x, const float *z) {
+    double sum = 0;
+    for (int k = 0; k < PIXELS; k++) sum += (double)x[k] * (double)z[k];
+    return sum;
+}
+
+typedef struct Pool {
+    Drawn samples;
+    float drawn[POOL * PIXELS], coupled[POOL * PIXELS];
+} Pool;
+
+static void fill_pool(Pool *pool) {
+    TimData *data = open_data(true, 0.1);
+    TimCoupling *plain = new_coupling(0, 2), *coupling = new_coupling(POOL_BATCHES, 2);
+    for (int step = 0; step < POOL_BATCHES; step++) {
+        noise_of_step(plain, data, step, pool->drawn + step * BATCH * PIXELS);
+        noise_of_step(coupling, data, step, pool->coupled + step * BATCH * PIXELS);
+    }
+    draw(data, FIRST_SAMPLE, POOL, &pool->samples);
+    tim_coupling_free(plain), tim_coupling_free(coupling);
+    tim_data_close(data);
+}
+
+static void test_coupling_none_leaves_pairs_as_drawn(void **state) {
+    (void)state;
+    static Pool pool;
+    float z[PIXELS];
+    fill_pool(&pool);
+    for (size_t i = 0; i < POOL; i++) {
+        const uint64_t stream = tim_stream(TIM_STREAM_NOISE, FIRST_STEP + i / BATCH);
+        tim_rng_normal(z, PIXELS, 3, stream, i % BATCH * PIXELS);
+        assert_memory_equal(z, pool.drawn + i * PIXELS, sizeof z);
+    }
+}
+
+static void test_coupling_exchanges_noise_within_a_class(void **state) {
+    (void)state;
+    static Pool pool;
+    int times[POOL] = {0}, moved = 0;
+    double before = 0, after = 0;
+    fill_pool(&pool);
+    for (size_t i = 0; i < POOL; i++) {
+        const float *z = pool.coupled + i * PIXELS;
+        size_t from = 0;
+        while (from < POOL && memcmp(z, pool.drawn + from * PIXELS, PIXELS * sizeof *z) != 0) from++;
+        assert_true(from < POOL);
+        assert_int_equal(times[from]++, 0);
+        assert_int_equal(pool.samples.labels[i], pool.samples.labels[from]);
+        moved += from != i;
+        before += product(pool.samples.x + i * PIXELS, pool.drawn + i * PIXELS);
+        after += product(pool.samples.x + i * PIXELS, z);
+    }
+    assert_true(moved > POOL / 2);
+    assert_true(after > before + POOL); /* two kinds of pictures a class: about 2.5 a sample are to be had */
+}
+
+/* A pool of one class is more than one group. */
+static void test_coupling_large_classes_are_cut(void **state) {
+    (void)state;
+    enum { BATCHES = 256 }; /* 2048 samples of 4 classes: two groups each or more */
+    TimData *data = open_data(true, 0.1);
+    TimCoupling *plain = new_coupling(0, 2), *coupling = new_coupling(BATCHES, 2);
+    static float drawn[BATCHES * BATCH], coupled[BATCHES * BATCH]; /* the first number of each noise */
+    float z[BATCH * PIXELS];
+    double sums[2] = {0};
+    for (int step = 0; step < BATCHES; step++) {
+        tim_coupling_noise(plain, data, 3, step, (uint64_t)(step * BATCH), z);
+        for (int i = 0; i < BATCH; i++) drawn[step * BATCH + i] = z[i * PIXELS];
+        tim_coupling_noise(coupling, data, 3, step, (uint64_t)(step * BATCH), z);
+        for (int i = 0; i < BATCH; i++) coupled[step * BATCH + i] = z[i * PIXELS];
+    }
+    for (int i = 0; i < BATCHES * BATCH; i++) sums[0] += (double)drawn[i], sums[1] += (double)coupled[i];
+    assert_memory_not_equal(drawn, coupled, sizeof drawn);
+    assert_close(sums[0], sums[1], 1e-9 * BATCHES * BATCH); /* floats of one kind, added in double: another order only */
+    tim_coupling_free(plain), tim_coupling_free(coupling);
+    tim_data_close(data);
+}
+
+/* Whatever came before, another step of the pool or of another one, and whatever the threads. */
+static void test_coupling_is_a_function_of_the_step(void **state) {
+    (void)state;
+    static Pool pool;
+    float z[BATCH * PIXELS];
+    fill_pool(&pool);
+    TimData *data = open_data(true, 0.1);
+    TimCoupling *one = new_coupling(POOL_BATCHES, 1), *three = new_coupling(POOL_BATCHES, 3);
+    for (int step = POOL_BATCHES; step-- > 0;) {
+        noise_of_step(one, data, step, z);
+        assert_memory_equal(z, pool.coupled + step * BATCH * PIXELS, sizeof z);
+        noise_of_step(three, data, step + POOL_BATCHES, z);
+        noise_of_step(three, data, step, z);
+        assert_memory_equal(z, pool.coupled + step * BATCH * PIXELS, sizeof z);
+    }
+    tim_coupling_free(one), tim_coupling_free(three);
+    tim_data_close(data);
+}
+
+static void test_coupling_new_too_large_is_named(void **state) {
+    (void)state;
+    TimCoupling *coupling;
+    const TimCouplingShape shape = {.batches = 4096, .batch = SIZE_MAX / 64, .picture = PIXELS, .threads = 1};
+    assert_int_equal(tim_coupling_new(&coupling, &shape, &err), TIM_E_MEMORY);
+    assert_null(coupling);
+    assert_says("coupling_batches is 4096");
 }
 
 /* ---- Muon ---- */
@@ -730,10 +909,10 @@ static void test_trainer_new_time_weight_beyond_its_end_is_refused(void **state)
 
 /* ---- checkpoints ---- */
 
-static void check_resume(TimPrecision precision, TimOptimizer optimizer, const char *name) {
+static void check_resume(TimPrecision precision, TimOptimizer optimizer, int coupling_batches, const char *name) {
     static const TimTrainerOptions threaded = {.seed = 3, .threads = 2}, other_seed = {.seed = 4, .threads = 2};
     TimConfig config = tiny(precision);
-    config.training.optimizer = optimizer;
+    config.training.optimizer = optimizer, config.training.coupling_batches = coupling_batches;
     TimTrainer *whole, *stopped, *resumed;
     assert_ok(tim_trainer_new(&whole, &config, &threaded, &err));
     assert_ok(tim_trainer_new(&stopped, &config, &threaded, &err));
@@ -751,17 +930,23 @@ static void check_resume(TimPrecision precision, TimOptimizer optimizer, const c
 
 static void test_trainer_resume_fp32_has_the_bits_of_no_stop(void **state) {
     (void)state;
-    check_resume(TIM_PRECISION_F32, TIM_OPTIMIZER_ADAMW, "resume-f32");
+    check_resume(TIM_PRECISION_F32, TIM_OPTIMIZER_ADAMW, 0, "resume-f32");
 }
 
 static void test_trainer_resume_bf16_has_the_bits_of_no_stop(void **state) {
     (void)state;
-    check_resume(TIM_PRECISION_BF16, TIM_OPTIMIZER_ADAMW, "resume-bf16");
+    check_resume(TIM_PRECISION_BF16, TIM_OPTIMIZER_ADAMW, 0, "resume-bf16");
 }
 
 static void test_trainer_resume_muon_has_the_bits_of_no_stop(void **state) {
     (void)state;
-    check_resume(TIM_PRECISION_BF16, TIM_OPTIMIZER_MUON, "muon");
+    check_resume(TIM_PRECISION_BF16, TIM_OPTIMIZER_MUON, 0, "muon");
+}
+
+/* The third step is in the middle of a pool. */
+static void test_trainer_resume_coupled_has_the_bits_of_no_stop(void **state) {
+    (void)state;
+    check_resume(TIM_PRECISION_F32, TIM_OPTIMIZER_ADAMW, 4, "coupled");
 }
 
 static void test_trainer_save_is_a_model_that_opens(void **state) {
@@ -1260,6 +1445,13 @@ int main(void) {
         cmocka_unit_test(test_data_read_pixels_span_minus_one_to_one),
         cmocka_unit_test(test_data_read_drops_and_mirrors_their_share),
         cmocka_unit_test(test_data_read_without_dropout_keeps_all_labels),
+        cmocka_unit_test(test_assign_is_the_best_of_all_orders),
+        cmocka_unit_test(test_assign_equals_scipy),
+        cmocka_unit_test(test_coupling_none_leaves_pairs_as_drawn),
+        cmocka_unit_test(test_coupling_exchanges_noise_within_a_class),
+        cmocka_unit_test(test_coupling_large_classes_are_cut),
+        cmocka_unit_test(test_coupling_is_a_function_of_the_step),
+        cmocka_unit_test(test_coupling_new_too_large_is_named),
         cmocka_unit_test(test_data_open_unfit_set_says_why),
         cmocka_unit_test(test_data_open_no_fashion_mnist_names_the_package),
         cmocka_unit_test(test_muon_matrices_of_blocks_move_as_torch_moves_them),
@@ -1279,6 +1471,7 @@ int main(void) {
         cmocka_unit_test(test_trainer_resume_fp32_has_the_bits_of_no_stop),
         cmocka_unit_test(test_trainer_resume_bf16_has_the_bits_of_no_stop),
         cmocka_unit_test(test_trainer_resume_muon_has_the_bits_of_no_stop),
+        cmocka_unit_test(test_trainer_resume_coupled_has_the_bits_of_no_stop),
         cmocka_unit_test(test_trainer_save_is_a_model_that_opens),
         cmocka_unit_test(test_trainer_resume_truncated_names_the_file_and_older_loads),
         cmocka_unit_test(test_trainer_resume_bad_state_says_what),

@@ -130,6 +130,8 @@ typedef struct TimTrainingConfig {
     int64_t guidance_start_step; /* ours: transport.enhance_target counts from this step on; 0 as published */
     double proj_coeff;           /* weight of the alignment loss; the trainer has no targets for it and takes 0 only */
     int batch_size;
+    int coupling_batches; /* ours: of so many batches the noises change places among the pictures of a class, so that paths cross
+                           * less (optimal transport); 0: pairs as drawn, as published */
 } TimTrainingConfig;
 
 enum { TIM_CONFIG_NOTE_BYTES = 512 };

@@ -6,7 +6,6 @@
 
 #include "base/clock.h"
 #include "base/memory.h"
-#include "base/rng.h"
 #include "train/adamw.h"
 #include "train/checkpoint.h"
 #include "train/init.h"
@@ -128,6 +127,15 @@ static TimStatus make_batch(TimTrainer *t, TimError *err) {
     return TIM_OK;
 }
 
+static TimStatus make_coupling(TimTrainer *t, TimError *err) {
+    const TimTrainingConfig *config = &t->model->config.training;
+    const TimCouplingShape shape = {.batches = (size_t)config->coupling_batches,
+                                    .batch = (size_t)config->batch_size,
+                                    .picture = picture_size(t),
+                                    .threads = t->model->options.threads};
+    return tim_coupling_new(&t->coupling, &shape, err);
+}
+
 static TimStatus make_objective(TimTrainer *t, int micro_batch, TimError *err) {
     const int side = t->model->config.network.input_size;
     const TimObjectiveShape shape = {.height = side, .width = side, .micro_batch = micro_batch};
@@ -142,6 +150,7 @@ static TimStatus fill(TimTrainer *t, const TimConfig *config, const TimTrainerOp
     TIM_TRY(make_vectors(t, err));
     TIM_TRY(make_optimizer(t, err));
     TIM_TRY(make_batch(t, err));
+    TIM_TRY(make_coupling(t, err));
     return make_objective(t, options->micro_batch, err);
 }
 
@@ -164,6 +173,7 @@ void tim_trainer_free(TimTrainer *t) {
                             t->batch.z,   t->batch.t, t->batch.r,         t->batch.null_class};
     tim_objective_free(t->objective);
     tim_muon_free(t->muon);
+    tim_coupling_free(t->coupling);
     tim_data_close(t->data);
     tim_model_free(t->model);
     tim_model_free(t->ema);
@@ -178,20 +188,13 @@ int64_t tim_trainer_steps(const TimTrainer *t) {
 
 /* ---- a step ---- */
 
-static void draw_noise(TimTrainer *t) {
-    const size_t size = (size_t)t->model->config.training.batch_size, picture = picture_size(t);
-    const uint64_t seed = t->state.seed, stream = tim_stream(TIM_STREAM_NOISE, (uint64_t)t->state.step);
-#pragma omp parallel for num_threads(t->model->options.threads) schedule(static)
-    for (size_t i = 0; i < size; i++) tim_rng_normal(t->batch.z + i * picture, picture, seed, stream, i * picture);
-}
-
 static TimBatch draw_batch(TimTrainer *t) {
     const TimConfig *config = &t->model->config;
     const TimTrainState *s = &t->state;
     const size_t size = (size_t)config->training.batch_size;
     TimTrainBatch *b = &t->batch;
     tim_data_read(t->data, s->seed, s->position, size, &b->samples, t->model->options.threads);
-    draw_noise(t);
+    tim_coupling_noise(t->coupling, t->data, s->seed, s->step, s->position, b->z);
     const size_t diffusion = tim_time_pairs(b->t, b->r, size, &config->transport, &config->transition, s->seed,
                                             tim_stream(TIM_STREAM_TIMES, 0), (uint64_t)s->step);
     return (TimBatch){.size = (int64_t)size,

@@ -5,6 +5,7 @@
 
 #include "model/model.h"
 #include "tim/train.h"
+#include "train/coupling.h"
 #include "train/data.h"
 #include "train/muon.h"
 #include "train/objective.h"
@@ -30,6 +31,7 @@ struct TimTrainer {
     TimObjective *objective;
     TimMuon *muon; /* NULL: AdamW updates everything */
     TimData *data;
+    TimCoupling *coupling;   /* noise for the pictures */
     float *gradients;        /* (params.elements) */
     float *moments;          /* (2 params.elements): Adam's first moments, then the second */
     TimParams moment_params; /* what `moments` holds, for its file */

@@ -1,0 +1,178 @@
+#include "train/coupling.h"
+
+#include "base/memory.h"
+#include "base/rng.h"
+#include "op/matmul.h"
+#include "train/assignment.h"
+#include "train/streams.h"
+
+/* A class is assigned in groups of at most so many: the work grows with the cube of it, what is gained hardly (docs/experiments.md). */
+enum { GROUP = 256 };
+
+/* What one thread works with. */
+typedef struct Desk {
+    TimMatmul *product;
+    float *x, *z; /* (GROUP, picture) */
+    float *gain;  /* (GROUP, GROUP): x z^T, since |x - z|^2 = |x|^2 + |z|^2 - 2 x z */
+    void *work;   /* of the product */
+    TimAssignment assignment;
+    uint32_t column[GROUP];
+} Desk;
+
+/* Members first ... first + count - 1 of `members`. */
+typedef struct Group {
+    size_t first, count;
+} Group;
+
+struct TimCoupling {
+    TimCouplingShape shape;
+    size_t pool;        /* samples */
+    TimSamples samples; /* of the pool */
+    uint32_t *members;  /* (pool): samples by class */
+    uint32_t *noise_of; /* (pool): which of the pool's noises a sample has */
+    Group *groups;      /* (pool) */
+    size_t group_count;
+    uint64_t seed, position; /* of the pool that is held */
+    int64_t step;            /* its first; -1: none is held */
+    Desk *desks;             /* (threads) */
+};
+
+/* ---- making ---- */
+
+static TimStatus make_desk(Desk *desk, size_t picture, TimError *err) {
+    const TimMatmulShape product = {.m = GROUP,
+                                    .n = GROUP,
+                                    .k = (int64_t)picture,
+                                    .lda = (int64_t)picture,
+                                    .ldb = (int64_t)picture,
+                                    .ldc = GROUP,
+                                    .b_transposed = true,
+                                    .in = TIM_F32,
+                                    .out = TIM_F32,
+                                    .threads = 1};
+    const char *what = "the coupling of pictures and noise";
+    TIM_TRY(tim_matmul_new(&desk->product, &product, err));
+    TIM_TRY(tim_new(&desk->x, GROUP * picture, sizeof(float), what, err));
+    TIM_TRY(tim_new(&desk->z, GROUP * picture, sizeof(float), what, err));
+    TIM_TRY(tim_new(&desk->gain, GROUP * GROUP, sizeof(float), what, err));
+    TIM_TRY(tim_new(&desk->work, tim_matmul_work(desk->product), 1, what, err));
+    return tim_assignment_init(&desk->assignment, GROUP, err);
+}
+
+static TimStatus fill(TimCoupling *c, TimError *err) {
+    const char *what = "the coupling of pictures and noise";
+    size_t elements, group;
+    if (!tim_mul_size(c->shape.batches, c->shape.batch, &c->pool) || !tim_mul_size(c->pool, c->shape.picture, &elements) ||
+        !tim_mul_size(GROUP, c->shape.picture, &group) || c->pool > UINT32_MAX)
+        return tim_fail(err, TIM_E_MEMORY,
+                        "training.coupling_batches is %zu: so many batches of %zu pictures do not fit into memory",
+                        c->shape.batches, c->shape.batch);
+    TIM_TRY(tim_new(&c->samples.x, elements, sizeof(float), what, err));
+    TIM_TRY(tim_new(&c->samples.labels, c->pool, sizeof(int64_t), what, err));
+    TIM_TRY(tim_new(&c->samples.dropped, c->pool, sizeof(int64_t), what, err));
+    TIM_TRY(tim_new(&c->members, c->pool, sizeof(uint32_t), what, err));
+    TIM_TRY(tim_new(&c->noise_of, c->pool, sizeof(uint32_t), what, err));
+    TIM_TRY(tim_new(&c->groups, c->pool, sizeof(Group), what, err));
+    TIM_TRY(tim_new(&c->desks, (size_t)c->shape.threads, sizeof(Desk), what, err));
+    for (int i = 0; i < c->shape.threads; i++) TIM_TRY(make_desk(&c->desks[i], c->shape.picture, err));
+    return TIM_OK;
+}
+
+TimStatus tim_coupling_new(TimCoupling **out, const TimCouplingShape *shape, TimError *err) {
+    TimCoupling *c;
+    *out = NULL;
+    TIM_TRY(tim_new(&c, 1, sizeof *c, "the coupling of pictures and noise", err));
+    c->shape = *shape;
+    c->step = -1;
+    const TimStatus status = shape->batches ? fill(c, err) : TIM_OK;
+    if (status != TIM_OK) {
+        tim_coupling_free(c);
+        return status;
+    }
+    *out = c;
+    return TIM_OK;
+}
+
+static void free_desk(Desk *desk) {
+    void *const blocks[] = {desk->x, desk->z, desk->gain, desk->work};
+    tim_matmul_free(desk->product);
+    for (size_t i = 0; i < sizeof blocks / sizeof *blocks; i++) tim_free(blocks[i]);
+    tim_assignment_done(&desk->assignment);
+}
+
+void tim_coupling_free(TimCoupling *c) {
+    if (!c) return;
+    void *const blocks[] = {c->samples.x, c->samples.labels, c->samples.dropped, c->members, c->noise_of, c->groups};
+    for (int i = 0; c->desks && i < c->shape.threads; i++) free_desk(&c->desks[i]);
+    for (size_t i = 0; i < sizeof blocks / sizeof *blocks; i++) tim_free(blocks[i]);
+    tim_free(c->desks);
+    tim_free(c);
+}
+
+/* ---- the pairs of a pool ---- */
+
+/* Noise `index` of the pool that begins with step `first`: number index % batch of its step. */
+static void draw(const TimCouplingShape *shape, uint64_t seed, int64_t first, size_t index, float *z) {
+    const uint64_t stream = tim_stream(TIM_STREAM_NOISE, (uint64_t)first + index / shape->batch);
+    tim_rng_normal(z, shape->picture, seed, stream, index % shape->batch * shape->picture);
+}
+
+/* Cuts samples [first, first + count) of `members` into groups of nearly equal size. */
+static void add_groups(TimCoupling *c, size_t first, size_t count) {
+    const size_t pieces = (count + GROUP - 1) / GROUP;
+    for (size_t p = 0; p < pieces; p++) {
+        const size_t begin = count * p / pieces, end = count * (p + 1) / pieces;
+        c->groups[c->group_count++] = (Group){first + begin, end - begin};
+    }
+}
+
+/* Samples by class, in order of their numbers within a class. */
+static void sort_by_class(TimCoupling *c) {
+    c->group_count = 0;
+    for (size_t placed = 0; placed < c->pool;) {
+        int64_t label = INT64_MAX; /* the least that is left */
+        const int64_t last = placed ? c->samples.labels[c->members[placed - 1]] : -1;
+        for (size_t i = 0; i < c->pool; i++)
+            if (c->samples.labels[i] > last && c->samples.labels[i] < label) label = c->samples.labels[i];
+        const size_t first = placed;
+        for (size_t i = 0; i < c->pool; i++)
+            if (c->samples.labels[i] == label) c->members[placed++] = (uint32_t)i;
+        add_groups(c, first, placed - first);
+    }
+}
+
+static void assign_group(const TimCoupling *c, Desk *desk, const Group *group) {
+    const uint32_t *members = c->members + group->first;
+    const size_t picture = c->shape.picture;
+    for (size_t i = 0; i < group->count; i++) {
+        const float *x = c->samples.x + members[i] * picture;
+        for (size_t k = 0; k < picture; k++) desk->x[i * picture + k] = x[k];
+        draw(&c->shape, c->seed, c->step, members[i], desk->z + i * picture);
+    }
+    tim_matmul_run(desk->product, desk->x, desk->z, NULL, desk->gain, desk->work);
+    tim_assign(&desk->assignment, desk->gain, group->count, GROUP, desk->column);
+    for (size_t i = 0; i < group->count; i++) c->noise_of[members[i]] = members[desk->column[i]];
+}
+
+static void assign_pool(TimCoupling *c, TimData *data) {
+    const int threads = c->shape.threads;
+    tim_data_read(data, c->seed, c->position, c->pool, &c->samples, threads);
+    sort_by_class(c);
+#pragma omp parallel for num_threads(threads) schedule(static)
+    for (int t = 0; t < threads; t++)
+        for (size_t g = (size_t)t; g < c->group_count; g += (size_t)threads) assign_group(c, &c->desks[t], &c->groups[g]);
+}
+
+void tim_coupling_noise(TimCoupling *c, TimData *data, uint64_t seed, int64_t step, uint64_t position, float *z) {
+    const TimCouplingShape *shape = &c->shape;
+    const size_t batch = shape->batch, place = shape->batches ? (size_t)step % shape->batches : 0;
+    const int64_t first = step - (int64_t)place;
+    const uint64_t begin = position - place * batch;
+    if (shape->batches && (c->step != first || c->seed != seed || c->position != begin)) {
+        c->step = first, c->seed = seed, c->position = begin;
+        assign_pool(c, data);
+    }
+#pragma omp parallel for num_threads(shape->threads) schedule(static)
+    for (size_t i = 0; i < batch; i++)
+        draw(shape, seed, first, shape->batches ? c->noise_of[place * batch + i] : i, z + i * shape->picture);
+}
