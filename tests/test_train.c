@@ -26,6 +26,7 @@
 #include "train/coupling.h"
 #include "train/folder.h"
 #include "train/init.h"
+#include "train/loss_scale.h"
 #include "train/schedule.h"
 #include "train/streams.h"
 #include "train/trainer.h"
@@ -708,6 +709,7 @@ static void run_steps(TimTrainer *trainer, int count) {
 static void assert_same_trainer(const TimTrainer *a, const TimTrainer *b) {
     const size_t bytes = a->model->params.elements * sizeof(float);
     assert_memory_equal(&a->state, &b->state, sizeof a->state);
+    assert_memory_equal(&a->loss_scale, &b->loss_scale, sizeof a->loss_scale);
     assert_memory_equal(a->model->f32, b->model->f32, bytes);
     assert_memory_equal(a->ema->f32, b->ema->f32, bytes);
     assert_memory_equal(a->moments, b->moments, 2 * bytes);
@@ -731,6 +733,98 @@ static void test_trainer_step_reports_what_it_did(void **state) {
     }
     assert_int_equal(tim_trainer_steps(trainer), 5);
     tim_trainer_free(trainer);
+    tim_config_done(&config);
+}
+
+/* ---- the loss to expect ---- */
+
+static void test_loss_bin_is_one_of_its_transport(void **state) {
+    (void)state;
+    for (TimTransportKind kind = TIM_TRANSPORT_OT_FM; kind <= TIM_TRANSPORT_VE_SDE; kind++) {
+        TimTransportConfig transport;
+        tim_transport_config_init(&transport, kind);
+        size_t last = 0;
+        for (int i = 0; i <= 100; i++) {
+            const double t = transport.t_min + (transport.t_max - transport.t_min) * i / 100;
+            const size_t whole = tim_loss_bin(&transport, t, transport.t_min, false), none = tim_loss_bin(&transport, t, t, true);
+            assert_true(whole < TIM_LOSS_BINS && none < TIM_LOSS_BINS && whole >= last); /* later times, higher bins */
+            if (t > transport.t_min) { /* near and far jumps have bins of their own */
+                const size_t near = tim_loss_bin(&transport, t, t - 0.01 * (t - transport.t_min), false);
+                const size_t far = tim_loss_bin(&transport, t, t - 0.99 * (t - transport.t_min), false);
+                assert_true(none < near && near < far && far < whole && whole < none + TIM_LOSS_DISTANCES);
+            }
+            last = whole;
+        }
+    }
+}
+
+static void test_loss_expected_is_the_geometric_mean_of_the_past(void **state) {
+    (void)state;
+    TimLossScale scale = {0};
+    assert_true(tim_loss_expected(&scale, 5) == 0);
+    tim_loss_learn(&scale, 5, 2), tim_loss_learn(&scale, 5, 32), tim_loss_learn(&scale, 5, 1);
+    assert_close(tim_loss_expected(&scale, 5), 4, 1e-5);
+    tim_loss_learn(&scale, 5, NAN), tim_loss_learn(&scale, 5, INFINITY), tim_loss_learn(&scale, 5, 0),
+        tim_loss_learn(&scale, 5, -1);
+    assert_close(tim_loss_expected(&scale, 5), 4, 1e-5);
+    assert_true(tim_loss_expected(&scale, 4) == 0);
+    for (int i = 0; i < 3000; i++) tim_loss_learn(&scale, 5, 0.5F); /* what was long ago no longer counts */
+    assert_close(tim_loss_expected(&scale, 5), 0.5, 1e-5);
+}
+
+/* Nine targets of -0.1 and one of 0.9, where F = 0 is their mean: gradient 0 if all weigh alike, but not with the weights 1 / loss. */
+static double gradient_at_the_mean(const float *expected_loss) {
+    enum { COUNT = 10, ALL = COUNT * SIDE * SIDE };
+    static float x[ALL], z[ALL];
+    const int64_t labels[COUNT] = {0};
+    double times[COUNT], sum = 0;
+    TimLosses losses = {0};
+    TimConfig config = tiny(TIM_PRECISION_F32);
+    config.transition.use_dir_loss = false;
+    TimTrainer *t = new_trainer(&config); /* the last layer begins with 0 */
+    for (int i = 0; i < ALL; i++) x[i] = i < 9 * SIDE * SIDE ? 0.1F : -0.9F;
+    for (int i = 0; i < COUNT; i++) times[i] = 0.7;
+    const TimBatch batch = {.size = COUNT,
+                            .diffusion = COUNT,
+                            .x = x,
+                            .z = z,
+                            .t = times,
+                            .r = times,
+                            .condition.labels = labels,
+                            .expected_loss = expected_loss};
+    assert_ok(tim_objective_step(t->objective, &batch, &t->model->weights, NULL, t->gradients, &losses, &err));
+    const TimParam *bias = &t->model->params.items[tim_params_find(&t->model->params, "final_layer.linear.bias")];
+    for (size_t i = 0; i < bias->count; i++) sum += fabs((double)t->gradients[bias->offset + i]);
+    assert_close(losses.denoising, 0.09, 1e-6);
+    if (expected_loss && *expected_loss > 0) assert_close(losses.weighted, 0.09 / (0.2 + 1e-5), 1e-6);
+    tim_trainer_free(t);
+    tim_config_done(&config);
+    return sum;
+}
+
+static void test_objective_expected_loss_leaves_the_mean_the_optimum(void **state) {
+    (void)state;
+    static const float expected[] = {0.2F, 0.2F, 0.2F, 0.2F, 0.2F, 0.2F, 0.2F, 0.2F, 0.2F, 0.2F}, unknown[10] = {0};
+    assert_close(gradient_at_the_mean(expected), 0, 1e-6);
+    assert_true(gradient_at_the_mean(NULL) > 1);
+    assert_true(gradient_at_the_mean(unknown) > 1);
+}
+
+static void test_trainer_learns_what_loss_to_expect(void **state) {
+    (void)state;
+    TimConfig config = tiny(TIM_PRECISION_F32);
+    TimTrainer *plain = new_trainer(&config);
+    config.transition.expected_loss = true;
+    TimTrainer *expecting = new_trainer(&config);
+    const size_t bytes = plain->model->params.elements * sizeof(float);
+    double seen = 0;
+    run_steps(plain, 1), run_steps(expecting, 1);
+    assert_memory_equal(expecting->model->f32, plain->model->f32, bytes); /* nothing is known yet */
+    run_steps(plain, 5), run_steps(expecting, 5);
+    assert_memory_not_equal(expecting->model->f32, plain->model->f32, bytes);
+    for (size_t i = 0; i < TIM_LOSS_BINS; i++) seen += (double)expecting->loss_scale.count[i];
+    assert_true(seen == 6 * BATCH);
+    tim_trainer_free(plain), tim_trainer_free(expecting);
     tim_config_done(&config);
 }
 
@@ -909,10 +1003,18 @@ static void test_trainer_new_time_weight_beyond_its_end_is_refused(void **state)
 
 /* ---- checkpoints ---- */
 
-static void check_resume(TimPrecision precision, TimOptimizer optimizer, int coupling_batches, const char *name) {
+typedef struct Resumption {
+    TimPrecision precision;
+    TimOptimizer optimizer;
+    int coupling_batches;
+    bool expected_loss;
+} Resumption;
+
+static void check_resume(const Resumption *r, const char *name) {
     static const TimTrainerOptions threaded = {.seed = 3, .threads = 2}, other_seed = {.seed = 4, .threads = 2};
-    TimConfig config = tiny(precision);
-    config.training.optimizer = optimizer, config.training.coupling_batches = coupling_batches;
+    TimConfig config = tiny(r->precision);
+    config.training.optimizer = r->optimizer, config.training.coupling_batches = r->coupling_batches;
+    config.transition.expected_loss = r->expected_loss;
     TimTrainer *whole, *stopped, *resumed;
     assert_ok(tim_trainer_new(&whole, &config, &threaded, &err));
     assert_ok(tim_trainer_new(&stopped, &config, &threaded, &err));
@@ -930,23 +1032,28 @@ static void check_resume(TimPrecision precision, TimOptimizer optimizer, int cou
 
 static void test_trainer_resume_fp32_has_the_bits_of_no_stop(void **state) {
     (void)state;
-    check_resume(TIM_PRECISION_F32, TIM_OPTIMIZER_ADAMW, 0, "resume-f32");
+    check_resume(&(Resumption){.precision = TIM_PRECISION_F32}, "resume-f32");
 }
 
 static void test_trainer_resume_bf16_has_the_bits_of_no_stop(void **state) {
     (void)state;
-    check_resume(TIM_PRECISION_BF16, TIM_OPTIMIZER_ADAMW, 0, "resume-bf16");
+    check_resume(&(Resumption){.precision = TIM_PRECISION_BF16}, "resume-bf16");
 }
 
 static void test_trainer_resume_muon_has_the_bits_of_no_stop(void **state) {
     (void)state;
-    check_resume(TIM_PRECISION_BF16, TIM_OPTIMIZER_MUON, 0, "muon");
+    check_resume(&(Resumption){.precision = TIM_PRECISION_BF16, .optimizer = TIM_OPTIMIZER_MUON}, "muon");
+}
+
+static void test_trainer_resume_expecting_losses_has_the_bits_of_no_stop(void **state) {
+    (void)state;
+    check_resume(&(Resumption){.precision = TIM_PRECISION_F32, .expected_loss = true}, "expecting");
 }
 
 /* The third step is in the middle of a pool. */
 static void test_trainer_resume_coupled_has_the_bits_of_no_stop(void **state) {
     (void)state;
-    check_resume(TIM_PRECISION_F32, TIM_OPTIMIZER_ADAMW, 4, "coupled");
+    check_resume(&(Resumption){.precision = TIM_PRECISION_F32, .coupling_batches = 4}, "coupled");
 }
 
 static void test_trainer_save_is_a_model_that_opens(void **state) {
@@ -999,6 +1106,8 @@ static void test_trainer_resume_truncated_names_the_file_and_older_loads(void **
     tim_config_done(&config);
 }
 
+#define STATE_OF_STEP_1 "{\"version\": 1, \"step\": 1, \"skipped\": 0, \"seed\": 1, \"position\": 8"
+
 static void test_trainer_resume_bad_state_says_what(void **state) {
     (void)state;
     static const struct {
@@ -1011,6 +1120,8 @@ static void test_trainer_resume_bad_state_says_what(void **state) {
         {"{\"version\": 1, \"step\": -1, \"skipped\": 0, \"seed\": 1, \"position\": 8}", "'step'"},
         {"{\"version\": 1, \"step\": 1, \"skipped\": 2, \"seed\": 1, \"position\": 8}", "2 of 1"},
         {"{\"version\": 1, \"step\": 1, \"skipped\": 0, \"seed\": 1}", "'position'"},
+        {STATE_OF_STEP_1 ", \"expected_loss\": 3}", "no list of 84 pairs"},
+        {STATE_OF_STEP_1 ", \"expected_loss\": [[0, 1]]}", "no list of 84 pairs"},
     };
     TimConfig config = tiny(TIM_PRECISION_F32);
     TimTrainer *trainer = new_trainer(&config);
@@ -1472,6 +1583,11 @@ int main(void) {
         cmocka_unit_test(test_trainer_resume_bf16_has_the_bits_of_no_stop),
         cmocka_unit_test(test_trainer_resume_muon_has_the_bits_of_no_stop),
         cmocka_unit_test(test_trainer_resume_coupled_has_the_bits_of_no_stop),
+        cmocka_unit_test(test_loss_bin_is_one_of_its_transport),
+        cmocka_unit_test(test_loss_expected_is_the_geometric_mean_of_the_past),
+        cmocka_unit_test(test_objective_expected_loss_leaves_the_mean_the_optimum),
+        cmocka_unit_test(test_trainer_learns_what_loss_to_expect),
+        cmocka_unit_test(test_trainer_resume_expecting_losses_has_the_bits_of_no_stop),
         cmocka_unit_test(test_trainer_save_is_a_model_that_opens),
         cmocka_unit_test(test_trainer_resume_truncated_names_the_file_and_older_loads),
         cmocka_unit_test(test_trainer_resume_bad_state_says_what),

@@ -92,6 +92,8 @@ typedef struct TimTransitionConfig {
     bool weight_t_and_r;      /* false: D = tau(t) instead of tau(t) - tau(r) */
     bool use_dir_loss;        /* adds 1 - cos(F, target) over the channel axis */
     double loss_weight_power; /* p of a sample's weight w_time / (loss + 1e-5)^p; published 1, 0 is the plain squared error */
+    bool expected_loss; /* ours: the loss in that weight is the one to expect at (t, r), which leaves the mean of the targets the
+                               * optimum; false, as published: the sample's own */
 } TimTransitionConfig;
 
 typedef enum TimSchedule {

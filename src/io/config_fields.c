@@ -78,6 +78,7 @@ static const TimField fields[] = {
     {"model.transition_loss.weight_t_and_r", TIM_FIELD_BOOL, AT(transition.weight_t_and_r), 0, 0, NULL, 0},
     {"model.transition_loss.use_dir_loss", TIM_FIELD_BOOL, AT(transition.use_dir_loss), 0, 0, NULL, 0},
     {"model.transition_loss.loss_weight_power", TIM_FIELD_DOUBLE, AT(transition.loss_weight_power), 0, 2, NULL, 0},
+    {"model.transition_loss.expected_loss", TIM_FIELD_BOOL, AT(transition.expected_loss), 0, 0, NULL, 0},
 
     {"model.network.target", TIM_FIELD_NAME, AT(network.kind), 0, 0, network_targets, 0},
     {"model.network.params.input_size", TIM_FIELD_INT, AT(network.input_size), 1, 65536, NULL, 0},

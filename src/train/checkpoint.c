@@ -1,7 +1,9 @@
 #include "train/checkpoint.h"
 
 #include <jansson.h>
+#include <math.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 
 #include "io/file.h"
@@ -9,6 +11,7 @@
 #include "train/folder.h"
 
 enum { VERSION = 1 }; /* of state.json */
+#define EXPECTED_LOSS "expected_loss"
 
 /* ---- moments ---- */
 
@@ -41,13 +44,29 @@ static TimStatus write_vector(const float *vector, const TimParams *params, int6
     return tim_weights_write(vector, params, TIM_F32, texts, sizeof texts / sizeof *texts, path, err);
 }
 
+/* [log_mean, count] a bin. */
+static json_t *loss_scale_json(const TimLossScale *scale) {
+    json_t *bins = json_array();
+    for (size_t i = 0; i < TIM_LOSS_BINS; i++)
+        json_array_append_new(bins, json_pack("[ff]", (double)scale->log_mean[i], (double)scale->count[i]));
+    return bins;
+}
+
 /* JSON's integers are signed: seeds from 2^63 on appear negative. */
-static TimStatus write_state(const TimTrainState *state, const char *folder, TimError *err) {
-    char path[TIM_MAX_PATH], text[256];
+static TimStatus write_state(const TimTrainer *t, const char *folder, TimError *err) {
+    char path[TIM_MAX_PATH];
+    const TimTrainState *state = &t->state;
     TIM_TRY(tim_path(path, err, "%s/" TIM_STATE_FILE, folder));
-    snprintf(text, sizeof text, "{\"version\": %d, \"step\": %lld, \"skipped\": %lld, \"seed\": %lld, \"position\": %lld}\n",
-             VERSION, (long long)state->step, (long long)state->skipped, (long long)state->seed, (long long)state->position);
-    return tim_file_write(path, text, strlen(text), err);
+    json_t *object =
+        json_pack("{sisIsIsIsI}", "version", VERSION, "step", (json_int_t)state->step, "skipped", (json_int_t)state->skipped,
+                  "seed", (json_int_t)state->seed, "position", (json_int_t)state->position);
+    if (t->model->config.transition.expected_loss) json_object_set_new(object, EXPECTED_LOSS, loss_scale_json(&t->loss_scale));
+    char *text = object ? json_dumps(object, 0) : NULL;
+    json_decref(object);
+    if (!text) return tim_fail(err, TIM_E_MEMORY, "%s: no memory for its text", path);
+    const TimStatus status = tim_file_write(path, text, strlen(text), err);
+    free(text);
+    return status;
 }
 
 static TimStatus write_all(const TimTrainer *t, const char *folder, TimError *err) {
@@ -58,7 +77,7 @@ static TimStatus write_all(const TimTrainer *t, const char *folder, TimError *er
     TIM_TRY(write_vector(t->ema->f32, params, t->state.step, folder, TIM_MODEL_FILE, err));
     TIM_TRY(write_vector(t->model->f32, params, t->state.step, folder, TIM_RAW_WEIGHTS_FILE, err));
     TIM_TRY(write_vector(t->moments, &t->moment_params, t->state.step, folder, TIM_OPTIMIZER_FILE, err));
-    return write_state(&t->state, folder, err);
+    return write_state(t, folder, err);
 }
 
 static TimStatus write_folder(const TimTrainer *t, const char *temporary, const char *folder, TimError *err) {
@@ -85,7 +104,26 @@ static TimStatus get_integer(const json_t *object, const char *key, int64_t low,
     return tim_fail(err, TIM_E_FORMAT, "the key '%s' is missing or no integer from %lld", key, (long long)low);
 }
 
-static TimStatus parse_state(TimTrainState *state, const json_t *object, TimError *err) {
+/* Without the key everything is to be learned again: the checkpoint is of a training that did not ask for it. */
+static TimStatus parse_loss_scale(TimLossScale *scale, const json_t *object, TimError *err) {
+    const json_t *bins = json_object_get(object, EXPECTED_LOSS);
+    *scale = (TimLossScale){0};
+    if (!bins) return TIM_OK;
+    if (json_array_size(bins) != TIM_LOSS_BINS)
+        return tim_fail(err, TIM_E_FORMAT, "the key '" EXPECTED_LOSS "' is no list of %d pairs", TIM_LOSS_BINS);
+    for (size_t i = 0; i < TIM_LOSS_BINS; i++) {
+        const json_t *pair = json_array_get(bins, i), *mean = json_array_get(pair, 0), *count = json_array_get(pair, 1);
+        scale->log_mean[i] = (float)json_number_value(mean);
+        scale->count[i] = (float)json_number_value(count);
+        if (!json_is_number(mean) || !json_is_number(count) || !(scale->count[i] >= 0) || !isfinite(scale->count[i]) ||
+            !isfinite(scale->log_mean[i]))
+            return tim_fail(err, TIM_E_FORMAT, "pair %zu of '" EXPECTED_LOSS "' is not the logarithm of a loss and a count", i);
+    }
+    return TIM_OK;
+}
+
+static TimStatus parse_state(TimTrainer *t, const json_t *object, TimError *err) {
+    TimTrainState *state = &t->state;
     int64_t version = 0, seed = 0, position = 0;
     TIM_TRY(get_integer(object, "version", 0, &version, err));
     if (version != VERSION)
@@ -97,27 +135,28 @@ static TimStatus parse_state(TimTrainState *state, const json_t *object, TimErro
     TIM_TRY(get_integer(object, "position", 0, &position, err));
     state->seed = (uint64_t)seed;
     state->position = (uint64_t)position;
-    if (state->skipped <= state->step) return TIM_OK;
-    return tim_fail(err, TIM_E_FORMAT, "%lld of %lld steps were skipped", (long long)state->skipped, (long long)state->step);
+    if (state->skipped > state->step)
+        return tim_fail(err, TIM_E_FORMAT, "%lld of %lld steps were skipped", (long long)state->skipped, (long long)state->step);
+    return parse_loss_scale(&t->loss_scale, object, err);
 }
 
-static TimStatus read_json(TimTrainState *state, const char *path, TimError *err) {
+static TimStatus read_json(TimTrainer *t, const char *path, TimError *err) {
     TimFile file;
     json_error_t at;
     TIM_TRY(tim_file_open(&file, path, err));
     json_t *object = json_loadb((const char *)file.data, file.size, JSON_REJECT_DUPLICATES, &at);
     tim_file_close(&file);
     const TimStatus status = object
-                                 ? parse_state(state, object, err)
+                                 ? parse_state(t, object, err)
                                  : tim_fail(err, TIM_E_FORMAT, "it is no JSON: %s in line %d; is it complete?", at.text, at.line);
     json_decref(object);
     return status == TIM_OK ? TIM_OK : tim_fail_within(err, status, "%s", path);
 }
 
-static TimStatus read_state(TimTrainState *state, const char *folder, TimError *err) {
+static TimStatus read_state(TimTrainer *t, const char *folder, TimError *err) {
     char path[TIM_MAX_PATH];
     TIM_TRY(tim_path(path, err, "%s/" TIM_STATE_FILE, folder));
-    return read_json(state, path, err);
+    return read_json(t, path, err);
 }
 
 static TimStatus read_vector(float *vector, const TimParams *params, const char *folder, const char *name, TimError *err) {
@@ -128,7 +167,7 @@ static TimStatus read_vector(float *vector, const TimParams *params, const char 
 
 TimStatus tim_trainer_resume(TimTrainer *t, const char *folder, TimError *err) {
     const TimParams *params = &t->model->params;
-    TIM_TRY(read_state(&t->state, folder, err));
+    TIM_TRY(read_state(t, folder, err));
     TIM_TRY(read_vector(t->ema->f32, params, folder, TIM_MODEL_FILE, err));
     TIM_TRY(read_vector(t->model->f32, params, folder, TIM_RAW_WEIGHTS_FILE, err));
     TIM_TRY(read_vector(t->moments, &t->moment_params, folder, TIM_OPTIMIZER_FILE, err));

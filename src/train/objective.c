@@ -267,7 +267,9 @@ static TimSampleLoss finish_sample(const TimObjective *o, TimNetwork *n, Part pa
     const double w_time = tim_time_weight(&o->config->transition, o->config->transport.sigma_d, part.batch->t[i], part.batch->r[i],
                                           i < part.batch->diffusion);
     TimSampleLoss loss = {.denoising = tim_loss(f, target, shape)};
-    const double weight = w_time / pow(loss.denoising + 1e-5, o->config->transition.loss_weight_power);
+    const float expected = part.batch->expected_loss ? part.batch->expected_loss[i] : 0;
+    const double scale = expected > 0 ? (double)expected : loss.denoising;
+    const double weight = w_time / pow(scale + 1e-5, o->config->transition.loss_weight_power);
     loss.weighted = weight * loss.denoising;
     tim_loss_gradient(tim_matrix_f32(&g_f, k), f, target, shape, weight / batch);
     if (losses->target) memcpy(losses->target + (size_t)i * o->picture, target, o->picture * sizeof *target);

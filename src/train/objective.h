@@ -2,7 +2,8 @@
  *
  *   target = transport's combination of x, z, x_t and E = dF/dt along the path with r held fixed
  *   loss_i = mean (F - target)^2  [+ mean over positions of 1 - cos(F, target) over channels]
- *   total  = mean_i w_time(t_i, r_i) loss_i / (stop_grad(loss_i) + 1e-5)^p  +  proj_coeff * alignment
+ *   total  = mean_i w_time(t_i, r_i) loss_i / (scale_i + 1e-5)^p  +  proj_coeff * alignment,  scale_i = stop_grad(loss_i), or what the batch
+ *            expects of sample i
  *
  * The exact derivative rides beside the primal pass of the samples with r != t; the finite difference runs its two evaluations as one batch.
  * The batch runs in micro-batches that stay in the cache; losses and gradients do not depend on the cut beyond rounding. Of a small network
@@ -39,7 +40,8 @@ typedef struct TimBatch {
         teacher;       /* what the guiding network's conditional call sees (class: labels before dropout; text: as `condition`) */
     TimCondition null; /* the null condition of every sample; only read when the target is guided */
     bool unguided;     /* the target is not guided, whatever the transport says */
-    const float *h_target; /* (B N, z_dim) with alignment, else NULL */
+    const float *h_target;      /* (B N, z_dim) with alignment, else NULL */
+    const float *expected_loss; /* (B): what weighs a sample in place of its own loss where above 0; NULL: nowhere */
 } TimBatch;
 
 typedef struct TimLosses {

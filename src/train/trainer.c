@@ -123,6 +123,9 @@ static TimStatus make_batch(TimTrainer *t, TimError *err) {
     TIM_TRY(tim_new(&b->samples.labels, size, sizeof(int64_t), "a batch", err));
     TIM_TRY(tim_new(&b->samples.dropped, size, sizeof(int64_t), "a batch", err));
     TIM_TRY(tim_new(&b->null_class, size, sizeof(int64_t), "a batch", err));
+    TIM_TRY(tim_new(&b->bins, size, sizeof(size_t), "a batch", err));
+    TIM_TRY(tim_new(&b->expected_loss, size, sizeof(float), "a batch", err));
+    TIM_TRY(tim_new(&b->sample_losses, size, sizeof(float), "a batch", err));
     for (size_t i = 0; i < size; i++) b->null_class[i] = t->model->config.network.num_classes;
     return TIM_OK;
 }
@@ -169,8 +172,9 @@ TimStatus tim_trainer_new(TimTrainer **trainer, const TimConfig *config, const T
 
 void tim_trainer_free(TimTrainer *t) {
     if (!t) return;
-    void *const blocks[] = {t->gradients, t->moments, t->batch.samples.x, t->batch.samples.labels, t->batch.samples.dropped,
-                            t->batch.z,   t->batch.t, t->batch.r,         t->batch.null_class};
+    void *const blocks[] = {
+        t->gradients, t->moments, t->batch.samples.x,  t->batch.samples.labels, t->batch.samples.dropped, t->batch.z,
+        t->batch.t,   t->batch.r, t->batch.null_class, t->batch.bins,           t->batch.expected_loss,   t->batch.sample_losses};
     tim_objective_free(t->objective);
     tim_muon_free(t->muon);
     tim_coupling_free(t->coupling);
@@ -188,6 +192,20 @@ int64_t tim_trainer_steps(const TimTrainer *t) {
 
 /* ---- a step ---- */
 
+static void expect_losses(TimTrainer *t, size_t diffusion) {
+    const size_t size = (size_t)t->model->config.training.batch_size;
+    TimTrainBatch *b = &t->batch;
+    for (size_t i = 0; i < size; i++) {
+        b->bins[i] = tim_loss_bin(&t->model->config.transport, b->t[i], b->r[i], i < diffusion);
+        b->expected_loss[i] = tim_loss_expected(&t->loss_scale, b->bins[i]);
+    }
+}
+
+static void learn_losses(TimTrainer *t) {
+    const size_t size = (size_t)t->model->config.training.batch_size;
+    for (size_t i = 0; i < size; i++) tim_loss_learn(&t->loss_scale, t->batch.bins[i], t->batch.sample_losses[i]);
+}
+
 static TimBatch draw_batch(TimTrainer *t) {
     const TimConfig *config = &t->model->config;
     const TimTrainState *s = &t->state;
@@ -197,6 +215,7 @@ static TimBatch draw_batch(TimTrainer *t) {
     tim_coupling_noise(t->coupling, t->data, s->seed, s->step, s->position, b->z);
     const size_t diffusion = tim_time_pairs(b->t, b->r, size, &config->transport, &config->transition, s->seed,
                                             tim_stream(TIM_STREAM_TIMES, 0), (uint64_t)s->step);
+    if (config->transition.expected_loss) expect_losses(t, diffusion);
     return (TimBatch){.size = (int64_t)size,
                       .diffusion = (int64_t)diffusion,
                       .x = b->samples.x,
@@ -206,6 +225,7 @@ static TimBatch draw_batch(TimTrainer *t) {
                       .condition.labels = b->samples.dropped,
                       .teacher.labels = b->samples.labels,
                       .null.labels = b->null_class,
+                      .expected_loss = config->transition.expected_loss ? b->expected_loss : NULL,
                       .unguided = s->step < config->training.guidance_start_step};
 }
 
@@ -240,12 +260,13 @@ static void update(TimTrainer *t, TimTrainReport *report) {
     else
         tim_adamw_update(&vectors, &step);
     tim_model_weights_changed(t->ema);
+    if (t->model->config.transition.expected_loss) learn_losses(t);
     report->ema_decay = step.ema_decay;
 }
 
 /* Gradients into t->gradients, losses into the report. */
 static TimStatus differentiate(TimTrainer *t, const TimBatch *batch, TimTrainReport *report, TimError *err) {
-    TimLosses losses = {0};
+    TimLosses losses = {.per_sample = t->batch.sample_losses};
     memset(t->gradients, 0, t->model->params.elements * sizeof *t->gradients);
     TIM_TRY(tim_objective_step(t->objective, batch, &t->model->weights, &t->ema->weights, t->gradients, &losses, err));
     report->loss = losses.weighted;

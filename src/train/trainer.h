@@ -1,5 +1,5 @@
 /* Inside a trainer: what step and checkpoint share.
- * Invariant: `state`, the seed, both models' f32 vectors and the moments determine all later steps; everything else is derived. */
+ * Invariant: `state`, the seed, both models' f32 vectors, the moments and the losses to expect determine all later steps; everything else is derived. */
 #ifndef TIM_TRAIN_TRAINER_H
 #define TIM_TRAIN_TRAINER_H
 
@@ -7,6 +7,7 @@
 #include "tim/train.h"
 #include "train/coupling.h"
 #include "train/data.h"
+#include "train/loss_scale.h"
 #include "train/muon.h"
 #include "train/objective.h"
 
@@ -20,9 +21,11 @@ typedef struct TimTrainState {
 /* The arrays of one batch. */
 typedef struct TimTrainBatch {
     TimSamples samples;
-    float *z;            /* (B, C H W) */
-    double *t, *r;       /* (B) */
-    int64_t *null_class; /* (B) */
+    float *z;                             /* (B, C H W) */
+    double *t, *r;                        /* (B) */
+    int64_t *null_class;                  /* (B) */
+    size_t *bins;                         /* (B): of loss_scale.h */
+    float *expected_loss, *sample_losses; /* (B) */
 } TimTrainBatch;
 
 struct TimTrainer {
@@ -36,6 +39,7 @@ struct TimTrainer {
     float *moments;          /* (2 params.elements): Adam's first moments, then the second */
     TimParams moment_params; /* what `moments` holds, for its file */
     TimTrainBatch batch;
+    TimLossScale loss_scale; /* stays empty unless transition.expected_loss */
     TimTrainState state;
 };
 
