@@ -1001,6 +1001,95 @@ static void test_trainer_new_time_weight_beyond_its_end_is_refused(void **state)
     tim_config_done(&config);
 }
 
+/* ---- the direction of the derivative ---- */
+
+enum { JUMPS = 4, JUMP_PIXELS = JUMPS * SIDE * SIDE };
+
+/* F at x + h v, t + h, r */
+static void evaluate(TimTrainer *t, const TimWeights *weights, const TimBatch *batch, const float *x, const float *v, double h,
+                     const double *r, float *f) {
+    TimNetwork n;
+    const TimNetworkShape shape = {.batch = JUMPS, .height = SIDE, .width = SIDE};
+    assert_ok(tim_network_new(&n, &t->model->config.network, &shape, &t->model->options, &t->model->params, &err));
+    assert_ok(tim_tape_bind(n.tape, weights, NULL, &err));
+    const TimMatrix in = tim_tape_value(n.tape, n.x), of_t = tim_tape_value(n.tape, n.t), of_r = tim_tape_value(n.tape, n.r);
+    for (int i = 0; i < JUMP_PIXELS; i++) ((float *)in.data)[i] = x[i] + (float)h * v[i];
+    for (int k = 0; k < JUMPS; k++) {
+        *tim_matrix_f32(&of_t, k) = (float)(batch->t[k] + h);
+        *tim_matrix_f32(&of_r, k) = (float)r[k];
+    }
+    memcpy(tim_tape_value(n.tape, n.labels).data, batch->condition.labels, JUMPS * sizeof(int64_t));
+    tim_tape_forward(n.tape, false);
+    memcpy(f, tim_tape_value(n.tape, n.f).data, JUMP_PIXELS * sizeof *f);
+    tim_network_done(&n);
+}
+
+/* Root mean square of target - (v - (t - r) dF/dt) over that of (t - r) dF/dt, with the derivative along `direction` by differences. */
+static double target_error(TimTrainer *t, const TimBatch *batch, const float *x_t, const float *direction, const float *target) {
+    static float above[JUMP_PIXELS], below[JUMP_PIXELS];
+    const double h = 2e-3;
+    double error = 0, size = 0;
+    evaluate(t, &t->model->weights, batch, x_t, direction, h, batch->r, above);
+    evaluate(t, &t->model->weights, batch, x_t, direction, -h, batch->r, below);
+    for (int i = 0; i < JUMP_PIXELS; i++) {
+        const int k = i / (SIDE * SIDE);
+        const double part = (batch->t[k] - batch->r[k]) * ((double)above[i] - (double)below[i]) / (2 * h);
+        const double expected = (double)batch->z[i] - (double)batch->x[i] - part;
+        error += ((double)target[i] - expected) * ((double)target[i] - expected), size += part * part;
+    }
+    return sqrt(error / size);
+}
+
+static void check_direction(bool average) {
+    static float x[JUMP_PIXELS], z[JUMP_PIXELS], x_t[JUMP_PIXELS], own[JUMP_PIXELS], averaged[JUMP_PIXELS], target[JUMP_PIXELS];
+    static const double times[JUMPS] = {0.9, 0.7, 0.5, 0.3}, ends[JUMPS] = {0.1, 0, 0.4, 0};
+    int64_t labels[JUMPS], dropped[JUMPS];
+    TimConfig config = tiny(TIM_PRECISION_F32);
+    config.transition.average_direction = average;
+    TimTrainer *t = new_trainer(&config);
+    TimLosses losses = {.target = target};
+    run_steps(t, 30);
+    tim_data_read(t->data, 1, 0, JUMPS, &(TimSamples){x, labels, dropped}, 1);
+    tim_rng_normal(z, JUMP_PIXELS, 1, 1, 0);
+    const TimBatch batch = {.size = JUMPS, .x = x, .z = z, .t = times, .r = ends, .condition.labels = labels};
+    for (int i = 0; i < JUMP_PIXELS; i++) {
+        const float at = (float)times[i / (SIDE * SIDE)];
+        x_t[i] = (1 - at) * x[i] + at * z[i], own[i] = z[i] - x[i];
+    }
+    evaluate(t, &t->ema->weights, &batch, x_t, own, 0, times, averaged);
+    assert_ok(tim_objective_step(t->objective, &batch, &t->model->weights, &t->ema->weights, t->gradients, &losses, &err));
+    assert_close(target_error(t, &batch, x_t, average ? averaged : own, target), 0, 2e-3);
+    assert_true(target_error(t, &batch, x_t, average ? own : averaged, target) > 0.1);
+    tim_trainer_free(t);
+    tim_config_done(&config);
+}
+
+static void test_objective_direction_is_the_pairs_own_velocity(void **state) {
+    (void)state;
+    check_direction(false);
+}
+
+static void test_objective_direction_is_the_averages_on_request(void **state) {
+    (void)state;
+    check_direction(true);
+}
+
+static void test_trainer_direction_needs_velocities_and_the_exact_derivative(void **state) {
+    (void)state;
+    TimConfig config = tiny(TIM_PRECISION_BF16);
+    config.transition.average_direction = true;
+    TimTrainer *trainer = new_trainer(&config);
+    assert_non_null(trainer->ema->bf16); /* the average is evaluated */
+    run_steps(trainer, 2);
+    tim_trainer_free(trainer);
+    config.transition.derivative_type = TIM_DERIVATIVE_DDE;
+    assert_refused(&config, &options, TIM_E_ARGUMENT, "set derivative_type to jvp");
+    config.transition.derivative_type = TIM_DERIVATIVE_JVP;
+    set_transport(&config, TIM_TRANSPORT_EDM);
+    assert_refused(&config, &options, TIM_E_ARGUMENT, "EDM's does not");
+    tim_config_done(&config);
+}
+
 /* ---- checkpoints ---- */
 
 typedef struct Resumption {
@@ -1587,6 +1676,9 @@ int main(void) {
         cmocka_unit_test(test_loss_expected_is_the_geometric_mean_of_the_past),
         cmocka_unit_test(test_objective_expected_loss_leaves_the_mean_the_optimum),
         cmocka_unit_test(test_trainer_learns_what_loss_to_expect),
+        cmocka_unit_test(test_objective_direction_is_the_pairs_own_velocity),
+        cmocka_unit_test(test_objective_direction_is_the_averages_on_request),
+        cmocka_unit_test(test_trainer_direction_needs_velocities_and_the_exact_derivative),
         cmocka_unit_test(test_trainer_resume_expecting_losses_has_the_bits_of_no_stop),
         cmocka_unit_test(test_trainer_save_is_a_model_that_opens),
         cmocka_unit_test(test_trainer_resume_truncated_names_the_file_and_older_loads),

@@ -86,6 +86,9 @@ typedef struct TimTransitionConfig {
     double consistency_ratio; /* share of the batch with r = T_min */
     TimDerivative derivative_type;
     double differential_epsilon;
+    bool
+        average_direction; /* ours: the exact derivative follows the averaged network's velocity at x_t, which is the mean of those that
+                             * pass there and has none of their noise; false, as published: that of the sample's own pair */
     TimTimeWeight weight_time_type;
     bool weight_time_tangent; /* tau = tan; wins over sigmoid */
     bool weight_time_sigmoid; /* tau = t / (1 - t) */

@@ -72,6 +72,7 @@ static const TimField fields[] = {
     {"model.transition_loss.consistency_ratio", TIM_FIELD_DOUBLE, AT(transition.consistency_ratio), 0, 1, NULL, 0},
     {"model.transition_loss.derivative_type", TIM_FIELD_NAME, AT(transition.derivative_type), 0, 0, derivatives, 0},
     {"model.transition_loss.differential_epsilon", TIM_FIELD_DOUBLE, AT(transition.differential_epsilon), 1e-9, 1, NULL, 0},
+    {"model.transition_loss.average_direction", TIM_FIELD_BOOL, AT(transition.average_direction), 0, 0, NULL, 0},
     {"model.transition_loss.weight_time_type", TIM_FIELD_NAME, AT(transition.weight_time_type), 0, 0, time_weights, 0},
     {"model.transition_loss.weight_time_tangent", TIM_FIELD_BOOL, AT(transition.weight_time_tangent), 0, 0, NULL, 0},
     {"model.transition_loss.weight_time_sigmoid", TIM_FIELD_BOOL, AT(transition.weight_time_sigmoid), 0, 0, NULL, 0},

@@ -5,10 +5,10 @@
 #include "train/objective.h"
 
 /* Tapes by purpose and size: a batch is cut into at most two sizes of diffusion and two of transition micro-batches, and each of the
- * latter has its finite difference and its guidance. */
+ * latter has its finite difference, its guidance and its direction. */
 enum { TIM_LANE_TAPES = 16 };
 
-typedef enum TimPurpose { TIM_FOR_TRAINING, TIM_FOR_DIFFERENCE, TIM_FOR_GUIDANCE } TimPurpose;
+typedef enum TimPurpose { TIM_FOR_TRAINING, TIM_FOR_DIFFERENCE, TIM_FOR_AVERAGE } TimPurpose;
 
 typedef struct TimLaneTape {
     TimPurpose purpose;

@@ -196,7 +196,7 @@ static TimStatus find_derivative(const TimObjective *o, const TimNetwork *n, Par
     return TIM_OK;
 }
 
-/* ---- guidance ---- */
+/* ---- what the averaged network says at (x_t, t, t) ---- */
 
 static bool is_guided(const TimObjective *o, Part part, int64_t k) {
     return !part.batch->unguided && tim_transport_guides(&o->config->transport, part.batch->t[part.first + k]);
@@ -208,7 +208,7 @@ static bool any_guided(const TimObjective *o, Part part) {
     return any;
 }
 
-static void fill_guidance(const TimObjective *o, TimNetwork *n, Part part, int64_t row, const TimCondition *condition) {
+static void fill_average(const TimObjective *o, TimNetwork *n, Part part, int64_t row, const TimCondition *condition) {
     for (int64_t k = 0; k < part.size; k++) {
         const double t = part.batch->t[part.first + k];
         memcpy(picture_row(n, n->x, row + k), part.lane->rows.x_t + (size_t)k * o->picture, o->picture * sizeof(float));
@@ -223,10 +223,10 @@ static TimStatus guide(const TimObjective *o, Part part, const TimWeights *ema, 
     if (!ema) return tim_fail(err, TIM_E_ARGUMENT, "model guidance needs the weights of the guiding network: keep an EMA");
     const bool both = o->config->transport.w_cond != 0;
     TimNetwork *n;
-    TIM_TRY(tape_for(o, part.lane, TIM_FOR_GUIDANCE, both ? 2 * part.size : part.size, false, &n, err));
+    TIM_TRY(tape_for(o, part.lane, TIM_FOR_AVERAGE, both ? 2 * part.size : part.size, false, &n, err));
     TIM_TRY(tim_tape_bind(n->tape, ema, NULL, err));
-    fill_guidance(o, n, part, 0, &part.batch->null);
-    if (both) fill_guidance(o, n, part, part.size, &part.batch->teacher);
+    fill_average(o, n, part, 0, &part.batch->null);
+    if (both) fill_average(o, n, part, part.size, &part.batch->teacher);
     tim_tape_forward(n->tape, false);
     const size_t bytes = (size_t)part.size * o->picture * sizeof(float);
     memcpy(part.lane->rows.f_null, picture_row(n, n->f, 0), bytes);
@@ -234,6 +234,19 @@ static TimStatus guide(const TimObjective *o, Part part, const TimWeights *ema, 
         memcpy(part.lane->rows.f_cond, picture_row(n, n->f, part.size), bytes);
     else
         memset(part.lane->rows.f_cond, 0, bytes);
+    return TIM_OK;
+}
+
+/* The tangents of x_t become the average's velocity there, under the condition that the derivative has. */
+static TimStatus find_direction(const TimObjective *o, const TimNetwork *trained, Part part, const TimWeights *ema, TimError *err) {
+    if (!ema) return tim_fail(err, TIM_E_ARGUMENT, "the average's direction needs its weights: keep an EMA");
+    TimNetwork *n;
+    TIM_TRY(tape_for(o, part.lane, TIM_FOR_AVERAGE, part.size, false, &n, err));
+    TIM_TRY(tim_tape_bind(n->tape, ema, NULL, err));
+    fill_average(o, n, part, 0, &part.batch->condition);
+    tim_tape_forward(n->tape, false);
+    const TimMatrix tangent = tim_tape_tangent(trained->tape, trained->x);
+    memcpy(tangent.data, picture_row(n, n->f, 0), (size_t)part.size * o->picture * sizeof(float));
     return TIM_OK;
 }
 
@@ -312,6 +325,7 @@ static TimStatus run_part(const TimObjective *o, const Step *step, Part part, Ti
     TIM_TRY(tape_for(o, part.lane, TIM_FOR_TRAINING, part.size, exact, &n, err));
     TIM_TRY(tim_tape_bind(n->tape, step->weights, part.lane->gradients, err));
     fill_training(o, n, part);
+    if (exact && o->config->transition.average_direction) TIM_TRY(find_direction(o, n, part, step->ema, err));
     tim_tape_forward(n->tape, exact);
     TIM_TRY(guide(o, part, step->ema, err));
     TIM_TRY(find_derivative(o, n, part, step->weights, err));

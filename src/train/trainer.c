@@ -48,6 +48,21 @@ static TimStatus check_time_weight(const TimConfig *config, TimError *err) {
         tangent ? "tangent" : "sigmoid", end, tim_transport_get(config->transport.kind)->name);
 }
 
+/* F at r = t has to be a velocity. */
+static TimStatus check_direction(const TimConfig *config, TimError *err) {
+    const TimTransportKind kind = config->transport.kind;
+    if (!config->transition.average_direction) return TIM_OK;
+    if (config->transition.derivative_type != TIM_DERIVATIVE_JVP)
+        return tim_fail(err, TIM_E_ARGUMENT,
+                        "model.transition_loss.average_direction needs the exact derivative: set derivative_type to jvp");
+    if (kind == TIM_TRANSPORT_OT_FM || kind == TIM_TRANSPORT_TRIGFLOW) return TIM_OK;
+    return tim_fail(
+        err, TIM_E_ARGUMENT,
+        "model.transition_loss.average_direction needs a network that predicts velocities, and %s's does not: set it to "
+        "false, or take OT_FM or TrigFlow",
+        tim_transport_get(kind)->name);
+}
+
 /* What a configuration may say of a training that is not done here. */
 static TimStatus check_trainable(const TimConfig *config, TimError *err) {
     if (*config->untrainable) return tim_fail(err, TIM_E_UNSUPPORTED, "%s", config->untrainable);
@@ -57,6 +72,7 @@ static TimStatus check_trainable(const TimConfig *config, TimError *err) {
             "model.proj_coeff is %g, but the alignment loss has no targets: its image encoder is not implemented; set it "
             "to 0",
             config->training.proj_coeff);
+    TIM_TRY(check_direction(config, err));
     return check_time_weight(config, err);
 }
 
@@ -81,7 +97,7 @@ static TimStatus make_models(TimTrainer *t, const TimConfig *config, const TimTr
     TimNetworkOptions network = {.threads = options->threads, .precision = config->training.mixed_precision};
     TIM_TRY(tim_isa_choose(options->isa, &network.isa, err));
     TIM_TRY(tim_model_new(&t->model, config, &network, err));
-    if (!config->transport.enhance_target)
+    if (!config->transport.enhance_target && !config->transition.average_direction)
         network.precision = TIM_PRECISION_F32; /* nobody runs the average: a copy would be idle */
     TIM_TRY(tim_model_new(&t->ema, config, &network, err));
     tim_init_weights(t->model->f32, &t->model->params, options->seed, t->model->options.threads);

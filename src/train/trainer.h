@@ -30,7 +30,7 @@ typedef struct TimTrainBatch {
 
 struct TimTrainer {
     TimModel *model; /* the weights that are trained, and the configuration */
-    TimModel *ema;   /* their average; in bf16 only where it guides */
+    TimModel *ema;   /* their average; in bf16 only where it is evaluated */
     TimObjective *objective;
     TimMuon *muon; /* NULL: AdamW updates everything */
     TimData *data;
