@@ -433,7 +433,7 @@ enum { POOL_BATCHES = 12, POOL = POOL_BATCHES * BATCH, PIXELS = SIDE * SIDE, FIR
 
 static TimCoupling *new_coupling(size_t batches, int threads) {
     TimCoupling *coupling;
-    const TimCouplingShape shape = {.batches = batches, .batch = BATCH, .picture = PIXELS, .threads = threads};
+    const TimCouplingShape shape = {.batches = batches, .batch = BATCH, .picture = PIXELS, .classes = CLASSES, .threads = threads};
     assert_ok(tim_coupling_new(&coupling, &shape, &err));
     return coupling;
 }
@@ -542,7 +542,7 @@ static void test_coupling_is_a_function_of_the_step(void **state) {
 static void test_coupling_new_too_large_is_named(void **state) {
     (void)state;
     TimCoupling *coupling;
-    const TimCouplingShape shape = {.batches = 4096, .batch = SIZE_MAX / 64, .picture = PIXELS, .threads = 1};
+    const TimCouplingShape shape = {.batches = 4096, .batch = SIZE_MAX / 64, .picture = PIXELS, .classes = CLASSES, .threads = 1};
     assert_int_equal(tim_coupling_new(&coupling, &shape, &err), TIM_E_MEMORY);
     assert_null(coupling);
     assert_says("coupling_batches is 4096");

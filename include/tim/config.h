@@ -86,17 +86,18 @@ typedef struct TimTransitionConfig {
     double consistency_ratio; /* share of the batch with r = T_min */
     TimDerivative derivative_type;
     double differential_epsilon;
-    bool
-        average_direction; /* ours: the exact derivative follows the averaged network's velocity at x_t, which is the mean of those that
-                             * pass there and has none of their noise; false, as published: that of the sample's own pair */
+    /* Ours: the exact derivative follows the averaged network's velocity at x_t, which is the mean of those that pass there and has none
+     * of their noise; false, as published: that of the sample's own pair. */
+    bool average_direction;
     TimTimeWeight weight_time_type;
     bool weight_time_tangent; /* tau = tan; wins over sigmoid */
     bool weight_time_sigmoid; /* tau = t / (1 - t) */
     bool weight_t_and_r;      /* false: D = tau(t) instead of tau(t) - tau(r) */
     bool use_dir_loss;        /* adds 1 - cos(F, target) over the channel axis */
     double loss_weight_power; /* p of a sample's weight w_time / (loss + 1e-5)^p; published 1, 0 is the plain squared error */
-    bool expected_loss; /* ours: the loss in that weight is the one to expect at (t, r), which leaves the mean of the targets the
-                               * optimum; false, as published: the sample's own */
+    /* Ours: the loss in that weight is the one to expect at (t, r), which leaves the mean of the targets the optimum; false, as published:
+     * the sample's own. */
+    bool expected_loss;
 } TimTransitionConfig;
 
 typedef enum TimSchedule {
@@ -135,8 +136,9 @@ typedef struct TimTrainingConfig {
     int64_t guidance_start_step; /* ours: transport.enhance_target counts from this step on; 0 as published */
     double proj_coeff;           /* weight of the alignment loss; the trainer has no targets for it and takes 0 only */
     int batch_size;
-    int coupling_batches; /* ours: of so many batches the noises change places among the pictures of a class, so that paths cross
-                           * less (optimal transport); 0: pairs as drawn, as published */
+    /* Ours: the noises of so many batches change places among the pictures of a class, so that paths cross less (optimal transport);
+     * 0, as published: pairs as drawn. */
+    int coupling_batches;
 } TimTrainingConfig;
 
 enum { TIM_CONFIG_NOTE_BYTES = 512 };

@@ -7,7 +7,6 @@
 
 TimStatus tim_assignment_init(TimAssignment *work, size_t size, TimError *err) {
     const char *what = "an assignment";
-    work->size = size;
     TIM_TRY(tim_new(&work->row_price, size + 1, sizeof(double), what, err));
     TIM_TRY(tim_new(&work->col_price, size + 1, sizeof(double), what, err));
     TIM_TRY(tim_new(&work->distance, size + 1, sizeof(double), what, err));

@@ -8,9 +8,8 @@
 
 #include "base/error.h"
 
-/* Room for problems of up to `size` rows. */
+/* Room for problems of up to `size` rows, as tim_assignment_init was told. */
 typedef struct TimAssignment {
-    size_t size;
     double *row_price, *col_price, *distance; /* (size + 1) */
     size_t *row_of, *before;                  /* (size + 1) */
     uint8_t *reached;                         /* (size + 1) */
@@ -21,8 +20,8 @@ TimStatus tim_assignment_init(TimAssignment *work, size_t size, TimError *err);
 
 void tim_assignment_done(TimAssignment *work);
 
-/* column[i] = the column of row i of gain (n, n), whose rows lie `stride` apart, entries finite; n at most the size. Of equal sums the
- * same one each time. */
+/* column[i] = the column of row i of gain (n, n), whose rows lie `stride` apart, entries finite; n at most what
+ * `work` was made for. Of equal sums the same one each time. */
 void tim_assign(TimAssignment *work, const float *gain, size_t n, size_t stride, uint32_t *column);
 
 #endif

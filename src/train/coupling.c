@@ -1,5 +1,7 @@
 #include "train/coupling.h"
 
+#include <string.h>
+
 #include "base/memory.h"
 #include "base/rng.h"
 #include "op/matmul.h"
@@ -30,6 +32,7 @@ struct TimCoupling {
     TimSamples samples; /* of the pool */
     uint32_t *members;  /* (pool): samples by class */
     uint32_t *noise_of; /* (pool): which of the pool's noises a sample has */
+    size_t *class_end;  /* (classes + 1): of each class in `members` */
     Group *groups;      /* (pool) */
     size_t group_count;
     uint64_t seed, position; /* of the pool that is held */
@@ -72,6 +75,7 @@ static TimStatus fill(TimCoupling *c, TimError *err) {
     TIM_TRY(tim_new(&c->samples.dropped, c->pool, sizeof(int64_t), what, err));
     TIM_TRY(tim_new(&c->members, c->pool, sizeof(uint32_t), what, err));
     TIM_TRY(tim_new(&c->noise_of, c->pool, sizeof(uint32_t), what, err));
+    TIM_TRY(tim_new(&c->class_end, c->shape.classes + 1, sizeof(size_t), what, err));
     TIM_TRY(tim_new(&c->groups, c->pool, sizeof(Group), what, err));
     TIM_TRY(tim_new(&c->desks, (size_t)c->shape.threads, sizeof(Desk), what, err));
     for (int i = 0; i < c->shape.threads; i++) TIM_TRY(make_desk(&c->desks[i], c->shape.picture, err));
@@ -102,7 +106,7 @@ static void free_desk(Desk *desk) {
 
 void tim_coupling_free(TimCoupling *c) {
     if (!c) return;
-    void *const blocks[] = {c->samples.x, c->samples.labels, c->samples.dropped, c->members, c->noise_of, c->groups};
+    void *const blocks[] = {c->samples.x, c->samples.labels, c->samples.dropped, c->members, c->noise_of, c->class_end, c->groups};
     for (int i = 0; c->desks && i < c->shape.threads; i++) free_desk(&c->desks[i]);
     for (size_t i = 0; i < sizeof blocks / sizeof *blocks; i++) tim_free(blocks[i]);
     tim_free(c->desks);
@@ -117,36 +121,31 @@ static void draw(const TimCouplingShape *shape, uint64_t seed, int64_t first, si
     tim_rng_normal(z, shape->picture, seed, stream, index % shape->batch * shape->picture);
 }
 
-/* Cuts samples [first, first + count) of `members` into groups of nearly equal size. */
-static void add_groups(TimCoupling *c, size_t first, size_t count) {
-    const size_t pieces = (count + GROUP - 1) / GROUP;
+/* Cuts members first ... end - 1 into groups of nearly equal size. */
+static void add_groups(TimCoupling *c, size_t first, size_t end) {
+    const size_t count = end - first, pieces = (count + GROUP - 1) / GROUP;
     for (size_t p = 0; p < pieces; p++) {
-        const size_t begin = count * p / pieces, end = count * (p + 1) / pieces;
-        c->groups[c->group_count++] = (Group){first + begin, end - begin};
+        const size_t begin = count * p / pieces;
+        c->groups[c->group_count++] = (Group){first + begin, count * (p + 1) / pieces - begin};
     }
 }
 
-/* Samples by class, in order of their numbers within a class. */
+/* Samples by class, in order of their numbers within a class: by counting. */
 static void sort_by_class(TimCoupling *c) {
+    const size_t classes = c->shape.classes;
+    memset(c->class_end, 0, (classes + 1) * sizeof *c->class_end);
+    for (size_t i = 0; i < c->pool; i++) c->class_end[c->samples.labels[i] + 1]++;
+    for (size_t k = 0; k < classes; k++) c->class_end[k + 1] += c->class_end[k]; /* so far the begin of class k + 1 */
+    for (size_t i = 0; i < c->pool; i++) c->members[c->class_end[c->samples.labels[i]]++] = (uint32_t)i;
     c->group_count = 0;
-    for (size_t placed = 0; placed < c->pool;) {
-        int64_t label = INT64_MAX; /* the least that is left */
-        const int64_t last = placed ? c->samples.labels[c->members[placed - 1]] : -1;
-        for (size_t i = 0; i < c->pool; i++)
-            if (c->samples.labels[i] > last && c->samples.labels[i] < label) label = c->samples.labels[i];
-        const size_t first = placed;
-        for (size_t i = 0; i < c->pool; i++)
-            if (c->samples.labels[i] == label) c->members[placed++] = (uint32_t)i;
-        add_groups(c, first, placed - first);
-    }
+    for (size_t k = 0; k < classes; k++) add_groups(c, k ? c->class_end[k - 1] : 0, c->class_end[k]);
 }
 
 static void assign_group(const TimCoupling *c, Desk *desk, const Group *group) {
     const uint32_t *members = c->members + group->first;
     const size_t picture = c->shape.picture;
     for (size_t i = 0; i < group->count; i++) {
-        const float *x = c->samples.x + members[i] * picture;
-        for (size_t k = 0; k < picture; k++) desk->x[i * picture + k] = x[k];
+        memcpy(desk->x + i * picture, c->samples.x + members[i] * picture, picture * sizeof *desk->x);
         draw(&c->shape, c->seed, c->step, members[i], desk->z + i * picture);
     }
     tim_matmul_run(desk->product, desk->x, desk->z, NULL, desk->gain, desk->work);
@@ -154,9 +153,12 @@ static void assign_group(const TimCoupling *c, Desk *desk, const Group *group) {
     for (size_t i = 0; i < group->count; i++) c->noise_of[members[i]] = members[desk->column[i]];
 }
 
-static void assign_pool(TimCoupling *c, TimData *data) {
+/* The pool that begins with step `first` and sample `position`, unless it is held. */
+static void hold_pool(TimCoupling *c, TimData *data, uint64_t seed, int64_t first, uint64_t position) {
     const int threads = c->shape.threads;
-    tim_data_read(data, c->seed, c->position, c->pool, &c->samples, threads);
+    if (c->step == first && c->seed == seed && c->position == position) return;
+    c->step = first, c->seed = seed, c->position = position;
+    tim_data_read(data, seed, position, c->pool, &c->samples, threads);
     sort_by_class(c);
 #pragma omp parallel for num_threads(threads) schedule(static)
     for (int t = 0; t < threads; t++)
@@ -165,14 +167,10 @@ static void assign_pool(TimCoupling *c, TimData *data) {
 
 void tim_coupling_noise(TimCoupling *c, TimData *data, uint64_t seed, int64_t step, uint64_t position, float *z) {
     const TimCouplingShape *shape = &c->shape;
-    const size_t batch = shape->batch, place = shape->batches ? (size_t)step % shape->batches : 0;
+    const size_t place = c->pool ? (size_t)step % shape->batches : 0, begin = place * shape->batch; /* of the step in its pool */
     const int64_t first = step - (int64_t)place;
-    const uint64_t begin = position - place * batch;
-    if (shape->batches && (c->step != first || c->seed != seed || c->position != begin)) {
-        c->step = first, c->seed = seed, c->position = begin;
-        assign_pool(c, data);
-    }
+    if (c->pool) hold_pool(c, data, seed, first, position - begin);
 #pragma omp parallel for num_threads(shape->threads) schedule(static)
-    for (size_t i = 0; i < batch; i++)
-        draw(shape, seed, first, shape->batches ? c->noise_of[place * batch + i] : i, z + i * shape->picture);
+    for (size_t i = 0; i < shape->batch; i++)
+        draw(shape, seed, first, c->pool ? c->noise_of[begin + i] : i, z + i * shape->picture);
 }

@@ -14,6 +14,7 @@ typedef struct TimCouplingShape {
     size_t batches; /* of a pool; a pool begins where the step is a multiple of it. 0: pairs stay as drawn */
     size_t batch;   /* pictures */
     size_t picture; /* elements */
+    size_t classes; /* labels of `data` are below it */
     int threads;
 } TimCouplingShape;
 

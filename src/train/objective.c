@@ -217,14 +217,20 @@ static void fill_average(const TimObjective *o, TimNetwork *n, Part part, int64_
     fill_condition(o, n, row, condition, part.first, part.size);
 }
 
+/* Its tape for `size` samples, with its weights. */
+static TimStatus average_for(const TimObjective *o, Part part, int64_t size, const TimWeights *ema, TimNetwork **out,
+                             TimError *err) {
+    if (!ema) return tim_fail(err, TIM_E_ARGUMENT, "model guidance and average_direction need the averaged weights: keep an EMA");
+    TIM_TRY(tape_for(o, part.lane, TIM_FOR_AVERAGE, size, false, out, err));
+    return tim_tape_bind((*out)->tape, ema, NULL, err);
+}
+
 /* F_cond and F_null of the guiding network at (x_t, t, t), in one batch; the conditional half is left out when w_cond = 0. */
 static TimStatus guide(const TimObjective *o, Part part, const TimWeights *ema, TimError *err) {
     if (!any_guided(o, part)) return TIM_OK;
-    if (!ema) return tim_fail(err, TIM_E_ARGUMENT, "model guidance needs the weights of the guiding network: keep an EMA");
     const bool both = o->config->transport.w_cond != 0;
     TimNetwork *n;
-    TIM_TRY(tape_for(o, part.lane, TIM_FOR_AVERAGE, both ? 2 * part.size : part.size, false, &n, err));
-    TIM_TRY(tim_tape_bind(n->tape, ema, NULL, err));
+    TIM_TRY(average_for(o, part, both ? 2 * part.size : part.size, ema, &n, err));
     fill_average(o, n, part, 0, &part.batch->null);
     if (both) fill_average(o, n, part, part.size, &part.batch->teacher);
     tim_tape_forward(n->tape, false);
@@ -239,10 +245,8 @@ static TimStatus guide(const TimObjective *o, Part part, const TimWeights *ema, 
 
 /* The tangents of x_t become the average's velocity there, under the condition that the derivative has. */
 static TimStatus find_direction(const TimObjective *o, const TimNetwork *trained, Part part, const TimWeights *ema, TimError *err) {
-    if (!ema) return tim_fail(err, TIM_E_ARGUMENT, "the average's direction needs its weights: keep an EMA");
     TimNetwork *n;
-    TIM_TRY(tape_for(o, part.lane, TIM_FOR_AVERAGE, part.size, false, &n, err));
-    TIM_TRY(tim_tape_bind(n->tape, ema, NULL, err));
+    TIM_TRY(average_for(o, part, part.size, ema, &n, err));
     fill_average(o, n, part, 0, &part.batch->condition);
     tim_tape_forward(n->tape, false);
     const TimMatrix tangent = tim_tape_tangent(trained->tape, trained->x);

@@ -151,6 +151,7 @@ static TimStatus make_coupling(TimTrainer *t, TimError *err) {
     const TimCouplingShape shape = {.batches = (size_t)config->coupling_batches,
                                     .batch = (size_t)config->batch_size,
                                     .picture = picture_size(t),
+                                    .classes = (size_t)t->model->config.network.num_classes,
                                     .threads = t->model->options.threads};
     return tim_coupling_new(&t->coupling, &shape, err);
 }
