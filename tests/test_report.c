@@ -455,6 +455,10 @@ static void test_html_plot_has_ticks_at_the_evaluations(void **state) {
     assert_non_null(strstr(html, "real pictures: 2.61</text>"));
     assert_int_equal(count(html, "<desc id="), 3);
     free(html);
+    sample.report.real[TIM_MEASURE_FRECHET] = 0.00580557019782546;
+    html = html_of(&sample.report);
+    assert_non_null(strstr(html, "real pictures: 0.00581</text>"));
+    free(html);
 }
 
 static void test_html_absent_scores_have_no_column(void **state) {

@@ -279,6 +279,14 @@ static double label_width(const TimPlot *plot) {
     return letter_width * (double)(strlen(plot->level_name) + 8);
 }
 
+/* As many digits as the table of numbers has: a level is measured, where a tick is round. */
+static void put_level_value(TimBuffer *out, double value, bool percent) {
+    if (percent)
+        tim_buffer_format(out, "%.4g %%", 100 * value);
+    else
+        tim_buffer_format(out, fabs(value) < 1000 ? "%.3g" : "%.6g", value);
+}
+
 /* At either end, above or below the line: where the series leave most room. */
 static void draw_level_label(TimBuffer *out, const TimPlot *plot, const Frame *frame, double y) {
     double best = -1, best_y = y - 6;
@@ -293,7 +301,7 @@ static void draw_level_label(TimBuffer *out, const TimPlot *plot, const Frame *f
     tim_buffer_format(out,
                       "<text class=\"level-name\" x=\"%d\" y=\"%.1f\" text-anchor=\"%s\">%s: ", at_right ? RIGHT - 2 : LEFT + 4,
                       best_y, at_right ? "end" : "start", plot->level_name);
-    put_tick_value(out, plot->level, plot->percent);
+    put_level_value(out, plot->level, plot->percent);
     tim_buffer_text(out, "</text>\n");
 }
 
