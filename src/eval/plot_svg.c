@@ -287,8 +287,11 @@ static void put_level_value(TimBuffer *out, double value, bool percent) {
         tim_buffer_format(out, fabs(value) < 1000 ? "%.3g" : "%.6g", value);
 }
 
-/* At either end, above or below the line: where the series leave most room. */
-static void draw_level_label(TimBuffer *out, const TimPlot *plot, const Frame *frame, double y) {
+/* At either end, above or below the line: where the series leave most room; drawn over a line that
+ * crosses it still. */
+static void draw_level_label(TimBuffer *out, const TimPlot *plot, const Frame *frame) {
+    if (!shows(&frame->y, plot->level)) return;
+    const double y = place(&frame->y, plot->level);
     double best = -1, best_y = y - 6;
     bool at_right = false;
     for (int i = 0; i < 4; i++) {
@@ -309,7 +312,6 @@ static void draw_level(TimBuffer *out, const TimPlot *plot, const Frame *frame) 
     if (!shows(&frame->y, plot->level)) return;
     const double y = place(&frame->y, plot->level);
     tim_buffer_format(out, "<path class=\"level\" d=\"M%d %.1fH%d\"/>", LEFT, y, RIGHT);
-    draw_level_label(out, plot, frame, y);
 }
 
 /* ---- the whole ---- */
@@ -364,6 +366,7 @@ void tim_plot_draw(TimBuffer *out, const TimPlot *plot) {
     draw_axes(out, plot, &frame);
     draw_level(out, plot, &frame);
     for (int s = TIM_PLOT_SERIES - 1; s >= 0; s--) draw_series(out, plot, &frame, s);
+    draw_level_label(out, plot, &frame);
     draw_head(out, plot, &frame);
     tim_buffer_text(out, "</svg>\n");
 }
