@@ -233,13 +233,9 @@ static void weigh_score_tangents(Tiles *t, Shape s, Place p) {
     for (int64_t i = 0; i < p.nq; i++) {
         float *restrict w = t->t_s + i * s.tk;
         const float *restrict probability = t->s + i * s.tk;
-        float sum = 0;
-#pragma omp simd reduction(+ : sum)
-        for (int64_t j = 0; j < p.nk_padded; j++) {
-            w[j] *= s.scale * probability[j];
-            sum += w[j];
-        }
-        t->sum[i] += sum;
+#pragma omp simd
+        for (int64_t j = 0; j < p.nk_padded; j++) w[j] *= s.scale * probability[j];
+        t->sum[i] += row_sum(w, p.nk_padded);
     }
 }
 
@@ -311,13 +307,9 @@ static void jvp(const TimNode *node) {
 static void output_sums(const TimNode *node, Tiles *t, Shape s, Place p) {
     const TileSource o = queries(&node->out[0], s, p), g_o = queries(&node->g_out[0], s, p);
     for (int64_t i = 0; i < p.nq; i++) {
-        float *restrict a = t->o, *restrict b = t->sum_o;
-        tile_load_row(a, s.ld, &o, i);
-        tile_load_row(b, s.ld, &g_o, i);
-        float sum = 0;
-#pragma omp simd reduction(+ : sum)
-        for (int64_t d = 0; d < s.ld; d++) sum += a[d] * b[d];
-        t->delta[i] = sum;
+        tile_load_row(t->o, s.ld, &o, i);
+        tile_load_row(t->sum_o, s.ld, &g_o, i);
+        t->delta[i] = row_dot(t->o, t->sum_o, s.ld);
     }
 }
 

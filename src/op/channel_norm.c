@@ -1,6 +1,6 @@
 /* y = x / sqrt(mean(x^2) + eps) w + b [+ h], then [max(y, 0)]: RMS norm over the channels (Zhang and Sennrich, arXiv 1910.07467).
  * x, h, y (R, C); w, b (1, C) and h f32. Inference only. */
-#include "op/kernel.h"
+#include "op/rms.h"
 
 static TimStatus infer(TimNode *node, TimError *err) {
     const TimChannelNormParams *p = &node->params.channel_norm;
@@ -13,13 +13,6 @@ static TimStatus infer(TimNode *node, TimError *err) {
     node->n_out = 1;
     node->out[0] = matrix_of(p->out, x->rows, x->cols);
     return want_scratch(node, 2 * scratch_floats(x->cols), err);
-}
-
-static float rrms(const float *restrict x, int64_t n, float eps) {
-    float sum = 0;
-#pragma omp simd reduction(+ : sum)
-    for (int64_t i = 0; i < n; i++) sum += x[i] * x[i];
-    return 1.0F / sqrtf(sum / (float)n + eps);
 }
 
 static void affine(float *restrict y, const float *restrict x, float scale, const float *restrict w, const float *restrict b,
@@ -43,7 +36,7 @@ static void forward_row(const TimNode *node, int64_t r, float *scratch) {
     const int64_t n = node->in[0].cols;
     const float *x = row_read(&node->in[0], r, scratch);
     float *y = row_begin(&node->out[0], r, scratch + scratch_floats(n));
-    affine(y, x, rrms(x, n, p->eps), node->in[1].data, node->in[2].data, n);
+    affine(y, x, row_rstd(x, n, p->eps), node->in[1].data, node->in[2].data, n);
     if (p->residual) add_to(y, tim_matrix_f32(&node->in[3], r), n);
     if (p->relu) clip(y, n);
     row_commit(&node->out[0], r, y);

@@ -2,7 +2,7 @@
  *   u = x + shift[sample]                      (the interval-aware term, one row a sample; optional)
  *   n = LN(u) w + b over the head              (q and k when the network norms them)
  *   y = (n0 cos - n1 sin, n1 cos + n0 sin)     (2-D rotary on interleaved pairs; optional by slot)
- * x and y are (B N, slots D), shift (B, slots D), w and b (1, dh), cos and sin (N, dh).
+ * x and y are (B N, slots D), shift (B, slots D), w and b (1, dh), cos and sin (N, dh) with one angle for both of a pair.
  * Statistics are recomputed in the other passes: a head is a few vectors long. */
 #include "op/norm.h"
 
@@ -76,14 +76,21 @@ static void read_shifted(Shape s, const TimMatrix *x, const TimMatrix *shift, in
 }
 
 /* In place; `sign` -1 rotates back, which is the transpose. */
-static inline __attribute__((always_inline)) void rotate(float *restrict x, const float *restrict cos, const float *restrict sin,
-                                                         float sign, const int64_t width) {
-#pragma omp simd
+static inline __attribute__((always_inline)) void rotate(float *x, const float *cos, const float *sin, float sign,
+                                                         const int64_t width) {
+#if TIM_VECTOR == 1
     for (int64_t i = 0; i < width; i += 2) {
         const float a = x[i], b = x[i + 1], c = cos[i], d = sign * sin[i];
         x[i] = a * c - b * d;
         x[i + 1] = b * c + a * d;
     }
+#else
+    for (int64_t i = 0; i < width; i += TIM_VECTOR) {
+        const int64_t n = vec_count(i, width);
+        const Vec v = vec_load_some(x + i, n);
+        vec_store_some(x + i, v * vec_load_some(cos + i, n) + vec_turn(v) * (sign * vec_load_some(sin + i, n)), n);
+    }
+#endif
 }
 
 static inline __attribute__((always_inline)) void multiply(float *restrict y, const float *restrict w, const int64_t n) {

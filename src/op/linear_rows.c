@@ -1,7 +1,7 @@
 /* y = x W' + b for a few rows, such as one a sample: x (R, K) f32, which is not rounded, W (N, K) f32 or bf16, b (N), y (R, N) f32.
  * A matrix product of bf16 would round x as well, and the times of neighbouring steps differ by less than that. For inference.
  * The time is that of reading W: each of its rows is widened once and meets all rows of x. */
-#include "op/kernel.h"
+#include "op/vec.h"
 
 static TimStatus infer(TimNode *node, TimError *err) {
     const TimMatrix *x = &node->in[0], *w = &node->in[1];
@@ -15,13 +15,6 @@ static TimStatus infer(TimNode *node, TimError *err) {
     return want_scratch(node, scratch_floats(w->cols), err);
 }
 
-static float dot(const float *restrict a, const float *restrict b, int64_t n) {
-    float sum = 0;
-#pragma omp simd reduction(+ : sum)
-    for (int64_t i = 0; i < n; i++) sum += a[i] * b[i];
-    return sum;
-}
-
 static void forward(const TimNode *node) {
     const TimMatrix *x = &node->in[0], *w = &node->in[1], *y = &node->out[0];
     const float *bias = node->n_in == 3 ? node->in[2].data : NULL;
@@ -32,7 +25,7 @@ static void forward(const TimNode *node) {
         for (int64_t n = w->rows * part / node->threads; n < end; n++) {
             const float *weights = row_read(w, n, scratch);
             for (int64_t r = 0; r < x->rows; r++)
-                tim_matrix_f32(y, r)[n] = dot(tim_matrix_f32(x, r), weights, x->cols) + (bias ? bias[n] : 0);
+                tim_matrix_f32(y, r)[n] = row_dot(tim_matrix_f32(x, r), weights, x->cols) + (bias ? bias[n] : 0);
         }
     }
 }

@@ -3,25 +3,15 @@
 #ifndef TIM_OP_NORM_H
 #define TIM_OP_NORM_H
 
-#include "op/kernel.h"
+#include "op/vec.h"
 
 typedef struct Stats {
     float mean, rstd;
 } Stats;
 
-static inline __attribute__((always_inline)) float row_mean(const float *restrict x, int64_t n) {
-    float sum = 0;
-#pragma omp simd reduction(+ : sum)
-    for (int64_t i = 0; i < n; i++) sum += x[i];
-    return sum / (float)n;
-}
-
-static inline __attribute__((always_inline)) Stats row_stats(const float *restrict x, int64_t n, float eps) {
-    const float mean = row_mean(x, n);
-    float sum = 0;
-#pragma omp simd reduction(+ : sum)
-    for (int64_t i = 0; i < n; i++) sum += (x[i] - mean) * (x[i] - mean);
-    return (Stats){mean, 1.0F / sqrtf(sum / (float)n + eps)};
+static inline __attribute__((always_inline)) Stats row_stats(const float *x, int64_t n, float eps) {
+    const float mean = row_sum(x, n) / (float)n;
+    return (Stats){mean, 1.0F / sqrtf(row_spread(x, mean, n) / (float)n + eps)};
 }
 
 /* hat = (x - mean) rstd */
@@ -33,13 +23,7 @@ static inline __attribute__((always_inline)) void normalize(float *restrict hat,
 /* out = rstd (v - mean(v) - hat mean(v hat)): the derivative of the norm is symmetric, so tangents and cotangents both go here. */
 static inline __attribute__((always_inline)) void norm_derivative(float *out, const float *v, const float *restrict hat, float rstd,
                                                                   int64_t n) {
-    float sum = 0, product = 0;
-#pragma omp simd reduction(+ : sum, product)
-    for (int64_t i = 0; i < n; i++) {
-        sum += v[i];
-        product += v[i] * hat[i];
-    }
-    const float mean = sum / (float)n, slope = product / (float)n;
+    const float mean = row_sum(v, n) / (float)n, slope = row_dot(v, hat, n) / (float)n;
 #pragma omp simd
     for (int64_t i = 0; i < n; i++) out[i] = rstd * (v[i] - mean - hat[i] * slope);
 }

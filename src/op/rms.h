@@ -2,14 +2,11 @@
 #ifndef TIM_OP_RMS_H
 #define TIM_OP_RMS_H
 
-#include "op/kernel.h"
+#include "op/vec.h"
 
 /* 1 / sqrt(mean(x x) + eps) */
-static inline __attribute__((always_inline)) float row_rstd(const float *restrict x, int64_t n, float eps) {
-    float sum = 0;
-#pragma omp simd reduction(+ : sum)
-    for (int64_t i = 0; i < n; i++) sum += x[i] * x[i];
-    return 1.0F / sqrtf(sum / (float)n + eps);
+static inline __attribute__((always_inline)) float row_rstd(const float *x, int64_t n, float eps) {
+    return 1.0F / sqrtf(row_dot(x, x, n) / (float)n + eps);
 }
 
 /* y = x rstd (offset + w); x and y may be the same row. */

@@ -1,6 +1,6 @@
 /* y = SiLU(g) x, all (R, K) (Shazeer, arXiv 2002.05202).
  * With s = sigmoid(g): dy = s (1 + g (1 - s)) x dg + g s dx. */
-#include "op/kernel.h"
+#include "op/vec.h"
 
 enum { ROWS = 6 };
 
@@ -19,8 +19,11 @@ static float *scratch_of(const TimNode *node, int part) {
 }
 
 static void gated(float *restrict y, const float *restrict g, const float *restrict x, int64_t n) {
-#pragma omp simd
-    for (int64_t i = 0; i < n; i++) y[i] = g[i] * sigmoid_f32(g[i]) * x[i];
+    for (int64_t i = 0; i < n; i += TIM_VECTOR) {
+        const int64_t m = vec_count(i, n);
+        const Vec v = vec_load_some(g + i, m);
+        vec_store_some(y + i, v * vec_sigmoid(v) * vec_load_some(x + i, m), m);
+    }
 }
 
 static void forward(const TimNode *node) {
@@ -40,10 +43,11 @@ static void forward(const TimNode *node) {
 
 static void tangent(float *restrict t_y, const float *restrict g, const float *restrict x, const float *restrict t_g,
                     const float *restrict t_x, int64_t n) {
-#pragma omp simd
-    for (int64_t i = 0; i < n; i++) {
-        const float s = sigmoid_f32(g[i]);
-        t_y[i] = s * (1.0F + g[i] * (1.0F - s)) * x[i] * t_g[i] + g[i] * s * t_x[i];
+    for (int64_t i = 0; i < n; i += TIM_VECTOR) {
+        const int64_t m = vec_count(i, n);
+        const Vec v = vec_load_some(g + i, m), s = vec_sigmoid(v);
+        const Vec of_g = s * (1.0F + v * (1.0F - s)) * vec_load_some(x + i, m) * vec_load_some(t_g + i, m);
+        vec_store_some(t_y + i, of_g + v * s * vec_load_some(t_x + i, m), m);
     }
 }
 
@@ -72,11 +76,11 @@ static void jvp(const TimNode *node) {
 
 static void cotangent(float *restrict g_g, float *restrict g_x, const float *restrict g, const float *restrict x,
                       const float *restrict g_y, int64_t n) {
-#pragma omp simd
-    for (int64_t i = 0; i < n; i++) {
-        const float s = sigmoid_f32(g[i]);
-        g_g[i] = g_y[i] * s * (1.0F + g[i] * (1.0F - s)) * x[i];
-        g_x[i] = g_y[i] * g[i] * s;
+    for (int64_t i = 0; i < n; i += TIM_VECTOR) {
+        const int64_t m = vec_count(i, n);
+        const Vec v = vec_load_some(g + i, m), s = vec_sigmoid(v), c = vec_load_some(g_y + i, m);
+        vec_store_some(g_g + i, c * s * (1.0F + v * (1.0F - s)) * vec_load_some(x + i, m), m);
+        vec_store_some(g_x + i, c * v * s, m);
     }
 }
 

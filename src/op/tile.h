@@ -8,13 +8,7 @@
 #ifndef TIM_OP_TILE_H
 #define TIM_OP_TILE_H
 
-#include "op/kernel.h"
-
-#if TIM_VECTOR == 1
-typedef float Vec;
-#else
-typedef float Vec __attribute__((vector_size(4 * TIM_VECTOR)));
-#endif
+#include "op/vec.h"
 
 #if defined(__AVX512BF16__)
 enum { TILE_HAS_PAIRS = 1 };
@@ -24,16 +18,6 @@ enum { TILE_HAS_PAIRS = 0 };
 
 /* The register block: as many accumulators as fit beside a row of B and one word of A. */
 enum { TILE_ROWS = 6, TILE_VECTORS = TIM_VECTOR == 16 ? 4 : 2 };
-
-static inline Vec vec_load(const float *p) {
-    Vec v;
-    memcpy(&v, p, sizeof v);
-    return v;
-}
-
-static inline void vec_store(float *p, Vec v) {
-    memcpy(p, &v, sizeof v);
-}
 
 /* Columns rounded up to whole vectors. */
 static inline int64_t padded(int64_t n) {
