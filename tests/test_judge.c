@@ -277,6 +277,36 @@ static void test_judge_noise_is_far(void **state) {
     tim_judge_close(judge);
 }
 
+/* Judges every other picture of each class, or without labels every other one, from the first or the second on. */
+static double half_distance(TimJudge *judge, bool by_class, int64_t which) {
+    static uint8_t half[TRAIN * PIXELS];
+    int64_t count = 0;
+    for (int64_t i = 0; i < TRAIN; i++)
+        if ((by_class ? i / CLASSES : i) % 2 == which) memcpy(half + count++ * PIXELS, train_pixels + i * PIXELS, PIXELS);
+    const TimPictures p = pictures_of(half, count);
+    TimJudgement j;
+    assert_int_equal(count, TRAIN / 2);
+    assert_int_equal(tim_judge_quickly(judge, &p, NULL, &j, &err), TIM_OK);
+    assert_true(isnan(j.frechet_limit));
+    return j.frechet;
+}
+
+static void test_judge_limit_from_two_halves(void **state) {
+    (void)state;
+    TimJudge *judge = open_judge(NULL);
+    const TimPictures all = pictures_of(train_pixels, TRAIN), few = pictures_of(train_pixels, 20);
+    TimJudgement j;
+    for (int by_class = 0; by_class < 2; by_class++) {
+        const double halves = half_distance(judge, by_class, 0) + half_distance(judge, by_class, 1);
+        assert_int_equal(tim_judge_pictures(judge, &all, by_class ? train_labels : NULL, &j, &err), TIM_OK);
+        assert_true(fabs(j.frechet_limit - (2 * j.frechet - halves / 2)) < 1e-9);
+        assert_true(j.frechet_limit < j.frechet);
+    }
+    assert_int_equal(tim_judge_pictures(judge, &few, NULL, &j, &err), TIM_OK);
+    assert_true(isnan(j.frechet_limit) && isfinite(j.frechet)); /* halves of fewer pictures than features */
+    tim_judge_close(judge);
+}
+
 static void test_judge_misfits_named(void **state) {
     (void)state;
     TimJudge *judge = open_judge(NULL);
@@ -467,7 +497,7 @@ static void test_eval_ended_goes_on(void **state) {
     assert_true(second.first_speed == first.first_speed);
     assert_int_equal(evaluate(41, &other), TIM_E_CANCELLED);
     assert_true(other.first_speed != first.first_speed);
-    write_end("report/finished.txt", "wb", "tim-eval-finished 1 of something else\n0 1 0 1 1 0 0 0 0 0 0 0 0\n");
+    write_end("report/finished.txt", "wb", "tim-eval-finished 2 of something else\n0 1 0 1 1 0 0 0 0 0 0 0 0 0\n");
     assert_int_equal(evaluate(40, &second), TIM_OK);
     assert_true(second.first_speed != 1);
     read_distances(resumed);
@@ -488,7 +518,7 @@ static void test_eval_damaged_neighbour_left_out(void **state) {
     fclose(stream);
     assert_int_equal(count, 4);
     char *place = rest[3];
-    for (int word = 0; word < 14; word++) place = strchr(place, ' ') + 1;
+    for (int word = 0; word < 15; word++) place = strchr(place, ' ') + 1;
     snprintf(line, sizeof line, "%s%s%s%.*s9999%s", rest[0], rest[1], rest[2], (int)(place - rest[3]), rest[3], strchr(place, ' '));
     write_end("report/finished.txt", "wb", line);
     assert_int_equal(evaluate(40, &second), TIM_OK);
@@ -576,6 +606,7 @@ int main(void) {
         cmocka_unit_test(test_judge_tells_new_pictures_from_copies),
         cmocka_unit_test(test_judge_distance_in_units_of_pixels),
         cmocka_unit_test(test_judge_noise_is_far),
+        cmocka_unit_test(test_judge_limit_from_two_halves),
         cmocka_unit_test(test_judge_misfits_named),
         cmocka_unit_test(test_bench_without_a_run_refused),
         cmocka_unit_test(test_floor_is_of_as_many),

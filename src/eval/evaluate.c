@@ -127,6 +127,7 @@ static TimStatus make_space(Evaluation *e, TimError *err) {
 /* A judgement as the report's measures; distances also in units of the reference's. */
 static void as_measures(double out[TIM_MEASURE_COUNT], const TimJudgement *j, double reference_distance, double speed) {
     out[TIM_MEASURE_FRECHET] = j->frechet;
+    out[TIM_MEASURE_FRECHET_LIMIT] = j->frechet_limit;
     out[TIM_MEASURE_KERNEL] = j->kernel;
     out[TIM_MEASURE_PRECISION] = j->precision;
     out[TIM_MEASURE_RECALL] = j->recall;

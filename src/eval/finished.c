@@ -10,15 +10,16 @@
 #include "io/file.h"
 #include "io/number.h"
 
-static const char format_line[] = "tim-eval-finished 1 ";
+static const char format_line[] = "tim-eval-finished 2 ";
 
 /* ---- one line ---- */
 
 /* Where the numbers of a judgement are, in the order of the file. */
-enum { JUDGED = 7 };
+enum { JUDGED = 8 };
 
 static void judged(TimJudgement *j, double *places[JUDGED]) {
-    double *const all[JUDGED] = {&j->frechet, &j->kernel, &j->precision, &j->recall, &j->agreement, &j->distance, &j->near};
+    double *const all[JUDGED] = {&j->frechet, &j->frechet_limit, &j->kernel,   &j->precision,
+                                 &j->recall,  &j->agreement,     &j->distance, &j->near};
     memcpy(places, all, sizeof all);
 }
 

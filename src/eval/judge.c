@@ -252,6 +252,45 @@ static TimStatus judge_moments(TimJudge *j, const float *features, int64_t count
     return status;
 }
 
+/* Features of a set, dealt into two halves: every other picture of each class goes to the second, since drawn sets hold as many of each,
+ * and halves by chance would not. Without labels every other picture. */
+static TimStatus deal_halves(TimMoments halves[2], TimFeatures features, const int64_t *labels, TimError *err) {
+    enum { CLASSES = 4096 }; /* beyond as many, classes share a turn */
+    bool turns[CLASSES] = {false};
+    TimStatus status = TIM_OK;
+    for (size_t i = 0; status == TIM_OK && i < features.count; i++) {
+        bool *turn = &turns[labels ? (uint64_t)labels[i] % CLASSES : 0];
+        status = tim_moments_add(&halves[*turn], features.values + i * features.width, 1, err);
+        *turn = !*turn;
+    }
+    return status;
+}
+
+static TimStatus add_half_distances(double *sum, TimJudge *j, TimMoments halves[2], TimError *err) {
+    for (int h = 0; h < 2; h++) {
+        double distance;
+        TIM_TRY(tim_moments_finish(&halves[h], err));
+        TIM_TRY(tim_frechet_distance(&distance, &halves[h], &j->reference_moments, err));
+        *sum += distance;
+    }
+    return TIM_OK;
+}
+
+/* What the distance exceeds its limit by is inverse to the number of pictures, once they are more than the features. */
+static TimStatus judge_limit(TimJudge *j, const float *features, int64_t count, const int64_t *labels, TimJudgement *out,
+                             TimError *err) {
+    TimMoments halves[2] = {0};
+    double sum = 0;
+    if ((size_t)count / 2 < j->extractor.width) return TIM_OK;
+    TimStatus status = tim_moments_init(&halves[0], j->extractor.width, err);
+    if (status == TIM_OK) status = tim_moments_init(&halves[1], j->extractor.width, err);
+    if (status == TIM_OK) status = deal_halves(halves, features_of(j, features, count), labels, err);
+    if (status == TIM_OK) status = add_half_distances(&sum, j, halves, err);
+    if (status == TIM_OK) out->frechet_limit = 2 * out->frechet - sum / 2;
+    for (int h = 0; h < 2; h++) tim_moments_done(&halves[h]);
+    return status;
+}
+
 static TimStatus check_pictures(const TimJudge *j, const TimPictures *p, TimError *err) {
     const TimPictureArray *r = &j->reference;
     if (p->count < LEAST)
@@ -275,7 +314,7 @@ static TimStatus look(TimJudge *j, const TimPictures *p, const int64_t *labels, 
 /* How much is said: each includes those before it. */
 typedef enum Extent { QUICKLY, WITHOUT_COPIES, ALL } Extent;
 
-static const TimJudgement unsaid = {NAN, NAN, NAN, NAN, NAN, NAN, NAN};
+static const TimJudgement unsaid = {NAN, NAN, NAN, NAN, NAN, NAN, NAN, NAN};
 
 static TimStatus judge(TimJudge *j, const TimPictures *p, const int64_t *labels, Extent extent, TimJudgement *out, TimError *err) {
     float *features;
@@ -284,6 +323,7 @@ static TimStatus judge(TimJudge *j, const TimPictures *p, const int64_t *labels,
     TIM_TRY(tim_new(&features, (size_t)p->count, j->extractor.width * sizeof *features, "features", err));
     TimStatus status = look(j, p, labels, features, out, err);
     if (status == TIM_OK) status = judge_moments(j, features, p->count, out, err);
+    if (status == TIM_OK && extent >= WITHOUT_COPIES) status = judge_limit(j, features, p->count, labels, out, err);
     if (status == TIM_OK && extent >= WITHOUT_COPIES) status = judge_features(j, features, p->count, out, err);
     if (status == TIM_OK && extent == ALL && j->training.count) status = judge_copies(j, p, out, err);
     tim_free(features);

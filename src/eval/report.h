@@ -12,6 +12,7 @@
 /* What is measured of a set of pictures. tim_measures in report_parts.c says how each is called and defined. */
 typedef enum TimMeasure {
     TIM_MEASURE_FRECHET,
+    TIM_MEASURE_FRECHET_LIMIT, /* of ever more pictures */
     TIM_MEASURE_KERNEL,
     TIM_MEASURE_PRECISION,      /* 0 ... 1 */
     TIM_MEASURE_RECALL,         /* 0 ... 1 */

@@ -8,6 +8,12 @@ const TimMeasureInfo tim_measures[TIM_MEASURE_COUNT] = {
                              "Distance between two normal distributions, fitted to the features of the generated and of the real "
                              "pictures. Lower is better. A published FID has Inception's features and so another scale.",
                              "Heusel et al. 2017, arXiv 1706.08500"},
+    [TIM_MEASURE_FRECHET_LIMIT] =
+        {"frechet_limit", "Its limit", false, 4,
+         "What the Fréchet distance would fall to with ever more generated pictures: twice that of all less "
+         "the mean of those of two halves, since what few pictures add is inverse to their number. It compares "
+         "between different numbers of pictures.",
+         "after Chong and Forsyth 2020, arXiv 1911.07023"},
     [TIM_MEASURE_KERNEL] = {"kernel", "Kernel distance", false, 6,
                             "Unbiased estimate of the squared maximum mean discrepancy of the features under a cubic kernel. Lower "
                             "is better; between equal distributions it is zero on average and can be negative.",
