@@ -281,14 +281,13 @@ static double label_width(const TimPlot *plot) {
 
 /* As many digits as the table of numbers has: a level is measured, where a tick is round. */
 static void put_level_value(TimBuffer *out, double value, bool percent) {
-    if (percent)
-        tim_buffer_format(out, "%.4g %%", 100 * value);
+    if (percent || fabs(value) >= 1000)
+        put_tick_value(out, value, percent);
     else
-        tim_buffer_format(out, fabs(value) < 1000 ? "%.3g" : "%.6g", value);
+        tim_buffer_format(out, "%.3g", value);
 }
 
-/* At either end, above or below the line: where the series leave most room; drawn over a line that
- * crosses it still. */
+/* At either end, above or below the line: where the series leave most room. Drawn last, over a line that still crosses it. */
 static void draw_level_label(TimBuffer *out, const TimPlot *plot, const Frame *frame) {
     if (!shows(&frame->y, plot->level)) return;
     const double y = place(&frame->y, plot->level);

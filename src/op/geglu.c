@@ -2,7 +2,7 @@
  * gelu_pytorch_tanh in Gemma and gelu_new in T5:
  *   GELU(g) = g / 2 (1 + tanh(u)) = g sigmoid(2 u),  u = sqrt(2 / pi) (g + 0.044715 g^3)
  * No tangent and no cotangent: the networks that have it are frozen. */
-#include "op/kernel.h"
+#include "op/vec.h"
 
 enum { ROWS = 3 };
 
@@ -16,10 +16,10 @@ static TimStatus infer(TimNode *node, TimError *err) {
 }
 
 static void gated(float *restrict y, const float *restrict g, const float *restrict x, int64_t n) {
-#pragma omp simd
-    for (int64_t i = 0; i < n; i++) {
-        const float twice_u = 1.59576912160573F * g[i] * (1.0F + 0.044715F * g[i] * g[i]);
-        y[i] = g[i] * sigmoid_f32(twice_u) * x[i];
+    for (int64_t i = 0; i < n; i += TIM_VECTOR) {
+        const int64_t m = vec_count(i, n);
+        const Vec v = vec_load_some(g + i, m), twice_u = 1.59576912160573F * v * (1.0F + 0.044715F * v * v);
+        vec_store_some(y + i, v * vec_sigmoid(twice_u) * vec_load_some(x + i, m), m);
     }
 }
 

@@ -2,7 +2,7 @@
  * (Wu and He, arXiv 1803.08494). x, y (B N, C), pictures as many rows each; w, b (1, C) f32. Inference only.
  * One pass over x sums d and d^2 for each channel, where d = x - first pixel: a mean far from zero then costs no digits. Sums of 64
  * rows are fp32, all others fp64. */
-#include "op/kernel.h"
+#include "op/vec.h"
 
 enum { BLOCK = 64 };
 
@@ -109,10 +109,10 @@ static void map_row(float *restrict y, const float *restrict x, const float *res
 
 static void map_row_silu(float *restrict y, const float *restrict x, const float *restrict scale, const float *restrict offset,
                          int64_t n) {
-#pragma omp simd
-    for (int64_t i = 0; i < n; i++) {
-        const float v = x[i] * scale[i] + offset[i];
-        y[i] = v * sigmoid_f32(v);
+    for (int64_t i = 0; i < n; i += TIM_VECTOR) {
+        const int64_t m = vec_count(i, n);
+        const Vec v = vec_load_some(x + i, m) * vec_load_some(scale + i, m) + vec_load_some(offset + i, m);
+        vec_store_some(y + i, v * vec_sigmoid(v), m);
     }
 }
 

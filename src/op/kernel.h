@@ -1,4 +1,4 @@
-/* What the op files share: the per-instruction-set symbol names, rows in fp32, exp, and shape checks.
+/* What the op files share: the per-instruction-set symbol names, rows in fp32, and shape checks.
  * Included only by op files, which are compiled once per instruction set with TIM_ISA and TIM_VECTOR (floats a vector) defined. */
 #ifndef TIM_OP_KERNEL_H
 #define TIM_OP_KERNEL_H
@@ -18,47 +18,6 @@
 #define TIM_JOIN(a, b) TIM_JOIN_(a, b)
 /* The name of `symbol` in this instruction set's library. */
 #define TIM_ISA_SYMBOL(symbol) TIM_JOIN(symbol, TIM_ISA)
-
-/* exp(x) within 2 ulp for x in [-87, 88]; plain arithmetic, so that loops over it become vector code. */
-static inline float exp_within(float x) {
-#if TIM_VECTOR == 1
-    return expf(x);
-#else
-    const float shifted = x * 1.44269504088896341F + 12582912.0F; /* the integer part sits in the low mantissa bits */
-    const float n = shifted - 12582912.0F;
-    const float r = (x - n * 0.693359375F) + n * 2.12194440e-4F;
-    float p = 1.9875691500e-4F; /* minimax polynomial of exp on [-ln2/2, ln2/2] (Cephes expf, Moshier) */
-    p = p * r + 1.3981999507e-3F;
-    p = p * r + 8.3334519073e-3F;
-    p = p * r + 4.1665795894e-2F;
-    p = p * r + 1.6666665459e-1F;
-    p = p * r + 5.0000001201e-1F;
-    p = p * r * r + r + 1.0F;
-    int32_t bits;
-    memcpy(&bits, &shifted, sizeof bits);
-    const int32_t scale_bits = (int32_t)((uint32_t)bits << 23) + 0x3F800000;
-    float scale;
-    memcpy(&scale, &scale_bits, sizeof scale);
-    return p * scale;
-#endif
-}
-
-static inline float clamp_f32(float x, float low, float high) {
-    x = x < low ? low : x;
-    return x > high ? high : x;
-}
-
-/* exp(x) within 2 ulp on [-87, 88], clamped outside. */
-static inline float exp_f32(float x) {
-    return exp_within(clamp_f32(x, -87.0F, 88.0F));
-}
-
-/* 1 / (1 + exp(-x)), which stays at 8.8e-27 below -60. A clamp further out would not do: compilers compute with the value of a clamped end
- * for every element before they choose, and a product that is too small for a normal number costs a hundred cycles on some processors
- * (six times the time of SwiGLU on a Xeon). */
-static inline float sigmoid_f32(float x) {
-    return 1.0F / (1.0F + exp_within(clamp_f32(-x, -60.0F, 60.0F)));
-}
 
 static inline void widen(float *restrict out, const uint16_t *restrict in, int64_t n) {
 #pragma omp simd

@@ -1,5 +1,5 @@
 /* y = x sigmoid(x), any shape. dy/dx = s (1 + x (1 - s)) with s = sigmoid(x). */
-#include "op/kernel.h"
+#include "op/vec.h"
 
 static TimStatus infer(TimNode *node, TimError *err) {
     const TimMatrix *x = &node->in[0];
@@ -11,16 +11,19 @@ static TimStatus infer(TimNode *node, TimError *err) {
 }
 
 static void silu(float *out, const float *x, int64_t n) {
-#pragma omp simd
-    for (int64_t i = 0; i < n; i++) out[i] = x[i] * sigmoid_f32(x[i]);
+    for (int64_t i = 0; i < n; i += TIM_VECTOR) {
+        const int64_t m = vec_count(i, n);
+        const Vec a = vec_load_some(x + i, m);
+        vec_store_some(out + i, a * vec_sigmoid(a), m);
+    }
 }
 
 /* out = v dy/dx at x: the tangent and the cotangent alike. */
 static void derivative(float *restrict out, const float *restrict x, const float *restrict v, int64_t n) {
-#pragma omp simd
-    for (int64_t i = 0; i < n; i++) {
-        const float s = sigmoid_f32(x[i]);
-        out[i] = v[i] * s * (1.0F + x[i] * (1.0F - s));
+    for (int64_t i = 0; i < n; i += TIM_VECTOR) {
+        const int64_t m = vec_count(i, n);
+        const Vec a = vec_load_some(x + i, m), s = vec_sigmoid(a);
+        vec_store_some(out + i, vec_load_some(v + i, m) * s * (1.0F + a * (1.0F - s)), m);
     }
 }
 

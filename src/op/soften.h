@@ -1,5 +1,5 @@
 /* Rows of a softmax that sees its scores tile by tile, with a running maximum and sum (Dao et al., FlashAttention, arXiv 2205.14135).
- * Included by the attention ops only. */
+ * Rows are whole vectors, as tiles are padded. Included by the attention ops only. */
 #ifndef TIM_OP_SOFTEN_H
 #define TIM_OP_SOFTEN_H
 
@@ -9,15 +9,8 @@
 static const float HIDDEN_SCORE = -1e30F;
 
 static float row_max(const float *x, int64_t n) {
-    Vec max = {0};
-    max += HIDDEN_SCORE;
-    for (int64_t i = 0; i < n; i += TIM_VECTOR) {
-        const int64_t count = vec_count(i, n);
-        if (count < TIM_VECTOR)
-            for (int64_t j = i; j < n; j++) max = vec_max(max, (Vec){0} + x[j]);
-        else
-            max = vec_max(max, vec_load(x + i));
-    }
+    Vec max = vec_load(x);
+    for (int64_t i = TIM_VECTOR; i < n; i += TIM_VECTOR) max = vec_max(max, vec_load(x + i));
     return vec_largest(max);
 }
 
@@ -25,9 +18,8 @@ static float row_max(const float *x, int64_t n) {
 static float row_exp(float *x, float scale, float shift, int64_t n) {
     Vec sum = {0};
     for (int64_t i = 0; i < n; i += TIM_VECTOR) {
-        const int64_t count = vec_count(i, n);
-        const Vec y = vec_keep(vec_exp(vec_load_some(x + i, count) * scale - shift), count);
-        vec_store_some(x + i, y, count);
+        const Vec y = vec_exp(vec_load(x + i) * scale - shift);
+        vec_store(x + i, y);
         sum += y;
     }
     return vec_sum(sum);

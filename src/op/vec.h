@@ -144,10 +144,13 @@ static inline Vec vec_turn(Vec v) {
 
 /* ---- functions ---- */
 
+static inline Vec vec_all(float x) {
+    return (Vec){0} + x;
+}
+
 /* exp(x) within 2 ulp by lanes, x clamped to [low, high] within [-87, 88]; not a number stays so. */
 static inline __attribute__((always_inline)) Vec vec_exp_between(Vec x, float low, float high) {
-    const Vec zero = {0};
-    x = vec_min(zero + high, vec_max(zero + low, x));
+    x = vec_min(vec_all(high), vec_max(vec_all(low), x));
 #if TIM_VECTOR == 1
     return expf(x);
 #else
@@ -166,6 +169,13 @@ static inline __attribute__((always_inline)) Vec vec_exp_between(Vec x, float lo
 
 static inline Vec vec_exp(Vec x) {
     return vec_exp_between(x, -87.0F, 88.0F);
+}
+
+/* The same of a single number. */
+static inline float exp_f32(float x) {
+    float lanes[TIM_VECTOR];
+    vec_store(lanes, vec_exp(vec_all(x)));
+    return lanes[0];
 }
 
 /* 1 / x within 1 ulp for x of a size whose inverse is a normal number. */
