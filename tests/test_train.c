@@ -1090,6 +1090,78 @@ static void test_trainer_direction_needs_velocities_and_the_exact_derivative(voi
     tim_config_done(&config);
 }
 
+/* ---- composed samples ---- */
+
+/* The last two of four samples: three jumps of the average by hand. */
+static void test_objective_composed_target_is_what_the_averages_jumps_do(void **state) {
+    (void)state;
+    enum { COMPOSED = 2, FIRST = (JUMPS - COMPOSED) * SIDE * SIDE, STEPS = 3 };
+    static float x[JUMP_PIXELS], z[JUMP_PIXELS], x_t[JUMP_PIXELS], at[JUMP_PIXELS], f[JUMP_PIXELS], target[JUMP_PIXELS];
+    static const double times[JUMPS] = {0.9, 0.7, 1, 0.6}, ends[JUMPS] = {0.1, 0, 0, 0.3};
+    float weights[JUMPS], own[JUMPS], expected[JUMPS] = {0};
+    int64_t labels[JUMPS], dropped[JUMPS];
+    TimConfig config = tiny(TIM_PRECISION_F32);
+    config.transition.composed_jumps = STEPS;
+    config.transition.use_dir_loss = false;
+    TimTrainer *t = new_trainer(&config);
+    TimLosses losses = {.target = target, .time_weight = weights, .per_sample = own};
+    run_steps(t, 30);
+    tim_data_read(t->data, 1, 0, JUMPS, &(TimSamples){x, labels, dropped}, 1);
+    tim_rng_normal(z, JUMP_PIXELS, 1, 1, 0);
+    TimBatch batch = {.size = JUMPS, .composed = COMPOSED, .x = x, .z = z, .t = times, .r = ends, .condition.labels = labels};
+    batch.expected_loss = expected;
+    assert_ok(tim_objective_step(t->objective, &batch, &t->model->weights, &t->ema->weights, t->gradients, &losses, &err));
+    for (int i = 0; i < JUMP_PIXELS; i++) {
+        const float time = (float)times[i / (SIDE * SIDE)];
+        at[i] = x_t[i] = (1 - time) * x[i] + time * z[i];
+    }
+    for (int j = 0; j < STEPS; j++) {
+        double from[JUMPS], to[JUMPS];
+        for (int k = 0; k < JUMPS; k++) {
+            const double length = (times[k] - ends[k]) / STEPS;
+            from[k] = times[k] - j * length, to[k] = from[k] - length;
+        }
+        evaluate(t, &t->ema->weights, &(TimBatch){.t = from, .condition.labels = labels}, at, at, 0, to, f);
+        for (int i = 0; i < JUMP_PIXELS; i++) at[i] -= (float)(from[i / (SIDE * SIDE)] - to[i / (SIDE * SIDE)]) * f[i];
+    }
+    for (int i = FIRST; i < JUMP_PIXELS; i++) {
+        const int k = i / (SIDE * SIDE);
+        assert_close(target[i], (x_t[i] - at[i]) / (float)(times[k] - ends[k]), 2e-5);
+    }
+    for (int k = JUMPS - COMPOSED; k < JUMPS; k++) assert_true(weights[k] == 1 && own[k] > 0);
+    batch.diffusion = JUMPS - COMPOSED + 1;
+    assert_int_equal(tim_objective_step(t->objective, &batch, &t->model->weights, &t->ema->weights, t->gradients, &losses, &err),
+                     TIM_E_ARGUMENT);
+    assert_says("3 diffusion and 2 composed");
+    tim_trainer_free(t);
+    tim_config_done(&config);
+}
+
+/* From its step on: those samples go from T_max to T_min, the average is there for them in bf16, and no loss is expected of them. */
+static void test_trainer_composed_samples_start_at_their_step(void **state) {
+    (void)state;
+    TimConfig config = tiny(TIM_PRECISION_BF16);
+    config.transition.expected_loss = true;
+    TimTrainer *plain = new_trainer(&config);
+    config.transition.composed_ratio = 0.25, config.transition.composed_jumps = 2;
+    config.training.composed_start_step = 2;
+    TimTrainer *composed = new_trainer(&config);
+    const size_t bytes = plain->model->params.elements * sizeof(float);
+    const int share = (int)rint(0.25 * BATCH);
+    double seen = 0;
+    assert_non_null(composed->ema->bf16);
+    run_steps(plain, 2), run_steps(composed, 2);
+    assert_memory_equal(composed->model->f32, plain->model->f32, bytes);
+    run_steps(plain, 3), run_steps(composed, 3);
+    assert_memory_not_equal(composed->model->f32, plain->model->f32, bytes);
+    for (int i = BATCH - share; i < BATCH; i++) assert_true(composed->batch.t[i] == 1 && composed->batch.r[i] == 0);
+    assert_true(composed->batch.t[BATCH - share - 1] < 1);
+    for (size_t i = 0; i < TIM_LOSS_BINS; i++) seen += (double)composed->loss_scale.count[i];
+    assert_true(seen == 5 * BATCH - 3 * share);
+    tim_trainer_free(plain), tim_trainer_free(composed);
+    tim_config_done(&config);
+}
+
 /* ---- checkpoints ---- */
 
 typedef struct Resumption {
@@ -1097,13 +1169,14 @@ typedef struct Resumption {
     TimOptimizer optimizer;
     int coupling_batches;
     bool expected_loss;
+    double composed_ratio;
 } Resumption;
 
 static void check_resume(const Resumption *r, const char *name) {
     static const TimTrainerOptions threaded = {.seed = 3, .threads = 2}, other_seed = {.seed = 4, .threads = 2};
     TimConfig config = tiny(r->precision);
     config.training.optimizer = r->optimizer, config.training.coupling_batches = r->coupling_batches;
-    config.transition.expected_loss = r->expected_loss;
+    config.transition.expected_loss = r->expected_loss, config.transition.composed_ratio = r->composed_ratio;
     TimTrainer *whole, *stopped, *resumed;
     assert_ok(tim_trainer_new(&whole, &config, &threaded, &err));
     assert_ok(tim_trainer_new(&stopped, &config, &threaded, &err));
@@ -1137,6 +1210,11 @@ static void test_trainer_resume_muon_has_the_bits_of_no_stop(void **state) {
 static void test_trainer_resume_expecting_losses_has_the_bits_of_no_stop(void **state) {
     (void)state;
     check_resume(&(Resumption){.precision = TIM_PRECISION_F32, .expected_loss = true}, "expecting");
+}
+
+static void test_trainer_resume_composed_has_the_bits_of_no_stop(void **state) {
+    (void)state;
+    check_resume(&(Resumption){.precision = TIM_PRECISION_BF16, .expected_loss = true, .composed_ratio = 0.25}, "composed");
 }
 
 /* The third step is in the middle of a pool. */
@@ -1671,6 +1749,7 @@ int main(void) {
         cmocka_unit_test(test_trainer_resume_fp32_has_the_bits_of_no_stop),
         cmocka_unit_test(test_trainer_resume_bf16_has_the_bits_of_no_stop),
         cmocka_unit_test(test_trainer_resume_muon_has_the_bits_of_no_stop),
+        cmocka_unit_test(test_trainer_resume_composed_has_the_bits_of_no_stop),
         cmocka_unit_test(test_trainer_resume_coupled_has_the_bits_of_no_stop),
         cmocka_unit_test(test_loss_bin_is_one_of_its_transport),
         cmocka_unit_test(test_loss_expected_is_the_geometric_mean_of_the_past),
@@ -1678,6 +1757,8 @@ int main(void) {
         cmocka_unit_test(test_trainer_learns_what_loss_to_expect),
         cmocka_unit_test(test_objective_direction_is_the_pairs_own_velocity),
         cmocka_unit_test(test_objective_direction_is_the_averages_on_request),
+        cmocka_unit_test(test_objective_composed_target_is_what_the_averages_jumps_do),
+        cmocka_unit_test(test_trainer_composed_samples_start_at_their_step),
         cmocka_unit_test(test_trainer_direction_needs_velocities_and_the_exact_derivative),
         cmocka_unit_test(test_trainer_resume_expecting_losses_has_the_bits_of_no_stop),
         cmocka_unit_test(test_trainer_save_is_a_model_that_opens),

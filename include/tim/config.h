@@ -89,6 +89,10 @@ typedef struct TimTransitionConfig {
     /* Ours: the exact derivative follows the averaged network's velocity at x_t, which is the mean of those that pass there and has none
      * of their noise; false, as published: that of the sample's own pair. */
     bool average_direction;
+    /* Ours: share of the batch that is composed, from T_max to T_min: the target is the one jump that does what so many equal jumps of the
+     * averaged network do. 0, as published: none. */
+    double composed_ratio;
+    int composed_jumps;
     TimTimeWeight weight_time_type;
     bool weight_time_tangent; /* tau = tan; wins over sigmoid */
     bool weight_time_sigmoid; /* tau = t / (1 - t) */
@@ -134,6 +138,7 @@ typedef struct TimTrainingConfig {
     double ema_decay;
     bool ema_warmup;             /* ours: the decay of update n, 0 for the first, is at most (1 + n) / (10 + n) */
     int64_t guidance_start_step; /* ours: transport.enhance_target counts from this step on; 0 as published */
+    int64_t composed_start_step; /* ours: transition.composed_ratio counts from this step on */
     double proj_coeff;           /* weight of the alignment loss; the trainer has no targets for it and takes 0 only */
     int batch_size;
     /* Ours: the noises of so many batches change places among the pictures of a class, so that paths cross less (optimal transport);

@@ -4,8 +4,8 @@
 
 #include "train/objective.h"
 
-/* Tapes by purpose and size: a batch is cut into at most two sizes of diffusion and two of transition micro-batches, and each of the
- * latter has its finite difference, its guidance and its direction. */
+/* Tapes by purpose and size: a batch is cut into at most two sizes of each kind of micro-batches; those of diffusion have their guidance,
+ * those of transitions also their finite difference or direction, composed ones their jumps. */
 enum { TIM_LANE_TAPES = 16 };
 
 typedef enum TimPurpose { TIM_FOR_TRAINING, TIM_FOR_DIFFERENCE, TIM_FOR_AVERAGE } TimPurpose;
@@ -22,7 +22,7 @@ typedef struct TimSampleLoss {
 
 /* Rows of one micro-batch, kept between the passes; all (micro, C H W). */
 typedef struct TimRows {
-    float *x_t, *v_t, *derivative, *f_cond, *f_null, *target;
+    float *x_t, *v_t, *derivative, *f_cond, *f_null, *composed, *target;
 } TimRows;
 
 typedef struct TimLane {

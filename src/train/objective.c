@@ -101,12 +101,15 @@ static TimStatus tape_for(const TimObjective *o, TimLane *lane, TimPurpose purpo
 
 /* ---- filling ---- */
 
-/* One micro-batch: samples first ... first + size of the batch, all diffusion or all transition. */
+/* Where a sample's target comes from: its velocity, the identity with its derivative, or the average's jumps. */
+typedef enum Kind { DIFFUSION, TRANSITION, COMPOSED } Kind;
+
+/* One micro-batch: samples first ... first + size of the batch, all of one kind. */
 typedef struct Part {
     const TimBatch *batch;
     TimLane *lane;
     int64_t first, size;
-    bool transition;
+    Kind kind;
 } Part;
 
 static void fill_condition(const TimObjective *o, TimNetwork *n, int64_t row, const TimCondition *condition, int64_t first,
@@ -187,7 +190,7 @@ static TimStatus differentiate(const TimObjective *o, Part part, const TimWeight
 static TimStatus find_derivative(const TimObjective *o, const TimNetwork *n, Part part, const TimWeights *weights, TimError *err) {
     const size_t bytes = (size_t)part.size * o->picture * sizeof(float);
     const TimMatrix tangent = tim_tape_tangent(n->tape, n->f);
-    if (!part.transition || o->shape.no_derivative)
+    if (part.kind != TRANSITION || o->shape.no_derivative)
         memset(part.lane->rows.derivative, 0, bytes);
     else if (tangent.data)
         memcpy(part.lane->rows.derivative, tangent.data, bytes);
@@ -199,7 +202,8 @@ static TimStatus find_derivative(const TimObjective *o, const TimNetwork *n, Par
 /* ---- what the averaged network says at (x_t, t, t) ---- */
 
 static bool is_guided(const TimObjective *o, Part part, int64_t k) {
-    return !part.batch->unguided && tim_transport_guides(&o->config->transport, part.batch->t[part.first + k]);
+    return part.kind != COMPOSED && !part.batch->unguided &&
+           tim_transport_guides(&o->config->transport, part.batch->t[part.first + k]);
 }
 
 static bool any_guided(const TimObjective *o, Part part) {
@@ -220,7 +224,9 @@ static void fill_average(const TimObjective *o, TimNetwork *n, Part part, int64_
 /* Its tape for `size` samples, with its weights. */
 static TimStatus average_for(const TimObjective *o, Part part, int64_t size, const TimWeights *ema, TimNetwork **out,
                              TimError *err) {
-    if (!ema) return tim_fail(err, TIM_E_ARGUMENT, "model guidance and average_direction need the averaged weights: keep an EMA");
+    if (!ema)
+        return tim_fail(err, TIM_E_ARGUMENT,
+                        "model guidance, average_direction and composed samples need the averaged weights: keep an EMA");
     TIM_TRY(tape_for(o, part.lane, TIM_FOR_AVERAGE, size, false, out, err));
     return tim_tape_bind((*out)->tape, ema, NULL, err);
 }
@@ -254,6 +260,49 @@ static TimStatus find_direction(const TimObjective *o, const TimNetwork *trained
     return TIM_OK;
 }
 
+/* ---- composed jumps ---- */
+
+/* When `j` of the equal jumps from t to r are done. */
+static double jump_time(const TimObjective *o, Part part, int64_t k, int j) {
+    const double t = part.batch->t[part.first + k], r = part.batch->r[part.first + k];
+    return t - (t - r) * j / o->config->transition.composed_jumps;
+}
+
+/* Jump `j` of every row: the average's F at rows.composed, which moves on. */
+static void jump_once(const TimObjective *o, TimNetwork *n, Part part, int j) {
+    memcpy(picture_row(n, n->x, 0), part.lane->rows.composed, (size_t)part.size * o->picture * sizeof(float));
+    for (int64_t k = 0; k < part.size; k++) fill_times(o, n, k, jump_time(o, part, k, j), jump_time(o, part, k, j + 1));
+    tim_tape_forward(n->tape, false);
+    for (int64_t k = 0; k < part.size; k++) {
+        const TimJump jump = o->transport->jump(&o->config->transport, jump_time(o, part, k, j), jump_time(o, part, k, j + 1));
+        const float *f = picture_row(n, n->f, k);
+        float *x = part.lane->rows.composed + (size_t)k * o->picture;
+        for (size_t p = 0; p < o->picture; p++) x[p] = (float)(jump.x_t * (double)x[p] + jump.f * (double)f[p]);
+    }
+}
+
+/* rows.composed = x_r, where the average's jumps lead from x_t. */
+static TimStatus compose(const TimObjective *o, Part part, const TimWeights *ema, TimError *err) {
+    TimNetwork *n;
+    if (part.kind != COMPOSED) return TIM_OK;
+    TIM_TRY(average_for(o, part, part.size, ema, &n, err));
+    fill_condition(o, n, 0, &part.batch->condition, part.first, part.size);
+    memcpy(part.lane->rows.composed, part.lane->rows.x_t, (size_t)part.size * o->picture * sizeof(float));
+    for (int j = 0; j < o->config->transition.composed_jumps; j++) jump_once(o, n, part, j);
+    return TIM_OK;
+}
+
+/* F = (x_r - a x_t) / b, where a jump is x_r = a x_t + b F. */
+static void target_composed(const TimObjective *o, Part part, int64_t k) {
+    const int64_t i = part.first + k;
+    const size_t at = (size_t)k * o->picture;
+    const TimJump jump = o->transport->jump(&o->config->transport, part.batch->t[i], part.batch->r[i]);
+    for (size_t p = 0; p < o->picture; p++) {
+        const double x_t = (double)part.lane->rows.x_t[at + p], x_r = (double)part.lane->rows.composed[at + p];
+        part.lane->rows.target[at + p] = (float)((x_r - jump.x_t * x_t) / jump.f);
+    }
+}
+
 /* ---- target and losses ---- */
 
 static void make_target(const TimObjective *o, Part part, int64_t k) {
@@ -280,9 +329,12 @@ static TimSampleLoss finish_sample(const TimObjective *o, TimNetwork *n, Part pa
                                 o->config->transition.use_dir_loss};
     const TimMatrix g_f = tim_tape_cotangent(n->tape, n->f);
     const float *f = picture_row(n, n->f, k), *target = part.lane->rows.target + (size_t)k * o->picture;
-    make_target(o, part, k);
+    if (part.kind == COMPOSED)
+        target_composed(o, part, k);
+    else
+        make_target(o, part, k);
     const double w_time = tim_time_weight(&o->config->transition, o->config->transport.sigma_d, part.batch->t[i], part.batch->r[i],
-                                          i < part.batch->diffusion);
+                                          part.kind != TRANSITION);
     TimSampleLoss loss = {.denoising = tim_loss(f, target, shape)};
     const float expected = part.batch->expected_loss ? part.batch->expected_loss[i] : 0;
     const double scale = expected > 0 ? (double)expected : loss.denoising;
@@ -324,7 +376,8 @@ typedef struct Step {
 } Step;
 
 static TimStatus run_part(const TimObjective *o, const Step *step, Part part, TimError *err) {
-    const bool exact = part.transition && o->config->transition.derivative_type == TIM_DERIVATIVE_JVP && !o->shape.no_derivative;
+    const bool exact =
+        part.kind == TRANSITION && o->config->transition.derivative_type == TIM_DERIVATIVE_JVP && !o->shape.no_derivative;
     TimNetwork *n;
     TIM_TRY(tape_for(o, part.lane, TIM_FOR_TRAINING, part.size, exact, &n, err));
     TIM_TRY(tim_tape_bind(n->tape, step->weights, part.lane->gradients, err));
@@ -333,33 +386,36 @@ static TimStatus run_part(const TimObjective *o, const Step *step, Part part, Ti
     tim_tape_forward(n->tape, exact);
     TIM_TRY(guide(o, part, step->ema, err));
     TIM_TRY(find_derivative(o, n, part, step->weights, err));
+    TIM_TRY(compose(o, part, step->ema, err));
     finish(o, n, part);
     tim_tape_backward(n->tape);
     return TIM_OK;
 }
 
 /* The lane's share of samples [first, first + count), in pieces of nearly equal size, at most two sizes, as many for every lane. */
-static TimStatus run_range(const TimObjective *o, const Step *step, TimLane *lane, int64_t first, int64_t count, bool transition,
+static TimStatus run_range(const TimObjective *o, const Step *step, TimLane *lane, int64_t first, int64_t count, Kind kind,
                            TimError *err) {
     const int64_t lanes = o->lane_count, wanted = (count + o->shape.micro_batch - 1) / o->shape.micro_batch;
     const int64_t even = (wanted + lanes - 1) / lanes * lanes, pieces = even < count ? even : count;
     for (int64_t p = lane - o->lanes; p < pieces; p += lanes) {
         const int64_t begin = count * p / pieces, end = count * (p + 1) / pieces;
-        TIM_TRY(run_part(o, step, (Part){step->batch, lane, first + begin, end - begin, transition}, err));
+        TIM_TRY(run_part(o, step, (Part){step->batch, lane, first + begin, end - begin, kind}, err));
     }
     return TIM_OK;
 }
 
 static TimStatus run_lane(const TimObjective *o, const Step *step, TimLane *lane, TimError *err) {
     const TimBatch *b = step->batch;
-    TIM_TRY(run_range(o, step, lane, 0, b->diffusion, false, err));
-    return run_range(o, step, lane, b->diffusion, b->size - b->diffusion, true, err);
+    const int64_t composed = b->size - b->composed; /* the first of them */
+    TIM_TRY(run_range(o, step, lane, 0, b->diffusion, DIFFUSION, err));
+    TIM_TRY(run_range(o, step, lane, b->diffusion, composed - b->diffusion, TRANSITION, err));
+    return run_range(o, step, lane, composed, b->composed, COMPOSED, err);
 }
 
 static TimStatus check(const TimObjective *o, const TimBatch *b, TimError *err) {
-    if (b->size <= 0 || b->diffusion < 0 || b->diffusion > b->size)
-        return tim_fail(err, TIM_E_ARGUMENT, "a batch of %lld with %lld diffusion samples", (long long)b->size,
-                        (long long)b->diffusion);
+    if (b->size <= 0 || b->diffusion < 0 || b->composed < 0 || b->diffusion > b->size - b->composed)
+        return tim_fail(err, TIM_E_ARGUMENT, "a batch of %lld with %lld diffusion and %lld composed samples", (long long)b->size,
+                        (long long)b->diffusion, (long long)b->composed);
     if (o->shape.alignment && !b->h_target) return tim_fail(err, TIM_E_ARGUMENT, "the alignment loss needs h_target");
     if (o->config->network.kind != TIM_NETWORK_C2I) return TIM_OK;
     TIM_TRY(tim_model_check_labels(&o->config->network, b->condition.labels, b->size, err));

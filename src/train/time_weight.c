@@ -8,8 +8,8 @@ static double tau(const TimTransitionConfig *config, double t) {
     return t;
 }
 
-double tim_time_weight(const TimTransitionConfig *config, double sigma_d, double t, double r, bool diffusion) {
-    if (diffusion) return 1.0;
+double tim_time_weight(const TimTransitionConfig *config, double sigma_d, double t, double r, bool plain) {
+    if (plain) return 1.0;
     const double interval = config->weight_t_and_r ? tau(config, t) - tau(config, r) : tau(config, t);
     const double sum = interval + sigma_d;
     switch (config->weight_time_type) {

@@ -97,7 +97,7 @@ static TimStatus make_models(TimTrainer *t, const TimConfig *config, const TimTr
     TimNetworkOptions network = {.threads = options->threads, .precision = config->training.mixed_precision};
     TIM_TRY(tim_isa_choose(options->isa, &network.isa, err));
     TIM_TRY(tim_model_new(&t->model, config, &network, err));
-    if (!config->transport.enhance_target && !config->transition.average_direction)
+    if (!config->transport.enhance_target && !config->transition.average_direction && !(config->transition.composed_ratio > 0))
         network.precision = TIM_PRECISION_F32; /* nobody runs the average: a copy would be idle */
     TIM_TRY(tim_model_new(&t->ema, config, &network, err));
     tim_init_weights(t->model->f32, &t->model->params, options->seed, t->model->options.threads);
@@ -209,18 +209,37 @@ int64_t tim_trainer_steps(const TimTrainer *t) {
 
 /* ---- a step ---- */
 
-static void expect_losses(TimTrainer *t, size_t diffusion) {
-    const size_t size = (size_t)t->model->config.training.batch_size;
+/* Of the first `count` samples; composed ones are weighed by their own: without noise in the target there is no mean to distort. */
+static void expect_losses(TimTrainer *t, size_t count, size_t diffusion) {
     TimTrainBatch *b = &t->batch;
-    for (size_t i = 0; i < size; i++) {
+    memset(b->expected_loss, 0, (size_t)t->model->config.training.batch_size * sizeof *b->expected_loss);
+    for (size_t i = 0; i < count; i++) {
         b->bins[i] = tim_loss_bin(&t->model->config.transport, b->t[i], b->r[i], i < diffusion);
         b->expected_loss[i] = tim_loss_expected(&t->loss_scale, b->bins[i]);
     }
 }
 
-static void learn_losses(TimTrainer *t) {
-    const size_t size = (size_t)t->model->config.training.batch_size;
-    for (size_t i = 0; i < size; i++) tim_loss_learn(&t->loss_scale, t->batch.bins[i], t->batch.sample_losses[i]);
+static void learn_losses(TimTrainer *t, size_t count) {
+    for (size_t i = 0; i < count; i++) tim_loss_learn(&t->loss_scale, t->batch.bins[i], t->batch.sample_losses[i]);
+}
+
+/* How many samples of the coming step are composed: round(ratio size). */
+static size_t composed_samples(const TimTrainer *t) {
+    const TimConfig *config = &t->model->config;
+    if (t->state.step < config->training.composed_start_step) return 0;
+    return (size_t)rint(config->transition.composed_ratio * config->training.batch_size);
+}
+
+/* Times of the step; returns how many samples, from the first on, are diffusion samples. */
+static size_t draw_times(TimTrainer *t, size_t composed) {
+    const TimConfig *config = &t->model->config;
+    const size_t size = (size_t)config->training.batch_size;
+    for (size_t i = size - composed; i < size; i++) {
+        t->batch.t[i] = (float)config->transport.t_max;
+        t->batch.r[i] = (float)config->transport.t_min;
+    }
+    return tim_time_pairs(t->batch.t, t->batch.r, size - composed, &config->transport, &config->transition, t->state.seed,
+                          tim_stream(TIM_STREAM_TIMES, 0), (uint64_t)t->state.step);
 }
 
 static TimBatch draw_batch(TimTrainer *t) {
@@ -230,11 +249,11 @@ static TimBatch draw_batch(TimTrainer *t) {
     TimTrainBatch *b = &t->batch;
     tim_data_read(t->data, s->seed, s->position, size, &b->samples, t->model->options.threads);
     tim_coupling_noise(t->coupling, t->data, s->seed, s->step, s->position, b->z);
-    const size_t diffusion = tim_time_pairs(b->t, b->r, size, &config->transport, &config->transition, s->seed,
-                                            tim_stream(TIM_STREAM_TIMES, 0), (uint64_t)s->step);
-    if (config->transition.expected_loss) expect_losses(t, diffusion);
+    const size_t composed = composed_samples(t), diffusion = draw_times(t, composed);
+    if (config->transition.expected_loss) expect_losses(t, size - composed, diffusion);
     return (TimBatch){.size = (int64_t)size,
                       .diffusion = (int64_t)diffusion,
+                      .composed = (int64_t)composed,
                       .x = b->samples.x,
                       .z = b->z,
                       .t = b->t,
@@ -253,7 +272,7 @@ static double ema_decay(const TimTrainingConfig *config, int64_t updates) {
 
 /* Clips, updates weights and EMA, and renews what is derived from them. A step that was skipped counts for the learning rate, but not
  * for Adam's bias correction and the EMA's warm-up: those count updates. */
-static void update(TimTrainer *t, TimTrainReport *report) {
+static void update(TimTrainer *t, const TimBatch *batch, TimTrainReport *report) {
     const TimTrainingConfig *config = &t->model->config.training;
     const int64_t updates = t->state.step - t->state.skipped;
     const TimAdamWVectors vectors = {.weights = t->model->f32,
@@ -277,7 +296,7 @@ static void update(TimTrainer *t, TimTrainReport *report) {
     else
         tim_adamw_update(&vectors, &step);
     tim_model_weights_changed(t->ema);
-    if (t->model->config.transition.expected_loss) learn_losses(t);
+    if (t->model->config.transition.expected_loss) learn_losses(t, (size_t)(batch->size - batch->composed));
     report->ema_decay = step.ema_decay;
 }
 
@@ -311,7 +330,7 @@ TimStatus tim_trainer_step(TimTrainer *t, TimTrainReport *report, TimError *err)
     const double differentiated = tim_clock();
     report->grad_norm = tim_l2_norm(t->gradients, t->model->params.elements, t->model->options.threads);
     report->skipped_now = !isfinite(report->grad_norm);
-    if (!report->skipped_now) update(t, report);
+    if (!report->skipped_now) update(t, &batch, report);
     advance(t, report);
     const double end = tim_clock();
     report->seconds = end - begin;
