@@ -97,12 +97,12 @@ const char *const tim_report_style[] = {
     "*{-webkit-print-color-adjust:exact;print-color-adjust:exact}"
     "body{max-width:none;padding:0;font-size:10.5pt}h1{font-size:18pt}h2{font-size:13pt;margin-top:24pt;break-after:avoid}"
     "h3{break-after:avoid}.verdict{font-size:11.5pt}.note{font-size:9pt}h2+.note{break-after:avoid}"
-    ".plots{grid-template-columns:1fr 1fr}.plots figure{max-width:none}"
+    ".plots{grid-template-columns:repeat(3,1fr);gap:12pt}.plots figure{max-width:none}"
     ".scroll{overflow:visible}table{font-size:8pt}.numbers{min-width:0;width:100%;white-space:normal}"
     ".numbers th,.numbers td{padding:3pt 0 3pt 5pt}.numbers thead th,.numbers small{font-size:7.5pt}"
     ".seeds td{font-size:7pt;min-width:0}"
     ".numbers tbody th,.numbers .group th span{position:static;min-width:0}"
     "figure,tr,.numbers tbody,.pairs li,.facts>div,.words div{break-inside:avoid}thead{display:table-header-group}"
     ".sheets{max-width:150mm}.sheet th{font-size:7pt}.pairs{grid-template-columns:repeat(5,1fr)}.pairs "
-    "p{font-size:8pt}dl{font-size:9pt}}\n",
+    "p{font-size:8pt}dl{font-size:9pt}.words{columns:2}}\n",
     NULL};
