@@ -1024,6 +1024,17 @@ static void evaluate(TimTrainer *t, const TimWeights *weights, const TimBatch *b
     tim_network_done(&n);
 }
 
+/* A drawn batch of JUMPS samples and its points at `times`. */
+static void draw_jumps(TimTrainer *t, const double *times, float *x, float *z, float *x_t, int64_t *labels) {
+    int64_t dropped[JUMPS];
+    tim_data_read(t->data, 1, 0, JUMPS, &(TimSamples){x, labels, dropped}, 1);
+    tim_rng_normal(z, JUMP_PIXELS, 1, 1, 0);
+    for (int i = 0; i < JUMP_PIXELS; i++) {
+        const float at = (float)times[i / (SIDE * SIDE)];
+        x_t[i] = (1 - at) * x[i] + at * z[i];
+    }
+}
+
 /* Root mean square of target - (v - (t - r) dF/dt) over that of (t - r) dF/dt, with the derivative along `direction` by differences. */
 static double target_error(TimTrainer *t, const TimBatch *batch, const float *x_t, const float *direction, const float *target) {
     static float above[JUMP_PIXELS], below[JUMP_PIXELS];
@@ -1043,19 +1054,15 @@ static double target_error(TimTrainer *t, const TimBatch *batch, const float *x_
 static void check_direction(bool average) {
     static float x[JUMP_PIXELS], z[JUMP_PIXELS], x_t[JUMP_PIXELS], own[JUMP_PIXELS], averaged[JUMP_PIXELS], target[JUMP_PIXELS];
     static const double times[JUMPS] = {0.9, 0.7, 0.5, 0.3}, ends[JUMPS] = {0.1, 0, 0.4, 0};
-    int64_t labels[JUMPS], dropped[JUMPS];
+    int64_t labels[JUMPS];
     TimConfig config = tiny(TIM_PRECISION_F32);
     config.transition.average_direction = average;
     TimTrainer *t = new_trainer(&config);
     TimLosses losses = {.target = target};
     run_steps(t, 30);
-    tim_data_read(t->data, 1, 0, JUMPS, &(TimSamples){x, labels, dropped}, 1);
-    tim_rng_normal(z, JUMP_PIXELS, 1, 1, 0);
+    draw_jumps(t, times, x, z, x_t, labels);
     const TimBatch batch = {.size = JUMPS, .x = x, .z = z, .t = times, .r = ends, .condition.labels = labels};
-    for (int i = 0; i < JUMP_PIXELS; i++) {
-        const float at = (float)times[i / (SIDE * SIDE)];
-        x_t[i] = (1 - at) * x[i] + at * z[i], own[i] = z[i] - x[i];
-    }
+    for (int i = 0; i < JUMP_PIXELS; i++) own[i] = z[i] - x[i];
     evaluate(t, &t->ema->weights, &batch, x_t, own, 0, times, averaged);
     assert_ok(tim_objective_step(t->objective, &batch, &t->model->weights, &t->ema->weights, t->gradients, &losses, &err));
     assert_close(target_error(t, &batch, x_t, average ? averaged : own, target), 0, 2e-3);
@@ -1099,22 +1106,18 @@ static void test_objective_composed_target_is_what_the_averages_jumps_do(void **
     static float x[JUMP_PIXELS], z[JUMP_PIXELS], x_t[JUMP_PIXELS], at[JUMP_PIXELS], f[JUMP_PIXELS], target[JUMP_PIXELS];
     static const double times[JUMPS] = {0.9, 0.7, 1, 0.6}, ends[JUMPS] = {0.1, 0, 0, 0.3};
     float weights[JUMPS], own[JUMPS], expected[JUMPS] = {0};
-    int64_t labels[JUMPS], dropped[JUMPS];
+    int64_t labels[JUMPS];
     TimConfig config = tiny(TIM_PRECISION_F32);
     config.transition.composed_jumps = STEPS;
     config.transition.use_dir_loss = false;
     TimTrainer *t = new_trainer(&config);
     TimLosses losses = {.target = target, .time_weight = weights, .per_sample = own};
     run_steps(t, 30);
-    tim_data_read(t->data, 1, 0, JUMPS, &(TimSamples){x, labels, dropped}, 1);
-    tim_rng_normal(z, JUMP_PIXELS, 1, 1, 0);
+    draw_jumps(t, times, x, z, x_t, labels);
     TimBatch batch = {.size = JUMPS, .composed = COMPOSED, .x = x, .z = z, .t = times, .r = ends, .condition.labels = labels};
     batch.expected_loss = expected;
     assert_ok(tim_objective_step(t->objective, &batch, &t->model->weights, &t->ema->weights, t->gradients, &losses, &err));
-    for (int i = 0; i < JUMP_PIXELS; i++) {
-        const float time = (float)times[i / (SIDE * SIDE)];
-        at[i] = x_t[i] = (1 - time) * x[i] + time * z[i];
-    }
+    memcpy(at, x_t, sizeof at);
     for (int j = 0; j < STEPS; j++) {
         double from[JUMPS], to[JUMPS];
         for (int k = 0; k < JUMPS; k++) {

@@ -6,7 +6,7 @@
 
 TimStatus tim_lane_init(TimLane *lane, int64_t micro, size_t picture, TimError *err) {
     TimRows *r = &lane->rows;
-    float **const all[] = {&r->x_t, &r->v_t, &r->derivative, &r->f_cond, &r->f_null, &r->composed, &r->target};
+    float **const all[] = {&r->x_t, &r->v_t, &r->derivative, &r->f_cond, &r->f_null, &r->target};
     size_t count;
     if (!tim_mul_size((size_t)micro, picture, &count))
         return tim_fail(err, TIM_E_MEMORY, "a micro-batch of %lld pictures does not fit; use a smaller one", (long long)micro);
@@ -17,7 +17,7 @@ TimStatus tim_lane_init(TimLane *lane, int64_t micro, size_t picture, TimError *
 void tim_lane_done(TimLane *lane) {
     for (int i = 0; i < lane->tape_count; i++) tim_network_done(&lane->tapes[i].network);
     const TimRows *r = &lane->rows;
-    float *const all[] = {r->x_t, r->v_t, r->derivative, r->f_cond, r->f_null, r->composed, r->target};
+    float *const all[] = {r->x_t, r->v_t, r->derivative, r->f_cond, r->f_null, r->target};
     for (size_t i = 0; i < sizeof all / sizeof *all; i++) tim_free(all[i]);
     tim_free(lane->sample_losses);
 }

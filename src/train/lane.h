@@ -22,7 +22,7 @@ typedef struct TimSampleLoss {
 
 /* Rows of one micro-batch, kept between the passes; all (micro, C H W). */
 typedef struct TimRows {
-    float *x_t, *v_t, *derivative, *f_cond, *f_null, *composed, *target;
+    float *x_t, *v_t, *derivative, *f_cond, *f_null, *target;
 } TimRows;
 
 typedef struct TimLane {

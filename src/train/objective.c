@@ -202,8 +202,7 @@ static TimStatus find_derivative(const TimObjective *o, const TimNetwork *n, Par
 /* ---- what the averaged network says at (x_t, t, t) ---- */
 
 static bool is_guided(const TimObjective *o, Part part, int64_t k) {
-    return part.kind != COMPOSED && !part.batch->unguided &&
-           tim_transport_guides(&o->config->transport, part.batch->t[part.first + k]);
+    return !part.batch->unguided && tim_transport_guides(&o->config->transport, part.batch->t[part.first + k]);
 }
 
 static bool any_guided(const TimObjective *o, Part part) {
@@ -268,39 +267,37 @@ static double jump_time(const TimObjective *o, Part part, int64_t k, int j) {
     return t - (t - r) * j / o->config->transition.composed_jumps;
 }
 
-/* Jump `j` of every row: the average's F at rows.composed, which moves on. */
+/* Jump `j` of every row of rows.target by the average's F. */
 static void jump_once(const TimObjective *o, TimNetwork *n, Part part, int j) {
-    memcpy(picture_row(n, n->x, 0), part.lane->rows.composed, (size_t)part.size * o->picture * sizeof(float));
+    memcpy(picture_row(n, n->x, 0), part.lane->rows.target, (size_t)part.size * o->picture * sizeof(float));
     for (int64_t k = 0; k < part.size; k++) fill_times(o, n, k, jump_time(o, part, k, j), jump_time(o, part, k, j + 1));
     tim_tape_forward(n->tape, false);
     for (int64_t k = 0; k < part.size; k++) {
         const TimJump jump = o->transport->jump(&o->config->transport, jump_time(o, part, k, j), jump_time(o, part, k, j + 1));
         const float *f = picture_row(n, n->f, k);
-        float *x = part.lane->rows.composed + (size_t)k * o->picture;
+        float *x = part.lane->rows.target + (size_t)k * o->picture;
         for (size_t p = 0; p < o->picture; p++) x[p] = (float)(jump.x_t * (double)x[p] + jump.f * (double)f[p]);
     }
 }
 
-/* rows.composed = x_r, where the average's jumps lead from x_t. */
-static TimStatus compose(const TimObjective *o, Part part, const TimWeights *ema, TimError *err) {
-    TimNetwork *n;
-    if (part.kind != COMPOSED) return TIM_OK;
-    TIM_TRY(average_for(o, part, part.size, ema, &n, err));
-    fill_condition(o, n, 0, &part.batch->condition, part.first, part.size);
-    memcpy(part.lane->rows.composed, part.lane->rows.x_t, (size_t)part.size * o->picture * sizeof(float));
-    for (int j = 0; j < o->config->transition.composed_jumps; j++) jump_once(o, n, part, j);
-    return TIM_OK;
+/* Turns x_r, the row of rows.target, into the target: F = (x_r - a x_t) / b, where a jump is x_r = a x_t + b F. */
+static void target_from_end(const TimObjective *o, Part part, int64_t k) {
+    const int64_t i = part.first + k;
+    const TimJump jump = o->transport->jump(&o->config->transport, part.batch->t[i], part.batch->r[i]);
+    const float *x_t = part.lane->rows.x_t + (size_t)k * o->picture;
+    float *target = part.lane->rows.target + (size_t)k * o->picture;
+    for (size_t p = 0; p < o->picture; p++) target[p] = (float)(((double)target[p] - jump.x_t * (double)x_t[p]) / jump.f);
 }
 
-/* F = (x_r - a x_t) / b, where a jump is x_r = a x_t + b F. */
-static void target_composed(const TimObjective *o, Part part, int64_t k) {
-    const int64_t i = part.first + k;
-    const size_t at = (size_t)k * o->picture;
-    const TimJump jump = o->transport->jump(&o->config->transport, part.batch->t[i], part.batch->r[i]);
-    for (size_t p = 0; p < o->picture; p++) {
-        const double x_t = (double)part.lane->rows.x_t[at + p], x_r = (double)part.lane->rows.composed[at + p];
-        part.lane->rows.target[at + p] = (float)((x_r - jump.x_t * x_t) / jump.f);
-    }
+/* Targets from where the average's jumps lead from x_t. */
+static TimStatus compose(const TimObjective *o, Part part, const TimWeights *ema, TimError *err) {
+    TimNetwork *n;
+    TIM_TRY(average_for(o, part, part.size, ema, &n, err));
+    fill_condition(o, n, 0, &part.batch->condition, part.first, part.size);
+    memcpy(part.lane->rows.target, part.lane->rows.x_t, (size_t)part.size * o->picture * sizeof(float));
+    for (int j = 0; j < o->config->transition.composed_jumps; j++) jump_once(o, n, part, j);
+    for (int64_t k = 0; k < part.size; k++) target_from_end(o, part, k);
+    return TIM_OK;
 }
 
 /* ---- target and losses ---- */
@@ -329,10 +326,7 @@ static TimSampleLoss finish_sample(const TimObjective *o, TimNetwork *n, Part pa
                                 o->config->transition.use_dir_loss};
     const TimMatrix g_f = tim_tape_cotangent(n->tape, n->f);
     const float *f = picture_row(n, n->f, k), *target = part.lane->rows.target + (size_t)k * o->picture;
-    if (part.kind == COMPOSED)
-        target_composed(o, part, k);
-    else
-        make_target(o, part, k);
+    if (part.kind != COMPOSED) make_target(o, part, k);
     const double w_time = tim_time_weight(&o->config->transition, o->config->transport.sigma_d, part.batch->t[i], part.batch->r[i],
                                           part.kind != TRANSITION);
     TimSampleLoss loss = {.denoising = tim_loss(f, target, shape)};
@@ -384,9 +378,12 @@ static TimStatus run_part(const TimObjective *o, const Step *step, Part part, Ti
     fill_training(o, n, part);
     if (exact && o->config->transition.average_direction) TIM_TRY(find_direction(o, n, part, step->ema, err));
     tim_tape_forward(n->tape, exact);
-    TIM_TRY(guide(o, part, step->ema, err));
-    TIM_TRY(find_derivative(o, n, part, step->weights, err));
-    TIM_TRY(compose(o, part, step->ema, err));
+    if (part.kind == COMPOSED) {
+        TIM_TRY(compose(o, part, step->ema, err));
+    } else {
+        TIM_TRY(guide(o, part, step->ema, err));
+        TIM_TRY(find_derivative(o, n, part, step->weights, err));
+    }
     finish(o, n, part);
     tim_tape_backward(n->tape);
     return TIM_OK;

@@ -15,16 +15,16 @@ static void two_times(double out[2], const TimTransportConfig *config, uint64_t 
     for (int k = 0; k < 2; k++) out[k] = (float)transport->sample_time(config, normal[k], uniform[k]);
 }
 
-/* round(ratio * batch), halves to even as the published code rounds; relies on the default rounding mode. At most `batch`. */
-static size_t share(double ratio, size_t batch) {
+/* Halves to even as the published code rounds; relies on the default rounding mode. */
+size_t tim_time_share(double ratio, size_t batch) {
     const double count = rint(ratio * (double)batch);
     return count < (double)batch ? (size_t)fmax(count, 0.0) : batch;
 }
 
 size_t tim_time_pairs(double *t, double *r, size_t batch, const TimTransportConfig *transport,
                       const TimTransitionConfig *transition, uint64_t seed, uint64_t stream, uint64_t step) {
-    const size_t n_diffusion = share(transition->diffusion_ratio, batch);
-    const size_t n_consistency = share(transition->consistency_ratio, batch);
+    const size_t n_diffusion = tim_time_share(transition->diffusion_ratio, batch);
+    const size_t n_consistency = tim_time_share(transition->consistency_ratio, batch);
     for (size_t i = 0; i < batch; i++) {
         double drawn[2];
         two_times(drawn, transport, seed, stream, (step << 32) + i);

@@ -7,6 +7,9 @@
 
 #include "tim/config.h"
 
+/* How many samples of a batch the share `ratio` is: round(ratio batch), at most `batch`. */
+size_t tim_time_share(double ratio, size_t batch);
+
 /* Draws t[i] and r[i] for `batch` samples and returns n_diffusion, the number of leading samples with r = t.
  * t is the larger and r the smaller of two random times; then the first round(diffusion_ratio batch) samples get r = t and the last
  * round(consistency_ratio batch) get r = t_min, halves rounded to even; where the two shares overlap r is t_min.

@@ -93,12 +93,16 @@ static TimStatus check(const TimConfig *config, const TimTrainerOptions *options
     return tim_fail(err, TIM_E_ARGUMENT, "micro_batch is %d; give at least 1, or 0 for a good default", options->micro_batch);
 }
 
+/* Whether steps evaluate the averaged network. */
+static bool runs_average(const TimConfig *config) {
+    return config->transport.enhance_target || config->transition.average_direction || config->transition.composed_ratio > 0;
+}
+
 static TimStatus make_models(TimTrainer *t, const TimConfig *config, const TimTrainerOptions *options, TimError *err) {
     TimNetworkOptions network = {.threads = options->threads, .precision = config->training.mixed_precision};
     TIM_TRY(tim_isa_choose(options->isa, &network.isa, err));
     TIM_TRY(tim_model_new(&t->model, config, &network, err));
-    if (!config->transport.enhance_target && !config->transition.average_direction && !(config->transition.composed_ratio > 0))
-        network.precision = TIM_PRECISION_F32; /* nobody runs the average: a copy would be idle */
+    if (!runs_average(config)) network.precision = TIM_PRECISION_F32; /* a copy would be idle */
     TIM_TRY(tim_model_new(&t->ema, config, &network, err));
     tim_init_weights(t->model->f32, &t->model->params, options->seed, t->model->options.threads);
     memcpy(t->ema->f32, t->model->f32, t->model->params.elements * sizeof(float));
@@ -223,11 +227,11 @@ static void learn_losses(TimTrainer *t, size_t count) {
     for (size_t i = 0; i < count; i++) tim_loss_learn(&t->loss_scale, t->batch.bins[i], t->batch.sample_losses[i]);
 }
 
-/* How many samples of the coming step are composed: round(ratio size). */
+/* How many samples of the coming step are composed. */
 static size_t composed_samples(const TimTrainer *t) {
     const TimConfig *config = &t->model->config;
     if (t->state.step < config->training.composed_start_step) return 0;
-    return (size_t)rint(config->transition.composed_ratio * config->training.batch_size);
+    return tim_time_share(config->transition.composed_ratio, (size_t)config->training.batch_size);
 }
 
 /* Times of the step; returns how many samples, from the first on, are diffusion samples. */
