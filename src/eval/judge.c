@@ -8,6 +8,7 @@
 #include <sys/stat.h>
 
 #include "base/memory.h"
+#include "base/rng.h"
 #include "eval/kernel_distance.h"
 #include "eval/neighbours.h"
 
@@ -172,9 +173,9 @@ void tim_judge_close(TimJudge *j) {
 
 /* ---- judging ---- */
 
-static double agreement(const float *logits, const int64_t *labels, int64_t count, int classes) {
+static double agreement(const int64_t *seen, const int64_t *labels, int64_t count) {
     int64_t hits = 0;
-    for (int64_t i = 0; i < count; i++) hits += tim_classifier_class(logits + i * classes, classes) == labels[i];
+    for (int64_t i = 0; i < count; i++) hits += seen[i] == labels[i];
     return (double)hits / (double)count;
 }
 
@@ -253,13 +254,14 @@ static TimStatus judge_moments(TimJudge *j, const float *features, int64_t count
 }
 
 /* Features of a set, dealt into two halves: every other picture of each class goes to the second, since drawn sets hold as many of each,
- * and halves by chance would not. Without labels every other picture. */
-static TimStatus deal_halves(TimMoments halves[2], TimFeatures features, const int64_t *labels, TimError *err) {
+ * and halves by chance would not. Without classes chance decides which of two neighbours it is: they may come in turn. */
+static TimStatus deal_halves(TimMoments halves[2], TimFeatures features, const int64_t *classes, TimError *err) {
     enum { CLASSES = 4096 }; /* beyond as many, classes share a turn */
     bool turns[CLASSES] = {false};
     TimStatus status = TIM_OK;
     for (size_t i = 0; status == TIM_OK && i < features.count; i++) {
-        bool *turn = &turns[labels ? (uint64_t)labels[i] % CLASSES : 0];
+        bool *turn = &turns[classes ? (uint64_t)classes[i] % CLASSES : 0];
+        if (!classes && i % 2 == 0) *turn = tim_rng_word(0, 0, i) & 1;
         status = tim_moments_add(&halves[*turn], features.values + i * features.width, 1, err);
         *turn = !*turn;
     }
@@ -277,14 +279,14 @@ static TimStatus add_half_distances(double *sum, TimJudge *j, TimMoments halves[
 }
 
 /* What the distance exceeds its limit by is inverse to the number of pictures, once they are more than the features. */
-static TimStatus judge_limit(TimJudge *j, const float *features, int64_t count, const int64_t *labels, TimJudgement *out,
+static TimStatus judge_limit(TimJudge *j, const float *features, int64_t count, const int64_t *classes, TimJudgement *out,
                              TimError *err) {
     TimMoments halves[2] = {0};
     double sum = 0;
     if ((size_t)count / 2 < j->extractor.width) return TIM_OK;
     TimStatus status = tim_moments_init(&halves[0], j->extractor.width, err);
     if (status == TIM_OK) status = tim_moments_init(&halves[1], j->extractor.width, err);
-    if (status == TIM_OK) status = deal_halves(halves, features_of(j, features, count), labels, err);
+    if (status == TIM_OK) status = deal_halves(halves, features_of(j, features, count), classes, err);
     if (status == TIM_OK) status = add_half_distances(&sum, j, halves, err);
     if (status == TIM_OK) out->frechet_limit = 2 * out->frechet - sum / 2;
     for (int h = 0; h < 2; h++) tim_moments_done(&halves[h]);
@@ -300,13 +302,28 @@ static TimStatus check_pictures(const TimJudge *j, const TimPictures *p, TimErro
                     p->width, p->height, p->channels, r->width, r->height, r->channels);
 }
 
-/* Features (count, width) unless NULL, and with labels the agreement, if the network knows classes. */
-static TimStatus look(TimJudge *j, const TimPictures *p, const int64_t *labels, float *features, TimJudgement *out, TimError *err) {
+/* What the network makes of a set; the owner calls view_done. */
+typedef struct View {
+    float *features; /* (count, width) */
+    int64_t *seen;   /* (count), the most likely classes, or all 0 where it knows none */
+} View;
+
+static void view_done(View *v) {
+    tim_free(v->features);
+    tim_free(v->seen);
+}
+
+static TimStatus look(View *v, TimJudge *j, const TimPictures *p, TimError *err) {
     const int classes = j->extractor.classes;
+    const size_t count = (size_t)p->count;
     float *logits;
-    TIM_TRY(tim_new(&logits, (size_t)p->count * (size_t)classes, sizeof *logits, "the logits", err));
-    const TimStatus status = tim_extractor_run(&j->extractor, p, features, logits, err);
-    if (status == TIM_OK && labels && classes) out->agreement = agreement(logits, labels, p->count, classes);
+    *v = (View){0};
+    TIM_TRY(tim_new(&v->features, count, j->extractor.width * sizeof *v->features, "features", err));
+    TIM_TRY(tim_new(&v->seen, count, sizeof *v->seen, "the classes seen", err));
+    TIM_TRY(tim_new(&logits, count, (size_t)classes * sizeof *logits, "the logits", err));
+    const TimStatus status = tim_extractor_run(&j->extractor, p, v->features, logits, err);
+    for (int64_t i = 0; status == TIM_OK && classes && i < p->count; i++)
+        v->seen[i] = tim_classifier_class(logits + i * classes, classes);
     tim_free(logits);
     return status;
 }
@@ -317,16 +334,17 @@ typedef enum Extent { QUICKLY, WITHOUT_COPIES, ALL } Extent;
 static const TimJudgement unsaid = {NAN, NAN, NAN, NAN, NAN, NAN, NAN, NAN};
 
 static TimStatus judge(TimJudge *j, const TimPictures *p, const int64_t *labels, Extent extent, TimJudgement *out, TimError *err) {
-    float *features;
+    View v;
     *out = unsaid;
     TIM_TRY(check_pictures(j, p, err));
-    TIM_TRY(tim_new(&features, (size_t)p->count, j->extractor.width * sizeof *features, "features", err));
-    TimStatus status = look(j, p, labels, features, out, err);
-    if (status == TIM_OK) status = judge_moments(j, features, p->count, out, err);
-    if (status == TIM_OK && extent >= WITHOUT_COPIES) status = judge_limit(j, features, p->count, labels, out, err);
-    if (status == TIM_OK && extent >= WITHOUT_COPIES) status = judge_features(j, features, p->count, out, err);
+    TimStatus status = look(&v, j, p, err);
+    const int64_t *classes = labels ? labels : j->extractor.classes ? v.seen : NULL;
+    if (status == TIM_OK && labels && j->extractor.classes) out->agreement = agreement(v.seen, labels, p->count);
+    if (status == TIM_OK) status = judge_moments(j, v.features, p->count, out, err);
+    if (status == TIM_OK && extent >= WITHOUT_COPIES) status = judge_limit(j, v.features, p->count, classes, out, err);
+    if (status == TIM_OK && extent >= WITHOUT_COPIES) status = judge_features(j, v.features, p->count, out, err);
     if (status == TIM_OK && extent == ALL && j->training.count) status = judge_copies(j, p, out, err);
-    tim_free(features);
+    view_done(&v);
     return status;
 }
 
@@ -360,5 +378,10 @@ TimStatus tim_judge_floor(TimJudge *j, int64_t count, TimJudgement *floor, TimEr
     TIM_TRY(judge(j, &first, NULL, WITHOUT_COPIES, floor, err));
     floor->distance = j->reference_distances[reference->count / 2];
     floor->near = 0.01;
-    return look(j, &whole, reference->classes ? reference->labels : NULL, NULL, floor, err);
+    if (!reference->classes || !j->extractor.classes) return TIM_OK;
+    View v;
+    const TimStatus status = look(&v, j, &whole, err);
+    if (status == TIM_OK) floor->agreement = agreement(v.seen, reference->labels, reference->count);
+    view_done(&v);
+    return status;
 }
