@@ -8,13 +8,14 @@
  * longest row to a length below 1, so nothing overflows, and `tiny` covers what underflows. */
 #include "eval/neighbours.h"
 
-#include <cblas.h>
 #include <math.h>
+#include <omp.h>
 #include <stdbool.h>
 
 #include "base/memory.h"
+#include "op/matmul.h"
 
-enum { QUERIES = 256, REFERENCES = 2048, CHUNK = 64 }; /* a block of products is 2 MiB and stays in the cache */
+enum { QUERIES = 128, REFERENCES = 2048, CHUNK = 64 }; /* a block of products is 1 MiB and stays in the cache */
 
 static const double tiny = 0x1p-100;
 
@@ -29,35 +30,70 @@ typedef struct Search {
     void *state;
 } Search;
 
+/* The queries that a thread has at hand, and their products with a block of references. */
+typedef struct Desk {
+    float *q, *panel; /* -2 q (QUERIES, width); (QUERIES, REFERENCES): -2 q . r */
+    double *q_square; /* (QUERIES) */
+    TimMatmul *product;
+    void *work;
+} Desk;
+
 /* How blocks are made, and the blocks. */
 typedef struct Work {
     size_t width;
-    double *centre;       /* (width): mean of the references */
-    double scale, slack;  /* scale: of a length; a power of two */
-    float *q, *r, *panel; /* (QUERIES, width); (REFERENCES, width); (QUERIES, REFERENCES): -2 q . r */
-    double *q_square;     /* (QUERIES) */
-    float *r_line;        /* (REFERENCES): a pair matters where panel + r_line <= the query's line */
+    double *centre;      /* (width): mean of the references */
+    double scale, slack; /* scale: of a length; a power of two */
+    float *r;            /* (REFERENCES, width) */
+    float *r_line;       /* (REFERENCES): a pair matters where panel + r_line <= the query's line */
+    int threads;
+    Desk *desks; /* (threads) */
 } Work;
 
+static const char *const blocks = "blocks of features";
+
+static TimStatus make_desk(Desk *desk, size_t width, TimError *err) {
+    const TimMatmulShape product = {.m = QUERIES,
+                                    .n = REFERENCES,
+                                    .k = (int64_t)width,
+                                    .lda = (int64_t)width,
+                                    .ldb = (int64_t)width,
+                                    .ldc = REFERENCES,
+                                    .b_transposed = true,
+                                    .in = TIM_F32,
+                                    .out = TIM_F32,
+                                    .threads = 1};
+    TIM_TRY(tim_matmul_new(&desk->product, &product, err));
+    TIM_TRY(tim_new(&desk->work, tim_matmul_work(desk->product), 1, blocks, err));
+    TIM_TRY(tim_new(&desk->q, QUERIES * width, sizeof *desk->q, blocks, err));
+    TIM_TRY(tim_new(&desk->panel, (size_t)QUERIES * REFERENCES, sizeof *desk->panel, blocks, err));
+    return tim_new(&desk->q_square, QUERIES, sizeof *desk->q_square, blocks, err);
+}
+
 static TimStatus make_work(Work *w, size_t width, TimError *err) {
-    const char *what = "blocks of features";
     const double rounding = ((double)width + 16.0) * 0x1p-24;
-    *w = (Work){.width = width, .slack = rounding / (1.0 - rounding)};
-    TIM_TRY(tim_new(&w->centre, width, sizeof *w->centre, what, err));
-    TIM_TRY(tim_new(&w->q, QUERIES * width, sizeof *w->q, what, err));
-    TIM_TRY(tim_new(&w->r, REFERENCES * width, sizeof *w->r, what, err));
-    TIM_TRY(tim_new(&w->panel, (size_t)QUERIES * REFERENCES, sizeof *w->panel, what, err));
-    TIM_TRY(tim_new(&w->q_square, QUERIES, sizeof *w->q_square, what, err));
-    return tim_new(&w->r_line, REFERENCES, sizeof *w->r_line, what, err);
+    *w = (Work){.width = width, .slack = rounding / (1.0 - rounding), .threads = omp_get_max_threads()};
+    TIM_TRY(tim_new(&w->centre, width, sizeof *w->centre, blocks, err));
+    TIM_TRY(tim_new(&w->r, REFERENCES * width, sizeof *w->r, blocks, err));
+    TIM_TRY(tim_new(&w->r_line, REFERENCES, sizeof *w->r_line, blocks, err));
+    TIM_TRY(tim_new(&w->desks, (size_t)w->threads, sizeof *w->desks, blocks, err));
+    for (int i = 0; i < w->threads; i++) TIM_TRY(make_desk(&w->desks[i], width, err));
+    return TIM_OK;
+}
+
+static void free_desk(Desk *desk) {
+    tim_matmul_free(desk->product);
+    tim_free(desk->work);
+    tim_free(desk->q);
+    tim_free(desk->panel);
+    tim_free(desk->q_square);
 }
 
 static void free_work(Work *w) {
+    for (int i = 0; w->desks && i < w->threads; i++) free_desk(&w->desks[i]);
     tim_free(w->centre);
-    tim_free(w->q);
     tim_free(w->r);
-    tim_free(w->panel);
-    tim_free(w->q_square);
     tim_free(w->r_line);
+    tim_free(w->desks);
 }
 
 /* ---- blocks ---- */
@@ -119,10 +155,10 @@ static void place_references(Work *w, const Search *s, size_t first, size_t rows
     }
 }
 
-static void place_queries(Work *w, const Search *s, size_t first, size_t rows) {
-#pragma omp parallel for schedule(static)
+static void place_queries(Desk *desk, const Work *w, const Search *s, size_t first, size_t rows) {
     for (size_t i = 0; i < rows; i++)
-        w->q_square[i] = place_row(w->q + i * w->width, s->queries.values + (first + i) * w->width, w);
+        desk->q_square[i] = place_row(desk->q + i * w->width, s->queries.values + (first + i) * w->width, w);
+    for (size_t k = 0; k < rows * w->width; k++) desk->q[k] *= -2.0F;
 }
 
 /* The other side of the comparison for a query of squared length `square`. */
@@ -174,9 +210,9 @@ static void decide(Search *s, const Work *w, Row *row, size_t first, const float
     }
 }
 
-static void scan_row(Search *s, const Work *w, Place at, size_t number) {
-    const float *panel = w->panel + number * at.references;
-    Row row = {.i = at.query + number, .square = w->q_square[number]};
+static void scan_row(Search *s, const Work *w, const Desk *desk, Place at, size_t number) {
+    const float *panel = desk->panel + number * REFERENCES;
+    Row row = {.i = at.query + number, .square = desk->q_square[number]};
     if (s->limit[row.i] == -INFINITY) return;
     row.line = query_line(s->limit[row.i], row.square, w);
     for (size_t n = 0; n < at.references; n += CHUNK) {
@@ -186,15 +222,23 @@ static void scan_row(Search *s, const Work *w, Place at, size_t number) {
     }
 }
 
-static void search_panel(Search *s, Work *w, Place at) {
-    const int m = (int)at.queries, n = (int)at.references, d = (int)w->width;
-    cblas_sgemm(CblasRowMajor, CblasNoTrans, CblasTrans, m, n, d, -2.0F, w->q, d, w->r, d, 0.0F, w->panel, n);
-#pragma omp parallel for schedule(dynamic, 8)
-    for (size_t i = 0; i < at.queries; i++) scan_row(s, w, at, i);
+/* The product is that of whole blocks; what rows beyond the sets hold is not looked at. */
+static void search_panel(Search *s, const Work *w, Desk *desk, Place at) {
+    place_queries(desk, w, s, at.query, at.queries);
+    tim_matmul_run(desk->product, desk->q, w->r, NULL, desk->panel, desk->work);
+    for (size_t i = 0; i < at.queries; i++) scan_row(s, w, desk, at, i);
 }
 
 static size_t smaller(size_t a, size_t b) {
     return a < b ? a : b;
+}
+
+static void search_block(Search *s, const Work *w, size_t first, size_t references) {
+#pragma omp parallel for schedule(dynamic) num_threads(w->threads)
+    for (size_t i = 0; i < s->queries.count; i += QUERIES) {
+        const Place at = {i, smaller(QUERIES, s->queries.count - i), first, references};
+        search_panel(s, w, &w->desks[omp_get_thread_num()], at);
+    }
 }
 
 static TimStatus search(Search *s, TimError *err) {
@@ -204,11 +248,7 @@ static TimStatus search(Search *s, TimError *err) {
     for (size_t j = 0; status == TIM_OK && j < s->references.count; j += REFERENCES) {
         const size_t references = smaller(REFERENCES, s->references.count - j);
         place_references(&w, s, j, references);
-        for (size_t i = 0; i < s->queries.count; i += QUERIES) {
-            const size_t queries = smaller(QUERIES, s->queries.count - i);
-            place_queries(&w, s, i, queries);
-            search_panel(s, &w, (Place){i, queries, j, references});
-        }
+        search_block(s, &w, j, references);
     }
     free_work(&w);
     return status;
