@@ -411,7 +411,7 @@ static void test_inception_judges_pictures(void **state) {
     const TimPictures pictures = {.pixels = pixels, .count = SET, .height = HEIGHT, .width = WIDTH, .channels = 3};
     assert_ok(tim_judge_open(&judge, &options, &err));
     remove(set);
-    assert_close(judge->reference_features, features, SET * TIM_INCEPTION_FEATURES);
+    assert_close(judge->reference_view.features, features, SET * TIM_INCEPTION_FEATURES);
     assert_ok(tim_judge_pictures(judge, &pictures, labels, &j, &err));
     assert_true(fabs(j.frechet) < 1e-3 && j.precision == 1 && j.recall == 1);
     assert_true(isnan(j.agreement));

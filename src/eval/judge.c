@@ -61,6 +61,27 @@ static TimStatus nearest(const TimJudge *judge, const uint8_t *pictures, int64_t
 
 /* ---- opening ---- */
 
+/* What the network makes of a set; the owner calls view_done, also after a failure. */
+static TimStatus look(TimView *v, TimJudge *j, const TimPictures *p, TimError *err) {
+    const int classes = j->extractor.classes;
+    const size_t count = (size_t)p->count;
+    float *logits;
+    *v = (TimView){0};
+    TIM_TRY(tim_new(&v->features, count, j->extractor.width * sizeof *v->features, "features", err));
+    TIM_TRY(tim_new(&v->seen, count, sizeof *v->seen, "the classes seen", err));
+    TIM_TRY(tim_new(&logits, count, (size_t)classes * sizeof *logits, "the logits", err));
+    const TimStatus status = tim_extractor_run(&j->extractor, p, v->features, logits, err);
+    for (int64_t i = 0; status == TIM_OK && classes && i < p->count; i++)
+        v->seen[i] = tim_classifier_class(logits + i * classes, classes);
+    tim_free(logits);
+    return status;
+}
+
+static void view_done(TimView *v) {
+    tim_free(v->features);
+    tim_free(v->seen);
+}
+
 static TimStatus read_reference(TimJudge *j, const TimJudgeOptions *o, TimError *err) {
     TIM_TRY(tim_picture_array_read(&j->reference, o->reference, o->limit, err));
     const TimPictures all = all_of(&j->reference);
@@ -68,10 +89,8 @@ static TimStatus read_reference(TimJudge *j, const TimJudgeOptions *o, TimError 
     if (j->reference.count < LEAST)
         return tim_fail(err, TIM_E_ARGUMENT, "%s has %lld pictures; at least %d are needed", o->reference,
                         (long long)j->reference.count, LEAST);
-    TIM_TRY(tim_new(&j->reference_features, (size_t)j->reference.count, j->extractor.width * sizeof(float),
-                    "the reference's features", err));
-    TIM_TRY(tim_extractor_run(&j->extractor, &all, j->reference_features, NULL, err));
-    return moments_of(&j->reference_moments, features_of(j, j->reference_features, all.count), err);
+    TIM_TRY(look(&j->reference_view, j, &all, err));
+    return moments_of(&j->reference_moments, features_of(j, j->reference_view.features, all.count), err);
 }
 
 static int ascending(const void *a, const void *b) {
@@ -165,7 +184,7 @@ void tim_judge_close(TimJudge *j) {
     tim_picture_array_done(&j->reference);
     tim_picture_array_done(&j->training);
     tim_moments_done(&j->reference_moments);
-    tim_free(j->reference_features);
+    view_done(&j->reference_view);
     tim_free(j->training_pixels.values);
     tim_free(j->reference_distances);
     tim_free(j);
@@ -180,7 +199,7 @@ static double agreement(const int64_t *seen, const int64_t *labels, int64_t coun
 }
 
 static TimStatus judge_features(TimJudge *j, const float *features, int64_t count, TimJudgement *out, TimError *err) {
-    const TimFeatures of = features_of(j, features, count), real = features_of(j, j->reference_features, j->reference.count);
+    const TimFeatures of = features_of(j, features, count), real = features_of(j, j->reference_view.features, j->reference.count);
     const TimKernelOptions options = tim_kernel_options_default();
     TimKernelDistance kernel;
     TimPrecisionRecall manifold;
@@ -302,39 +321,13 @@ static TimStatus check_pictures(const TimJudge *j, const TimPictures *p, TimErro
                     p->width, p->height, p->channels, r->width, r->height, r->channels);
 }
 
-/* What the network makes of a set; the owner calls view_done. */
-typedef struct View {
-    float *features; /* (count, width) */
-    int64_t *seen;   /* (count), the most likely classes, or all 0 where it knows none */
-} View;
-
-static void view_done(View *v) {
-    tim_free(v->features);
-    tim_free(v->seen);
-}
-
-static TimStatus look(View *v, TimJudge *j, const TimPictures *p, TimError *err) {
-    const int classes = j->extractor.classes;
-    const size_t count = (size_t)p->count;
-    float *logits;
-    *v = (View){0};
-    TIM_TRY(tim_new(&v->features, count, j->extractor.width * sizeof *v->features, "features", err));
-    TIM_TRY(tim_new(&v->seen, count, sizeof *v->seen, "the classes seen", err));
-    TIM_TRY(tim_new(&logits, count, (size_t)classes * sizeof *logits, "the logits", err));
-    const TimStatus status = tim_extractor_run(&j->extractor, p, v->features, logits, err);
-    for (int64_t i = 0; status == TIM_OK && classes && i < p->count; i++)
-        v->seen[i] = tim_classifier_class(logits + i * classes, classes);
-    tim_free(logits);
-    return status;
-}
-
 /* How much is said: each includes those before it. */
 typedef enum Extent { QUICKLY, WITHOUT_COPIES, ALL } Extent;
 
 static const TimJudgement unsaid = {NAN, NAN, NAN, NAN, NAN, NAN, NAN, NAN};
 
 static TimStatus judge(TimJudge *j, const TimPictures *p, const int64_t *labels, Extent extent, TimJudgement *out, TimError *err) {
-    View v;
+    TimView v;
     *out = unsaid;
     TIM_TRY(check_pictures(j, p, err));
     TimStatus status = look(&v, j, p, err);
@@ -372,16 +365,12 @@ TimStatus tim_judge_floor(TimJudge *j, int64_t count, TimJudgement *floor, TimEr
     const TimPictureArray *reference = &j->reference, *training = &j->training;
     *floor = unsaid;
     if (!training->count) return TIM_OK;
-    const TimPictures whole = all_of(reference);
     TimPictures first = all_of(training);
     if (first.count > count) first.count = count;
     TIM_TRY(judge(j, &first, NULL, WITHOUT_COPIES, floor, err));
     floor->distance = j->reference_distances[reference->count / 2];
     floor->near = 0.01;
-    if (!reference->classes || !j->extractor.classes) return TIM_OK;
-    View v;
-    const TimStatus status = look(&v, j, &whole, err);
-    if (status == TIM_OK) floor->agreement = agreement(v.seen, reference->labels, reference->count);
-    view_done(&v);
-    return status;
+    if (reference->classes && j->extractor.classes)
+        floor->agreement = agreement(j->reference_view.seen, reference->labels, reference->count);
+    return TIM_OK;
 }

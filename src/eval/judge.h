@@ -15,10 +15,16 @@ typedef struct TimPixels {
     size_t count, width;
 } TimPixels;
 
+/* What the network makes of a set. */
+typedef struct TimView {
+    float *features; /* (count, extractor.width) */
+    int64_t *seen;   /* (count): the most likely classes, or all 0 where it knows none */
+} TimView;
+
 struct TimJudge {
     TimExtractor extractor;
     TimPictureArray reference, training; /* training.count 0: copying is not judged */
-    float *reference_features;           /* (reference.count, extractor.width) */
+    TimView reference_view;
     TimMoments reference_moments;
     TimPixels training_pixels;
     double *reference_distances; /* (reference.count), ascending: of each to its nearest training picture */

@@ -52,16 +52,7 @@ typedef struct Work {
 static const char *const blocks = "blocks of features";
 
 static TimStatus make_desk(Desk *desk, size_t width, TimError *err) {
-    const TimMatmulShape product = {.m = QUERIES,
-                                    .n = REFERENCES,
-                                    .k = (int64_t)width,
-                                    .lda = (int64_t)width,
-                                    .ldb = (int64_t)width,
-                                    .ldc = REFERENCES,
-                                    .b_transposed = true,
-                                    .in = TIM_F32,
-                                    .out = TIM_F32,
-                                    .threads = 1};
+    const TimMatmulShape product = tim_matmul_of_rows(QUERIES, REFERENCES, (int64_t)width);
     TIM_TRY(tim_matmul_new(&desk->product, &product, err));
     TIM_TRY(tim_new(&desk->work, tim_matmul_work(desk->product), 1, blocks, err));
     TIM_TRY(tim_new(&desk->q, QUERIES * width, sizeof *desk->q, blocks, err));

@@ -134,6 +134,11 @@ static void run_onednn(const TimMatmul *p, const void *a, const void *b, const f
 
 /* ---- interface ---- */
 
+TimMatmulShape tim_matmul_of_rows(int64_t m, int64_t n, int64_t k) {
+    return (TimMatmulShape){
+        .m = m, .n = n, .k = k, .lda = k, .ldb = k, .ldc = n, .b_transposed = true, .in = TIM_F32, .out = TIM_F32, .threads = 1};
+}
+
 TimStatus tim_matmul_new(TimMatmul **out, const TimMatmulShape *shape, TimError *err) {
     TimMatmul *plan;
     *out = NULL;

@@ -23,6 +23,9 @@ typedef struct TimMatmulShape {
 
 typedef struct TimMatmul TimMatmul;
 
+/* The shape of C = A B' of fp32 rows that lie close, in one thread: A (m, k), B (n, k), C (m, n). */
+TimMatmulShape tim_matmul_of_rows(int64_t m, int64_t n, int64_t k);
+
 /* Plans the product. Free with tim_matmul_free. A plan runs in one thread at a time and uses OpenMP inside. */
 TimStatus tim_matmul_new(TimMatmul **out, const TimMatmulShape *shape, TimError *err);
 

@@ -43,16 +43,7 @@ struct TimCoupling {
 /* ---- making ---- */
 
 static TimStatus make_desk(Desk *desk, size_t picture, TimError *err) {
-    const TimMatmulShape product = {.m = GROUP,
-                                    .n = GROUP,
-                                    .k = (int64_t)picture,
-                                    .lda = (int64_t)picture,
-                                    .ldb = (int64_t)picture,
-                                    .ldc = GROUP,
-                                    .b_transposed = true,
-                                    .in = TIM_F32,
-                                    .out = TIM_F32,
-                                    .threads = 1};
+    const TimMatmulShape product = tim_matmul_of_rows(GROUP, GROUP, (int64_t)picture);
     const char *what = "the coupling of pictures and noise";
     TIM_TRY(tim_matmul_new(&desk->product, &product, err));
     TIM_TRY(tim_new(&desk->x, GROUP * picture, sizeof(float), what, err));
