@@ -602,9 +602,10 @@ static void assert_same_config(const TimConfig *a, const TimConfig *b) {
                 n->use_new_embed == m->use_new_embed && n->qk_norm == m->qk_norm && n->distance_aware == m->distance_aware);
     const TimTransportConfig *t = &a->transport, *u = &b->transport;
     assert_true(t->kind == u->kind && t->p_mean == u->p_mean && t->p_std == u->p_std && t->sigma_d == u->sigma_d &&
-                t->t_max == u->t_max && t->t_min == u->t_min && t->beta_min == u->beta_min && t->beta_d == u->beta_d &&
-                t->sigma_min == u->sigma_min && t->sigma_max == u->sigma_max && t->enhance_target == u->enhance_target &&
-                t->w_gt == u->w_gt && t->w_cond == u->w_cond && t->w_start == u->w_start && t->w_end == u->w_end);
+                t->t_max == u->t_max && t->t_min == u->t_min && t->last_jump == u->last_jump && t->beta_min == u->beta_min &&
+                t->beta_d == u->beta_d && t->sigma_min == u->sigma_min && t->sigma_max == u->sigma_max &&
+                t->enhance_target == u->enhance_target && t->w_gt == u->w_gt && t->w_cond == u->w_cond &&
+                t->w_start == u->w_start && t->w_end == u->w_end);
     const TimTransitionConfig *l = &a->transition, *k = &b->transition;
     assert_true(l->diffusion_ratio == k->diffusion_ratio && l->consistency_ratio == k->consistency_ratio &&
                 l->derivative_type == k->derivative_type && l->differential_epsilon == k->differential_epsilon &&
@@ -966,6 +967,8 @@ static void test_config_check_unsound_value_named(void **state) {
     assert_unsound(&config, "P_std");
     config = sound, config.transport.t_max = 1.5;
     assert_unsound(&config, "times from 0 to 1.5");
+    config = sound, config.transport.last_jump = 1.5;
+    assert_unsound(&config, "last_jump is 1.5");
     config = sound, config.transport.w_start = 2;
     assert_unsound(&config, "w_start is 2");
     config = sound, config.transition.diffusion_ratio = 0.95, config.transition.consistency_ratio = 0.1;

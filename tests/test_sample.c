@@ -94,12 +94,30 @@ static void test_time_ends_exact_and_falling(void **state) {
         TimTransportConfig config;
         tim_transport_config_init(&config, (TimTransportKind)kind);
         for (int steps = 1; steps <= 300; steps += 13) {
-            assert_true(tim_sampler_time(&config, steps, 0) == config.t_max);
-            assert_true(tim_sampler_time(&config, steps, steps) == config.t_min);
+            assert_true(tim_sampler_time(&config, 1, steps, 0) == config.t_max);
+            assert_true(tim_sampler_time(&config, 1, steps, steps) == config.t_min);
             for (int i = 0; i < steps; i++)
-                assert_true(tim_sampler_time(&config, steps, i) > tim_sampler_time(&config, steps, i + 1));
+                assert_true(tim_sampler_time(&config, 1, steps, i) > tim_sampler_time(&config, 1, steps, i + 1));
         }
     }
+}
+
+/* With few steps it is longer anyway; from a start nearer than it there is no room for it. */
+static void test_time_last_jump_is_no_shorter_than_asked_for(void **state) {
+    (void)state;
+    TimTransportConfig equal, config;
+    tim_transport_config_init(&equal, TIM_TRANSPORT_OT_FM);
+    config = equal;
+    config.last_jump = 0.125;
+    for (int steps = 1; steps <= 8; steps++)
+        for (int i = 0; i <= steps; i++)
+            assert_true(tim_sampler_time(&config, 1, steps, i) == tim_sampler_time(&equal, 1, steps, i));
+    static const double nine[] = {1, 0.890625, 0.78125, 0.671875, 0.5625, 0.453125, 0.34375, 0.234375, 0.125, 0};
+    for (int i = 0; i <= 9; i++) assert_true(fabs(tim_sampler_time(&config, 1, 9, i) - nine[i]) < 1e-15);
+    static const double half[] = {0.5, 0.375, 0.25, 0.125, 0}; /* four of them are as long */
+    for (int i = 0; i <= 4; i++) assert_true(fabs(tim_sampler_time(&config, 0.5, 4, i) - half[i]) < 1e-15);
+    assert_true(fabs(tim_sampler_time(&config, 0.5, 7, 6) - 0.125) < 1e-15);
+    for (int i = 0; i <= 4; i++) assert_true(tim_sampler_time(&config, 0.1, 4, i) == tim_sampler_time(&equal, 0.1, 4, i));
 }
 
 static TimSampleInfo plan(const TimSamplerOptions *options) {
@@ -998,6 +1016,7 @@ static void test_tensor_file_lists_what_was_saved(void **state) {
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_time_ends_exact_and_falling),
+        cmocka_unit_test(test_time_last_jump_is_no_shorter_than_asked_for),
         cmocka_unit_test(test_plan_default_window_never_guides_first_step),
         cmocka_unit_test(test_plan_single_step_guidance_without_effect),
         cmocka_unit_test(test_plan_window_ends_excluded),

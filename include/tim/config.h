@@ -61,7 +61,10 @@ typedef struct TimTransportConfig {
     TimTransportKind kind;
     double p_mean, p_std; /* OT-FM, TrigFlow, EDM: of the normal number behind a time */
     double sigma_d;
-    double t_max, t_min;         /* where sampling starts and ends */
+    double t_max, t_min; /* where sampling starts and ends */
+    /* Ours: the last jump starts at least so long before t_min, however many there are: noise that a long jump takes away and many short
+     * ones leave. 0, as published: all jumps are equal. */
+    double last_jump;
     double beta_min, beta_d;     /* VP-SDE */
     double sigma_min, sigma_max; /* VE-SDE */
     bool enhance_target;         /* model guidance in the target */

@@ -32,7 +32,7 @@ typedef struct TimSampleOptions {
     const char *const *prompts; /* (count) the pictures' prompts in UTF-8, borrowed; of a pipeline with a text encoder, else NULL */
     int64_t count;              /* number of pictures, at least 1 */
     int64_t first; /* index of the first picture, at least 0; picture i depends on (seed, i), its class and the options below */
-    int steps;     /* 1 ... TIM_SAMPLE_MAX_STEPS jumps, evenly spaced from T_max to T_min */
+    int steps;     /* 1 ... TIM_SAMPLE_MAX_STEPS jumps from T_max to T_min, evenly spaced but for the model's transport.last_jump */
     TimSampleMode mode;
     double guidance;      /* s of F_null + s (F_class - F_null); at 1 or less there is no guidance */
     double guidance_low;  /* guidance applies to steps with low T_max < t < high T_max, both ends excluded. */

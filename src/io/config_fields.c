@@ -62,6 +62,7 @@ static const TimField fields[] = {
     {"model.transport.params.sigma_d", TIM_FIELD_DOUBLE, AT(transport.sigma_d), 1e-6, 1e3, NULL, 0},
     {"model.transport.params.T_max", TIM_FIELD_DOUBLE, AT(transport.t_max), 0, 1e4, NULL, LOG_NORMAL},
     {"model.transport.params.T_min", TIM_FIELD_DOUBLE, AT(transport.t_min), 0, 1e4, NULL, LOG_NORMAL},
+    {"model.transport.params.last_jump", TIM_FIELD_DOUBLE, AT(transport.last_jump), 0, 1e4, NULL, 0},
     {"model.transport.params.enhance_target", TIM_FIELD_BOOL, AT(transport.enhance_target), 0, 0, NULL, 0},
     {"model.transport.params.w_gt", TIM_FIELD_DOUBLE, AT(transport.w_gt), -100, 100, NULL, 0},
     {"model.transport.params.w_cond", TIM_FIELD_DOUBLE, AT(transport.w_cond), -100, 100, NULL, 0},

@@ -21,13 +21,15 @@ static double time_between(double start, double end, int steps, int i) {
     return i < (steps + 1) / 2 ? start + step * i : end - step * (steps - i);
 }
 
-double tim_sampler_time(const TimTransportConfig *transport, int steps, int i) {
-    return time_between(transport->t_max, transport->t_min, steps, i);
-}
-
 double tim_sampler_start(const TimTransportConfig *transport, double start) {
     if (start == 0 || start == 1) return transport->t_max;
     return transport->t_min + start * (transport->t_max - transport->t_min);
+}
+
+double tim_sampler_time(const TimTransportConfig *transport, double start, int steps, int i) {
+    const double first = tim_sampler_start(transport, start), end = transport->t_min, last = end + transport->last_jump;
+    if ((first - end) / steps >= transport->last_jump || first <= last) return time_between(first, end, steps, i);
+    return i < steps ? time_between(first, last, steps - 1, i) : end;
 }
 
 typedef struct Step {
@@ -48,7 +50,7 @@ static bool below(const TimSamplerOptions *o, double a, double b) {
 }
 
 static double time_at(const TimTransportConfig *c, const TimSamplerOptions *o, int i) {
-    const double time = time_between(tim_sampler_start(c, o->start), c->t_min, o->steps, i);
+    const double time = tim_sampler_time(c, o->start, o->steps, i);
     return o->rounded_times ? rounded(time) : time;
 }
 

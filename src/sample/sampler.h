@@ -49,11 +49,12 @@ TimStatus tim_sampler_plan(const TimTransportConfig *transport, const TimSampler
 TimStatus tim_sampler_run(TimModel *model, const TimSamplerBatch *batch, const TimSamplerOptions *options, TimSampleInfo *info,
                           TimError *err);
 
-/* Time number i of steps + 1, evenly spaced; both ends are exact. */
-double tim_sampler_time(const TimTransportConfig *transport, int steps, int i);
-
 /* The time that the share `start` stands for. */
 double tim_sampler_start(const TimTransportConfig *transport, double start);
+
+/* Time number i of steps + 1 from there on, evenly spaced; where that leaves less than the transport's last_jump for the last jump, it is
+ * that long and the others are evenly spaced. Both ends are exact. */
+double tim_sampler_time(const TimTransportConfig *transport, double start, int steps, int i);
 
 /* out (count) = the normal numbers of picture `picture` for step `step`; step 0 is its initial noise. */
 void tim_sampler_noise(float *out, size_t count, uint64_t seed, int64_t picture, int step);
