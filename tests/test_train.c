@@ -29,6 +29,7 @@
 #include "train/loss_scale.h"
 #include "train/schedule.h"
 #include "train/streams.h"
+#include "train/time_pairs.h"
 #include "train/trainer.h"
 
 #ifndef TIM_SOURCE_DIR
@@ -746,15 +747,11 @@ static void test_loss_bin_is_one_of_its_transport(void **state) {
         size_t last = 0;
         for (int i = 0; i <= 100; i++) {
             const double t = transport.t_min + (transport.t_max - transport.t_min) * i / 100;
-            const size_t whole = tim_loss_bin(&transport, t, transport.t_min, false), none = tim_loss_bin(&transport, t, t, true);
-            assert_true(whole < TIM_LOSS_BINS && none < TIM_LOSS_BINS && whole >= last); /* later times, higher bins */
-            if (t > transport.t_min) { /* near and far jumps have bins of their own */
-                const size_t near = tim_loss_bin(&transport, t, t - 0.01 * (t - transport.t_min), false);
-                const size_t far = tim_loss_bin(&transport, t, t - 0.99 * (t - transport.t_min), false);
-                assert_true(none < near && near < far && far < whole && whole < none + TIM_LOSS_DISTANCES);
-            }
-            last = whole;
+            const size_t bin = tim_loss_bin(&transport, t);
+            assert_true(bin < TIM_LOSS_BINS && bin >= last); /* later times, higher bins */
+            last = bin;
         }
+        assert_true(last > tim_loss_bin(&transport, transport.t_min));
     }
 }
 
@@ -810,20 +807,29 @@ static void test_objective_expected_loss_leaves_the_mean_the_optimum(void **stat
     assert_true(gradient_at_the_mean(unknown) > 1);
 }
 
+static double losses_seen(const TimTrainer *t) {
+    double seen = 0;
+    for (size_t i = 0; i < TIM_LOSS_BINS; i++) seen += (double)t->loss_scale.count[i];
+    return seen;
+}
+
+/* From its step on, and of diffusion samples only. */
 static void test_trainer_learns_what_loss_to_expect(void **state) {
     (void)state;
     TimConfig config = tiny(TIM_PRECISION_F32);
+    const size_t diffusion = tim_time_share(config.transition.diffusion_ratio, BATCH);
     TimTrainer *plain = new_trainer(&config);
-    config.transition.expected_loss = true;
+    config.transition.expected_loss = true, config.training.expected_loss_start_step = 1;
     TimTrainer *expecting = new_trainer(&config);
     const size_t bytes = plain->model->params.elements * sizeof(float);
-    double seen = 0;
-    run_steps(plain, 1), run_steps(expecting, 1);
+    assert_true(diffusion > 0 && diffusion < BATCH);
+    run_steps(plain, 2), run_steps(expecting, 2);
     assert_memory_equal(expecting->model->f32, plain->model->f32, bytes); /* nothing is known yet */
+    assert_true(losses_seen(expecting) == (double)diffusion);
     run_steps(plain, 5), run_steps(expecting, 5);
     assert_memory_not_equal(expecting->model->f32, plain->model->f32, bytes);
-    for (size_t i = 0; i < TIM_LOSS_BINS; i++) seen += (double)expecting->loss_scale.count[i];
-    assert_true(seen == 6 * BATCH);
+    assert_true(losses_seen(expecting) == (double)(6 * diffusion));
+    for (size_t i = diffusion; i < BATCH; i++) assert_true(expecting->batch.expected_loss[i] == 0);
     tim_trainer_free(plain), tim_trainer_free(expecting);
     tim_config_done(&config);
 }
@@ -1140,18 +1146,16 @@ static void test_objective_composed_target_is_what_the_averages_jumps_do(void **
     tim_config_done(&config);
 }
 
-/* From its step on: those samples go from T_max to T_min, the average is there for them in bf16, and no loss is expected of them. */
+/* From its step on: those samples go from T_max to T_min, and the average is there for them in bf16. */
 static void test_trainer_composed_samples_start_at_their_step(void **state) {
     (void)state;
     TimConfig config = tiny(TIM_PRECISION_BF16);
-    config.transition.expected_loss = true;
     TimTrainer *plain = new_trainer(&config);
     config.transition.composed_ratio = 0.25, config.transition.composed_jumps = 2;
     config.training.composed_start_step = 2;
     TimTrainer *composed = new_trainer(&config);
     const size_t bytes = plain->model->params.elements * sizeof(float);
     const int share = (int)rint(0.25 * BATCH);
-    double seen = 0;
     assert_non_null(composed->ema->bf16);
     run_steps(plain, 2), run_steps(composed, 2);
     assert_memory_equal(composed->model->f32, plain->model->f32, bytes);
@@ -1159,8 +1163,6 @@ static void test_trainer_composed_samples_start_at_their_step(void **state) {
     assert_memory_not_equal(composed->model->f32, plain->model->f32, bytes);
     for (int i = BATCH - share; i < BATCH; i++) assert_true(composed->batch.t[i] == 1 && composed->batch.r[i] == 0);
     assert_true(composed->batch.t[BATCH - share - 1] < 1);
-    for (size_t i = 0; i < TIM_LOSS_BINS; i++) seen += (double)composed->loss_scale.count[i];
-    assert_true(seen == 5 * BATCH - 3 * share);
     tim_trainer_free(plain), tim_trainer_free(composed);
     tim_config_done(&config);
 }
@@ -1290,8 +1292,8 @@ static void test_trainer_resume_bad_state_says_what(void **state) {
         {"{\"version\": 1, \"step\": -1, \"skipped\": 0, \"seed\": 1, \"position\": 8}", "'step'"},
         {"{\"version\": 1, \"step\": 1, \"skipped\": 2, \"seed\": 1, \"position\": 8}", "2 of 1"},
         {"{\"version\": 1, \"step\": 1, \"skipped\": 0, \"seed\": 1}", "'position'"},
-        {STATE_OF_STEP_1 ", \"expected_loss\": 3}", "no list of 84 pairs"},
-        {STATE_OF_STEP_1 ", \"expected_loss\": [[0, 1]]}", "no list of 84 pairs"},
+        {STATE_OF_STEP_1 ", \"expected_loss\": 3}", "no list of 12 pairs"},
+        {STATE_OF_STEP_1 ", \"expected_loss\": [[0, 1]]}", "no list of 12 pairs"},
     };
     TimConfig config = tiny(TIM_PRECISION_F32);
     TimTrainer *trainer = new_trainer(&config);

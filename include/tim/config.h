@@ -102,8 +102,8 @@ typedef struct TimTransitionConfig {
     bool weight_t_and_r;      /* false: D = tau(t) instead of tau(t) - tau(r) */
     bool use_dir_loss;        /* adds 1 - cos(F, target) over the channel axis */
     double loss_weight_power; /* p of a sample's weight w_time / (loss + 1e-5)^p; published 1, 0 is the plain squared error */
-    /* Ours: the loss in that weight is the one to expect at (t, r), which leaves the mean of the targets the optimum; false, as published:
-     * the sample's own. */
+    /* Ours: the loss in that weight of a diffusion sample is the one to expect at t, which leaves the mean of the targets the optimum;
+     * false, as published: the sample's own. */
     bool expected_loss;
 } TimTransitionConfig;
 
@@ -139,10 +139,11 @@ typedef struct TimTrainingConfig {
     double max_grad_norm;
     TimPrecision mixed_precision;
     double ema_decay;
-    bool ema_warmup;             /* ours: the decay of update n, 0 for the first, is at most (1 + n) / (10 + n) */
-    int64_t guidance_start_step; /* ours: transport.enhance_target counts from this step on; 0 as published */
-    int64_t composed_start_step; /* ours: transition.composed_ratio counts from this step on */
-    double proj_coeff;           /* weight of the alignment loss; the trainer has no targets for it and takes 0 only */
+    bool ema_warmup;                  /* ours: the decay of update n, 0 for the first, is at most (1 + n) / (10 + n) */
+    int64_t guidance_start_step;      /* ours: transport.enhance_target counts from this step on; 0 as published */
+    int64_t composed_start_step;      /* ours: transition.composed_ratio counts from this step on */
+    int64_t expected_loss_start_step; /* ours: transition.expected_loss counts from this step on */
+    double proj_coeff;                /* weight of the alignment loss; the trainer has no targets for it and takes 0 only */
     int batch_size;
     /* Ours: the noises of so many batches change places among the pictures of a class, so that paths cross less (optimal transport);
      * 0, as published: pairs as drawn. */

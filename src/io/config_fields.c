@@ -136,6 +136,7 @@ static const TimField fields[] = {
     {"training.resume_from_checkpoint", TIM_FIELD_FIXED, 0, 0, 0, from_latest, 0},
     {"training.coupling_batches", TIM_FIELD_INT, AT(training.coupling_batches), 0, 4096, NULL, 0},
     {"training.composed_start_step", TIM_FIELD_INT64, AT(training.composed_start_step), 0, 1e12, NULL, 0},
+    {"training.expected_loss_start_step", TIM_FIELD_INT64, AT(training.expected_loss_start_step), 0, 1e12, NULL, 0},
     {"training.guidance_start_step", TIM_FIELD_INT64, AT(training.guidance_start_step), 0, 1e12, NULL, 0},
     {"training.learning_rate", TIM_FIELD_DOUBLE, AT(training.learning_rate), 0, 1e3, NULL, 0},
     {"training.learning_rate_base_batch_size", TIM_FIELD_INT, AT(training.learning_rate_base_batch_size), 1, 1e9, NULL, 0},

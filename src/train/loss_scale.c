@@ -6,22 +6,11 @@
 
 enum { LENGTH = 128 }; /* samples of a bin that its mean remembers */
 
-static size_t ratio_bin(const TimTransportConfig *transport, double t) {
+size_t tim_loss_bin(const TimTransportConfig *transport, double t) {
     const TimPath path = tim_transport_get(transport->kind)->path(transport, t);
-    const double place = log(path.sigma / path.alpha) + TIM_LOSS_RATIOS / 2.0;
+    const double place = log(path.sigma / path.alpha) + TIM_LOSS_BINS / 2.0;
     if (!(place >= 1)) return 0;
-    return place < TIM_LOSS_RATIOS ? (size_t)place : TIM_LOSS_RATIOS - 1;
-}
-
-static size_t distance_bin(const TimTransportConfig *transport, double t, double r, bool diffusion) {
-    if (diffusion) return 0;
-    if (r <= transport->t_min) return TIM_LOSS_DISTANCES - 1;
-    const double fifths = 5 * (t - r) / (t - transport->t_min);
-    return fifths < 5 ? 1 + (size_t)fifths : 5;
-}
-
-size_t tim_loss_bin(const TimTransportConfig *transport, double t, double r, bool diffusion) {
-    return ratio_bin(transport, t) * TIM_LOSS_DISTANCES + distance_bin(transport, t, r, diffusion);
+    return place < TIM_LOSS_BINS ? (size_t)place : TIM_LOSS_BINS - 1;
 }
 
 float tim_loss_expected(const TimLossScale *scale, size_t bin) {

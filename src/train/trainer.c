@@ -213,18 +213,24 @@ int64_t tim_trainer_steps(const TimTrainer *t) {
 
 /* ---- a step ---- */
 
-/* Of the first `count` samples; composed ones are weighed by their own: without noise in the target there is no mean to distort. */
-static void expect_losses(TimTrainer *t, size_t count, size_t diffusion) {
-    TimTrainBatch *b = &t->batch;
-    memset(b->expected_loss, 0, (size_t)t->model->config.training.batch_size * sizeof *b->expected_loss);
-    for (size_t i = 0; i < count; i++) {
-        b->bins[i] = tim_loss_bin(&t->model->config.transport, b->t[i], b->r[i], i < diffusion);
-        b->expected_loss[i] = tim_loss_expected(&t->loss_scale, b->bins[i]);
-    }
+static bool expects_losses(const TimTrainer *t) {
+    const TimConfig *config = &t->model->config;
+    return config->transition.expected_loss && t->state.step >= config->training.expected_loss_start_step;
 }
 
-static void learn_losses(TimTrainer *t, size_t count) {
-    for (size_t i = 0; i < count; i++) tim_loss_learn(&t->loss_scale, t->batch.bins[i], t->batch.sample_losses[i]);
+/* Of the diffusion samples, which come first; 0 for the others. */
+static const float *expect_losses(TimTrainer *t, size_t diffusion) {
+    TimTrainBatch *b = &t->batch;
+    memset(b->expected_loss, 0, (size_t)t->model->config.training.batch_size * sizeof *b->expected_loss);
+    for (size_t i = 0; i < diffusion; i++) {
+        b->bins[i] = tim_loss_bin(&t->model->config.transport, b->t[i]);
+        b->expected_loss[i] = tim_loss_expected(&t->loss_scale, b->bins[i]);
+    }
+    return b->expected_loss;
+}
+
+static void learn_losses(TimTrainer *t, size_t diffusion) {
+    for (size_t i = 0; i < diffusion; i++) tim_loss_learn(&t->loss_scale, t->batch.bins[i], t->batch.sample_losses[i]);
 }
 
 /* How many samples of the coming step are composed. */
@@ -254,7 +260,6 @@ static TimBatch draw_batch(TimTrainer *t) {
     tim_data_read(t->data, s->seed, s->position, size, &b->samples, t->model->options.threads);
     tim_coupling_noise(t->coupling, t->data, s->seed, s->step, s->position, b->z);
     const size_t composed = composed_samples(t), diffusion = draw_times(t, composed);
-    if (config->transition.expected_loss) expect_losses(t, size - composed, diffusion);
     return (TimBatch){.size = (int64_t)size,
                       .diffusion = (int64_t)diffusion,
                       .composed = (int64_t)composed,
@@ -265,7 +270,7 @@ static TimBatch draw_batch(TimTrainer *t) {
                       .condition.labels = b->samples.dropped,
                       .teacher.labels = b->samples.labels,
                       .null.labels = b->null_class,
-                      .expected_loss = config->transition.expected_loss ? b->expected_loss : NULL,
+                      .expected_loss = expects_losses(t) ? expect_losses(t, diffusion) : NULL,
                       .unguided = s->step < config->training.guidance_start_step};
 }
 
@@ -300,7 +305,7 @@ static void update(TimTrainer *t, const TimBatch *batch, TimTrainReport *report)
     else
         tim_adamw_update(&vectors, &step);
     tim_model_weights_changed(t->ema);
-    if (t->model->config.transition.expected_loss) learn_losses(t, (size_t)(batch->size - batch->composed));
+    if (batch->expected_loss) learn_losses(t, (size_t)batch->diffusion);
     report->ema_decay = step.ema_decay;
 }
 
