@@ -26,6 +26,7 @@
 #include "train/coupling.h"
 #include "train/folder.h"
 #include "train/init.h"
+#include "train/loss.h"
 #include "train/loss_scale.h"
 #include "train/schedule.h"
 #include "train/streams.h"
@@ -738,6 +739,30 @@ static void test_trainer_step_reports_what_it_did(void **state) {
 }
 
 /* ---- the loss to expect ---- */
+
+static void test_loss_absolute_is_its_formula_and_the_gradient_its_difference(void **state) {
+    (void)state;
+    enum { COUNT = 6 };
+    static const TimLossShape shape = {.channels = 2, .positions = COUNT / 2, .absolute = true};
+    static const float target[COUNT] = {0, 0.5F, -1, 0.25F, 3, 0}, f[COUNT] = {0, 0.51F, -0.5F, -0.5F, 2.75F, 1};
+    float g[COUNT], near[COUNT];
+    double mean = 0;
+    for (int i = 0; i < COUNT; i++) mean += sqrt(pow((double)f[i] - (double)target[i], 2) + 0.0004) / COUNT;
+    assert_close(tim_loss(f, target, shape), mean * mean, 1e-12);
+    tim_loss_gradient(g, f, target, shape, 3);
+    for (int i = 0; i < COUNT; i++) {
+        const float h = 1.0F / 4096;
+        memcpy(near, f, sizeof near);
+        near[i] = f[i] + h;
+        const double above = tim_loss(near, target, shape);
+        near[i] = f[i] - h;
+        assert_close(g[i], 3 * (above - tim_loss(near, target, shape)) / (2.0 * (double)h), 1e-4);
+    }
+    near[0] = NAN;
+    assert_true(tim_loss(near, target, shape) == 0);
+    tim_loss_gradient(g, near, target, shape, 3);
+    for (int i = 0; i < COUNT; i++) assert_true(g[i] == 0);
+}
 
 static void test_loss_bin_is_one_of_its_transport(void **state) {
     (void)state;
@@ -1756,6 +1781,7 @@ int main(void) {
         cmocka_unit_test(test_trainer_resume_muon_has_the_bits_of_no_stop),
         cmocka_unit_test(test_trainer_resume_composed_has_the_bits_of_no_stop),
         cmocka_unit_test(test_trainer_resume_coupled_has_the_bits_of_no_stop),
+        cmocka_unit_test(test_loss_absolute_is_its_formula_and_the_gradient_its_difference),
         cmocka_unit_test(test_loss_bin_is_one_of_its_transport),
         cmocka_unit_test(test_loss_expected_is_the_geometric_mean_of_the_past),
         cmocka_unit_test(test_objective_expected_loss_leaves_the_mean_the_optimum),

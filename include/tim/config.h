@@ -93,7 +93,8 @@ typedef struct TimTransitionConfig {
      * of their noise; false, as published: that of the sample's own pair. */
     bool average_direction;
     /* Ours: share of the batch that is composed, from T_max to T_min: the target is the one jump that does what so many equal jumps of the
-     * averaged network do. 0, as published: none. */
+     * averaged network do. It has no noise, so differences count by their size, which leaves no haze on what is smooth. 0, as published:
+     * none. */
     double composed_ratio;
     int composed_jumps;
     TimTimeWeight weight_time_type;

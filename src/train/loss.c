@@ -6,6 +6,9 @@
 /* Each norm is at least this in a cosine (PyTorch's cosine_similarity). */
 static const double smallest_norm = 1e-8;
 
+/* Differences well above this count by their size, those below by their square. */
+static const double corner = 0.02;
+
 /* Two vectors with elements `stride` apart. */
 typedef struct Pair {
     const float *a, *b;
@@ -53,6 +56,24 @@ static double squared_part(const float *f, const float *target, size_t count) {
     return sum / (double)count;
 }
 
+/* |d|, rounded off */
+static double absolute(double d) {
+    return sqrt(d * d + corner * corner);
+}
+
+static double absolute_mean(const float *f, const float *target, size_t count) {
+    double sum = 0;
+    for (size_t i = 0; i < count; i++) sum += absolute((double)f[i] - (double)target[i]);
+    return sum / (double)count;
+}
+
+static double difference_part(const float *f, const float *target, TimLossShape s) {
+    const size_t count = s.channels * s.positions;
+    if (!s.absolute) return squared_part(f, target, count);
+    const double mean = absolute_mean(f, target, count);
+    return mean * mean;
+}
+
 static double direction_part(const float *f, const float *target, TimLossShape s) {
     double sum = 0;
     for (size_t p = 0; s.direction && p < s.positions; p++)
@@ -61,16 +82,18 @@ static double direction_part(const float *f, const float *target, TimLossShape s
 }
 
 double tim_loss(const float *f, const float *target, TimLossShape shape) {
-    return finite_or_bound(squared_part(f, target, shape.channels * shape.positions)) +
-           finite_or_bound(direction_part(f, target, shape));
+    return finite_or_bound(difference_part(f, target, shape)) + finite_or_bound(direction_part(f, target, shape));
 }
 
 void tim_loss_gradient(float *g, const float *f, const float *target, TimLossShape shape, double scale) {
     const size_t count = shape.channels * shape.positions;
     memset(g, 0, count * sizeof *g);
-    if (!isfinite(squared_part(f, target, count)) || !isfinite(direction_part(f, target, shape))) return;
-    const double factor = 2.0 * scale / (double)count;
-    for (size_t i = 0; i < count; i++) g[i] = (float)(factor * ((double)f[i] - (double)target[i]));
+    if (!isfinite(difference_part(f, target, shape)) || !isfinite(direction_part(f, target, shape))) return;
+    const double factor = 2.0 * scale / (double)count, mean = shape.absolute ? absolute_mean(f, target, count) : 0;
+    for (size_t i = 0; i < count; i++) {
+        const double d = (double)f[i] - (double)target[i];
+        g[i] = (float)(factor * (shape.absolute ? mean * d / absolute(d) : d));
+    }
     for (size_t p = 0; shape.direction && p < shape.positions; p++)
         add_cosine_gradient(g + p, (Pair){f + p, target + p, shape.channels, shape.positions}, scale / (double)shape.positions);
 }

@@ -322,8 +322,10 @@ static TimSampleLoss finish_sample(const TimObjective *o, TimNetwork *n, Part pa
     const TimNetworkConfig *c = &o->config->network;
     const int64_t i = part.first + k;
     const double batch = (double)part.batch->size;
-    const TimLossShape shape = {(size_t)c->in_channels, (size_t)o->shape.height * (size_t)o->shape.width,
-                                o->config->transition.use_dir_loss};
+    const TimLossShape shape = {.channels = (size_t)c->in_channels,
+                                .positions = (size_t)o->shape.height * (size_t)o->shape.width,
+                                .direction = o->config->transition.use_dir_loss,
+                                .absolute = part.kind == COMPOSED};
     const TimMatrix g_f = tim_tape_cotangent(n->tape, n->f);
     const float *f = picture_row(n, n->f, k), *target = part.lane->rows.target + (size_t)k * o->picture;
     if (part.kind != COMPOSED) make_target(o, part, k);
