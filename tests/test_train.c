@@ -738,7 +738,7 @@ static void test_trainer_step_reports_what_it_did(void **state) {
     tim_config_done(&config);
 }
 
-/* ---- the loss to expect ---- */
+/* ---- losses, and the loss to expect ---- */
 
 static void test_loss_absolute_is_its_formula_and_the_gradient_its_difference(void **state) {
     (void)state;

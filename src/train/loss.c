@@ -47,31 +47,20 @@ static double finite_or_bound(double loss) {
     return loss;
 }
 
-static double squared_part(const float *f, const float *target, size_t count) {
-    double sum = 0;
-    for (size_t i = 0; i < count; i++) {
-        const double difference = (double)f[i] - (double)target[i];
-        sum += difference * difference;
-    }
-    return sum / (double)count;
-}
-
 /* |d|, rounded off */
 static double absolute(double d) {
     return sqrt(d * d + corner * corner);
 }
 
-static double absolute_mean(const float *f, const float *target, size_t count) {
-    double sum = 0;
-    for (size_t i = 0; i < count; i++) sum += absolute((double)f[i] - (double)target[i]);
-    return sum / (double)count;
-}
-
 static double difference_part(const float *f, const float *target, TimLossShape s) {
     const size_t count = s.channels * s.positions;
-    if (!s.absolute) return squared_part(f, target, count);
-    const double mean = absolute_mean(f, target, count);
-    return mean * mean;
+    double sum = 0;
+    for (size_t i = 0; i < count; i++) {
+        const double d = (double)f[i] - (double)target[i];
+        sum += s.absolute ? absolute(d) : d * d;
+    }
+    const double mean = sum / (double)count;
+    return s.absolute ? mean * mean : mean;
 }
 
 static double direction_part(const float *f, const float *target, TimLossShape s) {
@@ -88,8 +77,9 @@ double tim_loss(const float *f, const float *target, TimLossShape shape) {
 void tim_loss_gradient(float *g, const float *f, const float *target, TimLossShape shape, double scale) {
     const size_t count = shape.channels * shape.positions;
     memset(g, 0, count * sizeof *g);
-    if (!isfinite(difference_part(f, target, shape)) || !isfinite(direction_part(f, target, shape))) return;
-    const double factor = 2.0 * scale / (double)count, mean = shape.absolute ? absolute_mean(f, target, count) : 0;
+    const double difference = difference_part(f, target, shape);
+    if (!isfinite(difference) || !isfinite(direction_part(f, target, shape))) return;
+    const double factor = 2.0 * scale / (double)count, mean = sqrt(difference); /* of the absolute ones */
     for (size_t i = 0; i < count; i++) {
         const double d = (double)f[i] - (double)target[i];
         g[i] = (float)(factor * (shape.absolute ? mean * d / absolute(d) : d));

@@ -12,7 +12,8 @@ typedef struct TimLossShape {
     bool absolute;  /* the squared mean of the absolute differences in place of the mean of the squares */
 } TimLossShape;
 
-/* mean (f - target)^2, or with `absolute` (mean sqrt((f - target)^2 + 0.02^2))^2, as smooth at its bottom as a square; plus the mean over positions of 1 - cos(f, target) with `direction`. NaN counts as 0, infinities as +-1e5. */
+/* mean (f - target)^2, or with `absolute` (mean sqrt((f - target)^2 + 0.02^2))^2, as smooth at its bottom as a square; plus the mean over
+ * positions of 1 - cos(f, target) with `direction`. NaN counts as 0, infinities as +-1e5. */
 double tim_loss(const float *f, const float *target, TimLossShape shape);
 
 /* g = scale * d loss / d f; zero where the loss is not finite. */

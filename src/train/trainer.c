@@ -213,17 +213,14 @@ int64_t tim_trainer_steps(const TimTrainer *t) {
 
 /* ---- a step ---- */
 
-static bool expects_losses(const TimTrainer *t) {
-    const TimConfig *config = &t->model->config;
-    return config->transition.expected_loss && t->state.step >= config->training.expected_loss_start_step;
-}
-
-/* Of the diffusion samples, which come first; 0 for the others. */
+/* Of the diffusion samples, which come first, and 0 for the others; NULL before its step, or where none is to be expected. */
 static const float *expect_losses(TimTrainer *t, size_t diffusion) {
+    const TimConfig *config = &t->model->config;
     TimTrainBatch *b = &t->batch;
-    memset(b->expected_loss, 0, (size_t)t->model->config.training.batch_size * sizeof *b->expected_loss);
+    if (!config->transition.expected_loss || t->state.step < config->training.expected_loss_start_step) return NULL;
+    memset(b->expected_loss, 0, (size_t)config->training.batch_size * sizeof *b->expected_loss);
     for (size_t i = 0; i < diffusion; i++) {
-        b->bins[i] = tim_loss_bin(&t->model->config.transport, b->t[i]);
+        b->bins[i] = tim_loss_bin(&config->transport, b->t[i]);
         b->expected_loss[i] = tim_loss_expected(&t->loss_scale, b->bins[i]);
     }
     return b->expected_loss;
@@ -270,7 +267,7 @@ static TimBatch draw_batch(TimTrainer *t) {
                       .condition.labels = b->samples.dropped,
                       .teacher.labels = b->samples.labels,
                       .null.labels = b->null_class,
-                      .expected_loss = expects_losses(t) ? expect_losses(t, diffusion) : NULL,
+                      .expected_loss = expect_losses(t, diffusion),
                       .unguided = s->step < config->training.guidance_start_step};
 }
 
