@@ -535,9 +535,12 @@ static const TimNetworkConfig tiny = {.patch_size = 2,
                                       .qk_norm = true,
                                       .distance_aware = true};
 
-static TimNetworkConfig tiny_network(TimNetworkKind kind) {
+enum { NETWORKS = 3 }; /* of classes, of text, of classes with the skip */
+
+static TimNetworkConfig tiny_network(int index) {
     TimNetworkConfig config = tiny;
-    config.kind = kind;
+    config.kind = index == 1 ? TIM_NETWORK_T2I : TIM_NETWORK_C2I;
+    config.skip_std = index == 2 ? 0.7 : 0;
     return config;
 }
 
@@ -564,10 +567,10 @@ static void fill_inputs(const TimNetwork *n) {
     fill(tim_tape_tangent(n->tape, n->t), 15);
 }
 
-static void network_init(NetworkFixture *f, TimNetworkKind kind, const TimNetworkShape *shape, const TimNetworkOptions *options) {
+static void network_init(NetworkFixture *f, int index, const TimNetworkShape *shape, const TimNetworkOptions *options) {
     *f = (NetworkFixture){0};
     Fixture *base = &f->base;
-    const TimNetworkConfig config = tiny_network(kind);
+    const TimNetworkConfig config = tiny_network(index);
     must(tim_network_new(&f->network, &config, shape, options, &base->params, &base->err), &base->err);
     fixture_bind(base, f->network.tape);
     fill_inputs(&f->network);
@@ -599,18 +602,16 @@ static void run_step(const NetworkFixture *f, Outcome *out) {
     memcpy(out->gradients, f->base.gradients, elements * sizeof(float));
 }
 
-static const TimNetworkKind network_kinds[] = {TIM_NETWORK_C2I, TIM_NETWORK_T2I};
-
 static void test_tape_without_gradients_smaller(void **state) {
     (void)state;
-    for (int k = 0; k < 2; k++) {
+    for (int k = 0; k < NETWORKS; k++) {
         TimNetworkShape shapes[3] = {step, step, step};
         size_t bytes[3];
         shapes[1].tangent_samples = 0;
         shapes[2].tangent_samples = 0, shapes[2].gradients = false;
         for (int i = 0; i < 3; i++) {
             NetworkFixture f;
-            network_init(&f, network_kinds[k], &shapes[i], &reference);
+            network_init(&f, k, &shapes[i], &reference);
             bytes[i] = tim_tape_bytes(f.network.tape);
             assert_true(bytes[i] <= tim_tape_bytes_unshared(f.network.tape));
             network_done(&f);
@@ -623,12 +624,12 @@ static void test_tape_without_gradients_smaller(void **state) {
 static void test_step_twice_same_bits(void **state) {
     (void)state;
     static Outcome first, second;
-    for (int variant = 0; variant < 8; variant++) {
+    for (int variant = 0; variant < 4 * NETWORKS; variant++) {
         NetworkFixture f;
         const TimNetworkOptions options = {.isa = tim_isa_best(),
-                                           .threads = variant & 2 ? 3 : 1,
-                                           .precision = variant & 4 ? TIM_PRECISION_BF16 : TIM_PRECISION_F32};
-        network_init(&f, network_kinds[variant & 1], &step, &options);
+                                           .threads = variant & 1 ? 3 : 1,
+                                           .precision = variant & 2 ? TIM_PRECISION_BF16 : TIM_PRECISION_F32};
+        network_init(&f, variant / 4, &step, &options);
         for (int pass = 0; pass < 2; pass++) run_step(&f, pass ? &second : &first);
         assert_memory_equal(&first, &second, sizeof first);
         network_done(&f);
@@ -638,17 +639,42 @@ static void test_step_twice_same_bits(void **state) {
 static void test_step_allocates_nothing(void **state) {
     (void)state;
     static Outcome outcome;
-    for (int variant = 0; variant < 4; variant++) {
+    for (int variant = 0; variant < 2 * NETWORKS; variant++) {
         NetworkFixture f;
         const TimNetworkOptions options = {
-            .isa = tim_isa_best(), .threads = 2, .precision = variant & 2 ? TIM_PRECISION_BF16 : TIM_PRECISION_F32};
-        network_init(&f, network_kinds[variant & 1], &step, &options);
+            .isa = tim_isa_best(), .threads = 2, .precision = variant & 1 ? TIM_PRECISION_BF16 : TIM_PRECISION_F32};
+        network_init(&f, variant / 2, &step, &options);
         const int before = allocations;
         run_step(&f, &outcome);
         must(tim_tape_bind(f.network.tape, &f.base.weights, f.base.gradients, &f.base.err), &f.base.err);
         run_step(&f, &outcome);
         assert_int_equal(allocations, before);
         network_done(&f);
+    }
+}
+
+/* For data of standard deviation 1: g is -1, 0 and 1 at t = 0, 1/2 and 1. */
+static void test_skip_adds_share_of_input(void **state) {
+    (void)state;
+    const float times[] = {0, 0.5F, 1};
+    static Outcome with, without;
+    for (int k = 0; k < 2; k++) {
+        Outcome *out = k ? &with : &without;
+        TimNetworkConfig config = tiny_network(0);
+        NetworkFixture f = {0};
+        config.skip_std = k;
+        must(tim_network_new(&f.network, &config, &step, &reference, &f.base.params, &f.base.err), &f.base.err);
+        fixture_bind(&f.base, f.network.tape);
+        fill_inputs(&f.network);
+        memcpy(tim_tape_value(f.network.tape, f.network.t).data, times, sizeof times);
+        run_step(&f, out);
+        network_done(&f);
+    }
+    float x[3 * 72];
+    tim_rng_normal(x, 3 * 72, 2, 10, 0);
+    for (size_t i = 0; i < 3 * 72; i++) {
+        const float expected = without.f[i] + (2 * times[i / 72] - 1) * x[i];
+        assert_true(fabsf(with.f[i] - expected) <= 1e-5F * (1 + fabsf(expected)));
     }
 }
 
@@ -697,11 +723,11 @@ static void test_backward_network_equals_difference(void **state) {
     (void)state;
     static Outcome outcome;
     const double e = 1e-2;
-    for (int variant = 0; variant < 4; variant++) {
+    for (int variant = 0; variant < 2 * NETWORKS; variant++) {
         NetworkFixture f;
         const TimNetworkOptions options = {
-            .isa = variant & 2 ? tim_isa_best() : TIM_ISA_REF, .threads = 1, .precision = TIM_PRECISION_F32};
-        network_init(&f, network_kinds[variant & 1], &step, &options);
+            .isa = variant & 1 ? tim_isa_best() : TIM_ISA_REF, .threads = 1, .precision = TIM_PRECISION_F32};
+        network_init(&f, variant / 2, &step, &options);
         run_step(&f, &outcome);
         for (size_t i = 0; i < f.base.params.count; i++) {
             const TimParam *p = &f.base.params.items[i];
@@ -732,11 +758,11 @@ static void forward_moved(const TimNetwork *n, double e, float *out, size_t coun
 static void test_tangents_network_equal_difference(void **state) {
     (void)state;
     const double e = 3e-3;
-    for (int variant = 0; variant < 4; variant++) {
+    for (int variant = 0; variant < 2 * NETWORKS; variant++) {
         NetworkFixture f;
         const TimNetworkOptions options = {
-            .isa = variant & 2 ? tim_isa_best() : TIM_ISA_REF, .threads = 1, .precision = TIM_PRECISION_F32};
-        network_init(&f, network_kinds[variant & 1], &step, &options);
+            .isa = variant & 1 ? tim_isa_best() : TIM_ISA_REF, .threads = 1, .precision = TIM_PRECISION_F32};
+        network_init(&f, variant / 2, &step, &options);
         static Outcome outcome;
         float up[2 * 3 * 4 * 6], down[2 * 3 * 4 * 6];
         run_step(&f, &outcome);
@@ -753,8 +779,8 @@ static void test_tangents_network_equal_difference(void **state) {
 /* ---- allocations that fail ---- */
 
 /* Makes a network of which allocation k fails; true when it succeeds, k being beyond the last. */
-static bool network_without(TimNetworkKind kind, int k) {
-    const TimNetworkConfig config = tiny_network(kind);
+static bool network_without(int index, int k) {
+    const TimNetworkConfig config = tiny_network(index);
     const int before = live;
     TimNetwork network;
     TimParams params = {0};
@@ -780,9 +806,9 @@ static bool network_without(TimNetworkKind kind, int k) {
 
 static void test_network_new_each_allocation_fails_memory_error(void **state) {
     (void)state;
-    for (int kind = 0; kind < 2; kind++) {
+    for (int index = 0; index < NETWORKS; index++) {
         int k = 0;
-        while (!network_without(network_kinds[kind], k)) k++;
+        while (!network_without(index, k)) k++;
         assert_true(k > 50); /* the wrapping works */
     }
 }
@@ -815,6 +841,7 @@ int main(void) {
         cmocka_unit_test(test_backward_again_gradients_accumulate),
         cmocka_unit_test(test_tape_without_gradients_smaller),
         cmocka_unit_test(test_step_twice_same_bits),
+        cmocka_unit_test(test_skip_adds_share_of_input),
         cmocka_unit_test(test_step_allocates_nothing),
         cmocka_unit_test(test_backward_network_equals_difference),
         cmocka_unit_test(test_tangents_network_equal_difference),

@@ -47,6 +47,9 @@ typedef struct TimNetworkConfig {
     bool use_new_embed; /* false: delta_embedder is t_embedder */
     bool qk_norm;
     bool distance_aware; /* adds qkv_d(interval embedding) to qkv */
+    /* Ours, of OT-FM: F = g(t) x_t + what the blocks say, where g(t) x_t is the best linear guess of the velocity from x_t alone for data of
+     * this standard deviation, as the skip of EDM (arXiv 2206.00364): noise then need not pass through the blocks. 0, as published: none. */
+    double skip_std;
 } TimNetworkConfig;
 
 typedef enum TimTransportKind {

@@ -123,6 +123,17 @@ static TimStatus check_transport(const TimConfig *config, TimError *err) {
     return TIM_OK;
 }
 
+static TimStatus check_skip(const TimConfig *config, TimError *err) {
+    const double std = config->network.skip_std;
+    if (std != 0 && config->transport.kind != TIM_TRANSPORT_OT_FM)
+        return tim_fail(err, TIM_E_ARGUMENT, "model.network.params.skip_std is %g; it is for the OT_FM transport: leave it at 0",
+                        std);
+    if (std != 0 && std < 1e-3)
+        return tim_fail(err, TIM_E_ARGUMENT,
+                        "model.network.params.skip_std is %g; give the data's standard deviation, at least 0.001, or 0", std);
+    return TIM_OK;
+}
+
 static TimStatus check_transition(const TimConfig *config, TimError *err) {
     const TimTransitionConfig *t = &config->transition;
     TIM_TRY(check_fields(config, "model.transition_loss", err));
@@ -135,6 +146,7 @@ static TimStatus check_transition(const TimConfig *config, TimError *err) {
 TimStatus tim_config_check(const TimConfig *config, TimError *err) {
     TIM_TRY(tim_network_config_check(config, err));
     TIM_TRY(check_transport(config, err));
+    TIM_TRY(check_skip(config, err));
     TIM_TRY(check_transition(config, err));
     return check_fields(config, "", err);
 }

@@ -228,6 +228,13 @@ static TimRef open_stream(Build *b, TimStream *stream, Modulation m, int finishe
     return y;
 }
 
+/* What the blocks say and, where asked for, the skip: (B, C H W) */
+static TimRef add_skip(const Build *b, TimRef f) {
+    if (b->config->skip_std == 0) return f;
+    const TimRef in[3] = {f, b->network->x, b->network->t};
+    return tim_tape_add(b->tape, TIM_OP_SKIP, (TimOpParams){.skip = {.std = (float)b->config->skip_std}}, 3, in);
+}
+
 /* Norm, modulation, linear, unpatchify: (B, C H W) */
 static TimRef final_layer(Build *b, TimStream *stream) {
     const TimNetworkConfig *c = b->config;
@@ -250,7 +257,7 @@ static void record(Build *b) {
     TimStream stream = {embed_patches(b), TIM_NONE, TIM_NONE};
     embed_conditions(b);
     for (int i = 0; i < b->config->depth; i++) add_block(b, &stream, i);
-    b->network->f = final_layer(b, &stream);
+    b->network->f = add_skip(b, final_layer(b, &stream));
     tim_tape_keep(b->tape, b->network->f, true);
     tim_tape_keep(b->tape, b->network->hidden, true);
 }

@@ -51,6 +51,8 @@ typedef enum TimOpKind {
     TIM_OP_PIXEL_UNSHUFFLE,
     TIM_OP_UPSAMPLE,
     TIM_OP_LINEAR_ROWS,
+    /* as above, for training too */
+    TIM_OP_SKIP,
     TIM_OP_COUNT
 } TimOpKind;
 
@@ -179,6 +181,10 @@ typedef struct TimSinusoidParams {
     float max_period;
 } TimSinusoidParams;
 
+typedef struct TimSkipParams {
+    float std; /* s, of the data */
+} TimSkipParams;
+
 typedef struct TimUpsampleParams {
     int height, width; /* of the input */
     int factor;
@@ -205,6 +211,7 @@ typedef union TimOpParams {
     TimRmsNormParams rms_norm;
     TimShuffleParams shuffle;
     TimSinusoidParams sinusoid;
+    TimSkipParams skip;
     TimUpsampleParams upsample;
 } TimOpParams;
 

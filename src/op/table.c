@@ -27,6 +27,7 @@ DECLARE(relu);
 DECLARE(rms_norm);
 DECLARE(silu);
 DECLARE(sinusoid);
+DECLARE(skip);
 DECLARE(swiglu);
 DECLARE(unpatchify);
 DECLARE(upsample);
@@ -58,6 +59,7 @@ const TimOp *const TIM_ISA_SYMBOL(tim_op_table)[TIM_OP_COUNT] = {
     [TIM_OP_RMS_NORM] = &TIM_ISA_SYMBOL(tim_op_rms_norm),
     [TIM_OP_SILU] = &TIM_ISA_SYMBOL(tim_op_silu),
     [TIM_OP_SINUSOID] = &TIM_ISA_SYMBOL(tim_op_sinusoid),
+    [TIM_OP_SKIP] = &TIM_ISA_SYMBOL(tim_op_skip),
     [TIM_OP_SWIGLU] = &TIM_ISA_SYMBOL(tim_op_swiglu),
     [TIM_OP_UNPATCHIFY] = &TIM_ISA_SYMBOL(tim_op_unpatchify),
     [TIM_OP_UPSAMPLE] = &TIM_ISA_SYMBOL(tim_op_upsample),

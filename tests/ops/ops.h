@@ -124,7 +124,7 @@ extern const OpSuite ops_suite_add, ops_suite_attention, ops_suite_cast, ops_sui
     ops_suite_swiglu, ops_suite_unpatchify, ops_suite_relu, ops_suite_concat, ops_suite_convolution, ops_suite_pool,
     ops_suite_attention_masked, ops_suite_geglu, ops_suite_head_rms_norm, ops_suite_rms_norm, ops_suite_channel_norm,
     ops_suite_group_norm, ops_suite_pixel_shuffle, ops_suite_pixel_unshuffle, ops_suite_upsample, ops_suite_linear_attention,
-    ops_suite_linear_rows;
+    ops_suite_linear_rows, ops_suite_skip;
 
 /* out = the op at in (n_in) in fp64; fills `out` with new tensors. */
 void ops_forward_f64(const OpSuite *suite, const OpCase *c, const OpTensor *in, OpTensor out[TIM_OP_MAX_OUT]);

@@ -29,4 +29,5 @@ const OpSuite *const ops_suites[OPS_SUITES] = {
     &ops_suite_upsample,
     &ops_suite_linear_attention,
     &ops_suite_linear_rows,
+    &ops_suite_skip,
 };
