@@ -74,7 +74,7 @@ static void add_network(Fields *fields, const TimNetworkConfig *n) {
     add_bool(fields, "use_new_embed", n->use_new_embed);
     add_bool(fields, "qk_norm", n->qk_norm);
     add_bool(fields, "distance_aware", n->distance_aware);
-    if (n->skip_std != 0) add_real(fields, "skip_std", n->skip_std);
+    add_bool(fields, "input_skip", n->input_skip);
 }
 
 static void add_transport(Fields *fields, const TimTransportConfig *t) {

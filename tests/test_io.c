@@ -600,7 +600,7 @@ static void assert_same_config(const TimConfig *a, const TimConfig *b) {
                 n->num_classes == m->num_classes && n->class_dropout_prob == m->class_dropout_prob &&
                 n->cap_feat_dim == m->cap_feat_dim && n->new_condition == m->new_condition &&
                 n->use_new_embed == m->use_new_embed && n->qk_norm == m->qk_norm && n->distance_aware == m->distance_aware &&
-                n->skip_std == m->skip_std);
+                n->input_skip == m->input_skip);
     const TimTransportConfig *t = &a->transport, *u = &b->transport;
     assert_true(t->kind == u->kind && t->p_mean == u->p_mean && t->p_std == u->p_std && t->sigma_d == u->sigma_d &&
                 t->t_max == u->t_max && t->t_min == u->t_min && t->last_jump == u->last_jump && t->beta_min == u->beta_min &&
@@ -970,10 +970,8 @@ static void test_config_check_unsound_value_named(void **state) {
     assert_unsound(&config, "times from 0 to 1.5");
     config = sound, config.transport.last_jump = 1.5;
     assert_unsound(&config, "last_jump is 1.5");
-    config = sound, config.network.skip_std = 1e-4;
-    assert_unsound(&config, "skip_std is 0.0001");
-    config = sound, config.network.skip_std = 0.7, config.transport.kind = TIM_TRANSPORT_TRIGFLOW;
-    assert_unsound(&config, "skip_std is 0.7; it is for the OT_FM transport");
+    config = sound, config.network.input_skip = true, config.transport.kind = TIM_TRANSPORT_TRIGFLOW;
+    assert_unsound(&config, "input_skip is for the OT_FM transport");
     config = sound, config.transport.w_start = 2;
     assert_unsound(&config, "w_start is 2");
     config = sound, config.transition.diffusion_ratio = 0.95, config.transition.consistency_ratio = 0.1;

@@ -47,9 +47,9 @@ typedef struct TimNetworkConfig {
     bool use_new_embed; /* false: delta_embedder is t_embedder */
     bool qk_norm;
     bool distance_aware; /* adds qkv_d(interval embedding) to qkv */
-    /* Ours, of OT-FM: F = g(t) x_t + what the blocks say, where g(t) x_t is the best linear guess of the velocity from x_t alone for data of
-     * this standard deviation, as the skip of EDM (arXiv 2206.00364): noise then need not pass through the blocks. 0, as published: none. */
-    double skip_std;
+    /* Ours, of OT-FM: F = t x_t + what the blocks say. At t = 1, where F is noise less picture, no noise then has to pass through the
+     * blocks, whose errors are haze on a picture drawn in one jump; near t = 0 it is the network as published. */
+    bool input_skip;
 } TimNetworkConfig;
 
 typedef enum TimTransportKind {

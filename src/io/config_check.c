@@ -111,6 +111,8 @@ static TimStatus check_transport(const TimConfig *config, TimError *err) {
     const TimTransportConfig *t = &config->transport;
     TIM_TRY(check_fields(config, "model.transport", err));
     TIM_TRY(check_times(t, err));
+    if (config->network.input_skip && t->kind != TIM_TRANSPORT_OT_FM)
+        return tim_fail(err, TIM_E_ARGUMENT, "model.network.params.input_skip is for the OT_FM transport: leave it out");
     if (t->kind == TIM_TRANSPORT_VE_SDE && (t->t_min != t->sigma_min || t->t_max != t->sigma_max))
         return tim_fail(err, TIM_E_ARGUMENT,
                         "model.transport: times %g to %g; those of VE_SDE are sigma_min and sigma_max, %g to %g", t->t_min,
@@ -120,17 +122,6 @@ static TimStatus check_transport(const TimConfig *config, TimError *err) {
     if (t->w_start > t->w_end)
         return tim_fail(err, TIM_E_ARGUMENT, "model.transport.params.w_start is %g; it must be at most w_end, %g", t->w_start,
                         t->w_end);
-    return TIM_OK;
-}
-
-static TimStatus check_skip(const TimConfig *config, TimError *err) {
-    const double std = config->network.skip_std;
-    if (std != 0 && config->transport.kind != TIM_TRANSPORT_OT_FM)
-        return tim_fail(err, TIM_E_ARGUMENT, "model.network.params.skip_std is %g; it is for the OT_FM transport: leave it at 0",
-                        std);
-    if (std != 0 && std < 1e-3)
-        return tim_fail(err, TIM_E_ARGUMENT,
-                        "model.network.params.skip_std is %g; give the data's standard deviation, at least 0.001, or 0", std);
     return TIM_OK;
 }
 
@@ -146,7 +137,6 @@ static TimStatus check_transition(const TimConfig *config, TimError *err) {
 TimStatus tim_config_check(const TimConfig *config, TimError *err) {
     TIM_TRY(tim_network_config_check(config, err));
     TIM_TRY(check_transport(config, err));
-    TIM_TRY(check_skip(config, err));
     TIM_TRY(check_transition(config, err));
     return check_fields(config, "", err);
 }

@@ -103,7 +103,7 @@ static const TimField fields[] = {
     {"model.network.params.use_new_embed", TIM_FIELD_BOOL, AT(network.use_new_embed), 0, 0, NULL, 0},
     {"model.network.params.qk_norm", TIM_FIELD_BOOL, AT(network.qk_norm), 0, 0, NULL, 0},
     {"model.network.params.distance_aware", TIM_FIELD_BOOL, AT(network.distance_aware), 0, 0, NULL, 0},
-    {"model.network.params.skip_std", TIM_FIELD_DOUBLE, AT(network.skip_std), 0, 100, NULL, 0},
+    {"model.network.params.input_skip", TIM_FIELD_BOOL, AT(network.input_skip), 0, 0, NULL, 0},
     {.path = "model.network.params.use_checkpoint", .type = TIM_FIELD_SKIP},
 
     {"model.vae_dir", TIM_FIELD_TEXT, AT(vae_dir), 0, 0, NULL, 0},

@@ -228,11 +228,10 @@ static TimRef open_stream(Build *b, TimStream *stream, Modulation m, int finishe
     return y;
 }
 
-/* What the blocks say and, where asked for, the skip: (B, C H W) */
+/* F = t x + what the blocks say, where asked for: (B, C H W) */
 static TimRef add_skip(const Build *b, TimRef f) {
-    if (b->config->skip_std == 0) return f;
     const TimRef in[3] = {f, b->network->x, b->network->t};
-    return tim_tape_add(b->tape, TIM_OP_SKIP, (TimOpParams){.skip = {.std = (float)b->config->skip_std}}, 3, in);
+    return b->config->input_skip ? tim_tape_add(b->tape, TIM_OP_SKIP, (TimOpParams){0}, 3, in) : f;
 }
 
 /* Norm, modulation, linear, unpatchify: (B, C H W) */

@@ -181,10 +181,6 @@ typedef struct TimSinusoidParams {
     float max_period;
 } TimSinusoidParams;
 
-typedef struct TimSkipParams {
-    float std; /* s, of the data */
-} TimSkipParams;
-
 typedef struct TimUpsampleParams {
     int height, width; /* of the input */
     int factor;
@@ -211,7 +207,6 @@ typedef union TimOpParams {
     TimRmsNormParams rms_norm;
     TimShuffleParams shuffle;
     TimSinusoidParams sinusoid;
-    TimSkipParams skip;
     TimUpsampleParams upsample;
 } TimOpParams;
 

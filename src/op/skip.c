@@ -1,8 +1,5 @@
-/* What is known of a velocity before any network: out = f + g(t) x, with g(t) x the best linear guess of z - x0 from x = (1 - t) x0 + t z,
- * for data x0 of standard deviation s and normal noise z:
- *   g(t) = (t - (1 - t) s^2) / D,  D = t^2 + (1 - t)^2 s^2,  g'(t) = (1 + s^2) / D - 2 g(t)^2.
- * f, x (B, D), t (B, 1), f32. Source: the skip of EDM (arXiv 2206.00364, table 1), for the straight path and its velocity.
- * vjp: g_f = c, g_x = g c, g_t = g' sum x c for the cotangent c. jvp: t_f + g t_x + g' t_t x. */
+/* out = f + t x, each row of x scaled by its own t: what of a noisy picture belongs to its velocity whatever the network says.
+ * f, x (B, D), t (B, 1), f32. vjp for the cotangent c: g_f = c, g_x = t c, g_t = sum x c. jvp: t_f + t t_x + t_t x. */
 #include "op/kernel.h"
 
 static TimStatus infer(TimNode *node, TimError *err) {
@@ -17,57 +14,50 @@ static TimStatus infer(TimNode *node, TimError *err) {
     return TIM_OK;
 }
 
-typedef struct Gain {
-    float value, slope; /* g(t), g'(t) */
-} Gain;
-
-static Gain gain_at(const TimNode *node, int64_t row) {
-    const float t = *tim_matrix_f32(&node->in[2], row), s2 = node->params.skip.std * node->params.skip.std;
-    const float d = t * t + (1 - t) * (1 - t) * s2, g = (t - (1 - t) * s2) / d;
-    return (Gain){g, (1 + s2) / d - 2 * g * g};
+/* out = f + t x + s y for one row; what is absent is zero */
+static void combine(float *out, const float *f, float t, const float *x, float s, const float *y, int64_t n) {
+    for (int64_t i = 0; i < n; i++) out[i] = (f ? f[i] : 0) + (x ? t * x[i] : 0) + (y ? s * y[i] : 0);
 }
 
-static const float *row_or_null(const TimMatrix *m, int64_t row) {
+static const float *row_of(const TimMatrix *m, int64_t row) {
     return m->data ? tim_matrix_f32(m, row) : NULL;
 }
 
 static void forward(const TimNode *node) {
-    for (int64_t r = 0; r < node->out[0].rows; r++) {
-        const float *f = tim_matrix_f32(&node->in[0], r), *x = tim_matrix_f32(&node->in[1], r), g = gain_at(node, r).value;
-        float *out = tim_matrix_f32(&node->out[0], r);
-        for (int64_t i = 0; i < node->out[0].cols; i++) out[i] = f[i] + g * x[i];
-    }
+    const TimMatrix *in = node->in, *out = &node->out[0];
+    for (int64_t r = 0; r < out->rows; r++)
+        combine(tim_matrix_f32(out, r), row_of(&in[0], r), *row_of(&in[2], r), row_of(&in[1], r), 0, NULL, out->cols);
 }
 
 static void jvp(const TimNode *node) {
-    const int64_t first = node->in[0].rows - node->t_out[0].rows;
-    for (int64_t r = 0; r < node->t_out[0].rows; r++) {
-        const Gain g = gain_at(node, first + r);
-        const float *x = tim_matrix_f32(&node->in[1], first + r);
-        const float *t_f = row_or_null(&node->t_in[0], r), *t_x = row_or_null(&node->t_in[1], r),
-                    *t_t = row_or_null(&node->t_in[2], r);
-        float *out = tim_matrix_f32(&node->t_out[0], r);
-        const float slope = t_t ? g.slope * *t_t : 0;
-        for (int64_t i = 0; i < node->t_out[0].cols; i++) out[i] = (t_f ? t_f[i] : 0) + (t_x ? g.value * t_x[i] : 0) + slope * x[i];
+    const TimMatrix *in = node->in, *t_in = node->t_in, *out = &node->t_out[0];
+    const int64_t first = in[0].rows - out->rows;
+    for (int64_t r = 0; r < out->rows; r++) {
+        const float *t_t = row_of(&t_in[2], r);
+        combine(tim_matrix_f32(out, r), row_of(&t_in[0], r), *row_of(&in[2], first + r), row_of(&t_in[1], r), t_t ? *t_t : 0,
+                row_of(&in[1], first + r), out->cols);
     }
 }
 
-static void give(const TimMatrix *g_in, bool add, int64_t row, const float *c, float factor) {
-    if (!g_in->data) return;
-    float *out = tim_matrix_f32(g_in, row);
-    for (int64_t i = 0; i < g_in->cols; i++) out[i] = (add ? out[i] : 0) + factor * c[i];
+static float dot(const float *a, const float *b, int64_t n) {
+    float sum = 0;
+    for (int64_t i = 0; i < n; i++) sum += a[i] * b[i];
+    return sum;
+}
+
+/* row of g_in = or += factor c */
+static void give(const TimMatrix *g_in, bool add, int64_t row, float factor, const float *c) {
+    if (g_in->data) combine(tim_matrix_f32(g_in, row), add ? row_of(g_in, row) : NULL, factor, c, 0, NULL, g_in->cols);
 }
 
 static void vjp(const TimNode *node) {
     for (int64_t r = 0; r < node->g_out[0].rows; r++) {
-        const float *c = tim_matrix_f32(&node->g_out[0], r), *x = tim_matrix_f32(&node->in[1], r);
-        const Gain g = gain_at(node, r);
-        give(&node->g_in[0], node->add_in[0], r, c, 1);
-        give(&node->g_in[1], node->add_in[1], r, c, g.value);
+        const float *c = row_of(&node->g_out[0], r);
+        give(&node->g_in[0], node->add_in[0], r, 1, c);
+        give(&node->g_in[1], node->add_in[1], r, *row_of(&node->in[2], r), c);
         if (!node->g_in[2].data) continue;
-        float *g_t = tim_matrix_f32(&node->g_in[2], r), sum = 0;
-        for (int64_t i = 0; i < node->g_out[0].cols; i++) sum += x[i] * c[i];
-        *g_t = (node->add_in[2] ? *g_t : 0) + g.slope * sum;
+        float *g_t = tim_matrix_f32(&node->g_in[2], r);
+        *g_t = (node->add_in[2] ? *g_t : 0) + dot(row_of(&node->in[1], r), c, node->g_out[0].cols);
     }
 }
 
