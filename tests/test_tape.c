@@ -659,12 +659,8 @@ static void test_skip_adds_share_of_input(void **state) {
     static Outcome with, without;
     for (int k = 0; k < 2; k++) {
         Outcome *out = k ? &with : &without;
-        TimNetworkConfig config = tiny_network(0);
-        NetworkFixture f = {0};
-        config.input_skip = k == 1;
-        must(tim_network_new(&f.network, &config, &step, &reference, &f.base.params, &f.base.err), &f.base.err);
-        fixture_bind(&f.base, f.network.tape);
-        fill_inputs(&f.network);
+        NetworkFixture f;
+        network_init(&f, k ? 2 : 0, &step, &reference);
         memcpy(tim_tape_value(f.network.tape, f.network.t).data, times, sizeof times);
         run_step(&f, out);
         network_done(&f);

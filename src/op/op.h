@@ -51,7 +51,7 @@ typedef enum TimOpKind {
     TIM_OP_PIXEL_UNSHUFFLE,
     TIM_OP_UPSAMPLE,
     TIM_OP_LINEAR_ROWS,
-    /* as above, for training too */
+    /* for training again; last for the same reason */
     TIM_OP_SKIP,
     TIM_OP_COUNT
 } TimOpKind;

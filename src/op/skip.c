@@ -1,6 +1,7 @@
 /* out = f + t x, each row of x scaled by its own t: what of a noisy picture belongs to its velocity whatever the network says.
  * f, x (B, D), t (B, 1), f32. vjp for the cotangent c: g_f = c, g_x = t c, g_t = sum x c. jvp: t_f + t t_x + t_t x. */
 #include "op/kernel.h"
+#include "op/vec.h"
 
 static TimStatus infer(TimNode *node, TimError *err) {
     const TimMatrix *f = &node->in[0], *x = &node->in[1], *t = &node->in[2];
@@ -39,12 +40,6 @@ static void jvp(const TimNode *node) {
     }
 }
 
-static float dot(const float *a, const float *b, int64_t n) {
-    float sum = 0;
-    for (int64_t i = 0; i < n; i++) sum += a[i] * b[i];
-    return sum;
-}
-
 /* row of g_in = or += factor c */
 static void give(const TimMatrix *g_in, bool add, int64_t row, float factor, const float *c) {
     if (g_in->data) combine(tim_matrix_f32(g_in, row), add ? row_of(g_in, row) : NULL, factor, c, 0, NULL, g_in->cols);
@@ -57,7 +52,7 @@ static void vjp(const TimNode *node) {
         give(&node->g_in[1], node->add_in[1], r, *row_of(&node->in[2], r), c);
         if (!node->g_in[2].data) continue;
         float *g_t = tim_matrix_f32(&node->g_in[2], r);
-        *g_t = (node->add_in[2] ? *g_t : 0) + dot(row_of(&node->in[1], r), c, node->g_out[0].cols);
+        *g_t = (node->add_in[2] ? *g_t : 0) + row_dot(row_of(&node->in[1], r), c, node->g_out[0].cols);
     }
 }
 
