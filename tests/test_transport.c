@@ -239,13 +239,31 @@ static void test_time_pairs_shares_round_half_to_even(void **state) {
     }
 }
 
-static void test_time_pairs_overlapping_shares_end_at_t_min(void **state) {
+/* A sample of r = t has no derivative, and one that ends at T_min needs it: none may be both, also where halves are rounded up. */
+static void test_time_pairs_shares_never_overlap(void **state) {
     (void)state;
-    const TimTransitionConfig config = transition(1.0, 1.0);
+    const TimTransitionConfig all = transition(1.0, 1.0), halves = transition(0.5, 0.5);
     double t[BATCH], r[BATCH];
-    assert_int_equal(pairs(t, r, BATCH, &config, 1, 0), BATCH);
-    for (int i = 0; i < BATCH; i++) assert_true(r[i] == 0.0);
-    assert_int_equal(pairs(t, r, 0, &config, 1, 0), 0);
+    assert_int_equal(pairs(t, r, BATCH, &all, 1, 0), BATCH);
+    for (int i = 0; i < BATCH; i++) assert_true(r[i] == t[i]);
+    assert_int_equal(pairs(t, r, 3, &halves, 1, 0), 2);
+    assert_true(r[0] == t[0] && r[1] == t[1] && r[2] == 0.0);
+    assert_int_equal(pairs(t, r, 0, &all, 1, 0), 0);
+}
+
+/* The nearest fp32 to pi / 2 is beyond it, where the tangent is negative. */
+static void test_time_pairs_extreme_draws_stay_below_the_end(void **state) {
+    (void)state;
+    const TimTransitionConfig config = transition(0.0, 0.0);
+    static const TimTransportKind both[] = {TIM_TRANSPORT_OT_FM, TIM_TRANSPORT_TRIGFLOW};
+    for (int k = 0; k < 2; k++) {
+        TimTransportConfig wide;
+        double t[BATCH], r[BATCH];
+        tim_transport_config_init(&wide, both[k]);
+        wide.p_mean = 40;
+        assert_int_equal(tim_time_pairs(t, r, BATCH, &wide, &config, 1, 7, 0), 0);
+        for (int i = 0; i < BATCH; i++) assert_true(t[i] < tim_times_end(&wide) && t[i] > 0.999 * tim_times_end(&wide));
+    }
 }
 
 static void test_time_pairs_batch_size_leaves_samples_unchanged(void **state) {
@@ -435,7 +453,8 @@ int main(void) {
         cmocka_unit_test(test_time_weights_diffusion_samples_weigh_one),
         cmocka_unit_test(test_time_weight_tangent_wins_over_sigmoid),
         cmocka_unit_test(test_time_pairs_shares_round_half_to_even),
-        cmocka_unit_test(test_time_pairs_overlapping_shares_end_at_t_min),
+        cmocka_unit_test(test_time_pairs_shares_never_overlap),
+        cmocka_unit_test(test_time_pairs_extreme_draws_stay_below_the_end),
         cmocka_unit_test(test_time_pairs_batch_size_leaves_samples_unchanged),
         cmocka_unit_test(test_time_pairs_other_step_or_seed_gives_other_times),
         cmocka_unit_test(test_time_pairs_many_draws_have_the_right_means),

@@ -158,10 +158,13 @@ static void hold_pool(TimCoupling *c, TimData *data, uint64_t seed, int64_t firs
 
 void tim_coupling_noise(TimCoupling *c, TimData *data, uint64_t seed, int64_t step, uint64_t position, float *z) {
     const TimCouplingShape *shape = &c->shape;
-    const size_t place = c->pool ? (size_t)step % shape->batches : 0, begin = place * shape->batch; /* of the step in its pool */
+    const size_t in_pool = c->pool ? (size_t)step % shape->batches : 0;
+    const bool coupled =
+        c->pool && position >= in_pool * shape->batch; /* not where the pool would begin before the first picture */
+    const size_t place = coupled ? in_pool : 0, begin = place * shape->batch; /* of the step in its pool */
     const int64_t first = step - (int64_t)place;
-    if (c->pool) hold_pool(c, data, seed, first, position - begin);
+    if (coupled) hold_pool(c, data, seed, first, position - begin);
 #pragma omp parallel for num_threads(shape->threads) schedule(static)
     for (size_t i = 0; i < shape->batch; i++)
-        draw(shape, seed, first, c->pool ? c->noise_of[begin + i] : i, z + i * shape->picture);
+        draw(shape, seed, first, coupled ? c->noise_of[begin + i] : i, z + i * shape->picture);
 }

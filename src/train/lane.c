@@ -14,49 +14,68 @@ TimStatus tim_lane_init(TimLane *lane, int64_t micro, size_t picture, TimError *
     return tim_new(&lane->sample_losses, (size_t)micro, sizeof *lane->sample_losses, "a micro-batch", err);
 }
 
+static void free_tape(TimLaneTape *tape) {
+    tim_network_done(&tape->network);
+    tim_free(tape);
+}
+
 void tim_lane_done(TimLane *lane) {
-    for (int i = 0; i < lane->tape_count; i++) tim_network_done(&lane->tapes[i].network);
+    while (lane->tape_count) free_tape(lane->tapes[--lane->tape_count]);
     const TimRows *r = &lane->rows;
     float *const all[] = {r->x_t, r->v_t, r->derivative, r->f_cond, r->f_null, r->target};
     for (size_t i = 0; i < sizeof all / sizeof *all; i++) tim_free(all[i]);
     tim_free(lane->sample_losses);
 }
 
-static TimLaneTape *find(TimLane *lane, TimPurpose purpose, const TimNetworkShape *shape) {
-    for (int i = 0; i < lane->tape_count; i++) {
-        TimLaneTape *tape = &lane->tapes[i];
-        if (tape->purpose == purpose && tape->network.shape.batch == shape->batch &&
-            tape->network.shape.tangent_samples == shape->tangent_samples)
-            return tape;
+static bool fits(const TimLaneTape *tape, TimPurpose purpose, const TimNetworkShape *shape) {
+    return tape->purpose == purpose && tape->network.shape.batch == shape->batch &&
+           tape->network.shape.tangent_samples == shape->tangent_samples;
+}
+
+/* Takes tape `i` out of the list. */
+static TimLaneTape *take(TimLane *lane, int i) {
+    TimLaneTape *tape = lane->tapes[i];
+    lane->tape_count--;
+    memmove(lane->tapes + i, lane->tapes + i + 1, (size_t)(lane->tape_count - i) * sizeof(TimLaneTape *));
+    return tape;
+}
+
+static TimStatus make(TimLaneTape **out, const TimLane *lane, TimPurpose purpose, const TimNetworkConfig *config,
+                      const TimNetworkShape *shape, const TimNetworkOptions *options, TimParams *params, TimError *err) {
+    TimLaneTape *tape;
+    TIM_TRY(tim_new(&tape, 1, sizeof *tape, "a lane's tape", err));
+    const TimStatus status = tim_network_new(&tape->network, config, shape, options, params, err);
+    if (status != TIM_OK) {
+        tim_free(tape);
+        return status;
     }
-    return NULL;
+    tape->purpose = purpose;
+    tim_tape_measure(tape->network.tape, lane->times);
+    *out = tape;
+    return TIM_OK;
 }
 
 TimStatus tim_lane_network(TimLane *lane, TimPurpose purpose, const TimNetworkConfig *config, const TimNetworkShape *shape,
                            const TimNetworkOptions *options, TimParams *params, TimNetwork **out, TimError *err) {
-    TimLaneTape *tape = find(lane, purpose, shape);
+    TimLaneTape *tape = NULL;
+    for (int i = 0; i < lane->tape_count && !tape; i++)
+        if (fits(lane->tapes[i], purpose, shape)) tape = take(lane, i);
     if (!tape) {
-        if (lane->tape_count == TIM_LANE_TAPES) {
-            tim_network_done(&lane->tapes[0].network);
-            memmove(lane->tapes, lane->tapes + 1, (size_t)(--lane->tape_count) * sizeof *lane->tapes);
-        }
-        tape = &lane->tapes[lane->tape_count];
-        tape->purpose = purpose;
-        TIM_TRY(tim_network_new(&tape->network, config, shape, options, params, err));
-        tim_tape_measure(tape->network.tape, lane->times);
-        lane->tape_count++;
+        if (lane->tape_count == TIM_LANE_TAPES) free_tape(take(lane, 0));
+        TIM_TRY(make(&tape, lane, purpose, config, shape, options, params, err));
     }
+    lane->tapes[lane->tape_count++] = tape;
     *out = &tape->network;
     return TIM_OK;
 }
 
 size_t tim_lane_bytes(const TimLane *lane) {
     size_t sum = 0;
-    for (int i = 0; i < lane->tape_count; i++) sum += tim_tape_bytes(lane->tapes[i].network.tape);
+    for (int i = 0; i < lane->tape_count; i++) sum += tim_tape_bytes(lane->tapes[i]->network.tape);
     return sum;
 }
 
 void tim_lane_measure(TimLane *lane, TimTapeTimes *times) {
     lane->times = times;
-    for (int i = 0; i < lane->tape_count; i++) tim_tape_measure(lane->tapes[i].network.tape, times);
+    for (int i = 0; i < lane->tape_count; i++) tim_tape_measure(lane->tapes[i]->network.tape, times);
 }

@@ -26,7 +26,8 @@ typedef struct TimRows {
 } TimRows;
 
 typedef struct TimLane {
-    TimLaneTape tapes[TIM_LANE_TAPES];
+    TimLaneTape
+        *tapes[TIM_LANE_TAPES]; /* the one asked for last is the last; they stay where they are, for two are in use at once */
     int tape_count;
     TimRows rows;
     TimSampleLoss *sample_losses; /* (micro) */
@@ -43,7 +44,8 @@ TimStatus tim_lane_init(TimLane *lane, int64_t micro, size_t picture, TimError *
 /* Frees all but the gradients. */
 void tim_lane_done(TimLane *lane);
 
-/* The lane's tape for `purpose` and `shape`, made on first use; a full table gives up its oldest entry. */
+/* The lane's tape for `purpose` and `shape`, made on first use; a full table gives up the one that was not asked for longest. It is good
+ * until so many others were asked for. */
 TimStatus tim_lane_network(TimLane *lane, TimPurpose purpose, const TimNetworkConfig *config, const TimNetworkShape *shape,
                            const TimNetworkOptions *options, TimParams *params, TimNetwork **out, TimError *err);
 

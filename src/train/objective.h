@@ -62,7 +62,7 @@ typedef struct TimLosses {
 
 /* Adds the gradient of weighted + proj_coeff * proj to the vector `gradients` (params.elements). `ema` holds the averaged
  * network's weights and may be NULL where nothing asks for them. Steady state allocates nothing: tapes are made for the shapes of the
- * first steps and kept. */
+ * first steps, and of those in which shares of the batch change, and kept. */
 TimStatus tim_objective_step(TimObjective *objective, const TimBatch *batch, const TimWeights *weights, const TimWeights *ema,
                              float *gradients, TimLosses *losses, TimError *err);
 

@@ -5,6 +5,27 @@
 #include "base/rng.h"
 #include "transport/transport.h"
 
+double tim_times_end(const TimTransportConfig *config) {
+    switch (config->kind) {
+    case TIM_TRANSPORT_OT_FM:
+    case TIM_TRANSPORT_VP_SDE:
+        return 1.0;
+    case TIM_TRANSPORT_TRIGFLOW:
+        return 1.5707963267948966; /* pi / 2 */
+    case TIM_TRANSPORT_VE_SDE:
+        return config->sigma_max;
+    case TIM_TRANSPORT_EDM:
+        break;
+    }
+    return HUGE_VAL;
+}
+
+/* To fp32, but below `end` as the time is: the nearest fp32 to pi / 2 is beyond it. */
+static double rounded(double time, double end) {
+    const float nearest = (float)time;
+    return (double)nearest < end ? nearest : nextafterf(nearest, 0);
+}
+
 /* Two times of one sample. Block b of a stream is the numbers 4b ... 4b + 3, made from four words: its first two normal numbers
  * use words 0 and 1, its last two uniform numbers words 2 and 3, so all four are independent. */
 static void two_times(double out[2], const TimTransportConfig *config, uint64_t seed, uint64_t stream, uint64_t block) {
@@ -12,7 +33,7 @@ static void two_times(double out[2], const TimTransportConfig *config, uint64_t 
     float normal[2], uniform[2];
     tim_rng_normal(normal, 2, seed, stream, 4 * block);
     tim_rng_uniform(uniform, 2, seed, stream, 4 * block + 2);
-    for (int k = 0; k < 2; k++) out[k] = (float)transport->sample_time(config, normal[k], uniform[k]);
+    for (int k = 0; k < 2; k++) out[k] = rounded(transport->sample_time(config, normal[k], uniform[k]), tim_times_end(config));
 }
 
 /* Halves to even as the published code rounds; relies on the default rounding mode. */
@@ -24,7 +45,8 @@ size_t tim_time_share(double ratio, size_t batch) {
 size_t tim_time_pairs(double *t, double *r, size_t batch, const TimTransportConfig *transport,
                       const TimTransitionConfig *transition, uint64_t seed, uint64_t stream, uint64_t step) {
     const size_t n_diffusion = tim_time_share(transition->diffusion_ratio, batch);
-    const size_t n_consistency = tim_time_share(transition->consistency_ratio, batch);
+    const size_t wanted = tim_time_share(transition->consistency_ratio, batch), rest = batch - n_diffusion;
+    const size_t n_consistency = wanted < rest ? wanted : rest;
     for (size_t i = 0; i < batch; i++) {
         double drawn[2];
         two_times(drawn, transport, seed, stream, (step << 32) + i);

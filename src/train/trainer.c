@@ -20,28 +20,12 @@ static const int64_t max_steps = INT64_C(1) << 30; /* what time_pairs can count 
 
 /* ---- making ---- */
 
-/* The times that are drawn stay below it. */
-static double times_end(const TimTransportConfig *transport) {
-    switch (transport->kind) {
-    case TIM_TRANSPORT_OT_FM:
-    case TIM_TRANSPORT_VP_SDE:
-        return 1.0;
-    case TIM_TRANSPORT_TRIGFLOW:
-        return half_pi;
-    case TIM_TRANSPORT_VE_SDE:
-        return transport->sigma_max;
-    case TIM_TRANSPORT_EDM:
-        break;
-    }
-    return HUGE_VAL;
-}
-
 /* Beyond pi/2 the tangent begins anew, beyond 1 t / (1 - t) is negative, and the root of what is negative is no weight. */
 static TimStatus check_time_weight(const TimConfig *config, TimError *err) {
     const TimTransitionConfig *loss = &config->transition;
     const bool tangent = loss->weight_time_tangent, maps = tangent || loss->weight_time_sigmoid;
     const double end = tangent ? half_pi : 1.0;
-    if (!maps || loss->weight_time_type == TIM_WEIGHT_CONSTANT || times_end(&config->transport) <= end) return TIM_OK;
+    if (!maps || loss->weight_time_type == TIM_WEIGHT_CONSTANT || tim_times_end(&config->transport) <= end) return TIM_OK;
     return tim_fail(
         err, TIM_E_ARGUMENT,
         "model.transition_loss.weight_time_%s is a function of times below %.4g, and %s has later ones: set it to false",
@@ -162,7 +146,8 @@ static TimStatus make_coupling(TimTrainer *t, TimError *err) {
 
 static TimStatus make_objective(TimTrainer *t, int micro_batch, TimError *err) {
     const int side = t->model->config.network.input_size;
-    const TimObjectiveShape shape = {.height = side, .width = side, .micro_batch = micro_batch};
+    const int batch = t->model->config.training.batch_size;
+    const TimObjectiveShape shape = {.height = side, .width = side, .micro_batch = micro_batch < batch ? micro_batch : batch};
     return tim_objective_new(&t->objective, &t->model->config, &t->model->options, &shape, &t->model->params, err);
 }
 
