@@ -1,11 +1,9 @@
 /* tim demo: what the small model that comes with the program draws, from one evaluation of the network to 32, as one sheet.
  * Every row starts from the same noise: only the number of evaluations differs. */
-#include <errno.h>
 #include <inttypes.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/stat.h>
 #include <unistd.h>
 
 #include "commands.h"
@@ -59,24 +57,6 @@ static TimStatus open_model(Demo *d, TimError *err) {
     return TIM_OK;
 }
 
-static bool have_folder(const char *path) {
-    struct stat info;
-    return (stat(path, &info) == 0 && S_ISDIR(info.st_mode)) || mkdir(path, 0777) == 0;
-}
-
-/* The folder of the file `path`, and those above it. */
-static TimStatus make_folders(const char *path, TimError *err) {
-    char part[MAX_PATH];
-    snprintf(part, sizeof part, "%s", path);
-    for (char *slash = strchr(part + 1, '/'); slash; slash = strchr(slash + 1, '/')) {
-        *slash = '\0';
-        if (!have_folder(part))
-            return fail_with(err, TIM_E_IO, "%.300s: cannot make the folder: %s; name another with --out", part, strerror(errno));
-        *slash = '/';
-    }
-    return TIM_OK;
-}
-
 static void print_place(const char *path) {
     char *whole = realpath(path, NULL);
     puts(whole ? whole : path);
@@ -96,7 +76,7 @@ static TimStatus write_page(const Demo *d, const char *sheet, TimError *err) {
 
 static TimStatus run(Demo *d, const char *path, TimError *err) {
     TimStatus status = open_model(d, err);
-    if (status == TIM_OK) status = make_folders(path, err);
+    if (status == TIM_OK) status = make_folder(d->out, err);
     if (status == TIM_OK) status = write_sheet(d, path, err);
     tim_model_free(d->model);
     if (status == TIM_OK) print_place(path);

@@ -171,7 +171,9 @@ static bool parse(Request *r, int count, char **words, ExitCode *code) {
         option_required(option_text("config", &r->config, "YAML", "configuration")),
         option_required(option_text("out", &t->out, "DIR", "folder of the run")),
         option_text("resume", &t->resume, "WHAT", "latest, none, or a checkpoint's folder (default latest)"),
-        option_int64("steps", &r->steps, 0, 1 << 30, "train up to this step (default: the configuration's)"),
+        option_int64(
+            "steps", &r->steps, 0, 1 << 30,
+            "where training and the rate's schedule end (default: the configuration's)"),
         option_real("minutes", &t->minutes, 0, 1e9, "save and end after this time (default: no limit)"),
         option_int("batch", &r->batch, 1, 1000000, "pictures a step (default: the configuration's)"),
         option_int("micro-batch", &t->trainer.micro_batch, 1, 1000000, "of them at once: memory and speed (default: chosen)"),
@@ -195,8 +197,9 @@ static bool parse(Request *r, int count, char **words, ExitCode *code) {
         .notes =
             "DIR gets configs/config.yaml, log.jsonl and checkpoints/checkpoint-N, whose model.safetensors holds the averaged "
             "weights:\n"
-            "tim sample --model DIR/checkpoints/checkpoint-N draws from them. Ctrl-C finishes the step, saves and ends; the same\n"
-            "command then goes on, and the result has the same bits as if nothing had happened.",
+            "tim sample --model DIR/checkpoints/checkpoint-N draws from them. Ctrl-C, as --minutes, finishes the step, saves and ends; the same\n"
+            "command (without --resume) then goes on, and the result has the same bits as if nothing had happened, given the same\n"
+            "threads, micro-batch and instruction set. --resume FOLDER puts checkpoints out of the way that do not lead to it.",
     };
     Operands operands;
     return command_line_parse(&line, count, words, &operands, code);

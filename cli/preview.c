@@ -4,7 +4,6 @@
 #include <inttypes.h>
 #include <stdio.h>
 #include <string.h>
-#include <sys/stat.h>
 
 #include "step_sheet.h"
 #include "support.h"
@@ -25,8 +24,8 @@ static TimStatus write_sheet(const Preview *p, const TimTrainProgress *progress,
     static const int steps[] = {1, 2, 4, 8, 32};
     char path[MAX_PATH], title[64];
     snprintf(path, sizeof path, "%.4000s/samples", p->out);
-    if (mkdir(path, 0777) != 0 && errno != EEXIST)
-        return fail_with(err, TIM_E_IO, "%.300s: cannot make the folder: %s", path, strerror(errno));
+    const TimStatus status = make_folder(path, err);
+    if (status != TIM_OK) return status;
     snprintf(path, sizeof path, "%.4000s/samples/step-%06" PRId64 ".png", p->out, progress->step);
     snprintf(title, sizeof title, "after %" PRId64 " steps", progress->step);
     const StepSheet sheet = {.steps = steps, .rows = sizeof steps / sizeof *steps, .title = title};

@@ -29,9 +29,27 @@ TimStatus join_path(char out[MAX_PATH_BYTES], const char *folder, const char *na
     return fail_with(err, TIM_E_IO, "%.800s: the path is too long", folder);
 }
 
+static bool have_folder(const char *path) {
+    struct stat info;
+    return (stat(path, &info) == 0 && S_ISDIR(info.st_mode)) || mkdir(path, 0777) == 0;
+}
+
+static TimStatus make_one(const char *path, TimError *err) {
+    if (have_folder(path)) return TIM_OK;
+    return fail_with(err, TIM_E_IO, "%.800s: cannot make the folder: %.200s; name another with --out", path, strerror(errno));
+}
+
 TimStatus make_folder(const char *path, TimError *err) {
-    if (mkdir(path, 0777) == 0 || errno == EEXIST) return TIM_OK;
-    return fail_with(err, TIM_E_IO, "%.1000s: %.200s", path, strerror(errno));
+    char part[MAX_PATH_BYTES];
+    if (snprintf(part, sizeof part, "%s", path) >= MAX_PATH_BYTES)
+        return fail_with(err, TIM_E_IO, "%.800s...: the path is too long", path);
+    for (char *slash = strchr(part + (*part == '/'), '/'); slash; slash = strchr(slash + 1, '/')) {
+        *slash = '\0';
+        const TimStatus status = make_one(part, err);
+        if (status != TIM_OK) return status;
+        *slash = '/';
+    }
+    return make_one(path, err);
 }
 
 double clock_seconds(void) {

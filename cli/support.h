@@ -17,7 +17,7 @@ enum { MAX_PATH_BYTES = 4096 };
 /* "folder/name" and `end`, whether or not the folder ends with a slash. */
 TimStatus join_path(char out[MAX_PATH_BYTES], const char *folder, const char *name, const char *end, TimError *err);
 
-/* Makes the folder unless it is there; its parent must be. */
+/* Makes the folder and those above it that are missing. */
 TimStatus make_folder(const char *path, TimError *err);
 
 /* Instruction sets as --isa takes them, up to NULL; the first stands for the best there is. */

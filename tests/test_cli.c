@@ -569,9 +569,10 @@ static void test_sample_failures_exit_1_and_say_what(void **state) {
         {"sample --model model --out x.png --height 7", "height is 7; give a multiple of 2 up to 16384, such as 8"},
         {"sample --model model --out none/x.png", "none/x.png"},
         {"sample --model model --out none/x.npz", "none/x.npz"},
-        {"sample --model model --out none/x/", "none/x/"},
+        {"sample --model model --out model/config.yaml/x/", "model/config.yaml: cannot make the folder"},
     };
     for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) assert_fails(cases[i][0], 1, cases[i][1]);
+    assert_runs("sample --model model --out new/folders/ --count 1"); /* folders are made, with those above them */
     assert_int_equal(rename(in_folder("model/config.yaml"), in_folder("model/config")), 0);
     assert_fails("sample --model model --out x.png", 1, "model/config.yaml");
     assert_contains(said, "--config");
@@ -983,8 +984,8 @@ static void test_eval_failures_exit_1_and_say_what(void **state) {
     assert_fails("eval --model model --out report --classifier absent", 1, "tim eval: absent: ");
     assert_fails("eval --model absent --out report --classifier judge.safetensors", 1, "tim eval: absent");
     assert_fails("eval --pictures data:test --reference data:test", 1, "name the file as --classifier");
-    assert_fails("eval --model model --out no/report --classifier judge.safetensors", 1,
-                 "tim eval: no/report: cannot make the folder");
+    assert_fails("eval --model model --out model/config.yaml/report --classifier judge.safetensors", 1,
+                 "tim eval: model/config.yaml: cannot make the folder");
 }
 
 int main(void) {

@@ -971,7 +971,7 @@ static void test_config_check_unsound_value_named(void **state) {
     config = sound, config.transport.last_jump = 1.5;
     assert_unsound(&config, "last_jump is 1.5");
     config = sound, config.network.input_skip = true, config.transport.kind = TIM_TRANSPORT_TRIGFLOW;
-    assert_unsound(&config, "input_skip is for the OT_FM transport");
+    assert_unsound(&config, "input_skip is true, which goes with the transport OT_FM alone");
     config = sound, config.transport.w_start = 2;
     assert_unsound(&config, "w_start is 2");
     config = sound, config.transition.diffusion_ratio = 0.95, config.transition.consistency_ratio = 0.1;

@@ -2,6 +2,7 @@
  * The networks and the pictures are as small as they get. Runs from the root of the sources, or of TIM_SOURCE_DIR; writes into a
  * temporary directory only. */
 #include <dirent.h>
+#include <limits.h>
 #include <math.h>
 #include <setjmp.h>
 #include <signal.h>
@@ -21,11 +22,13 @@
 #include "base/memory.h"
 #include "base/rng.h"
 #include "fixture.h"
+#include "io/file.h"
 #include "train/assignment.h"
 #include "train/checkpoint.h"
 #include "train/coupling.h"
 #include "train/folder.h"
 #include "train/init.h"
+#include "train/lane.h"
 #include "train/loss.h"
 #include "train/loss_scale.h"
 #include "train/schedule.h"
@@ -541,6 +544,22 @@ static void test_coupling_is_a_function_of_the_step(void **state) {
     tim_data_close(data);
 }
 
+/* A resumed run with larger batches: its pool would begin before the first picture. */
+static void test_coupling_too_early_for_a_pool_leaves_pairs_as_drawn(void **state) {
+    (void)state;
+    enum { STEP = POOL_BATCHES - 1 };
+    TimData *data = open_data(true, 0.1);
+    TimCoupling *plain = new_coupling(0, 2), *coupling = new_coupling(POOL_BATCHES, 2);
+    float drawn[BATCH * PIXELS], coupled[BATCH * PIXELS];
+    tim_coupling_noise(plain, data, 3, STEP, STEP * BATCH - 1, drawn);
+    tim_coupling_noise(coupling, data, 3, STEP, STEP * BATCH - 1, coupled);
+    assert_memory_equal(drawn, coupled, sizeof drawn);
+    tim_coupling_noise(coupling, data, 3, STEP, STEP * BATCH, coupled);
+    assert_memory_not_equal(drawn, coupled, sizeof drawn);
+    tim_coupling_free(plain), tim_coupling_free(coupling);
+    tim_data_close(data);
+}
+
 static void test_coupling_new_too_large_is_named(void **state) {
     (void)state;
     TimCoupling *coupling;
@@ -1029,6 +1048,44 @@ static void test_trainer_new_time_weight_beyond_its_end_is_refused(void **state)
     assert_refused(&config, &options, TIM_E_ARGUMENT, "weight_time_sigmoid");
     set_transport(&config, TIM_TRANSPORT_VP_SDE);
     assert_trains(&config);
+    tim_config_done(&config);
+}
+
+/* ---- tapes of a lane ---- */
+
+/* Rows are for what there is, not for what there may be. */
+static void test_trainer_micro_batch_beyond_the_batch_costs_nothing(void **state) {
+    (void)state;
+    TimConfig config = tiny(TIM_PRECISION_F32);
+    TimTrainer *t;
+    assert_ok(tim_trainer_new(&t, &config, &(TimTrainerOptions){.threads = 1, .micro_batch = INT_MAX}, &err));
+    tim_trainer_free(t);
+    tim_config_done(&config);
+}
+
+/* One more than the lane holds: that in use stays, where it is. */
+static void test_lane_full_table_keeps_the_tape_in_use(void **state) {
+    (void)state;
+    TimConfig config = tiny(TIM_PRECISION_F32);
+    TimTrainer *t;
+    TimLane lane = {0};
+    TimNetwork *in_use, *other;
+    assert_ok(tim_trainer_new(&t, &config, &options, &err));
+    assert_ok(tim_lane_init(&lane, 1, SIDE * SIDE, &err));
+    for (int64_t batch = 1; batch <= TIM_LANE_TAPES + 1; batch++) {
+        const TimNetworkShape first = {.batch = 1, .height = SIDE, .width = SIDE},
+                              next = {.batch = batch, .height = SIDE, .width = SIDE};
+        assert_ok(tim_lane_network(&lane, TIM_FOR_TRAINING, &config.network, &first, &t->model->options, &t->model->params, &in_use,
+                                   &err));
+        const TimNetwork *before = in_use;
+        assert_ok(
+            tim_lane_network(&lane, TIM_FOR_AVERAGE, &config.network, &next, &t->model->options, &t->model->params, &other, &err));
+        assert_ptr_equal(in_use, before);
+        assert_true(in_use->shape.batch == 1 && other->shape.batch == batch && in_use != other);
+    }
+    assert_int_equal(lane.tape_count, TIM_LANE_TAPES);
+    tim_lane_done(&lane);
+    tim_trainer_free(t);
     tim_config_done(&config);
 }
 
@@ -1595,6 +1652,9 @@ static void test_train_new_run_over_checkpoints_is_refused(void **state) {
     assert_ok(run(&config, in_folder("twice"), "none", &told));
     assert_int_equal(run(&config, in_folder("twice"), "none", &told), TIM_E_ARGUMENT);
     assert_says("checkpoint-1 of another run");
+    assert_int_equal(run(&config, in_folder("twice"), "", &told), TIM_E_ARGUMENT); /* a shell's unset variable */
+    assert_says("resume is an empty text");
+    assert_true(exists(in_folder("twice/checkpoints/checkpoint-1")));
     tim_config_done(&config);
 }
 
@@ -1668,6 +1728,30 @@ static void test_train_checkpoint_from_elsewhere_begins_a_branch(void **state) {
     assert_ok(run(&config, in_folder("visited"), in_folder("elsewhere/checkpoints/checkpoint-3"), &told));
     assert_true(exists(in_folder("visited/checkpoints/checkpoint-1.abandoned")));
     assert_false(exists(in_folder("visited/checkpoints/checkpoint-1")));
+    assert_int_equal(told.events[TIM_TRAIN_STEP], 0);
+    assert_true(exists(in_folder("visited/checkpoints/checkpoint-3"))); /* or the next run would be a new one */
+    config.training.max_train_steps = 4;
+    told = (Told){0};
+    assert_ok(run(&config, in_folder("visited"), NULL, &told));
+    assert_string_equal(told.started, in_folder("visited/checkpoints/checkpoint-3"));
+    tim_config_done(&config);
+}
+
+/* Nor are the checkpoints beside it those that led to it. */
+static void test_train_abandoned_checkpoint_begins_a_branch(void **state) {
+    (void)state;
+    TimConfig config = tiny(TIM_PRECISION_F32);
+    Told told = {0};
+    assert_ok(run(&config, in_folder("left"), NULL, &told));
+    config.training.max_train_steps = 4;
+    told = (Told){0};
+    assert_ok(run(&config, in_folder("left"), in_folder("left/checkpoints/checkpoint-4"), &told));
+    assert_true(exists(in_folder("left/checkpoints/checkpoint-6.abandoned")));
+    config.training.max_train_steps = 6;
+    told = (Told){0};
+    assert_ok(run(&config, in_folder("left"), in_folder("left/checkpoints/checkpoint-6.abandoned"), &told));
+    assert_true(exists(in_folder("left/checkpoints/checkpoint-6")));
+    assert_true(exists(in_folder("left/checkpoints/checkpoint-4.abandoned")));
     tim_config_done(&config);
 }
 
@@ -1759,6 +1843,7 @@ int main(void) {
         cmocka_unit_test(test_coupling_exchanges_noise_within_a_class),
         cmocka_unit_test(test_coupling_large_classes_are_cut),
         cmocka_unit_test(test_coupling_is_a_function_of_the_step),
+        cmocka_unit_test(test_coupling_too_early_for_a_pool_leaves_pairs_as_drawn),
         cmocka_unit_test(test_coupling_new_too_large_is_named),
         cmocka_unit_test(test_data_open_unfit_set_says_why),
         cmocka_unit_test(test_data_open_no_fashion_mnist_names_the_package),
@@ -1786,6 +1871,8 @@ int main(void) {
         cmocka_unit_test(test_loss_expected_is_the_geometric_mean_of_the_past),
         cmocka_unit_test(test_objective_expected_loss_leaves_the_mean_the_optimum),
         cmocka_unit_test(test_trainer_learns_what_loss_to_expect),
+        cmocka_unit_test(test_trainer_micro_batch_beyond_the_batch_costs_nothing),
+        cmocka_unit_test(test_lane_full_table_keeps_the_tape_in_use),
         cmocka_unit_test(test_objective_direction_is_the_pairs_own_velocity),
         cmocka_unit_test(test_objective_direction_is_the_averages_on_request),
         cmocka_unit_test(test_objective_composed_target_is_what_the_averages_jumps_do),
@@ -1809,6 +1896,7 @@ int main(void) {
         cmocka_unit_test(test_train_broken_latest_is_named_and_older_goes_on),
         cmocka_unit_test(test_train_older_checkpoint_begins_a_branch),
         cmocka_unit_test(test_train_checkpoint_from_elsewhere_begins_a_branch),
+        cmocka_unit_test(test_train_abandoned_checkpoint_begins_a_branch),
         cmocka_unit_test(test_train_resumed_otherwise_says_what_differs),
         cmocka_unit_test(test_train_skipped_steps_are_logged_without_numbers),
         cmocka_unit_test(test_train_configurations_are_sound),

@@ -88,8 +88,8 @@ typedef enum TimTimeWeight {
 } TimTimeWeight;
 
 typedef struct TimTransitionConfig {
-    double diffusion_ratio;   /* share of the batch with r = t */
-    double consistency_ratio; /* share of the batch with r = T_min */
+    double diffusion_ratio;   /* share of the samples that are not composed with r = t */
+    double consistency_ratio; /* share of them with r = T_min */
     TimDerivative derivative_type;
     double differential_epsilon;
     /* Ours: the exact derivative follows the averaged network's velocity at x_t, which is the mean of those that pass there and has none

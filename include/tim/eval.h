@@ -159,7 +159,7 @@ typedef struct TimEvalOptions {
     const char *model, *config;       /* as tim_model_open takes them */
     const char *reference, *training; /* as TimJudgeOptions has them */
     const char *classifier;
-    const char *out; /* folder for report.json, report.html and finished.txt, made unless it is there */
+    const char *out; /* folder for report.json, report.html and finished.txt, made unless it is there, with those above it */
     const int *steps;
     int step_count;  /* 1 ... 64 */
     bool diffusion;  /* also the diffusion mode of the same weights, the baseline */

@@ -29,7 +29,7 @@ typedef struct TimModelOptions {
 TIM_API TimStatus tim_model_open(TimModel **model, const char *path, const char *config_path, const TimModelOptions *options,
                                  TimError *err);
 
-/* Writes the model to `folder` (made unless it is there) as tim_model_open reads it: model.safetensors with the official tensor names
+/* Writes the model to `folder` (made unless it is there, with those above it) as tim_model_open reads it: model.safetensors with the official tensor names
  * in fp32 or rounded to bf16, and config.yaml. What an opened file's metadata say of its weights is kept. Each file is replaced only when
  * its new content is whole. */
 TIM_API TimStatus tim_model_write(const TimModel *model, const char *folder, TimPrecision precision, TimError *err);

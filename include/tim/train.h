@@ -47,7 +47,7 @@ typedef struct TimTrainReport {
  * data.data_type names the pictures: "fashion-mnist" or "idx". `options` is read by this call only. Free with tim_trainer_free; *trainer
  * is NULL after a failure. What the configuration asks for and training cannot do (TimConfig.untrainable, an alignment loss, weights in
  * time where their function of time ends) is refused. Memory: 20 bytes a parameter, 22 in bf16 (24 with guidance, average_direction or
- * composed samples), plus activations. Errors: TIM_E_ARGUMENT for values out of range or that do not fit each other or the pictures;
+ * composed samples), 4 more for each further thread of a small network, plus activations. Errors: TIM_E_ARGUMENT for values out of range or that do not fit each other or the pictures;
  * TIM_E_UNSUPPORTED for the text network, other data and instruction sets this processor lacks; TIM_E_IO and TIM_E_FORMAT for the
  * pictures; TIM_E_MEMORY. */
 TIM_API TimStatus tim_trainer_new(TimTrainer **trainer, const TimConfig *config, const TimTrainerOptions *options, TimError *err);
@@ -56,12 +56,13 @@ TIM_API TimStatus tim_trainer_new(TimTrainer **trainer, const TimConfig *config,
 TIM_API void tim_trainer_free(TimTrainer *trainer);
 
 /* Goes on where the checkpoint in `folder` stopped: the steps that follow have the same bits as if training had not stopped, given the
- * same configuration, thread count and instruction set. The seed is the checkpoint's. Errors name the file: TIM_E_IO, TIM_E_FORMAT;
+ * same configuration, micro_batch, thread count and instruction set. The seed is the checkpoint's. Errors name the file: TIM_E_IO, TIM_E_FORMAT;
  * after one the trainer can only be freed or resumed from another folder. */
 TIM_API TimStatus tim_trainer_resume(TimTrainer *trainer, const char *folder, TimError *err);
 
 /* Does one optimiser step on the next batch_size pictures and fills `report`. The learning rate follows the schedule of the
- * configuration, also beyond max_train_steps. Errors: TIM_E_MEMORY in the first steps, which make the tapes; TIM_E_ARGUMENT after
+ * configuration, also beyond max_train_steps. Errors: TIM_E_MEMORY in the first steps and at the start steps of the
+ * configuration, which make tapes; TIM_E_ARGUMENT after
  * 2^30 steps. A failed step changes nothing. */
 TIM_API TimStatus tim_trainer_step(TimTrainer *trainer, TimTrainReport *report, TimError *err);
 

@@ -10,6 +10,7 @@
 #include "eval/judge.h"
 #include "eval/report.h"
 #include "eval/subject.h"
+#include "io/file.h"
 #include "model/model.h"
 #include "model/store.h"
 
@@ -80,7 +81,7 @@ static TimStatus check_model(const TimModel *model, const char *path, TimError *
 static TimStatus open_all(Evaluation *e, TimError *err) {
     const TimEvalOptions *o = e->options;
     const TimModelOptions model = {.precision = o->precision, .threads = o->threads, .isa = o->isa};
-    TIM_TRY(tim_make_folder(o->out, err));
+    TIM_TRY(tim_folder_make(o->out, err));
     TIM_TRY(tim_model_open(&e->model, o->model, o->config, &model, err));
     TIM_TRY(check_model(e->model, o->model, err));
     const TimJudgeOptions judge = {

@@ -99,8 +99,8 @@ static TimStatus check_times(const TimTransportConfig *t, TimError *err) {
         return tim_fail(err, TIM_E_ARGUMENT, "model.transport: times from %g to %g; they must rise, to at most %.17g", t->t_min,
                         t->t_max, last_time(t->kind));
     if (!(t->t_min >= 0.0) || (t->t_min == 0.0 && !starts_at_zero(t->kind)))
-        return tim_fail(err, TIM_E_ARGUMENT, "model.transport: the smallest time is %g; it must be positive for this transport",
-                        t->t_min);
+        return tim_fail(err, TIM_E_ARGUMENT,
+                        "model.transport: the smallest time, T_min, is %g; it must be positive for this transport", t->t_min);
     if (t->last_jump > t->t_max - t->t_min)
         return tim_fail(err, TIM_E_ARGUMENT, "model.transport.params.last_jump is %g; the whole way from T_max to T_min is %g",
                         t->last_jump, t->t_max - t->t_min);
@@ -112,7 +112,8 @@ static TimStatus check_transport(const TimConfig *config, TimError *err) {
     TIM_TRY(check_fields(config, "model.transport", err));
     TIM_TRY(check_times(t, err));
     if (config->network.input_skip && t->kind != TIM_TRANSPORT_OT_FM)
-        return tim_fail(err, TIM_E_ARGUMENT, "model.network.params.input_skip is for the OT_FM transport: leave it out");
+        return tim_fail(err, TIM_E_ARGUMENT,
+                        "model.network.params.input_skip is true, which goes with the transport OT_FM alone: leave it out");
     if (t->kind == TIM_TRANSPORT_VE_SDE && (t->t_min != t->sigma_min || t->t_max != t->sigma_max))
         return tim_fail(err, TIM_E_ARGUMENT,
                         "model.transport: times %g to %g; those of VE_SDE are sigma_min and sigma_max, %g to %g", t->t_min,

@@ -49,6 +49,27 @@ bool tim_is_file(const char *path) {
     return stat(path, &info) == 0 && S_ISREG(info.st_mode);
 }
 
+static TimStatus make_one(const char *path, TimError *err) {
+    struct stat info;
+    if (mkdir(path, 0777) == 0) return TIM_OK;
+    const int cause = errno;
+    if (stat(path, &info) == 0 && S_ISDIR(info.st_mode)) return TIM_OK; /* also when a read-only parent hides that it exists */
+    return tim_fail(err, TIM_E_IO, "%s: cannot make the folder: %s; name a place in a writable folder", path, strerror(cause));
+}
+
+TimStatus tim_folder_make(const char *path, TimError *err) {
+    char *part;
+    TimStatus status = tim_copy_text(&part, path, err);
+    if (status != TIM_OK) return status;
+    for (char *slash = strchr(part + (*part == '/'), '/'); slash && status == TIM_OK; slash = strchr(slash + 1, '/')) {
+        *slash = '\0';
+        status = make_one(part, err);
+        *slash = '/';
+    }
+    tim_free(part);
+    return status == TIM_OK ? make_one(path, err) : status;
+}
+
 TimStatus tim_join_path(char **out, const char *folder, const char *name, TimError *err) {
     size_t bytes;
     if (!tim_add_size(strlen(folder), strlen(name), &bytes) || !tim_add_size(bytes, 2, &bytes))

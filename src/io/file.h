@@ -28,6 +28,9 @@ void tim_file_close(TimFile *file);
 /* True when `path` is a regular file. */
 bool tim_is_file(const char *path);
 
+/* Makes the folder `path` and those above it that are missing. TIM_E_IO names the first that cannot be made. */
+TimStatus tim_folder_make(const char *path, TimError *err);
+
 /* `folder`/`name` in a text from tim_alloc. */
 TimStatus tim_join_path(char **out, const char *folder, const char *name, TimError *err);
 

@@ -1,10 +1,8 @@
 /* Writing a model: its weights under the official names, its configuration beside them (store.h). */
-#include <errno.h>
-#include <stdio.h>
 #include <string.h>
-#include <sys/stat.h>
 
 #include "base/memory.h"
+#include "io/file.h"
 #include "model/store.h"
 
 static void round_to_bf16(TimBf16 *out, const float *vector, size_t count) {
@@ -49,17 +47,11 @@ TimStatus tim_weights_write(const float *vector, const TimParams *params, TimDty
     return status;
 }
 
-TimStatus tim_make_folder(const char *folder, TimError *err) {
-    if (mkdir(folder, 0777) == 0 || errno == EEXIST) return TIM_OK;
-    return tim_fail(err, TIM_E_IO, "%s: cannot make the folder: %s; does its parent exist and is it writable?", folder,
-                    strerror(errno));
-}
-
 /* The configuration first: weights never lie there without one. */
 TimStatus tim_model_save(const TimConfig *config, const float *vector, const TimParams *params, TimDtype dtype,
                          const TimStoredText *texts, size_t text_count, const char *folder, TimError *err) {
     char *config_path = NULL, *weights_path = NULL;
-    TIM_TRY(tim_make_folder(folder, err));
+    TIM_TRY(tim_folder_make(folder, err));
     TimStatus status = tim_join_path(&config_path, folder, TIM_CONFIG_FILE, err);
     if (status == TIM_OK) status = tim_join_path(&weights_path, folder, TIM_MODEL_FILE, err);
     if (status == TIM_OK) status = tim_config_write(config, config_path, err);

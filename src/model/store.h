@@ -45,7 +45,4 @@ typedef struct TimWantedTensor {
  * `among` is how many it has. */
 TimStatus tim_stored_check(const TimStoredTensor *tensor, const TimWantedTensor *wanted, size_t among, TimError *err);
 
-/* Makes the folder, whose parent must exist; one that is there already is fine. */
-TimStatus tim_make_folder(const char *folder, TimError *err);
-
 #endif

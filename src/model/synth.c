@@ -150,7 +150,7 @@ static TimStatus write_config(const Synth *s, const char *folder, TimError *err)
 static TimStatus run(Synth *s, const char *manifest, const char *folder, TimError *err) {
     char *path;
     TIM_TRY(read_manifest(s, manifest, err));
-    TIM_TRY(tim_make_folder(folder, err));
+    TIM_TRY(tim_folder_make(folder, err));
     TimStatus status = make_tensors(s, err);
     if (status == TIM_OK) status = write_config(s, folder, err);
     if (status != TIM_OK) return tim_fail_within(err, status, "%s", manifest);

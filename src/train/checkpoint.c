@@ -44,12 +44,13 @@ static TimStatus write_vector(const float *vector, const TimParams *params, int6
     return tim_weights_write(vector, params, TIM_F32, texts, sizeof texts / sizeof *texts, path, err);
 }
 
-/* [log_mean, count] a bin. */
-static json_t *loss_scale_json(const TimLossScale *scale) {
+/* Adds a list of [log_mean, count], one a bin; false without memory. */
+static bool add_loss_scale(json_t *object, const TimLossScale *scale) {
     json_t *bins = json_array();
+    if (json_object_set_new(object, EXPECTED_LOSS, bins) != 0) return false;
     for (size_t i = 0; i < TIM_LOSS_BINS; i++)
-        json_array_append_new(bins, json_pack("[ff]", (double)scale->log_mean[i], (double)scale->count[i]));
-    return bins;
+        if (json_array_append_new(bins, json_pack("[ff]", (double)scale->log_mean[i], (double)scale->count[i])) != 0) return false;
+    return true;
 }
 
 /* JSON's integers are signed: seeds from 2^63 on appear negative. */
@@ -60,8 +61,8 @@ static TimStatus write_state(const TimTrainer *t, const char *folder, TimError *
     json_t *object =
         json_pack("{sisIsIsIsI}", "version", VERSION, "step", (json_int_t)state->step, "skipped", (json_int_t)state->skipped,
                   "seed", (json_int_t)state->seed, "position", (json_int_t)state->position);
-    if (t->model->config.transition.expected_loss) json_object_set_new(object, EXPECTED_LOSS, loss_scale_json(&t->loss_scale));
-    char *text = object ? json_dumps(object, 0) : NULL;
+    const bool whole = object && (!t->model->config.transition.expected_loss || add_loss_scale(object, &t->loss_scale));
+    char *text = whole ? json_dumps(object, 0) : NULL;
     json_decref(object);
     if (!text) return tim_fail(err, TIM_E_MEMORY, "%s: no memory for its text", path);
     const TimStatus status = tim_file_write(path, text, strlen(text), err);
@@ -100,8 +101,10 @@ TimStatus tim_trainer_save(const TimTrainer *t, const char *folder, TimError *er
 static TimStatus get_integer(const json_t *object, const char *key, int64_t low, int64_t *out, TimError *err) {
     const json_t *value = json_object_get(object, key);
     *out = json_integer_value(value);
-    if (json_is_integer(value) && *out >= low) return TIM_OK;
-    return tim_fail(err, TIM_E_FORMAT, "the key '%s' is missing or no integer from %lld", key, (long long)low);
+    if (!value) return tim_fail(err, TIM_E_FORMAT, "the key '%s' is missing", key);
+    if (!json_is_integer(value)) return tim_fail(err, TIM_E_FORMAT, "the key '%s' is no integer", key);
+    if (*out >= low) return TIM_OK;
+    return tim_fail(err, TIM_E_FORMAT, "the key '%s' is %lld; it must be at least %lld", key, (long long)*out, (long long)low);
 }
 
 /* Without the key everything is to be learned again: the checkpoint is of a training that did not ask for it. */

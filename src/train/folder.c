@@ -23,26 +23,7 @@ TimStatus tim_path(char out[TIM_MAX_PATH], TimError *err, const char *format, ..
     return tim_fail(err, TIM_E_ARGUMENT, "a path is longer than %d bytes: %.80s...", TIM_MAX_PATH - 1, out);
 }
 
-/* ---- making and removing ---- */
-
-static TimStatus make_one(const char *path, TimError *err) {
-    struct stat info;
-    if (mkdir(path, 0777) == 0) return TIM_OK;
-    const int cause = errno;
-    if (stat(path, &info) == 0 && S_ISDIR(info.st_mode)) return TIM_OK; /* also when a read-only parent hides that it exists */
-    return tim_fail(err, TIM_E_IO, "%s: cannot make the folder: %s; is its parent a writable folder?", path, strerror(cause));
-}
-
-TimStatus tim_folder_make(const char *path, TimError *err) {
-    char part[TIM_MAX_PATH];
-    TIM_TRY(tim_path(part, err, "%s", path));
-    for (char *slash = strchr(part + (*part == '/'), '/'); slash; slash = strchr(slash + 1, '/')) {
-        *slash = '\0';
-        TIM_TRY(make_one(part, err));
-        *slash = '/';
-    }
-    return make_one(path, err);
-}
+/* ---- removing ---- */
 
 static int remove_entry(const char *path, const struct stat *info, int type, struct FTW *at) {
     (void)info, (void)type, (void)at;
@@ -109,12 +90,9 @@ TimStatus tim_path_keep(char kept[TIM_MAX_PATH], const char *path, const char *s
     return TIM_OK;
 }
 
-bool tim_folder_holds(const char *folder, const char *path) {
-    char parent[TIM_MAX_PATH];
-    struct stat above, wanted;
-    if (tim_path(parent, NULL, "%s/..", path) != TIM_OK) return false;
-    return stat(parent, &above) == 0 && stat(folder, &wanted) == 0 && above.st_dev == wanted.st_dev &&
-           above.st_ino == wanted.st_ino;
+bool tim_folder_same(const char *a, const char *b) {
+    struct stat of_a, of_b;
+    return stat(a, &of_a) == 0 && stat(b, &of_b) == 0 && of_a.st_dev == of_b.st_dev && of_a.st_ino == of_b.st_ino;
 }
 
 /* ---- checkpoints ---- */

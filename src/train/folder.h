@@ -1,4 +1,4 @@
-/* Folders of a run: made, replaced and removed so that under its name a folder is whole or absent, also after a kill.
+/* Folders of a run: replaced and removed so that under its name a folder is whole or absent, also after a kill.
  * Two suffixes mark what is not: NAME.tmp is being written, NAME.old is being removed. */
 #ifndef TIM_TRAIN_FOLDER_H
 #define TIM_TRAIN_FOLDER_H
@@ -12,9 +12,6 @@ enum { TIM_MAX_PATH = 4096 };
 
 /* A path as printf would write it; TIM_E_ARGUMENT when it is too long. */
 TimStatus tim_path(char out[TIM_MAX_PATH], TimError *err, const char *format, ...) __attribute__((format(printf, 3, 4)));
-
-/* Makes the folder and its parents; one that is there already is fine. */
-TimStatus tim_folder_make(const char *path, TimError *err);
 
 /* Removes the folder and all it holds; none there is fine. A kill may leave it as NAME.old, never half of it under its name. */
 TimStatus tim_folder_remove(const char *path, TimError *err);
@@ -33,8 +30,8 @@ TimStatus tim_checkpoint_latest(int64_t *latest, const char *folder, TimError *e
  * above `step`; else `kept` is empty. */
 TimStatus tim_checkpoint_abandon(char kept[TIM_MAX_PATH], const char *folder, int64_t step, TimError *err);
 
-/* True if the folder `path` lies in `folder`, links followed. */
-bool tim_folder_holds(const char *folder, const char *path);
+/* True if both paths lead to one folder, links followed. */
+bool tim_folder_same(const char *a, const char *b);
 
 /* Removes the checkpoints with the smallest N, but not `keep`, until at most `limit` are left (0: no limit), and what killed runs left
  * of others. */

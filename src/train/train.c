@@ -1,5 +1,5 @@
 /* A whole run: where it starts, its steps, its log and its checkpoints, and what ends it.
- * Invariant: the newest checkpoint and the steps after it are a function of configuration, seed and threads, not of interruptions. */
+ * Invariant: the newest checkpoint and the steps after it are a function of configuration, seed, threads and micro-batch, not of interruptions. */
 #include "tim/train.h"
 
 #include <errno.h>
@@ -170,10 +170,12 @@ static TimStatus save_when_due(Run *run, TimError *err) {
 static TimStatus check(const TimTrainOptions *options, TimError *err) {
     if (!options) return tim_fail(err, TIM_E_ARGUMENT, "no options for the run; they name at least the folder to write to");
     if (!options->out || !*options->out) return tim_fail(err, TIM_E_ARGUMENT, "no folder for the run; give one to write to");
+    if (options->resume && !*options->resume)
+        return tim_fail(err, TIM_E_ARGUMENT, "resume is an empty text; give \"latest\", \"none\" or the folder of a checkpoint");
     if (options->log_every < 0)
         return tim_fail(err, TIM_E_ARGUMENT, "log_every is %lld; it must be at least 0", (long long)options->log_every);
     if (options->minutes >= 0 && options->minutes <= 1e9) return TIM_OK;
-    return tim_fail(err, TIM_E_ARGUMENT, "minutes is %g; it must be at least 0", options->minutes);
+    return tim_fail(err, TIM_E_ARGUMENT, "minutes is %g; it must be from 0 to 1e9", options->minutes);
 }
 
 static TimStatus make_folders(Run *run, TimError *err) {
@@ -210,10 +212,9 @@ static TimStatus start_new(Run *run, TimError *err) {
 
 /* Checkpoints that the one resumed from does not lead to must not be what the next run goes on from, nor push this run's out. */
 static TimStatus leave_other_branch(Run *run, const char *path, TimError *err) {
-    const int64_t shared = tim_folder_holds(run->checkpoints, path) ? run->trainer->state.step : -1;
     for (;;) {
         char kept[TIM_MAX_PATH];
-        TIM_TRY(tim_checkpoint_abandon(kept, run->checkpoints, shared, err));
+        TIM_TRY(tim_checkpoint_abandon(kept, run->checkpoints, run->saved, err));
         if (!*kept) return TIM_OK;
         note(run, "a checkpoint that %s does not lead to is out of the way, as %s", path, kept);
     }
@@ -253,10 +254,18 @@ static TimStatus keep_config(Run *run, const char *path, TimError *err) {
     return TIM_OK;
 }
 
+/* The step of this run's own checkpoint if `path` is one, else -1. */
+static TimStatus find_saved(Run *run, const char *path, TimError *err) {
+    char own[TIM_MAX_PATH];
+    TIM_TRY(tim_path(own, err, "%s/checkpoint-%lld", run->checkpoints, (long long)run->trainer->state.step));
+    run->saved = tim_folder_same(own, path) ? run->trainer->state.step : -1;
+    return TIM_OK;
+}
+
 static TimStatus resume(Run *run, const char *path, const char *config, TimError *err) {
     const TimStatus status = tim_trainer_resume(run->trainer, path, err);
     if (status != TIM_OK) return tim_fail_within(err, status, "cannot resume (to go on from an older checkpoint, name its folder)");
-    run->saved = run->trainer->state.step;
+    TIM_TRY(find_saved(run, path, err));
     TIM_TRY(note_differences(run, path, run->options->trainer.seed, err));
     TIM_TRY(leave_other_branch(run, path, err));
     return keep_config(run, config, err);
@@ -269,7 +278,7 @@ static TimStatus start(Run *run, TimError *err) {
     TIM_TRY(*path ? resume(run, path, config, err) : start_new(run, err));
     TIM_TRY(tim_config_write(&run->trainer->model->config, config, err));
     tell(run, TIM_TRAIN_STARTED, NULL, *path ? path : NULL);
-    return TIM_OK;
+    return *path && run->saved < 0 ? save(run, err) : TIM_OK; /* so that the next run goes on from here */
 }
 
 /* ---- the run ---- */
