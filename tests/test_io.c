@@ -771,6 +771,7 @@ static void test_config_read_unknown_key_named_with_line(void **state) {
     assert_yaml_refused("training: {learning_rat: 1}\n", "allowed: learning_rate, ");
     assert_yaml_refused("training: {optimizer: {params: {amsgrad: true}}}\n", "'amsgrad' in training.optimizer.params; allowed: ");
     assert_yaml_refused("training: {optimizer: {lr: 1}}\n", "'lr' in training.optimizer; allowed: ");
+    assert_yaml_refused("transport: {params: {last_jump: 0.1}}\n", "section 'transport' stands at the top level");
     assert_yaml_refused("model: {ema_dekay: 0.9}\n", "'ema_dekay' in model; allowed: ema_decay, ");
     assert_yaml_refused("model: {transport_: {target: x}}\n", "'transport_' in model; allowed: transport, ");
     assert_yaml_refused("data: {type: idx}\n", "'type' in data; allowed: data_type, ");

@@ -338,6 +338,15 @@ static TimStatus fail_unknown(const TimConfig *config, const char *path, TimErro
     return tim_fail(err, TIM_E_FORMAT, "unknown key '%.60s' in %.*s; allowed: %s", dot + 1, (int)length, path, keys);
 }
 
+/* A section of the model that stands at the top level would leave all its defaults, and nothing of it is of use to another tool. */
+static TimStatus check_stray(const char *root, TimError *err) {
+    char inner[80];
+    const int length = snprintf(inner, sizeof inner, "model.%s", root);
+    if (length < 0 || (size_t)length >= sizeof inner || !is_section(inner, (size_t)length)) return TIM_OK;
+    return tim_fail(err, TIM_E_FORMAT, "the section '%s' stands at the top level, where it has no effect; it belongs into 'model'",
+                    root);
+}
+
 /* A value whose path is no field: a section, an unknown key in one, or what another tool keeps beside ours. A misspelt key in a section
  * would silently leave a default. */
 static TimStatus skip_value(TimConfig *config, const TimFieldValue *value, TimError *err) {
@@ -346,7 +355,9 @@ static TimStatus skip_value(TimConfig *config, const TimFieldValue *value, TimEr
     if (is_section(value->path, strlen(value->path)))
         return holds_keys ? TIM_OK : tim_fail(err, TIM_E_FORMAT, "%s is '%.60s'; it must hold keys", value->path, value->text);
     if (is_section(value->path, root)) return fail_unknown(config, value->path, err);
-    if (value->path[root] == '\0') note_without_effect(config, value->path);
+    if (value->path[root] != '\0') return TIM_OK; /* below one that was noted */
+    TIM_TRY(check_stray(value->path, err));
+    note_without_effect(config, value->path);
     return TIM_OK;
 }
 
