@@ -172,14 +172,14 @@ static ExitCode evaluate(Request *r) {
 
 static ExitCode parse(Request *r, int count, char **words) {
     const Option options[] = {
-        option_text("model", &r->eval.model, "DIR|FILE", "folder with model.safetensors, or the file"),
+        option_text("model", &r->eval.model, "DIR|FILE", "a class model on pixels: its folder or file (of others: --pictures)"),
         option_text("pictures", &r->pictures, "DATA", "instead of a model: pictures to judge, drawn elsewhere"),
         option_choice("suite", &r->suite, suite_words, "the numbers of --pictures: ours, or those of ADM's suite (default own)"),
         option_text("config", &r->eval.config, "YAML", "its configuration (default: config.yaml beside the weights)"),
         option_text("out", &r->eval.out, "DIR", "folder for report.json and report.html of a model"),
         option_text("reference", &r->eval.reference, "DATA", "real pictures to compare with (default fashion-mnist)"),
         option_text("training", &r->eval.training, "DATA",
-                    "pictures the model has learned from, to find copies (default DATA:train)"),
+                    "pictures the model has learned from, to find copies (default: those of fashion-mnist, else none)"),
         option_text("classifier", &r->eval.classifier, "FILE",
                     "from tim classifier, or Inception v3 (default models/fashion-judge/model.safetensors)"),
         option_list("steps", &r->steps, 1, TIM_SAMPLE_MAX_STEPS, "numbers of steps (default 1,2,4,8,32,128)"),

@@ -46,7 +46,8 @@ int cmd_verify(int count, char **words) {
     };
     const CommandLine line = {
         .command = "verify",
-        .summary = "Says what the parts of a model are, whether they are the published ones, and whether they would run.",
+        .summary = "Says what the parts of a model are, whether their tensors are named and shaped as published, and whether they "
+                   "would run.",
         .options = options,
         .option_count = sizeof options / sizeof *options,
         .notes = "The exit code is 1 when a part is missing, damaged or does not fit.",

@@ -44,7 +44,7 @@ static bool parse(SampleRequest *r, int count, char **words, ExitCode *code) {
         option_required(option_text("out", &r->out, "PATH", "x.png, x.jpg, x.webp, x.npz or folder/; required")),
         option_flag("overwrite", &r->overwrite, "replace pictures that are in the folder already"),
         option_text("prompt", &r->prompt, "TEXT", "what the pictures show, for a model of texts"),
-        option_text("prompts", &r->prompts_file, "FILE",
+        option_text("prompts", &r->prompts_file, "FILE|FOLDER",
                     "prompts, one a line or JSON objects (prompt, seed, steps, width, height, guidance); -: as they are typed"),
         option_choice("layout", &r->layout, layout_words,
                       "of the pictures in the folder (default plain): as these evaluations read it"),

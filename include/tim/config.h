@@ -144,9 +144,9 @@ typedef struct TimTrainingConfig {
     TimPrecision mixed_precision;
     double ema_decay;
     bool ema_warmup;                  /* ours: the decay of update n, 0 for the first, is at most (1 + n) / (10 + n) */
-    int64_t guidance_start_step;      /* ours: transport.enhance_target counts from this step on; 0 as published */
-    int64_t composed_start_step;      /* ours: transition.composed_ratio counts from this step on */
-    int64_t expected_loss_start_step; /* ours: transition.expected_loss counts from this step on */
+    int64_t guidance_start_step;      /* ours: model.transport.params.enhance_target counts from this step on; 0 as published */
+    int64_t composed_start_step;      /* ours: model.transition_loss.composed_ratio counts from this step on */
+    int64_t expected_loss_start_step; /* ours: model.transition_loss.expected_loss counts from this step on */
     double proj_coeff;                /* weight of the alignment loss; the trainer has no targets for it and takes 0 only */
     int batch_size;
     /* Ours: the noises of so many batches change places among the pictures of a class, so that paths cross less (optimal transport);

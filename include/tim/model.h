@@ -23,15 +23,16 @@ typedef struct TimModelOptions {
     const char *isa;     /* "ref", "generic", "avx2", "avx512", "avx512_bf16", "amx_bf16"; NULL: the best this processor has */
 } TimModelOptions;
 
-/* Opens a model for inference. `path` is a .safetensors file with the official tensor names, or a folder that holds model.safetensors.
- * The configuration is read from `config_path`, or (NULL) from config.yaml beside the weights. A tensor that is missing, unknown or of
+/* Opens a model for inference. `path` is a file of weights with the official tensor names, or a folder with one, whatever tim/file.h
+ * opens. The configuration is read from `config_path`, or (NULL) from config.yaml beside the weights. `options` NULL: fp32, as many threads
+ * as OpenMP would use, the best instruction set. A tensor that is missing (but of the projector, which drawing does not use), unknown or of
  * another shape is TIM_E_FORMAT, named with what was expected and found. Free with tim_model_free. */
 TIM_API TimStatus tim_model_open(TimModel **model, const char *path, const char *config_path, const TimModelOptions *options,
                                  TimError *err);
 
-/* Writes the model to `folder` (made unless it is there, with those above it) as tim_model_open reads it: model.safetensors with the official tensor names
- * in fp32 or rounded to bf16, and config.yaml. What an opened file's metadata say of its weights is kept. Each file is replaced only when
- * its new content is whole. */
+/* Writes the model to `folder` (made unless it is there, with those above it) as tim_model_open reads it: model.safetensors with the
+ * official tensor names in fp32 or rounded to bf16, and config.yaml. What an opened file's metadata say of its weights is kept. Each file
+ * is replaced only when its new content is whole. */
 TIM_API TimStatus tim_model_write(const TimModel *model, const char *folder, TimPrecision precision, TimError *err);
 
 /* Frees a model; NULL is fine. */
