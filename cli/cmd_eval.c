@@ -119,7 +119,7 @@ static TimStatus judge_pictures(const Request *r, TimError *err) {
         printf("%15s%11s%11s%11s%11s%8s%11s%12s%11s\n", "", "Frechet", "its limit", "kernel", "precision", "recall", "agreement",
                "distance", "nearer");
         print_judgement("these pictures", &drawn);
-        if (!isnan(real.frechet)) print_judgement("real pictures", &real);
+        if (!isnan(real.kernel)) print_judgement("real pictures", &real);
     }
     tim_judge_close(judge);
     return status;
@@ -155,22 +155,44 @@ static TimStatus run_suite(const Request *r, TimError *err) {
 
 static ExitCode evaluate_pictures(const Request *r) {
     TimError err;
-    if (r->eval.out) return command_line_misused("eval", "--out is where the report of a --model goes; --pictures has none");
     if (!has_classifier(r)) return EXIT_FAILED;
     if ((r->suite == SUITE_ADM ? run_suite(r, &err) : judge_pictures(r, &err)) == TIM_OK) return EXIT_FINE;
     fprintf(stderr, "tim eval: %s\n", err.text);
     return EXIT_FAILED;
 }
 
-static ExitCode evaluate(Request *r) {
+static bool is_among(const char *name, const char *const *names) {
+    while (*names && strcmp(*names, name) != 0) names++;
+    return *names;
+}
+
+/* What is given and would have no effect; NULL: nothing. */
+static const char *idle_option(const Request *r, const CommandLine *line) {
+    static const char *const drawing[] = {"config",       "out",   "steps",     "samples",   "seeds", "seed",
+                                          "no-diffusion", "batch", "precision", "overwrite", NULL},
+                             *const copies[] = {"training", NULL};
+    for (size_t i = 0; i < line->option_count; i++) {
+        const char *name = line->options[i].name;
+        if (!line->given[i]) continue;
+        if ((r->pictures && is_among(name, drawing)) || (r->suite == SUITE_ADM && is_among(name, copies))) return name;
+    }
+    return NULL;
+}
+
+static ExitCode evaluate(Request *r, const CommandLine *line) {
     if (!r->eval.model == !r->pictures)
         return command_line_misused("eval", "give either --model, to draw and judge, or --pictures, to judge what is there");
     if (r->eval.model && r->suite == SUITE_ADM)
         return command_line_misused("eval", "--suite adm judges --pictures; write an npz with tim sample first");
+    const char *idle = idle_option(r, line);
+    if (idle)
+        return command_line_misused("eval", "--%s has no effect on --pictures%s; leave it out", idle,
+                                    r->suite == SUITE_ADM ? " with --suite adm" : "");
     return r->pictures ? evaluate_pictures(r) : evaluate_model(r);
 }
 
 static ExitCode parse(Request *r, int count, char **words) {
+    bool given[32] = {false};
     const Option options[] = {
         option_text("model", &r->eval.model, "DIR|FILE", "a class model on pixels: its folder or file (of others: --pictures)"),
         option_text("pictures", &r->pictures, "DATA", "instead of a model: pictures to judge, drawn elsewhere"),
@@ -193,7 +215,9 @@ static ExitCode parse(Request *r, int count, char **words) {
         option_flag("overwrite", &r->eval.overwrite, "replace what an evaluation of something else left in --out"),
         option_text("isa", &r->eval.isa, "NAME", "instruction set, as for tim sample (default: the best there is)"),
     };
+    _Static_assert(sizeof options / sizeof *options <= sizeof given / sizeof *given, "every option has a place");
     const CommandLine line = {
+        .given = given,
         .command = "eval",
         .summary = "Judges a model by the pictures it draws, in the transition and in the diffusion mode, and writes a report;\n"
                    "or judges pictures that are there.",
@@ -209,7 +233,7 @@ static ExitCode parse(Request *r, int count, char **words) {
     };
     Operands none;
     ExitCode code;
-    return command_line_parse(&line, count, words, &none, &code) ? evaluate(r) : code;
+    return command_line_parse(&line, count, words, &none, &code) ? evaluate(r, &line) : code;
 }
 
 int cmd_eval(int count, char **words) {

@@ -155,8 +155,8 @@ static TimStatus train(Request *r, TimError *err) {
     r->train.trainer.isa = r->isa > 0 ? isa_words[r->isa] : NULL;
     r->train.progress = show;
     r->train.user = &display;
-    r->preview.out = r->train.out;
-    if (status == TIM_OK) status = preview_open(&r->preview, err);
+    r->preview.out = r->train.out, r->preview.threads = r->train.trainer.threads, r->preview.isa = r->train.trainer.isa;
+    if (status == TIM_OK) status = preview_open(&r->preview, &config, err);
     if (status == TIM_OK) status = tim_train(&config, &r->train, err);
     if (status == TIM_OK && display.failed) *err = preview, status = preview.status;
     preview_done(&r->preview);
@@ -171,9 +171,7 @@ static bool parse(Request *r, int count, char **words, ExitCode *code) {
         option_required(option_text("config", &r->config, "YAML", "configuration")),
         option_required(option_text("out", &t->out, "DIR", "folder of the run")),
         option_text("resume", &t->resume, "WHAT", "latest, none, or a checkpoint's folder (default latest)"),
-        option_int64(
-            "steps", &r->steps, 0, 1 << 30,
-            "where training and the rate's schedule end (default: the configuration's)"),
+        option_int64("steps", &r->steps, 0, 1 << 30, "where training and the rate's schedule end (default: the configuration's)"),
         option_real("minutes", &t->minutes, 0, 1e9, "save and end after this time (default: no limit)"),
         option_int("batch", &r->batch, 1, 1000000, "pictures a step (default: the configuration's)"),
         option_int("micro-batch", &t->trainer.micro_batch, 1, 1000000, "of them at once: memory and speed (default: chosen)"),
@@ -197,7 +195,8 @@ static bool parse(Request *r, int count, char **words, ExitCode *code) {
         .notes =
             "DIR gets configs/config.yaml, log.jsonl and checkpoints/checkpoint-N, whose model.safetensors holds the averaged "
             "weights:\n"
-            "tim sample --model DIR/checkpoints/checkpoint-N draws from them. Ctrl-C, as --minutes, finishes the step, saves and ends; the same\n"
+            "tim sample --model DIR/checkpoints/checkpoint-N draws from them. Ctrl-C, as --minutes, finishes the step, saves and "
+            "ends; the same\n"
             "command (without --resume) then goes on, and the result has the same bits as if nothing had happened, given the same\n"
             "threads, micro-batch and instruction set. --resume FOLDER puts checkpoints out of the way that do not lead to it.",
     };
@@ -206,12 +205,16 @@ static bool parse(Request *r, int count, char **words, ExitCode *code) {
 }
 
 int cmd_train(int count, char **words) {
-    Request request = {.steps = -1, .lr = -1, .preview = {.pictures = 1000, .reference = "fashion-mnist:test"}};
+    Request request = {.steps = -1, .lr = -1, .preview = {.pictures = 0}};
     ExitCode code;
     TimError err;
     if (!parse(&request, count, words, &code)) return code;
     if (request.preview.classifier && !request.preview.every)
         return command_line_misused("train", "--classifier judges previews: say with --preview-every how often");
+    if ((request.preview.reference || request.preview.pictures) && !request.preview.classifier)
+        return command_line_misused("train", "--reference and --preview-pictures are for judging: name a --classifier");
+    if (!request.preview.reference) request.preview.reference = "fashion-mnist:test";
+    if (!request.preview.pictures) request.preview.pictures = 1000;
     catch_interruptions();
     if (train(&request, &err) == TIM_OK) return EXIT_FINE;
     fprintf(stderr, "tim train: %s\n", err.text);

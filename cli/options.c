@@ -308,6 +308,7 @@ bool command_line_parse(const CommandLine *line, int count, char **words, Operan
         return false;
     }
     *code = parse_words(line, count, words, operands, given);
+    if (line->given) memcpy(line->given, given, line->option_count * sizeof *given);
     free(given);
     return *code == EXIT_FINE;
 }

@@ -70,6 +70,7 @@ typedef struct CommandLine {
     size_t option_count;
     int min_operands, max_operands; /* at most MAX_OPERANDS */
     const char *notes;              /* the last lines of --help; NULL: none */
+    bool *given;                    /* (option_count), false: set where the option is given; NULL: nobody asks */
 } CommandLine;
 
 /* The operands found, borrowed from the command line. */

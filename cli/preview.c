@@ -2,6 +2,7 @@
 
 #include <errno.h>
 #include <inttypes.h>
+#include <math.h>
 #include <stdio.h>
 #include <string.h>
 
@@ -11,9 +12,12 @@
 enum { MAX_PATH = 4096 };
 static const int judged_steps[] = {1, 4};
 
-TimStatus preview_open(Preview *p, TimError *err) {
-    const TimJudgeOptions options = {.classifier = p->classifier, .reference = p->reference};
-    return p->classifier ? tim_judge_open(&p->judge, &options, err) : TIM_OK;
+TimStatus preview_open(Preview *p, const TimConfig *config, TimError *err) {
+    const TimJudgeOptions options = {.classifier = p->classifier, .reference = p->reference, .threads = p->threads, .isa = p->isa};
+    const TimNetworkConfig *n = &config->network;
+    if (!p->classifier) return TIM_OK;
+    const TimStatus status = tim_judge_open(&p->judge, &options, err);
+    return status == TIM_OK ? tim_judge_check(p->judge, n->input_size, n->input_size, n->in_channels, n->num_classes, err) : status;
 }
 
 bool preview_due(const Preview *preview, int64_t step) {
@@ -52,9 +56,10 @@ static TimStatus append_line(const Preview *p, int64_t step, const TimJudgement 
     FILE *stream = fopen(path, "a");
     if (!stream) return fail_with(err, TIM_E_IO, "%.300s: cannot open for appending: %s", path, strerror(errno));
     fprintf(stream, "{\"step\": %" PRId64 ", \"pictures\": %" PRId64, step, p->pictures);
-    for (size_t i = 0; i < sizeof judged_steps / sizeof *judged_steps; i++)
-        fprintf(stream, ", \"frechet_%d\": %.6g, \"agreement_%d\": %.4f", judged_steps[i], judgements[i].frechet, judged_steps[i],
-                judgements[i].agreement);
+    for (size_t i = 0; i < sizeof judged_steps / sizeof *judged_steps; i++) {
+        fprintf(stream, ", \"frechet_%d\": %.6g", judged_steps[i], judgements[i].frechet);
+        if (!isnan(judgements[i].agreement)) fprintf(stream, ", \"agreement_%d\": %.4f", judged_steps[i], judgements[i].agreement);
+    }
     fputs("}\n", stream);
     return fclose(stream) == 0 ? TIM_OK : fail_with(err, TIM_E_IO, "%.300s: cannot write: %s", path, strerror(errno));
 }
@@ -65,9 +70,9 @@ static TimStatus judge_all(Preview *p, const TimTrainProgress *progress, TimErro
     fprintf(stderr, "step %6" PRId64 " ", progress->step);
     for (size_t i = 0; status == TIM_OK && i < sizeof judged_steps / sizeof *judged_steps; i++) {
         status = judge(p, progress, judged_steps[i], &judgements[i], err);
-        if (status == TIM_OK)
-            fprintf(stderr, "  at %d: Frechet %.4g, agreement %.1f %%", judged_steps[i], judgements[i].frechet,
-                    100 * judgements[i].agreement);
+        if (status == TIM_OK) fprintf(stderr, "  at %d: Frechet %.4g", judged_steps[i], judgements[i].frechet);
+        if (status == TIM_OK && !isnan(judgements[i].agreement))
+            fprintf(stderr, ", agreement %.1f %%", 100 * judgements[i].agreement);
     }
     fputc('\n', stderr);
     return status == TIM_OK ? append_line(p, progress->step, judgements, err) : status;

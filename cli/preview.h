@@ -12,11 +12,13 @@ typedef struct Preview {
     const char *classifier; /* its file; NULL: only the sheet */
     const char *reference;
     const char *out; /* folder of the run */
+    int threads;     /* 0: as many as OpenMP would use */
+    const char *isa; /* NULL: the best this processor has */
     TimJudge *judge; /* open between the first and the last of the calls below; NULL without a classifier */
 } Preview;
 
-/* Opens what previews need, so that a wrong file is known before the training begins. */
-TimStatus preview_open(Preview *preview, TimError *err);
+/* Opens what previews of the network in `config` need, so that a wrong file is known before the training begins. */
+TimStatus preview_open(Preview *preview, const TimConfig *config, TimError *err);
 
 /* Whether step `step` has one. */
 bool preview_due(const Preview *preview, int64_t step);

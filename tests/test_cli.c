@@ -909,7 +909,10 @@ static void test_eval_judges_pictures_without_a_model(void **state) {
     assert_fails("eval --pictures absent --classifier judge.safetensors --reference data:test", 1, "tim eval: absent");
     assert_fails("eval --pictures data:test --model model --classifier judge.safetensors", 2, "either --model");
     assert_fails("eval --classifier judge.safetensors", 2, "either --model");
-    assert_fails("eval --pictures data:test --out report", 2, "--pictures has none");
+    assert_fails("eval --pictures data:test --out report", 2, "--out has no effect on --pictures");
+    assert_fails("eval --pictures data:test --samples 5", 2, "--samples has no effect on --pictures");
+    assert_fails("eval --pictures data:test --suite adm --training data:train", 2,
+                 "--training has no effect on --pictures with --suite adm");
     assert_fails("eval --model model", 2, "--model wants --out");
     assert_fails("eval --model model --out report --suite adm", 2, "--suite adm judges --pictures");
     assert_fails("eval --pictures data:test --reference data:test --classifier judge.safetensors --suite adm", 1,
@@ -929,6 +932,8 @@ static void test_train_classifier_is_opened_first(void **state) {
     assert_fails("train --config train.yaml --out unborn --steps 4 --preview-every 2 --classifier absent", 1, "absent");
     assert_int_equal(access(in_folder("unborn"), F_OK), -1);
     assert_fails("train --config train.yaml --out unborn --steps 4 --classifier judge.safetensors", 2, "--preview-every");
+    assert_fails("train --config train.yaml --out unborn --steps 4 --preview-every 2 --reference data:test", 2,
+                 "name a --classifier");
 }
 
 static void test_train_configuration_misread_is_said(void **state) {
@@ -986,6 +991,10 @@ static void test_eval_failures_exit_1_and_say_what(void **state) {
     assert_fails("eval --pictures data:test --reference data:test", 1, "name the file as --classifier");
     assert_fails("eval --model model --out model/config.yaml/report --classifier judge.safetensors", 1,
                  "tim eval: model/config.yaml: cannot make the folder");
+    assert_int_equal(mkdir(in_folder("shipped"), 0777), 0);
+    write_text("shipped/report.json", "{}"); /* of another evaluation, which left nothing to go on from */
+    assert_fails("eval --model model --out shipped --classifier judge.safetensors --reference data:test", 1,
+                 "shipped/report.json is there");
 }
 
 int main(void) {

@@ -277,12 +277,12 @@ static void test_judge_noise_is_far(void **state) {
     tim_judge_close(judge);
 }
 
-/* Judges every other picture of each class, from the first or the second on. */
+/* Judges every other picture of each class; of each second class the other ones, so that halves of few are as large. */
 static double half_distance(TimJudge *judge, int64_t which) {
     static uint8_t half[TRAIN * PIXELS];
     int64_t count = 0;
     for (int64_t i = 0; i < TRAIN; i++)
-        if (i / CLASSES % 2 == which) memcpy(half + count++ * PIXELS, train_pixels + i * PIXELS, PIXELS);
+        if ((i % CLASSES + i / CLASSES) % 2 == which) memcpy(half + count++ * PIXELS, train_pixels + i * PIXELS, PIXELS);
     const TimPictures p = pictures_of(half, count);
     TimJudgement j;
     assert_int_equal(count, TRAIN / 2);
@@ -352,12 +352,46 @@ static void test_floor_is_of_as_many(void **state) {
     (void)state;
     TimJudge *judge = open_judge(in_folder("train.npz"));
     TimJudgement floor, few, all;
-    const TimPictures first = pictures_of(train_pixels, 30);
+    uint8_t some[30 * PIXELS]; /* evenly spaced: a set may come class by class */
+    for (int64_t i = 0; i < 30; i++) memcpy(some + i * PIXELS, train_pixels + i * TRAIN / 30 * PIXELS, PIXELS);
+    const TimPictures thirty = pictures_of(some, 30);
     assert_int_equal(tim_judge_floor(judge, 30, &floor, &err), TIM_OK);
-    assert_int_equal(tim_judge_quickly(judge, &first, NULL, &few, &err), TIM_OK);
+    assert_int_equal(tim_judge_quickly(judge, &thirty, NULL, &few, &err), TIM_OK);
     assert_true(floor.frechet == few.frechet);
-    assert_int_equal(tim_judge_floor(judge, 1000000, &all, &err), TIM_OK);
+    assert_int_equal(tim_judge_floor(judge, TRAIN, &all, &err), TIM_OK);
     assert_true(all.frechet < floor.frechet);
+    assert_int_equal(tim_judge_floor(judge, TRAIN + 1, &few, &err), TIM_OK); /* there are not as many */
+    assert_true(isnan(few.frechet) && isnan(few.recall) && few.kernel == all.kernel && few.frechet_limit == all.frechet_limit);
+    tim_judge_close(judge);
+}
+
+/* Nothing is nearer than nothing: copies of the reference are not told by it. */
+static void test_judge_reference_of_copies_says_nothing_of_copying(void **state) {
+    (void)state;
+    TimJudge *judge;
+    const TimJudgeOptions o = {
+        .classifier = in_folder("judge.safetensors"), .reference = in_folder("train.npz"), .training = in_folder("train.npz")};
+    const TimPictures copies = pictures_of(train_pixels, 20);
+    TimJudgement j, floor;
+    assert_int_equal(tim_judge_open(&judge, &o, &err), TIM_OK);
+    assert_int_equal(tim_judge_pictures(judge, &copies, NULL, &j, &err), TIM_OK);
+    assert_int_equal(tim_judge_floor(judge, 20, &floor, &err), TIM_OK);
+    assert_true(isnan(j.near) && isnan(floor.near) && j.distance == 0);
+    tim_judge_close(judge);
+}
+
+/* Agreement with classes that the classifier has never heard of would be a number without a meaning. */
+static void test_judge_unknown_classes_refused(void **state) {
+    (void)state;
+    TimJudge *judge = open_judge(NULL);
+    const TimPictures p = pictures_of(test_pixels, 10);
+    int64_t labels[10] = {0};
+    TimJudgement j;
+    labels[7] = CLASSES;
+    assert_fails(tim_judge_pictures(judge, &p, labels, &j, &err), TIM_E_ARGUMENT, "picture 7 has the class");
+    assert_fails(tim_judge_check(judge, SIDE, SIDE, 1, CLASSES + 1, &err), TIM_E_ARGUMENT, "classes; the classifier knows");
+    assert_fails(tim_judge_check(judge, SIDE, SIDE, 3, CLASSES, &err), TIM_E_ARGUMENT, "with 3 channels");
+    assert_int_equal(tim_judge_check(judge, SIDE, SIDE, 1, CLASSES, &err), TIM_OK);
     tim_judge_close(judge);
 }
 
@@ -611,6 +645,8 @@ int main(void) {
         cmocka_unit_test(test_judge_misfits_named),
         cmocka_unit_test(test_bench_without_a_run_refused),
         cmocka_unit_test(test_floor_is_of_as_many),
+        cmocka_unit_test(test_judge_reference_of_copies_says_nothing_of_copying),
+        cmocka_unit_test(test_judge_unknown_classes_refused),
         cmocka_unit_test(test_eval_reports_what_the_judge_says),
         cmocka_unit_test(test_eval_stopped_writes_no_report),
         cmocka_unit_test(test_eval_ended_goes_on),

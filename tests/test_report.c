@@ -662,6 +662,9 @@ static void test_verdict_judges_copying(void **state) {
                   "; there are signs of copying (median distance to the nearest training picture at least 1.01 times "
                   "that of test pictures, at most 12.0 % very near where 1 % is expected).",
                   "no sign");
+    sample.report.run.samples = 100, sample.report.run.seeds = 1; /* 3 of 100 where 1 is expected is chance */
+    sample.rows[3].scores[TIM_MEASURE_NEAR_SHARE] = (TimReportScore){.mean = .03, .error = NAN};
+    check_verdict(&sample.report, "; there is no sign of copying (", "signs");
     make(&sample, 0);
     sample.rows[3].scores[TIM_MEASURE_DISTANCE_RATIO].mean = .4;
     check_verdict(&sample.report, "; there are signs of copying (", "no sign");

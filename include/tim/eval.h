@@ -78,19 +78,21 @@ typedef struct TimJudgement {
     double
         distance; /* median over the pictures of the distance to the nearest training picture: root mean square over the pixels of
                        * values from 0 to 1 */
-    double near;  /* share of the pictures nearer to a training picture than the nearest hundredth of the reference */
+    double
+        near; /* share of the pictures nearer to a training picture than the nearest hundredth of the reference; NaN where that holds
+                   * training pictures, or less than 99 */
 } TimJudgement;
 
-/* Reads classifier and pictures and measures the real ones. Pictures must have the classifier's size. Free with tim_judge_close.
+/* Reads classifier and pictures and measures the real ones. Pictures must have the size of a classifier of ours. Free with tim_judge_close.
  * Errors: TIM_E_ARGUMENT, TIM_E_IO and TIM_E_FORMAT for files that do not fit, named; TIM_E_MEMORY. *judge is NULL then. */
 TIM_API TimStatus tim_judge_open(TimJudge **judge, const TimJudgeOptions *options, TimError *err);
 
 /* Frees a judge; NULL is fine. */
 TIM_API void tim_judge_close(TimJudge *judge);
 
-/* Judges `count` >= 4 pictures, uint8 (count, H, W, C) of the classifier's size; `labels` (count) may be NULL. Borrows everything.
+/* Judges `count` >= 4 pictures, uint8 (count, H, W, C) of the reference's size; `labels` (count) may be NULL. Borrows everything.
  * The kernel distance's subsets depend on nothing but the count, so the same pictures give the same numbers.
- * Errors: TIM_E_ARGUMENT for too few pictures or another size; TIM_E_MEMORY. */
+ * Errors: TIM_E_ARGUMENT for too few pictures, another size or a class that the classifier does not know; TIM_E_MEMORY. */
 TIM_API TimStatus tim_judge_pictures(TimJudge *judge, const TimPictures *pictures, const int64_t *labels, TimJudgement *judgement,
                                      TimError *err);
 
@@ -98,9 +100,12 @@ TIM_API TimStatus tim_judge_pictures(TimJudge *judge, const TimPictures *picture
  * how many there were. Errors: those of tim_judge_pictures, TIM_E_IO and TIM_E_FORMAT for the set. */
 TIM_API TimStatus tim_judge_set(TimJudge *judge, const char *source, int64_t *count, TimJudgement *judgement, TimError *err);
 
-/* The judgement of real pictures, to hold `count` others against: the first `count` of the training set, or all if it has fewer, against the
- * reference, because every distance falls with the number of pictures; but agreement, distance and share are those of the reference itself.
- * Without a training set everything is NaN. Errors: those of tim_judge_pictures. */
+/* TIM_E_ARGUMENT unless pictures of that size, and of that many classes, are what the judge can look at. */
+TIM_API TimStatus tim_judge_check(const TimJudge *judge, int height, int width, int channels, int classes, TimError *err);
+
+/* The judgement of real pictures, to hold `count` others against: as many of the training set, evenly spaced, against the reference, because
+ * every distance falls with the number of pictures; but agreement, distance and share are those of the reference itself. A training set of
+ * fewer pictures has no Frechet distance, precision and recall, without one everything is NaN. Errors: those of tim_judge_pictures. */
 TIM_API TimStatus tim_judge_floor(TimJudge *judge, int64_t count, TimJudgement *floor, TimError *err);
 
 /* Only the Frechet distance and the agreement, which take a small part of the time; the rest of the judgement is NaN. */
@@ -140,7 +145,7 @@ TIM_API TimStatus tim_adm_suite(const TimAdmOptions *options, TimAdmScores *scor
 
 /* ---- the whole evaluation ---- */
 
-/* One setting and seed is done; the first call, before any, has no judgement. */
+/* One setting and seed is done. */
 typedef struct TimEvalProgress {
     int done, total;
     TimSampleMode mode;

@@ -61,12 +61,28 @@ static TimStatus check_options(const TimEvalOptions *o, TimError *err) {
 }
 
 /* What was done before counts only if everything that the numbers depend on is the same. */
+/* A report without the file to go on from, such as one that comes along with a model, is not to be lost. */
+static TimStatus check_report(const char *folder, const char *finished, bool replace, TimError *err) {
+    char *report;
+    TIM_TRY(tim_join_path(&report, folder, "report.json", err));
+    const bool alone = tim_is_file(report) && !tim_is_file(finished);
+    const TimStatus status = !alone || replace
+                                 ? TIM_OK
+                                 : tim_fail(err, TIM_E_ARGUMENT,
+                                            "%s is there, and nothing to go on from; give the report another folder, or have this "
+                                            "one replaced",
+                                            report);
+    tim_free(report);
+    return status;
+}
+
 static TimStatus open_finished(Evaluation *e, TimError *err) {
     char subject[3 * TIM_HASH_TEXT], settings[TIM_HASH_TEXT], *path;
     tim_hash_settings(settings, e->options, e->model, e->judge);
     snprintf(subject, sizeof subject, "%s %s %s", e->model_hash, e->features_hash, settings);
     TIM_TRY(tim_join_path(&path, e->options->out, "finished.txt", err));
-    const TimStatus status = tim_finished_open(&e->finished, path, subject, e->options->overwrite, err);
+    TimStatus status = check_report(e->options->out, path, e->options->overwrite, err);
+    if (status == TIM_OK) status = tim_finished_open(&e->finished, path, subject, e->options->overwrite, err);
     tim_free(path);
     return status;
 }
@@ -75,7 +91,13 @@ static TimStatus check_model(const TimModel *model, const char *path, TimError *
     if (model->config.network.kind == TIM_NETWORK_C2I && !model->config.vae_dir) return TIM_OK;
     return tim_fail(err, TIM_E_UNSUPPORTED,
                     "%s: draws %s; only class models on pixels are drawn from here: draw the pictures first, and judge these", path,
-                    model->config.network.kind == TIM_NETWORK_C2I ? "latents" : "texts");
+                    model->config.network.kind == TIM_NETWORK_C2I ? "latents" : "what texts say");
+}
+
+static TimStatus check_size(const Evaluation *e, TimError *err) {
+    const TimNetworkConfig *n = &e->model->config.network;
+    const TimStatus status = tim_judge_check(e->judge, n->input_size, n->input_size, n->in_channels, n->num_classes, err);
+    return status == TIM_OK ? TIM_OK : tim_fail_within(err, status, "%s", e->options->model);
 }
 
 static TimStatus open_all(Evaluation *e, TimError *err) {
@@ -86,9 +108,10 @@ static TimStatus open_all(Evaluation *e, TimError *err) {
     TIM_TRY(check_model(e->model, o->model, err));
     const TimJudgeOptions judge = {
         .classifier = o->classifier, .reference = o->reference, .training = o->training, .threads = o->threads, .isa = o->isa};
-    TIM_TRY(tim_judge_open(&e->judge, &judge, err));
     TIM_TRY(tim_hash_file(e->model_hash, e->model->frozen.set.path, err));
-    TIM_TRY(tim_hash_file(e->features_hash, o->classifier, err));
+    TIM_TRY(tim_hash_file(e->features_hash, o->classifier, err)); /* before the judge looks at all real pictures */
+    TIM_TRY(tim_judge_open(&e->judge, &judge, err));
+    TIM_TRY(check_size(e, err));
     return open_finished(e, err);
 }
 

@@ -119,7 +119,8 @@ static TimStatus read_settings(TimFinished *f, FILE *stream, TimError *err) {
 
 static TimStatus read_file(TimFinished *f, const char *subject, bool replace, TimError *err) {
     FILE *stream = fopen(f->path, "rb");
-    if (!stream) return TIM_OK;
+    if (!stream && errno == ENOENT) return TIM_OK;
+    if (!stream) return tim_fail(err, TIM_E_IO, "%s: cannot open: %s", f->path, strerror(errno));
     TimStatus status = TIM_OK;
     if (same_subject(stream, subject))
         status = read_settings(f, stream, err);

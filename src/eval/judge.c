@@ -14,6 +14,19 @@
 
 enum { NEIGHBOURS = 3, LEAST = NEIGHBOURS + 1, MAX_THREADS = 4096 };
 
+/* ---- threads ---- */
+
+/* The searches, the sums and their libraries use as many threads as OpenMP would give the caller. */
+static int enter_threads(const TimJudge *j) {
+    const int before = omp_get_max_threads();
+    if (j->threads != before) omp_set_num_threads(j->threads);
+    return before;
+}
+
+static void leave_threads(const TimJudge *j, int before) {
+    if (j->threads != before) omp_set_num_threads(before);
+}
+
 /* ---- features ---- */
 
 static TimFeatures features_of(const TimJudge *j, const float *values, int64_t count) {
@@ -117,7 +130,9 @@ static TimStatus read_training(TimJudge *j, const TimJudgeOptions *o, TimError *
     tim_free(index);
     TIM_TRY(status);
     qsort(j->reference_distances, count, sizeof(double), ascending);
-    j->near_distance = j->reference_distances[count / 100];
+    /* Of another real picture a hundredth is expected to be nearer. Nothing is nearer than what the training set holds itself. */
+    const size_t nearer = (count + 1) / 100;
+    if (nearer && j->reference_distances[nearer - 1] > 0) j->near_distance = j->reference_distances[nearer - 1];
     return TIM_OK;
 }
 
@@ -161,8 +176,12 @@ static TimStatus fill(TimJudge *j, const TimJudgeOptions *o, TimError *err) {
     if (o->threads < 0 || o->threads > MAX_THREADS)
         return tim_fail(err, TIM_E_ARGUMENT, "threads is %d; give 1 to %d, or 0 for as many as OpenMP would use", o->threads,
                         MAX_THREADS);
-    TIM_TRY(tim_extractor_open(&j->extractor, o->classifier, isa, o->threads ? o->threads : omp_get_max_threads(), err));
-    return read_sets(j, o, err);
+    j->threads = o->threads ? o->threads : omp_get_max_threads();
+    TIM_TRY(tim_extractor_open(&j->extractor, o->classifier, isa, j->threads, err));
+    const int before = enter_threads(j);
+    const TimStatus status = read_sets(j, o, err);
+    leave_threads(j, before);
+    return status;
 }
 
 TimStatus tim_judge_open(TimJudge **judge, const TimJudgeOptions *options, TimError *err) {
@@ -216,7 +235,7 @@ static void judge_distances(const TimJudge *j, double *distance, int64_t count, 
     qsort(distance, (size_t)count, sizeof *distance, ascending);
     for (int64_t i = 0; i < count; i++) near += distance[i] < j->near_distance;
     out->distance = distance[count / 2];
-    out->near = (double)near / (double)count;
+    out->near = isnan(j->near_distance) ? NAN : (double)near / (double)count;
 }
 
 /* The nearest training picture of each of a set; the owner calls neighbours_done. */
@@ -255,7 +274,9 @@ static void insert_pair(TimNearPair pairs[TIM_FINISHED_PAIRS], int *count, TimNe
 TimStatus tim_judge_closest(const TimJudge *judge, const TimPictures *pictures, TimNearPair pairs[TIM_FINISHED_PAIRS], int *count,
                             TimError *err) {
     Neighbours n;
+    const int before = enter_threads(judge);
     const TimStatus status = find_neighbours(&n, judge, pictures, err);
+    leave_threads(judge, before);
     *count = 0;
     for (int64_t i = 0; status == TIM_OK && i < pictures->count; i++)
         if (*count < TIM_FINISHED_PAIRS || n.distance[i] < pairs[*count - 1].distance)
@@ -272,19 +293,25 @@ static TimStatus judge_moments(TimJudge *j, const float *features, int64_t count
     return status;
 }
 
-/* Features of a set, dealt into two halves: every other picture of each class goes to the second, since drawn sets hold as many of each,
- * and halves by chance would not. Without classes chance decides which of two neighbours it is: they may come in turn. */
+/* Features of a set, dealt into two halves: the pictures of each class go to them in turn, the first to the half that has fewer, since drawn
+ * sets hold as many of each, and halves by chance would not. Without classes chance decides which of two neighbours it is: they may come
+ * in turn. */
 static TimStatus deal_halves(TimMoments halves[2], TimFeatures features, const int64_t *classes, TimError *err) {
-    enum { CLASSES = 4096 }; /* beyond as many, classes share a turn */
-    bool turns[CLASSES] = {false};
+    enum { CLASSES = 4096 };          /* beyond as many, classes share a turn */
+    signed char turns[CLASSES] = {0}; /* 1 and -1: the first and the second half had the last one; 0: neither yet */
     TimStatus status = TIM_OK;
     for (size_t i = 0; status == TIM_OK && i < features.count; i++) {
-        bool *turn = &turns[classes ? (uint64_t)classes[i] % CLASSES : 0];
-        if (!classes && i % 2 == 0) *turn = tim_rng_word(0, 0, i) & 1;
-        status = tim_moments_add(&halves[*turn], features.values + i * features.width, 1, err);
-        *turn = !*turn;
+        signed char *turn = &turns[classes ? (uint64_t)classes[i] % CLASSES : 0];
+        if (!classes && i % 2 == 0) *turn = tim_rng_word(0, 0, i) & 1 ? 1 : -1;
+        const bool second = *turn ? *turn > 0 : halves[1].count < halves[0].count;
+        status = tim_moments_add(&halves[second], features.values + i * features.width, 1, err);
+        *turn = second ? -1 : 1;
     }
     return status;
+}
+
+static bool are_enough(const TimMoments halves[2], size_t width) {
+    return (size_t)halves[0].count >= width && (size_t)halves[1].count >= width;
 }
 
 static TimStatus add_half_distances(double *sum, TimJudge *j, TimMoments halves[2], TimError *err) {
@@ -306,19 +333,38 @@ static TimStatus judge_limit(TimJudge *j, const float *features, int64_t count, 
     TimStatus status = tim_moments_init(&halves[0], j->extractor.width, err);
     if (status == TIM_OK) status = tim_moments_init(&halves[1], j->extractor.width, err);
     if (status == TIM_OK) status = deal_halves(halves, features_of(j, features, count), classes, err);
-    if (status == TIM_OK) status = add_half_distances(&sum, j, halves, err);
-    if (status == TIM_OK) out->frechet_limit = 2 * out->frechet - sum / 2;
+    if (status == TIM_OK && are_enough(halves, j->extractor.width)) {
+        status = add_half_distances(&sum, j, halves, err);
+        if (status == TIM_OK) out->frechet_limit = 2 * out->frechet - sum / 2;
+    }
     for (int h = 0; h < 2; h++) tim_moments_done(&halves[h]);
     return status;
 }
 
-static TimStatus check_pictures(const TimJudge *j, const TimPictures *p, TimError *err) {
+TimStatus tim_judge_check(const TimJudge *j, int height, int width, int channels, int classes, TimError *err) {
     const TimPictureArray *r = &j->reference;
+    if (height != r->height || width != r->width || channels != r->channels)
+        return tim_fail(err, TIM_E_ARGUMENT, "pictures of %d x %d with %d channels; those of the reference are %d x %d with %d",
+                        width, height, channels, r->width, r->height, r->channels);
+    if (!j->extractor.classes || classes <= j->extractor.classes) return TIM_OK;
+    return tim_fail(err, TIM_E_ARGUMENT, "pictures of %d classes; the classifier knows %d: take one that learned these classes",
+                    classes, j->extractor.classes);
+}
+
+static TimStatus check_pictures(const TimJudge *j, const TimPictures *p, TimError *err) {
     if (p->count < LEAST)
         return tim_fail(err, TIM_E_ARGUMENT, "%lld pictures to judge; at least %d are needed", (long long)p->count, LEAST);
-    if (p->height == r->height && p->width == r->width && p->channels == r->channels) return TIM_OK;
-    return tim_fail(err, TIM_E_ARGUMENT, "pictures of %d x %d with %d channels; those of the reference are %d x %d with %d",
-                    p->width, p->height, p->channels, r->width, r->height, r->channels);
+    return tim_judge_check(j, p->height, p->width, p->channels, 0, err);
+}
+
+/* Classes of pictures must be among those that the network knows, or agreement says nothing. */
+static TimStatus check_labels(const TimJudge *j, const int64_t *labels, int64_t count, TimError *err) {
+    for (int64_t i = 0; labels && j->extractor.classes && i < count; i++)
+        if (labels[i] < 0 || labels[i] >= j->extractor.classes)
+            return tim_fail(err, TIM_E_ARGUMENT,
+                            "picture %lld has the class %lld; the classifier knows 0 to %d: take one that learned these classes",
+                            (long long)i, (long long)labels[i], j->extractor.classes - 1);
+    return TIM_OK;
 }
 
 /* How much is said: each includes those before it. */
@@ -330,6 +376,8 @@ static TimStatus judge(TimJudge *j, const TimPictures *p, const int64_t *labels,
     TimView v;
     *out = unsaid;
     TIM_TRY(check_pictures(j, p, err));
+    TIM_TRY(check_labels(j, labels, p->count, err));
+    const int before = enter_threads(j);
     TimStatus status = look(&v, j, p, err);
     const int64_t *classes = labels ? labels : j->extractor.classes ? v.seen : NULL;
     if (status == TIM_OK && labels && j->extractor.classes) out->agreement = agreement(v.seen, labels, p->count);
@@ -337,6 +385,7 @@ static TimStatus judge(TimJudge *j, const TimPictures *p, const int64_t *labels,
     if (status == TIM_OK && extent >= WITHOUT_COPIES) status = judge_limit(j, v.features, p->count, classes, out, err);
     if (status == TIM_OK && extent >= WITHOUT_COPIES) status = judge_features(j, v.features, p->count, out, err);
     if (status == TIM_OK && extent == ALL && j->training.count) status = judge_copies(j, p, out, err);
+    leave_threads(j, before);
     view_done(&v);
     return status;
 }
@@ -361,15 +410,32 @@ TimStatus tim_judge_quickly(TimJudge *j, const TimPictures *pictures, const int6
     return judge(j, pictures, labels, QUICKLY, judgement, err);
 }
 
+/* `count` training pictures, evenly spaced, since sets may come class by class. Of fewer only what does not depend on their number. */
+static TimStatus judge_spread(TimJudge *j, int64_t count, TimJudgement *out, TimError *err) {
+    const TimPictureArray *training = &j->training;
+    const size_t size = picture_size(j);
+    TimPictures some = all_of(training);
+    if (training->count < count) {
+        TIM_TRY(judge(j, &some, NULL, WITHOUT_COPIES, out, err));
+        out->frechet = out->precision = out->recall = NAN;
+        return TIM_OK;
+    }
+    some.count = count;
+    TIM_TRY(tim_new(&some.pixels, (size_t)count, size, "real pictures", err));
+    for (int64_t i = 0; i < count; i++)
+        memcpy(some.pixels + (size_t)i * size, tim_picture_array_at(training, i * training->count / count), size);
+    const TimStatus status = judge(j, &some, NULL, WITHOUT_COPIES, out, err);
+    tim_free(some.pixels);
+    return status;
+}
+
 TimStatus tim_judge_floor(TimJudge *j, int64_t count, TimJudgement *floor, TimError *err) {
     const TimPictureArray *reference = &j->reference, *training = &j->training;
     *floor = unsaid;
     if (!training->count) return TIM_OK;
-    TimPictures first = all_of(training);
-    if (first.count > count) first.count = count;
-    TIM_TRY(judge(j, &first, NULL, WITHOUT_COPIES, floor, err));
+    TIM_TRY(judge_spread(j, count, floor, err));
     floor->distance = j->reference_distances[reference->count / 2];
-    floor->near = 0.01;
+    floor->near = isnan(j->near_distance) ? NAN : 0.01;
     if (reference->classes && j->extractor.classes)
         floor->agreement = agreement(j->reference_view.seen, reference->labels, reference->count);
     return TIM_OK;

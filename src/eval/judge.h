@@ -28,7 +28,8 @@ struct TimJudge {
     TimMoments reference_moments;
     TimPixels training_pixels;
     double *reference_distances; /* (reference.count), ascending: of each to its nearest training picture */
-    double near_distance;        /* the first hundredth of them; NaN without training pictures */
+    int threads;
+    double near_distance; /* the first hundredth of them; NaN without training pictures */
 };
 
 /* The pictures nearest to a training picture, at most TIM_FINISHED_PAIRS, the closest first. The judge has training pictures. */

@@ -215,15 +215,26 @@ static void put_comparison(TimBuffer *out, const TimReport *report) {
 typedef struct Nearness {
     double ratio; /* smallest ratio of median distances */
     double share; /* largest share of very near pictures; 1 % is expected */
+    bool many;    /* some row's share is beyond double what is expected, and not by chance */
 } Nearness;
 
+/* Chance: of as many pictures as were looked at, or as the seeds show. */
+static bool are_many(const TimReport *report, const TimReportScore *share) {
+    const double high = 0.02, expected = 0.01, pictures = (double)report->run.samples * report->run.seeds;
+    const double by_number = pictures > 0 ? sqrt(expected / pictures) : 0;
+    const double error = isfinite(share->error) ? fmax(share->error, by_number) : by_number;
+    return share->mean - 2 * error > high;
+}
+
 static Nearness read_nearness(const TimReport *report) {
-    Nearness nearness = {NAN, NAN};
+    Nearness nearness = {NAN, NAN, false};
     for (int i = 0; i < report->row_count; i++) {
         const double ratio = report->rows[i].scores[TIM_MEASURE_DISTANCE_RATIO].mean;
         const double share = report->rows[i].scores[TIM_MEASURE_NEAR_SHARE].mean;
         if (isfinite(ratio)) nearness.ratio = fmin(nearness.ratio, ratio); /* fmin and fmax pass a NaN over */
-        if (isfinite(share)) nearness.share = fmax(nearness.share, share);
+        if (!isfinite(share)) continue;
+        nearness.share = fmax(nearness.share, share);
+        nearness.many = nearness.many || are_many(report, &report->rows[i].scores[TIM_MEASURE_NEAR_SHARE]);
     }
     return nearness;
 }
@@ -245,13 +256,13 @@ static void put_nearness(TimBuffer *out, const Nearness *nearness) {
 /* Copies would be at distance zero. A model that smooths its pictures is a little nearer than new ones without copying any, so only
  * double the expected share, or a median well below 1, is called a sign; and pictures far from everything cannot show one. */
 static void put_copying(TimBuffer *out, const TimReport *report) {
-    const double low_ratio = 0.8, high_ratio = 1.25, high_share = 0.02;
+    const double low_ratio = 0.8, high_ratio = 1.25;
     const Nearness nearness = read_nearness(report);
     if (!isfinite(nearness.ratio) && !isfinite(nearness.share)) {
         tim_buffer_text(out, "; copying was not tested.");
         return;
     }
-    const bool sign = nearness.ratio < low_ratio || nearness.share > high_share; /* false for NaN */
+    const bool sign = nearness.ratio < low_ratio || nearness.many; /* false for NaN */
     tim_buffer_text(out, sign ? "; there are signs of copying (" : "; there is no sign of copying (");
     put_nearness(out, &nearness);
     tim_buffer_text(out, ")");

@@ -58,7 +58,7 @@ static TimStatus read_sets(Training *t, TimError *err) {
     if (a->height != b->height || a->width != b->width || a->channels != b->channels)
         return tim_fail(err, TIM_E_ARGUMENT, "%s has pictures of %d x %d x %d and %s of %d x %d x %d: they must be alike",
                         t->options->train, a->height, a->width, a->channels, t->options->test, b->height, b->width, b->channels);
-    if (a->classes < 2 || b->classes > a->classes)
+    if (a->classes < 2 || b->classes < 1 || b->classes > a->classes)
         return tim_fail(err, TIM_E_ARGUMENT,
                         "%s has labels of %d classes and %s of %d; at least 2 are needed, and the same in both", t->options->train,
                         a->classes, t->options->test, b->classes);
