@@ -3,16 +3,18 @@
 #include <math.h>
 #include <string.h>
 
-#include "base/bf16.h"
 #include "base/memory.h"
+
+#include "op/widen.h"
 
 #if defined(TIM_HAVE_ONEDNN)
 #include "op/onednn.h"
 #endif
 
 struct TimConvolve {
-    TimConvolveShape shape;
+    TimConvolveShape shape; /* what the caller has */
     TimConvolvePass pass;
+    bool copies; /* what is bf16 goes through fp32 copies */
     size_t work;
 #if defined(TIM_HAVE_ONEDNN)
     dnnl_engine_t engine;
@@ -116,11 +118,7 @@ static void run_plain_g_w(const TimConvolveShape *s, const float *x, float *g_w,
         }
 }
 
-/* ---- plain, bf16: through f32 copies in the workspace ---- */
-
-static size_t lines(size_t floats) {
-    return (floats + TIM_ALIGNMENT / sizeof(float) - 1) & ~(TIM_ALIGNMENT / sizeof(float) - 1);
-}
+/* ---- bf16 through fp32 copies in the workspace: where it is plain, and where the library has none ---- */
 
 static size_t weight_count(const TimConvolveShape *s) {
     return (size_t)(s->out_channels * group_channels(s) * s->window.kernel_h * s->window.kernel_w);
@@ -130,46 +128,31 @@ static int64_t input_rows(const TimConvolveShape *s) {
     return s->pictures * s->window.height * s->window.width;
 }
 
-static size_t plain_work(const TimConvolveShape *s) {
-    size_t floats = 0;
-    if (s->in == TIM_BF16) floats += lines((size_t)(input_rows(s) * s->in_channels)) + lines(weight_count(s));
-    if (s->out == TIM_BF16) floats += lines((size_t)(output_rows(s) * s->out_channels));
-    return floats * sizeof(float);
-}
+/* Where the copies of W and y, and what follows them, begin: elements. */
+typedef struct Copies {
+    size_t w_at, y_at, after_at;
+} Copies;
 
-static void widen_rows(float *out, const TimBf16 *in, int64_t rows, int64_t cols, int64_t stride) {
-    for (int64_t r = 0; r < rows; r++)
-        for (int64_t i = 0; i < cols; i++) out[r * cols + i] = tim_bf16_to_f32(in[r * stride + i]);
-}
-
-static void narrow_rows(TimBf16 *out, const float *in, int64_t rows, int64_t cols, int64_t stride) {
-    for (int64_t r = 0; r < rows; r++)
-        for (int64_t i = 0; i < cols; i++) out[r * stride + i] = tim_bf16_from_f32(in[r * cols + i]);
-}
-
-static void run_plain_bf16(TimConvolveShape s, const void *x, const void *w, const float *bias, void *y, float *work) {
-    const int64_t y_stride = s.y_stride;
-    float *result = y;
-    if (s.in == TIM_BF16) {
-        float *wide_x = work, *wide_w = wide_x + lines((size_t)(input_rows(&s) * s.in_channels));
-        widen_rows(wide_x, x, input_rows(&s), s.in_channels, s.x_stride);
-        widen_rows(wide_w, w, 1, (int64_t)weight_count(&s), 0);
-        x = wide_x, w = wide_w, s.x_stride = s.in_channels;
-        work = wide_w + lines(weight_count(&s));
+static Copies copies_of(const TimConvolveShape *s) {
+    Copies c = {0};
+    if (s->in == TIM_BF16) {
+        c.w_at = widen_lines((size_t)(input_rows(s) * s->in_channels));
+        c.y_at = c.w_at + widen_lines(weight_count(s));
     }
-    if (s.out == TIM_BF16) result = work, s.y_stride = s.out_channels;
-    run_plain_y(&s, x, w, bias, result);
-    if (s.out == TIM_BF16) narrow_rows(y, result, output_rows(&s), s.out_channels, y_stride);
+    c.after_at = c.y_at + (s->out == TIM_BF16 ? widen_lines((size_t)(output_rows(s) * s->out_channels)) : 0);
+    return c;
 }
 
-static void run_plain(const TimConvolve *p, void *x, void *w, const float *bias, void *y, void *work) {
-    if (p->shape.in == TIM_BF16 || p->shape.out == TIM_BF16) {
-        run_plain_bf16(p->shape, x, w, bias, y, work);
-        return;
-    }
-    if (p->pass == TIM_CONVOLVE_Y) run_plain_y(&p->shape, x, w, bias, y);
-    if (p->pass == TIM_CONVOLVE_G_X) run_plain_g_x(&p->shape, x, w, y);
-    if (p->pass == TIM_CONVOLVE_G_W) run_plain_g_w(&p->shape, x, w, y);
+static bool has_bf16(const TimConvolveShape *s) {
+    return s->in == TIM_BF16 || s->out == TIM_BF16;
+}
+
+/* The shape of the copies: fp32, and close where they are copies. */
+static TimConvolveShape widened(const TimConvolveShape *s) {
+    TimConvolveShape wide = *s;
+    if (s->in == TIM_BF16) wide.in = TIM_F32, wide.x_stride = s->in_channels;
+    if (s->out == TIM_BF16) wide.out = TIM_F32, wide.y_stride = s->out_channels;
+    return wide;
 }
 
 /* ---- oneDNN ---- */
@@ -273,7 +256,7 @@ static dnnl_status_t make_repack(TimConvolve *p, const dnnl_memory_desc_t *w, co
     const bool gradient = p->pass == TIM_CONVOLVE_G_W;
     dnnl_status_t status = dnnl_memory_create(&p->w, w, p->engine, DNNL_MEMORY_NONE);
     if (status == dnnl_success) status = dnnl_memory_create(&p->packed, packed, p->engine, DNNL_MEMORY_NONE);
-    p->work = p->packed_at + dnnl_memory_desc_get_size(packed);
+    p->work = (p->copies ? copies_of(&p->shape).after_at * sizeof(float) : 0) + p->packed_at + dnnl_memory_desc_get_size(packed);
     if (status != dnnl_success || (!gradient && dnnl_memory_desc_equal(w, packed))) return status;
     dnnl_primitive_attr_t attributes = NULL;
     dnnl_primitive_desc_t made = NULL;
@@ -293,7 +276,8 @@ static dnnl_status_t plan_onednn(TimConvolve *p) {
     dnnl_primitive_desc_t hint = NULL;
     dnnl_status_t status = dnnl_engine_create(&p->engine, dnnl_cpu, 0);
     if (status == dnnl_success) status = dnnl_stream_create(&p->stream, p->engine, dnnl_stream_default_flags);
-    if (status == dnnl_success) status = describe_all(&d, &p->shape);
+    const TimConvolveShape shape = p->copies ? widened(&p->shape) : p->shape;
+    if (status == dnnl_success) status = describe_all(&d, &shape);
     if (status == dnnl_success) status = forward_hint(&hint, p, &d);
     if (status == dnnl_success) status = make_primitive(p, &d, hint, &packed);
     if (hint) dnnl_primitive_desc_destroy(hint);
@@ -312,6 +296,8 @@ static void free_onednn(TimConvolve *p) {
     if (p->primitive) dnnl_primitive_destroy(p->primitive);
     if (p->stream) dnnl_stream_destroy(p->stream);
     if (p->engine) dnnl_engine_destroy(p->engine);
+    p->x = p->y = p->bias = p->scratch = p->w = p->packed = NULL;
+    p->repack = p->primitive = NULL, p->stream = NULL, p->engine = NULL;
 }
 
 static void repack(const TimConvolve *p, dnnl_memory_t from, dnnl_memory_t to) {
@@ -351,7 +337,12 @@ static void run_onednn(const TimConvolve *p, void *x, void *w, const float *bias
 
 static TimStatus plan_library(TimConvolve *plan, TimError *err) {
     const int before = onednn_enter_threads(plan->shape.threads);
-    const dnnl_status_t status = plan_onednn(plan);
+    dnnl_status_t status = plan_onednn(plan);
+    if (status == dnnl_unimplemented && has_bf16(&plan->shape)) { /* without AVX-512 */
+        free_onednn(plan);
+        plan->copies = true;
+        status = plan_onednn(plan);
+    }
     onednn_leave_threads(plan->shape.threads, before);
     if (status == dnnl_success) return TIM_OK;
     const TimWindow *w = &plan->shape.window;
@@ -364,6 +355,42 @@ static TimStatus plan_library(TimConvolve *plan, TimError *err) {
 
 #endif
 
+/* ---- either ---- */
+
+static void run_plain(const TimConvolve *p, const TimConvolveShape *s, void *x, void *w, const float *bias, void *y) {
+    if (p->pass == TIM_CONVOLVE_Y) run_plain_y(s, x, w, bias, y);
+    if (p->pass == TIM_CONVOLVE_G_X) run_plain_g_x(s, x, w, y);
+    if (p->pass == TIM_CONVOLVE_G_W) run_plain_g_w(s, x, w, y);
+}
+
+/* `s`: of the operands given, which may be copies. */
+static void run(const TimConvolve *p, const TimConvolveShape *s, void *x, void *w, const float *bias, void *y, void *work) {
+#if defined(TIM_HAVE_ONEDNN)
+    if (p->primitive) {
+        run_onednn(p, x, w, bias, y, work);
+        return;
+    }
+#endif
+    (void)work;
+    run_plain(p, s, x, w, bias, y);
+}
+
+/* y alone: there are no gradients in bf16. */
+static void run_copies(const TimConvolve *p, void *x, void *w, const float *bias, void *y, float *work) {
+    const TimConvolveShape *s = &p->shape, wide = widened(s);
+    const Copies at = copies_of(s);
+    float *result = y;
+    if (s->in == TIM_BF16) {
+        widen_rows(work, x, input_rows(s), s->in_channels, s->x_stride, s->threads);
+        widen_rows(work + at.w_at, w, s->out_channels, (int64_t)weight_count(s) / s->out_channels,
+                   (int64_t)weight_count(s) / s->out_channels, s->threads);
+        x = work, w = work + at.w_at;
+    }
+    if (s->out == TIM_BF16) result = work + at.y_at;
+    run(p, &wide, x, w, bias, result, work + at.after_at);
+    if (s->out == TIM_BF16) narrow_rows(y, result, output_rows(s), s->out_channels, s->y_stride, s->threads);
+}
+
 /* ---- interface ---- */
 
 TimStatus tim_convolve_new(TimConvolve **out, TimConvolvePass pass, const TimConvolveShape *shape, TimError *err) {
@@ -372,7 +399,12 @@ TimStatus tim_convolve_new(TimConvolve **out, TimConvolvePass pass, const TimCon
     TIM_TRY(tim_new(&plan, 1, sizeof *plan, "a convolution's plan", err));
     plan->shape = *shape;
     plan->pass = pass;
-    plan->work = plain_work(shape);
+#if defined(TIM_HAVE_ONEDNN)
+    plan->copies = shape->plain && has_bf16(shape);
+#else
+    plan->copies = has_bf16(shape);
+#endif
+    plan->work = plan->copies ? copies_of(shape).after_at * sizeof(float) : 0;
 #if defined(TIM_HAVE_ONEDNN)
     const TimStatus status = shape->plain ? TIM_OK : plan_library(plan, err);
     if (status != TIM_OK) {
@@ -397,11 +429,8 @@ size_t tim_convolve_work(const TimConvolve *plan) {
 }
 
 void tim_convolve_run(const TimConvolve *plan, void *x, void *w, const float *bias, void *y, void *work) {
-#if defined(TIM_HAVE_ONEDNN)
-    if (plan->primitive) {
-        run_onednn(plan, x, w, bias, y, work);
-        return;
-    }
-#endif
-    run_plain(plan, x, w, bias, y, work);
+    if (plan->copies)
+        run_copies(plan, x, w, bias, y, work);
+    else
+        run(plan, &plan->shape, x, w, bias, y, work);
 }

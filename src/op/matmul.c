@@ -7,12 +7,15 @@
 
 #if defined(TIM_HAVE_ONEDNN)
 #include "op/onednn.h"
+#include "op/widen.h"
 #endif
 
 struct TimMatmul {
-    TimMatmulShape shape;
+    TimMatmulShape shape; /* what the caller has */
     size_t work;
 #if defined(TIM_HAVE_ONEDNN)
+    TimMatmulShape library;      /* what the library gets: the same, or fp32 copies in the workspace, before its scratch pad */
+    size_t b_at, c_at, after_at; /* where the copies of B and C, and what follows them, begin: elements */
     dnnl_engine_t engine;
     dnnl_stream_t stream;
     dnnl_primitive_t primitive; /* NULL: plain */
@@ -71,7 +74,7 @@ static dnnl_status_t make_memory(TimMatmul *p, const dnnl_memory_desc_t *a, cons
 }
 
 static dnnl_status_t plan_with(TimMatmul *p, dnnl_primitive_attr_t attributes) {
-    const TimMatmulShape *s = &p->shape;
+    const TimMatmulShape *s = &p->library;
     dnnl_memory_desc_t a, b, c, bias;
     dnnl_status_t status = describe(&a, s->m, s->k, s->lda, s->a_transposed, s->in);
     if (status == dnnl_success) status = describe(&b, s->k, s->n, s->ldb, s->b_transposed, s->in);
@@ -84,7 +87,7 @@ static dnnl_status_t plan_with(TimMatmul *p, dnnl_primitive_attr_t attributes) {
     status = dnnl_primitive_desc_create(&primitive_desc, &desc, attributes, p->engine, NULL);
     if (status != dnnl_success) return status;
     const dnnl_memory_desc_t *scratch = dnnl_primitive_desc_query_md(primitive_desc, dnnl_query_scratchpad_md, 0);
-    p->work = dnnl_memory_desc_get_size(scratch);
+    p->work = p->after_at * sizeof(float) + dnnl_memory_desc_get_size(scratch);
     status = make_memory(p, &a, &b, &c, &bias, scratch);
     if (status == dnnl_success) status = dnnl_primitive_create(&p->primitive, primitive_desc);
     dnnl_primitive_desc_destroy(primitive_desc);
@@ -102,14 +105,48 @@ static dnnl_status_t plan_onednn(TimMatmul *p) {
 }
 
 static void free_onednn(TimMatmul *p) {
+    const dnnl_memory_t memories[] = {p->a, p->b, p->c, p->bias, p->scratch};
+    for (size_t i = 0; i < sizeof memories / sizeof *memories; i++)
+        if (memories[i]) dnnl_memory_destroy(memories[i]);
     if (p->primitive) dnnl_primitive_destroy(p->primitive);
-    if (p->a) dnnl_memory_destroy(p->a);
-    if (p->b) dnnl_memory_destroy(p->b);
-    if (p->c) dnnl_memory_destroy(p->c);
-    if (p->bias) dnnl_memory_destroy(p->bias);
-    if (p->scratch) dnnl_memory_destroy(p->scratch);
     if (p->stream) dnnl_stream_destroy(p->stream);
     if (p->engine) dnnl_engine_destroy(p->engine);
+    p->a = p->b = p->c = p->bias = p->scratch = NULL;
+    p->primitive = NULL, p->stream = NULL, p->engine = NULL;
+}
+
+static bool has_bf16(const TimMatmulShape *s) {
+    return s->in == TIM_BF16 || s->out == TIM_BF16;
+}
+
+/* Rows and columns as stored. */
+static int64_t stored_rows(int64_t rows, int64_t cols, bool transposed) {
+    return transposed ? cols : rows;
+}
+
+/* Without AVX-512 the library has no product of bf16: fp32 copies of what is bf16, close. */
+static dnnl_status_t plan_widened(TimMatmul *p) {
+    TimMatmulShape *s = &p->library;
+    if (p->shape.in == TIM_BF16) {
+        s->in = TIM_F32;
+        s->lda = s->a_transposed ? s->m : s->k, s->ldb = s->b_transposed ? s->k : s->n;
+        p->b_at = widen_lines((size_t)(s->m * s->k));
+        p->c_at = p->b_at + widen_lines((size_t)(s->k * s->n));
+    }
+    p->after_at = p->c_at;
+    if (p->shape.out == TIM_BF16) {
+        s->out = TIM_F32, s->ldc = s->n;
+        p->after_at += widen_lines((size_t)(s->m * s->n));
+    }
+    return plan_onednn(p);
+}
+
+static dnnl_status_t plan_library(TimMatmul *p) {
+    p->library = p->shape;
+    const dnnl_status_t status = plan_onednn(p);
+    if (status != dnnl_unimplemented || !has_bf16(&p->shape)) return status;
+    free_onednn(p);
+    return plan_widened(p);
 }
 
 static void run_onednn(const TimMatmul *p, const void *a, const void *b, const float *bias, void *c, void *work) {
@@ -130,6 +167,20 @@ static void run_onednn(const TimMatmul *p, const void *a, const void *b, const f
     onednn_leave_threads(p->shape.threads, before);
 }
 
+static void run_library(const TimMatmul *p, const void *a, const void *b, const float *bias, void *c, void *work) {
+    const TimMatmulShape *s = &p->shape;
+    float *wide = work, *wide_b = wide + p->b_at, *wide_c = wide + p->c_at;
+    const bool copies_in = p->library.in != s->in, copies_out = p->library.out != s->out;
+    if (copies_in) {
+        const int64_t a_rows = stored_rows(s->m, s->k, s->a_transposed), b_rows = stored_rows(s->k, s->n, s->b_transposed);
+        widen_rows(wide, a, a_rows, p->library.lda, s->lda, s->threads);
+        widen_rows(wide_b, b, b_rows, p->library.ldb, s->ldb, s->threads);
+    }
+    if (copies_out && s->add) widen_rows(wide_c, c, s->m, s->n, s->ldc, s->threads);
+    run_onednn(p, copies_in ? wide : a, copies_in ? wide_b : b, bias, copies_out ? wide_c : c, wide + p->after_at);
+    if (copies_out) narrow_rows(c, wide_c, s->m, s->n, s->ldc, s->threads);
+}
+
 #endif
 
 /* ---- interface ---- */
@@ -147,7 +198,7 @@ TimStatus tim_matmul_new(TimMatmul **out, const TimMatmulShape *shape, TimError 
 #if defined(TIM_HAVE_ONEDNN)
     if (!shape->plain) {
         const int before = onednn_enter_threads(shape->threads);
-        const dnnl_status_t status = plan_onednn(plan);
+        const dnnl_status_t status = plan_library(plan);
         onednn_leave_threads(shape->threads, before);
         if (status != dnnl_success) {
             tim_matmul_free(plan);
@@ -176,7 +227,7 @@ size_t tim_matmul_work(const TimMatmul *plan) {
 void tim_matmul_run(const TimMatmul *plan, const void *a, const void *b, const float *bias, void *c, void *work) {
 #if defined(TIM_HAVE_ONEDNN)
     if (plan->primitive) {
-        run_onednn(plan, a, b, bias, c, work);
+        run_library(plan, a, b, bias, c, work);
         return;
     }
 #endif

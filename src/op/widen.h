@@ -1,0 +1,31 @@
+/* bf16 matrices as fp32 and back: for processors whose library has no products of bf16. Widening is exact, so such a product differs
+ * from one of bf16 in the order of its fp32 sums alone. */
+#ifndef TIM_OP_WIDEN_H
+#define TIM_OP_WIDEN_H
+
+#include <stddef.h>
+#include <stdint.h>
+
+#include "base/bf16.h"
+#include "base/memory.h"
+
+/* `floats` rounded up, so that what follows them is aligned. */
+static inline size_t widen_lines(size_t floats) {
+    return (floats + TIM_ALIGNMENT / sizeof(float) - 1) & ~(TIM_ALIGNMENT / sizeof(float) - 1);
+}
+
+/* out (rows, cols), close = in, whose rows are `stride` apart. */
+static inline void widen_rows(float *out, const TimBf16 *in, int64_t rows, int64_t cols, int64_t stride, int threads) {
+#pragma omp parallel for num_threads(threads) schedule(static)
+    for (int64_t r = 0; r < rows; r++)
+        for (int64_t i = 0; i < cols; i++) out[r * cols + i] = tim_bf16_to_f32(in[r * stride + i]);
+}
+
+/* out, whose rows are `stride` apart = in (rows, cols), close, rounded. */
+static inline void narrow_rows(TimBf16 *out, const float *in, int64_t rows, int64_t cols, int64_t stride, int threads) {
+#pragma omp parallel for num_threads(threads) schedule(static)
+    for (int64_t r = 0; r < rows; r++)
+        for (int64_t i = 0; i < cols; i++) out[r * stride + i] = tim_bf16_from_f32(in[r * cols + i]);
+}
+
+#endif
