@@ -73,6 +73,8 @@ static void test_config_shapes_that_do_not_fit_error_names_them(void **state) {
          "'encoder_qkv_multiscales' is [[],[],[],[4],[5],[5]]"},
         {"{\"_class_name\": \"AutoencoderDC\", \"latent_channels\": 48}", "a multiple of 'latent_channels'"},
         {"{\"_class_name\": \"AutoencoderDC\", \"decoder_layers_per_block\": [1, 1]}", "'decoder_layers_per_block' 2"},
+        {"{\"_class_name\": \"AutoencoderDC\", \"encoder_layers_per_block\": [2, 2, 0, 3, 3, 3]}",
+         "'encoder_layers_per_block' is 0 for stage 2"},
     };
     TimAutoencoderConfig config;
     TimError err;

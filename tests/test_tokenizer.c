@@ -218,7 +218,8 @@ static void test_folder_and_its_configuration(void **state) {
 
 /* A FuzzTarget. */
 static int take_model(const uint8_t *data, size_t size) {
-    static const char text[] = "a red cat  \xEF\xAC\x81 \xE6\x9D\xB1\xE4\xBA\xAC zebra\n\t<s>";
+    static const char text[] = "a red cat  \xEF\xAC\x81 \xE6\x9D\xB1\xE4\xBA\xAC zebra\n\t<s> "
+                               "aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa";
     TimSentencepiece *model;
     TimTokenIds ids = {0};
     if (tim_charsmap_check_model(data, size) || tim_sentencepiece_new(&model, data, size, &err) != TIM_OK) return 0;
@@ -249,13 +250,13 @@ static void test_sentencepiece_damaged_models_keep_memory(void **state) {
 
 static void test_charsmap_that_leaves_itself_refused(void **state) {
     (void)state;
-    enum { UNITS = 512 };
+    enum { UNITS = 768 };
     uint32_t map[1 + UNITS + 66] = {4 * UNITS}; /* 'A' becomes "a": root, child and value */
     const char *text;
     TimCharsmap opened;
     map[1] = 256U << 10;
-    map[1 + 0x141] = 0x41U << 10 | 1U << 8 | 0x41U;
-    map[1 + 0x100] = 0x80000000U;
+    map[1 + 0x141] = 0x341U << 10 | 1U << 8 | 0x41U;
+    map[1 + 0x200] = 0x80000000U;
     memcpy(&map[1 + UNITS], "a", 2);
     const size_t size = 4 * (1 + UNITS) + 2;
     assert_null(tim_charsmap_open(&opened, (const uint8_t *)map, size));
@@ -267,15 +268,53 @@ static void test_charsmap_that_leaves_itself_refused(void **state) {
     memset(&map[1 + UNITS], 'a', TIM_CHARSMAP_MAX_TEXT + 1);
     assert_non_null(strstr(tim_charsmap_open(&opened, (const uint8_t *)map, sizeof map), "more"));
     memcpy(&map[1 + UNITS], "a", 2);
-    map[1 + 0x100] = 0x80000002U; /* a text behind the end */
+    map[1 + 0x200] = 0x80000002U; /* a text behind the end */
     assert_non_null(tim_charsmap_open(&opened, (const uint8_t *)map, size));
-    map[1 + 0x100] = 0x80000000U;
-    map[1] = 512U << 10; /* children behind the end */
+    map[1 + 0x200] = 0x80000000U;
+    map[1] = 768U << 10; /* children behind the end */
     assert_non_null(tim_charsmap_open(&opened, (const uint8_t *)map, size));
     map[1] = 256U << 10;
     assert_non_null(tim_charsmap_open(&opened, (const uint8_t *)map, size - 1)); /* the text does not end */
     map[0] = 4 * UNITS + 4;
     assert_non_null(tim_charsmap_open(&opened, (const uint8_t *)map, size));
+}
+
+/* 'A', "AA", "AAA", ... each become "a": `count` of them begin each other, which the library counts without looking at its room. */
+static size_t nested_map(uint32_t *map, size_t count) {
+    const size_t units = 256 * (count + 3);
+    memset(map, 0, (1 + units + 1) * sizeof *map);
+    map[0] = (uint32_t)(4 * units);
+    size_t unit = 0;
+    for (size_t i = 1; i <= count + 1; i++) {
+        const size_t base = 256 * i; /* of the children of the sequence of i - 1 letters */
+        map[1 + unit] = (uint32_t)(unit ^ base) << 10 | (i > 1) << 8 | (i > 1 ? 0x41U : 0);
+        if (i > 1) map[1 + base] = 0x80000000U;
+        unit = base ^ 0x41;
+    }
+    memcpy(&map[1 + units], "a", 2);
+    return 4 * (1 + units) + 2;
+}
+
+static void test_charsmap_of_too_many_nested_sequences_refused(void **state) {
+    (void)state;
+    static uint32_t map[256 * 64];
+    const char *text;
+    TimCharsmap opened;
+    size_t size = nested_map(map, TIM_CHARSMAP_MAX_NESTED);
+    assert_null(tim_charsmap_open(&opened, (const uint8_t *)map, size));
+    assert_int_equal(tim_charsmap_find(&opened, "AAAAB", 5, &text), 4);
+    size = nested_map(map, TIM_CHARSMAP_MAX_NESTED + 1);
+    assert_non_null(strstr(tim_charsmap_open(&opened, (const uint8_t *)map, size), "begin alike"));
+    size = nested_map(map, 1);
+    map[1 + 0x141] = (0x141U ^ 0x100U) << 10 | 0x41U; /* back to where it came from, without a value */
+    assert_non_null(strstr(tim_charsmap_open(&opened, (const uint8_t *)map, size), "without end"));
+}
+
+/* A field's number as five bytes, of which the library drops the highest bits: field 3 to it, another one to a reader of 64 bits. */
+static void test_charsmap_under_a_long_field_number_found(void **state) {
+    (void)state;
+    static const uint8_t model[] = {0x9A, 0x80, 0x80, 0x80, 0x10, 0x04, 0x12, 0x02, 'x', 'y'};
+    assert_non_null(tim_charsmap_check_model(model, sizeof model));
 }
 
 int main(void) {
@@ -291,6 +330,8 @@ int main(void) {
         cmocka_unit_test(test_folder_and_its_configuration),
         cmocka_unit_test(test_sentencepiece_damaged_models_keep_memory),
         cmocka_unit_test(test_charsmap_that_leaves_itself_refused),
+        cmocka_unit_test(test_charsmap_of_too_many_nested_sequences_refused),
+        cmocka_unit_test(test_charsmap_under_a_long_field_number_found),
     };
     return cmocka_run_group_tests(tests, make_folder, remove_folder);
 }

@@ -72,6 +72,11 @@ static TimStatus check_half(const TimDcConfig *dc, const TimDcStage *s, const ch
             return tim_fail(err, TIM_E_UNSUPPORTED, "'attention_head_dim' is %d, which does not divide the %d channels of stage %d",
                             dc->head_width, s[i].channels, i);
     }
+    for (int i = 1; i + 1 < dc->stages; i++)
+        if (s[i].layers == 0)
+            return tim_fail(err, TIM_E_UNSUPPORTED,
+                            "'%s_layers_per_block' is 0 for stage %d, which would not halve the picture; only the first may be",
+                            half, i);
     if (s[dc->stages - 1].layers == 0)
         return tim_fail(err, TIM_E_UNSUPPORTED, "'%s_layers_per_block' ends with 0; the coarsest stage has a layer at least", half);
     return TIM_OK;

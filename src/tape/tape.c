@@ -205,6 +205,10 @@ static void add_results(TimTape *tape, Step *step) {
 
 TimRef tim_tape_add(TimTape *tape, TimOpKind kind, TimOpParams params, int n_in, const TimRef *in) {
     Step step = {.kind = kind, .node = {.params = params, .n_in = n_in}};
+    if (n_in < 0 || n_in > TIM_OP_MAX_IN) {
+        tim_tape_fail(tape, TIM_E_INTERNAL, "op %d of %d values; an op has at most %d", (int)kind, n_in, TIM_OP_MAX_IN);
+        return TIM_NONE;
+    }
     for (int i = 0; i < n_in; i++) {
         step.in[i] = in[i];
         if (in[i] == TIM_NONE) tim_tape_fail(tape, TIM_E_INTERNAL, "an op of kind %d lacks its input %d", (int)kind, i);

@@ -3,6 +3,8 @@
 #include <stdbool.h>
 #include <string.h>
 
+#include "base/memory.h"
+
 /* ---- units of the trie ---- */
 
 static uint32_t unit_at(const TimCharsmap *map, size_t index) {
@@ -45,6 +47,46 @@ static const char *wrong_with(const TimCharsmap *map, size_t index, size_t text_
     return "its map of characters makes more of some than any character is worth";
 }
 
+/* ---- how many sequences begin a text at once ---- */
+
+/* A walk over all sequences of the map. What lies below a unit is counted once, however many ways lead there. */
+typedef struct Walk {
+    const TimCharsmap *map;
+    uint8_t *most; /* (unit_count): sequences on the way from a unit on, at most, plus UNSEEN's successor; or one of the marks */
+} Walk;
+
+enum { UNSEEN, ON_THE_WAY, SEEN };
+
+/* Sequences on the way from unit `index` on, its own included; -1: beyond what is sound. A way that comes back to itself never ends. */
+static int most_from(Walk *w, size_t index, int letters) {
+    uint8_t *mark = &w->most[index];
+    if (*mark >= SEEN) return *mark - SEEN;
+    if (*mark == ON_THE_WAY || letters > TIM_CHARSMAP_MAX_LETTERS) return -1;
+    *mark = ON_THE_WAY;
+    const uint32_t unit = unit_at(w->map, index);
+    const size_t base = index ^ offset_of(unit);
+    int most = 0;
+    for (uint32_t letter = 1; letter < 256; letter++) {
+        if (label_of(unit_at(w->map, base ^ letter)) != letter) continue;
+        const int below = most_from(w, base ^ letter, letters + 1);
+        if (below < 0) return -1;
+        if (below > most) most = below;
+    }
+    most += has_value(unit);
+    if (most > TIM_CHARSMAP_MAX_NESTED) return -1;
+    *mark = (uint8_t)(SEEN + most);
+    return most;
+}
+
+static const char *check_nesting(const TimCharsmap *map) {
+    Walk walk = {.map = map};
+    if (tim_new(&walk.most, map->unit_count, sizeof *walk.most, "a map of characters", NULL) != TIM_OK)
+        return "its map of characters does not fit into memory";
+    const int most = most_from(&walk, 0, 0);
+    tim_free(walk.most);
+    return most < 0 ? "its map of characters has sequences without end, or too many that begin alike" : NULL;
+}
+
 const char *tim_charsmap_open(TimCharsmap *map, const uint8_t *bytes, size_t size) {
     uint32_t trie;
     *map = (TimCharsmap){0};
@@ -57,7 +99,7 @@ const char *tim_charsmap_open(TimCharsmap *map, const uint8_t *bytes, size_t siz
     *map = (TimCharsmap){bytes + sizeof trie, trie / sizeof trie, (const char *)bytes + sizeof trie + trie};
     const char *wrong = NULL;
     for (size_t i = 0; i < map->unit_count && !wrong; i++) wrong = wrong_with(map, i, rest - trie);
-    return wrong;
+    return wrong ? wrong : check_nesting(map);
 }
 
 size_t tim_charsmap_find(const TimCharsmap *map, const char *text, size_t size, const char **out) {
@@ -97,7 +139,7 @@ static bool take_varint(Message *m, uint64_t *out) {
 /* Takes a field; `content` is that of a text or message, else empty. Groups, which these models do not have, are unsound. */
 static bool take_field(Message *m, uint64_t *number, Message *content) {
     uint64_t key, length = 0;
-    if (!take_varint(m, &key)) return false;
+    if (!take_varint(m, &key) || key > UINT32_MAX) return false; /* the library would drop the higher bits */
     *number = key >> 3;
     *content = (Message){m->at, m->at};
     switch (key & 7) {

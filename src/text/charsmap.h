@@ -1,14 +1,19 @@
 /* The map of characters that SentencePiece models and tokenizer.json files carry ("precompiled_charsmap"): character sequences and
  * what they become, such as NFKC. A double-array trie in the layout of darts-clone, then the texts its values point to.
  * Invariant of an open map: no walk through the trie leaves it, and every text ends inside the map and within TIM_CHARSMAP_MAX_TEXT bytes:
- * what a text becomes is no longer than it times a constant. NFKC makes at most 33 bytes of a character (U+FDFA). */
+ * what a text becomes is no longer than it times a constant. Sequences have at most TIM_CHARSMAP_MAX_LETTERS bytes, and
+ * at most TIM_CHARSMAP_MAX_NESTED of them begin each other. NFKC makes at most 33 bytes of a character (U+FDFA). */
 #ifndef TIM_TEXT_CHARSMAP_H
 #define TIM_TEXT_CHARSMAP_H
 
 #include <stddef.h>
 #include <stdint.h>
 
-enum { TIM_CHARSMAP_MAX_TEXT = 256 };
+enum {
+    TIM_CHARSMAP_MAX_TEXT = 256,
+    TIM_CHARSMAP_MAX_NESTED = 32, /* sequences that begin each other: the library has room for as many */
+    TIM_CHARSMAP_MAX_LETTERS = 128
+};
 
 typedef struct TimCharsmap {
     const uint8_t *units; /* (unit_count) words of 4 bytes, little-endian */

@@ -9,7 +9,12 @@
 #include "text/rules.h"
 #include "text/unigram.h"
 
-enum { MAX_ID = (4 << 20) - 1, MAX_FILE = 512 << 20 /* bytes */, MAX_PIECE = 256 /* of Unigram, whose time grows with it */ };
+enum {
+    MAX_ID = (4 << 20) - 1,
+    MAX_FILE = 512 << 20 /* bytes */,
+    MAX_PIECE = 256 /* of Unigram, whose time grows with it */,
+    MAX_ADDED = 1024 /* bytes of an added token, likewise */
+};
 
 /* A token that is found in the text before the model sees it. */
 typedef struct Added {
@@ -106,6 +111,9 @@ static TimStatus read_added_one(Added *added, const json_t *entry, TimError *err
     if (!json_is_string(content)) return tim_fail(err, TIM_E_FORMAT, "an added token has no 'content'; is the file damaged?");
     added->content = json_string_value(content);
     added->size = json_string_length(content);
+    if (added->size > MAX_ADDED)
+        return tim_fail(err, TIM_E_FORMAT, "the added token '%.40s...' has %zu bytes; at most %d are known", added->content,
+                        added->size, MAX_ADDED);
     added->is_normalized = json_is_true(json_object_get(entry, "normalized"));
     added->left = json_is_true(json_object_get(entry, "lstrip"));
     added->right = json_is_true(json_object_get(entry, "rstrip"));
