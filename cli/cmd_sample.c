@@ -91,23 +91,25 @@ static TimStatus read_line(Sampling *d, const char *line, size_t size, int64_t n
     return status == TIM_OK ? TIM_OK : fail_with(err, status, "standard input: %.400s", cause.text);
 }
 
-/* The prompt of a line into the folder; a failure is said and costs only itself. */
-static void draw_line(Sampling *d, const char *line, size_t size, int64_t number) {
+/* The prompt of a line into the folder; a failure is said and costs only itself. Whether there was none. */
+static bool draw_line(Sampling *d, const char *line, size_t size, int64_t number) {
     char path[MAX_PATH_BYTES];
     TimError err;
     const double start = clock_seconds();
     d->drawn = 0, d->spent = (TimSampleInfo){0};
     TimStatus status = read_line(d, line, size, number, &err);
-    if (status == TIM_OK && d->list.count == 0) return;
+    if (status == TIM_OK && d->list.count == 0) return true;
     if (status == TIM_OK) status = draw_prompt(d, &err);
     if (status == TIM_OK) status = sample_numbered_path(d, 0, ".png", path, &err);
     if (status != TIM_OK) {
         fprintf(stderr, "tim sample: %s\n", err.text);
-        return;
+        if (d->drawn && !d->request->overwrite) d->first = sample_place_next(d->request); /* behind what it left there */
+        return false;
     }
     printf("%s: %.1f s\n", path, clock_seconds() - start);
     fflush(stdout);
     d->first += d->count;
+    return true;
 }
 
 /* Draws a prompt a line from the standard input until it ends, with the model kept loaded. */
@@ -115,6 +117,7 @@ static TimStatus converse(Sampling *d, TimError *err) {
     const SampleRequest *r = d->request;
     char *line = NULL;
     size_t room = 0;
+    int64_t failed = 0;
     const bool asks = isatty(STDIN_FILENO) == 1;
     if (tim_pipeline_config(d->pipeline)->network.kind != TIM_NETWORK_T2I)
         return fail_with(err, TIM_E_ARGUMENT, "%.1000s: the model draws classes, not texts", r->parts.model);
@@ -123,11 +126,11 @@ static TimStatus converse(Sampling *d, TimError *err) {
         if (asks) fputs("prompt> ", stderr);
         const ssize_t length = getline(&line, &room, stdin);
         if (length < 0) break;
-        draw_line(d, line, (size_t)length, number);
+        failed += !draw_line(d, line, (size_t)length, number);
     }
     free(line);
     if (asks) fputc('\n', stderr);
-    return TIM_OK;
+    return asks || !failed ? TIM_OK : fail_with(err, TIM_E_ARGUMENT, "%" PRId64 " of the prompts not drawn", failed);
 }
 
 /* ---- a run ---- */

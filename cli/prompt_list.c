@@ -211,6 +211,11 @@ static TimStatus take_bytes(PromptList *list, const char *bytes, size_t size, Pr
     return status;
 }
 
+/* The mark that some editors write before a text in UTF-8 is no part of it. */
+static size_t mark_size(const char *text, size_t size) {
+    return size >= 3 && memcmp(text, "\xEF\xBB\xBF", 3) == 0 ? 3 : 0;
+}
+
 static TimStatus take_numbered(PromptList *list, const char *line, size_t size, int64_t number, PromptLayout layout,
                                TimError *err) {
     TimError cause;
@@ -222,7 +227,8 @@ static TimStatus take_numbered(PromptList *list, const char *line, size_t size, 
 }
 
 TimStatus prompt_list_add_line(PromptList *list, const char *line, size_t size, int64_t number, TimError *err) {
-    return take_numbered(list, line, size, number, LAYOUT_NONE, err);
+    const size_t mark = number == 1 ? mark_size(line, size) : 0;
+    return take_numbered(list, line + mark, size - mark, number, LAYOUT_NONE, err);
 }
 
 static TimStatus parse_lines(PromptList *list, const char *text, size_t size, PromptLayout layout, TimError *err) {
@@ -291,6 +297,8 @@ static TimStatus parse_whole(PromptList *list, const char *text, size_t size, Ti
 /* ---- interface ---- */
 
 TimStatus prompt_list_parse(PromptList *list, const char *text, size_t size, PromptLayout layout, TimError *err) {
+    const size_t mark = mark_size(text, size);
+    text += mark, size -= mark;
     switch (layout) {
     case LAYOUT_MJHQ:
         return parse_mjhq(list, text, size, err);

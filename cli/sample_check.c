@@ -129,8 +129,8 @@ static void remark_guidance(const TimSampleOptions *o) {
 }
 
 static void remark_cut(const Sampling *d, int64_t cut) {
-    fprintf(stderr, "tim sample: of %" PRId64 " prompt%s only the first %d tokens are seen\n", cut, cut == 1 ? "" : "s",
-            tim_pipeline_config(d->pipeline)->max_seq_length);
+    fprintf(stderr, "tim sample: of the prompt%s of %" PRId64 " picture%s only the first %d tokens are seen\n", cut == 1 ? "" : "s",
+            cut, cut == 1 ? "" : "s", tim_pipeline_config(d->pipeline)->max_seq_length);
 }
 
 static int side_of(const Sampling *d, int given) {

@@ -189,7 +189,11 @@ static ExitCode check_values(SampleRequest *r) {
 }
 
 static ExitCode check_request(SampleRequest *r) {
+    TimSampleOptions usual;
+    tim_sample_options_init(&usual);
     if (!r->parts.model) return command_line_misused("sample", "--model is required");
+    if (r->sample.strength != usual.strength && !r->init && !r->like)
+        return command_line_misused("sample", "--strength says how much of --init is drawn anew: give a picture");
     if (check_out(r) != EXIT_FINE || check_values(r) != EXIT_FINE) return EXIT_MISUSED;
     const bool one = (r->single || r->prompt) && r->count <= 1;
     if (r->form == SAMPLE_SHEET && one && r->steps.count == 1) r->form = SAMPLE_PICTURE;

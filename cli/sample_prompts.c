@@ -63,6 +63,10 @@ static TimStatus name_last(PromptList *list, const char *name, TimError *err) {
     char *dot = strrchr(copy, '.');
     if (dot && dot != copy) *dot = '\0';
     list->items[list->count - 1].name = copy;
+    for (int64_t i = 0; i + 1 < list->count; i++)
+        if (strcmp(list->items[i].name, copy) == 0)
+            return fail_with(err, TIM_E_ARGUMENT,
+                             "%.100s: another prompt's picture is called %.100s.png too; leave one of them out", name, copy);
     return TIM_OK;
 }
 

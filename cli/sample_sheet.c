@@ -73,18 +73,18 @@ static const char *row_label(const Sampling *d, int64_t first, int64_t row, char
     return steps->count > 1 ? count_steps(steps->items[row], text) : NULL;
 }
 
-/* "4 steps, guidance 2, seed 0". */
-static void write_title(const Sampling *d, char text[TITLE_BYTES]) {
+/* "4 steps, guidance 2, seed 0": of picture `first`, whose prompt may have settings of its own. */
+static void write_title(const Sampling *d, int64_t first, char text[TITLE_BYTES]) {
     const size_t size = TITLE_BYTES;
     const SampleRequest *r = d->request;
-    const TimSampleOptions *o = &r->sample;
+    const TimSampleOptions o = sample_options(d, 0, first, 1);
     char steps[LABEL_BYTES];
     int at = 0;
-    if (r->steps.count == 1) at += snprintf(text, size, "%s, ", count_steps(r->steps.items[0], steps));
+    if (r->steps.count == 1) at += snprintf(text, size, "%s, ", count_steps(o.steps, steps));
     if (r->mode == TIM_SAMPLE_DIFFUSION) at += snprintf(text + at, size - (size_t)at, "diffusion mode, ");
-    if (o->guidance > 1.0) at += snprintf(text + at, size - (size_t)at, "guidance %g, ", o->guidance);
-    if (o->stochasticity > 0.0) at += snprintf(text + at, size - (size_t)at, "stochasticity %g, ", o->stochasticity);
-    snprintf(text + at, size - (size_t)at, "seed %" PRIu64, o->seed);
+    if (o.guidance > 1.0) at += snprintf(text + at, size - (size_t)at, "guidance %g, ", o.guidance);
+    if (o.stochasticity > 0.0) at += snprintf(text + at, size - (size_t)at, "stochasticity %g, ", o.stochasticity);
+    snprintf(text + at, size - (size_t)at, "seed %" PRIu64, o.seed);
 }
 
 static TimStatus make_labels(const Sampling *d, Labels *labels, int64_t first, int64_t rows, TimError *err) {
@@ -94,7 +94,7 @@ static TimStatus make_labels(const Sampling *d, Labels *labels, int64_t first, i
     labels->rows = calloc((size_t)rows, sizeof *labels->rows);
     if (!labels->text || !labels->columns || !labels->rows)
         return fail_with(err, TIM_E_MEMORY, "%.200s: no memory for the sheet's labels", d->request->out);
-    write_title(d, labels->title);
+    write_title(d, first, labels->title);
     for (int64_t i = 0; i < columns; i++) labels->columns[i] = column_label(d, i, columns, labels->text[i]);
     for (int64_t i = 0; i < rows; i++) labels->rows[i] = row_label(d, first, i, labels->text[columns + i]);
     return TIM_OK;

@@ -6,7 +6,7 @@
 
 #include "tim/status.h"
 
-/* Writes the text into *err as printf would, sets its status and returns it. */
+/* Writes the text into *err as printf would, without control characters, sets its status and returns it. */
 TimStatus fail_with(TimError *err, TimStatus status, const char *format, ...) __attribute__((format(printf, 3, 4)));
 
 /* Whatever the case of letters. */

@@ -610,7 +610,9 @@ static void test_cli_prompts_of_a_file_and_as_they_are_typed(void **state) {
     assert_int_equal(access(in_folder("lines/000004.png"), F_OK), -1);
     assert_runs("sample --like lines/000003.png --out again.png", "");
     assert_same_picture("lines/000003.png", "again.png");
-    assert_runs("sample --model text --prompts - --out typed/", "a red cube\n\n\xFF\ntwo dogs");
+    char said[PATH_BYTES];
+    assert_int_equal(tim("sample --model text --prompts - --out typed/", "a red cube\n\n\xFF\ntwo dogs", said), 1);
+    assert_non_null(strstr(said, "1 of the prompts not drawn"));
     assert_same_picture("typed/000000.png", "lines/000000.png");
     assert_picture("typed/000001.png", SIZE, SIZE); /* the line that is no UTF-8 cost only itself */
 }
@@ -655,7 +657,7 @@ static void test_cli_folders_are_not_overwritten(void **state) {
     assert_non_null(fgets(said, sizeof said, stream));
     fclose(stream);
     assert_non_null(strstr(said, "session/000001.png: "));
-    assert_int_equal(tim("sample --model text --prompts - --out session --first 1", "a cat\n", said), 0);
+    assert_int_equal(tim("sample --model text --prompts - --out session --first 1", "a cat\n", said), 1);
     assert_non_null(strstr(said, "session/000001.png is there already; give --overwrite to replace it, or --first 2"));
     assert_runs("sample --model text --prompts meta3.jsonl --layout geneval --out gen/", "");
     assert_int_equal(tim("sample --model text --prompts meta3.jsonl --layout geneval --out gen/", "", said), 1);
@@ -683,7 +685,8 @@ static void test_cli_typed_json_has_settings(void **state) {
     char said[PATH_BYTES];
     static const char typed[] =
         " \t\n {\"prompt\": \"two dogs\", \"seed\": 3, \"width\": 32, \"guidance\": 0}\n{\"prompt\": \"a\", \"step\": 2}\n";
-    assert_int_equal(tim("sample --model text --prompts - --guidance 3 --guidance-high 2 --out json/", typed, said), 0);
+    assert_int_equal(tim("sample --model text --prompts - --guidance 3 --guidance-high 2 --out json/", typed, said),
+                     1); /* one of two is drawn */
     assert_non_null(strstr(
         said, "standard input: line 3: 'step' is none of prompt, seed, steps, width, height, guidance; did you mean 'steps'?"));
     assert_picture("json/000000.png", SIZE, 32);
@@ -735,6 +738,10 @@ static void test_cli_bad_prompt_files_named(void **state) {
     assert_misread("{\"prompt\"", "plain", "line 1: it is no JSON object");
     assert_misread("a\n", "geneval", "line 1: it is no JSON object");
     assert_misread("[]", "mjhq", "no JSON object of prompts");
+    assert_misread("{\"prompt\": \"a\", \"\\u001b]0;owned\\u0007\": 1}\n", "plain",
+                   "'?]0;owned?' is none of prompt"); /* nothing for the terminal */
+    assert_misread("\xEF\xBB\xBF{\"prompt\": \"a\", \"step\": 2}\n", "plain",
+                   "line 1: 'step' is none of prompt, seed,"); /* behind a mark */
     assert_misread("{\"x\": {\"prompt\": \"a\"}}", "mjhq", "the entry 'x': there is no text 'category'");
     assert_misread("{\"x\": {\"prompt\": \"a\", \"category\": \"../..\"}}", "mjhq", "no plain name");
 }
@@ -761,6 +768,37 @@ static void test_cli_layouts_are_those_of_the_evaluations(void **state) {
     write_file(in_folder("dpg_prompts/0.txt"), "a dog\n", 6);
     assert_runs("sample --model text --prompts dpg_prompts --layout dpg --out dpg/", "");
     assert_picture("dpg/0.png", 2 * SIZE, 2 * SIZE);
+    char said[PATH_BYTES];
+    write_file(in_folder("dpg_prompts/0.txt~"), "a dog\n", 6); /* an editor's copy */
+    assert_int_equal(tim("sample --model text --prompts dpg_prompts --layout dpg --out dpg2/", "", said), 1);
+    assert_non_null(strstr(said, "0.txt~: another prompt's picture is called 0.png too"));
+}
+
+/* What the bound must also hold: guided steps beside others have tapes of their own, and a picture to start from is encoded whole. */
+static void test_plan_memory_counts_guidance_and_the_first_picture(void **state) {
+    (void)state;
+    const char *const prompts[] = {"a red cube"};
+    TimPipeline *pipeline = open_text();
+    TimSampleInfo plain, guided, started;
+    TimSampleOptions options = options_for(prompts, 1, 4);
+    static uint8_t pixels[64 * 64 * 3];
+    const TimImage picture = {pixels, 64, 64, 3};
+    options.memory = (size_t)1 << 40;
+    assert_ok(tim_pipeline_plan(pipeline, &options, &plain, &err));
+    options.guidance = 2;
+    assert_ok(tim_pipeline_plan(pipeline, &options, &guided, &err));
+    assert_int_equal(guided.guided_steps, 3); /* the first lies outside of the window */
+    assert_true(guided.memory > plain.memory);
+    options.guidance_high = 1.5;
+    assert_ok(tim_pipeline_plan(pipeline, &options, &plain, &err));
+    assert_int_equal(plain.guided_steps, 4);
+    assert_true(guided.memory >= plain.memory);
+    options.init = &picture, options.strength = 0.5, options.height = options.width = 64 * FACTOR;
+    assert_ok(tim_pipeline_plan(pipeline, &options, &started, &err));
+    options.init = NULL;
+    assert_ok(tim_pipeline_plan(pipeline, &options, &plain, &err));
+    assert_true(started.memory > plain.memory);
+    tim_pipeline_free(pipeline);
 }
 
 /* ---- made-up checkpoints ---- */
@@ -838,6 +876,7 @@ int main(void) {
         cmocka_unit_test(test_verify_says_of_each_part),
         cmocka_unit_test(test_draw_bad_options_named),
         cmocka_unit_test(test_plan_long_prompts_are_said),
+        cmocka_unit_test(test_plan_memory_counts_guidance_and_the_first_picture),
         cmocka_unit_test(test_cli_prompt_makes_a_picture_that_can_be_drawn_again),
         cmocka_unit_test(test_cli_prompts_of_a_file_and_as_they_are_typed),
         cmocka_unit_test(test_cli_first_goes_on_where_a_run_ended),

@@ -163,6 +163,10 @@ static size_t half_bytes(const TimHalf *half) {
     return bytes;
 }
 
+TimStatus tim_autoencoder_encode_bytes(TimAutoencoder *a, int height, int width, size_t *bytes, TimError *err) {
+    return tim_half_bytes(&a->encoder, TIM_HALF_WHOLE, 1, height, width, bytes, err);
+}
+
 size_t tim_autoencoder_bytes(const TimAutoencoder *a) {
     return half_bytes(&a->encoder) + half_bytes(&a->decoder);
 }

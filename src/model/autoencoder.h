@@ -26,8 +26,9 @@ int tim_autoencoder_factor(const TimAutoencoderConfig *config);
 int tim_autoencoder_picture_channels(const TimAutoencoderConfig *config, bool decoder);
 int tim_autoencoder_latent_channels(const TimAutoencoderConfig *config);
 
-/* The latent is to be multiplied by it after encoding, and divided by it before decoding. */
+/* The latent is to be multiplied by `scaling` after encoding, less `shift`, and divided by it before decoding, plus `shift`. */
 double tim_autoencoder_scaling(const TimAutoencoderConfig *config);
+double tim_autoencoder_shift(const TimAutoencoderConfig *config);
 
 typedef struct TimAutoencoderOptions {
     TimIsa isa;
@@ -70,6 +71,9 @@ TimStatus tim_autoencoder_decode(TimAutoencoder *autoencoder, int64_t batch, int
  * 0 for one whole; *bytes = what it takes then. When not even the smallest strips fit, or there are none, *bytes is more than `most`. */
 TimStatus tim_autoencoder_strip_rows(TimAutoencoder *autoencoder, int height, int width, size_t most, int *rows, size_t *bytes,
                                      TimError *err);
+
+/* *bytes = of the tape that encodes a picture of these sides, whole. */
+TimStatus tim_autoencoder_encode_bytes(TimAutoencoder *autoencoder, int height, int width, size_t *bytes, TimError *err);
 
 /* Lets the tapes go; the next call makes them anew. NULL is fine: a model on pixels has none. */
 void tim_autoencoder_rest(TimAutoencoder *autoencoder);

@@ -52,6 +52,10 @@ int tim_autoencoder_latent_channels(const TimAutoencoderConfig *config) {
     return config->kind == TIM_AUTOENCODER_KL ? config->kl.latent_channels : config->dc.latent_channels;
 }
 
+double tim_autoencoder_shift(const TimAutoencoderConfig *config) {
+    return config->kind == TIM_AUTOENCODER_KL ? config->kl.shift_factor : 0;
+}
+
 double tim_autoencoder_scaling(const TimAutoencoderConfig *config) {
     return config->kind == TIM_AUTOENCODER_KL ? config->kl.scaling_factor : config->dc.scaling_factor;
 }

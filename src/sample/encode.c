@@ -23,7 +23,8 @@ static TimStatus encode_planes(TimPipeline *p, const float *chw, int height, int
     const int factor = tim_autoencoder_factor(config);
     const size_t size = (size_t)tim_autoencoder_latent_channels(config) * (size_t)(height / factor) * (size_t)(width / factor);
     TIM_TRY(tim_autoencoder_encode(encoder, 1, height, width, chw, x, NULL, err));
-    for (size_t i = 0; i < size; i++) x[i] *= (float)tim_autoencoder_scaling(config);
+    const float scaling = (float)tim_autoencoder_scaling(config), shift = (float)tim_autoencoder_shift(config);
+    for (size_t i = 0; i < size; i++) x[i] = (x[i] - shift) * scaling;
     return TIM_OK;
 }
 

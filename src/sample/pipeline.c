@@ -58,6 +58,7 @@ static TimStatus encode_init(Run *run, TimError *err) {
     const double begin = tim_clock();
     TIM_TRY(tim_new(&run->init, run->size, sizeof *run->init, "the picture to start from", err));
     TIM_TRY(tim_pipeline_encode(run->pipeline, run->options->init, run->out->height, run->out->width, run->init, err));
+    if (run->plan->rests) tim_autoencoder_rest(run->pipeline->encoder);
     run->plan->info.seconds_decoder += tim_clock() - begin;
     return TIM_OK;
 }
@@ -120,11 +121,12 @@ static void take_input(const Run *run, int64_t b, size_t stage) {
     const TimTransportConfig *c = &run->pipeline->model->config.transport;
     const TimAutoencoder *autoencoder = run->pipeline->autoencoder;
     const double alpha = tim_transport_get(c->kind)->path(c, c->t_min).alpha,
-                 scaling = autoencoder ? tim_autoencoder_scaling(tim_autoencoder_config(autoencoder)) : 1.0;
+                 scaling = autoencoder ? tim_autoencoder_scaling(tim_autoencoder_config(autoencoder)) : 1.0,
+                 shift = autoencoder ? tim_autoencoder_shift(tim_autoencoder_config(autoencoder)) : 0.0;
     const double *state = run->state + (size_t)b * run->size;
     const bool last = stage + 1 == run->plan->stages;
     const float *estimate = last ? NULL : run->estimates + (stage * (size_t)run->batch + (size_t)b) * run->size;
-    for (size_t i = 0; i < run->size; i++) run->input[i] = (float)((estimate ? estimate[i] : state[i]) / (alpha * scaling));
+    for (size_t i = 0; i < run->size; i++) run->input[i] = (float)((estimate ? estimate[i] : state[i]) / (alpha * scaling) + shift);
 }
 
 static TimStatus decode(const Run *run, TimError *err) {

@@ -83,6 +83,11 @@ static TimStatus check_size(const char *name, int size, int step, TimError *err)
                     size, step, TIM_IMAGE_MAX_SIDE, nearest(size, step));
 }
 
+static TimStatus check_strength(const TimSampleOptions *o, TimError *err) {
+    if (!o->init || (o->strength > 0 && o->strength <= 1)) return TIM_OK;
+    return tim_fail(err, TIM_E_ARGUMENT, "strength is %g; give a number above 0 up to 1", o->strength);
+}
+
 static TimStatus check_options(const TimPlan *plan, const TimPipeline *p, const TimSampleOptions *o, TimError *err) {
     const int64_t most = TIM_SAMPLER_MAX_PICTURES / (int64_t)plan->stages;
     if (o->count < 1 || o->count > most)
@@ -93,8 +98,6 @@ static TimStatus check_options(const TimPlan *plan, const TimPipeline *p, const 
     if (o->batch < 1) return tim_fail(err, TIM_E_ARGUMENT, "batch is %d; give at least 1", o->batch);
     if (o->rounding != TIM_IMAGE_ROUNDING_T2I && o->rounding != TIM_IMAGE_ROUNDING_C2I)
         return tim_fail(err, TIM_E_ARGUMENT, "rounding is %d; give one of TimImageRounding", (int)o->rounding);
-    if (o->init && !(o->strength > 0 && o->strength <= 1))
-        return tim_fail(err, TIM_E_ARGUMENT, "strength is %g; give a number above 0 up to 1", o->strength);
     TIM_TRY(check_size("height", plan->height, tim_pipeline_step(p), err));
     return check_size("width", plan->width, tim_pipeline_step(p), err);
 }
@@ -132,8 +135,8 @@ static TimStatus check_conditions(TimPlan *plan, const TimPipeline *p, const Tim
 
 /* What a run holds. */
 typedef struct Need {
-    size_t always;                     /* copies of weights, pictures, states */
-    size_t captions, network, decoder; /* tapes and mapped weights of each phase */
+    size_t always;                              /* copies of weights, pictures, states */
+    size_t encoder, captions, network, decoder; /* tapes and mapped weights of each phase */
 } Need;
 
 /* Without a bound a picture is decoded whole as long as that takes no more; small ones never do, and are not even counted. */
@@ -157,8 +160,40 @@ static size_t always_needed(const TimPlan *plan, const TimPipeline *p, const Tim
         (size_t)(plan->height / plan->factor) * (size_t)(plan->width / plan->factor) * (size_t)p->model->config.network.in_channels;
     const size_t weights = p->model->frozen.copied + (p->autoencoder ? tim_autoencoder_bytes(p->autoencoder) : 0) +
                            (p->captioner ? tim_captioner_copied(p->captioner) : 0);
+    const size_t states = (size_t)batch * input * sizeof(double), passes = plan->info.guided_steps > 0 ? 2 : 1;
     return weights + pixels * (plan->stages * (size_t)o->count + sizeof(float)) +
-           (o->stages ? plan->stages * (size_t)batch * input * sizeof(float) : 0);
+           (o->stages ? plan->stages * (size_t)batch * input * sizeof(float) : 0) +
+           states * (1 + passes) /* and what goes into the network and comes out of it */ + 2 * input * sizeof(float);
+}
+
+/* The picture to start from goes through the encoder at once, before anything else. */
+static TimStatus count_encoder(const TimPlan *plan, TimPipeline *p, Need *need, TimError *err) {
+    const size_t pixels = (size_t)plan->height * (size_t)plan->width * (size_t)plan->channels;
+    TimAutoencoder *encoder;
+    TIM_TRY(tim_pipeline_encoder(p, &encoder, err));
+    tim_autoencoder_rest(encoder);
+    need->always += tim_autoencoder_bytes(encoder);
+    TIM_TRY(tim_autoencoder_encode_bytes(encoder, plan->height, plan->width, &need->encoder, err));
+    need->encoder += pixels * (1 + sizeof(float));
+    return TIM_OK;
+}
+
+/* What earlier runs left. */
+static void rest_all(TimPipeline *p) {
+    tim_model_rest(p->model);
+    if (p->captioner) tim_captioner_rest(p->captioner);
+    tim_autoencoder_rest(p->autoencoder);
+}
+
+/* Of the steps that are guided, and of those that are not, which have a tape of their own. */
+static TimStatus count_network(const TimPlan *plan, TimPipeline *p, int64_t batch, int tokens, Need *need, TimError *err) {
+    const int height = plan->height / plan->factor, width = plan->width / plan->factor;
+    const int64_t guided = plan->info.guided_steps;
+    size_t plain = 0, twice = 0;
+    if (guided < plan->sampler.steps) TIM_TRY(tim_model_tape_bytes(p->model, batch, height, width, tokens, &plain, err));
+    if (guided) TIM_TRY(tim_model_tape_bytes(p->model, 2 * batch, height, width, tokens, &twice, err));
+    need->network = plain + twice + tim_tensor_set_bytes(&p->model->frozen.set);
+    return TIM_OK;
 }
 
 /* Also decides in which strips the decoder works. */
@@ -167,13 +202,14 @@ static TimStatus count_need(TimPlan *plan, TimPipeline *p, const TimSampleOption
     const int64_t batch = o->count < o->batch ? o->count : o->batch;
     const bool guided = plan->info.guided_steps > 0;
     const int tokens = longest_caption(plan, o->count);
+    if (o->memory) rest_all(p);
+    tim_autoencoder_rest(p->autoencoder);
     *need = (Need){.always = always_needed(plan, p, o, batch)};
+    if (o->init && p->autoencoder) TIM_TRY(count_encoder(plan, p, need, err));
     if (p->captioner) TIM_TRY(tim_captioner_bytes(p->captioner, batch + guided, tokens, &need->captions, err));
-    TIM_TRY(tim_model_tape_bytes(p->model, guided ? 2 * batch : batch, height, width, tokens, &need->network, err));
-    need->network += tim_tensor_set_bytes(&p->model->frozen.set);
+    TIM_TRY(count_network(plan, p, batch, tokens, need, err));
     if (!p->autoencoder) return TIM_OK;
     const size_t left = o->memory > need->always ? o->memory - need->always : 0;
-    tim_autoencoder_rest(p->autoencoder);
     return tim_autoencoder_strip_rows(p->autoencoder, height, width, o->memory ? left : usual_decoder, &plan->strip_rows,
                                       &need->decoder, err);
 }
@@ -182,22 +218,23 @@ static TimStatus plan_memory(TimPlan *plan, TimPipeline *p, const TimSampleOptio
     Need need;
     TIM_TRY(count_need(plan, p, o, &need, err));
     plan->rests = o->memory || plan->strip_rows;
-    const size_t phases =
-        plan->rests ? larger(larger(need.captions, need.network), need.decoder) : need.captions + need.network + need.decoder;
+    const size_t phases = plan->rests ? larger(larger(need.encoder, need.captions), larger(need.network, need.decoder))
+                                      : need.encoder + need.captions + need.network + need.decoder;
     plan->info.memory = need.always + phases;
     if (!o->memory || plan->info.memory <= o->memory) return TIM_OK;
     return tim_fail(
         err, TIM_E_MEMORY,
-        "the run needs about %.2f GB and may have %.2f: %.2f GB throughout, %.2f for captions, %.2f for the network, %.2f for "
-        "the decoder in its smallest strips; allow more, or draw smaller or fewer pictures at once",
-        1e-9 * (double)plan->info.memory, 1e-9 * (double)o->memory, 1e-9 * (double)need.always, 1e-9 * (double)need.captions,
-        1e-9 * (double)need.network, 1e-9 * (double)need.decoder);
+        "the run needs about %.2f GB and may have %.2f: %.2f GB throughout, %.2f for the picture to start from, %.2f for captions, "
+        "%.2f for the network, %.2f for the decoder in its smallest strips; allow more, or draw smaller or fewer pictures at once",
+        1e-9 * (double)plan->info.memory, 1e-9 * (double)o->memory, 1e-9 * (double)need.always, 1e-9 * (double)need.encoder,
+        1e-9 * (double)need.captions, 1e-9 * (double)need.network, 1e-9 * (double)need.decoder);
 }
 
 /* ---- the whole ---- */
 
 TimStatus tim_plan_make(TimPlan *plan, TimPipeline *p, const TimSampleOptions *options, TimError *err) {
     *plan = start(p, options);
+    TIM_TRY(check_strength(options, err));
     TIM_TRY(tim_sampler_plan(&p->model->config.transport, &plan->sampler, &plan->info, err));
     TIM_TRY(check_parts(p, plan->info.guided_steps > 0, err));
     TIM_TRY(check_options(plan, p, options, err));
