@@ -33,7 +33,7 @@ typedef struct TimBenchResult {
     double median_s, min_s;
     double gflop;      /* matrix products and attention of one repetition: 2 per multiply-add; a training step counts 3 forwards,
                                1 for each exact derivative, 2 for each finite difference */
-    double memory_mib; /* of weights, gradients, moments and tapes */
+    double memory_mib; /* of weights and their bf16 copy, gradients, moments and tapes */
     int runs;
     TimBenchOp ops[TIM_BENCH_MAX_OPS];
     int op_count;

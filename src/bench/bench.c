@@ -304,9 +304,10 @@ static TimStatus measure(Bench *b, TimBenchResult *result, TimError *err) {
     result->min_s = seconds[0];
     result->median_s = seconds[result->runs / 2];
     tim_free(seconds);
-    const size_t vectors = b->c->training ? 4 : 1;
+    const size_t vectors = b->c->training ? 4 : 1,
+                 rounded = b->model->options.precision == TIM_PRECISION_BF16 ? sizeof(uint16_t) : 0;
     const size_t tapes = b->objective ? tim_objective_bytes(b->objective) : tim_tape_bytes(b->model->tapes[0].network.tape);
-    result->memory_mib = ((double)(vectors * b->model->params.elements * sizeof(float)) + (double)tapes) / 1048576.0;
+    result->memory_mib = ((double)(b->model->params.elements * (vectors * sizeof(float) + rounded)) + (double)tapes) / 1048576.0;
     result->gflop = gflop_of(b);
     report_ops(&b->sums, result);
     return status;

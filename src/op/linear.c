@@ -10,11 +10,12 @@ enum { Y, T_Y, G_X, G_W, PRODUCTS };
 
 typedef struct Plan {
     TimMatmul *product[PRODUCTS];
-    size_t converted; /* bytes of the workspace that hold a converted x, before the products' own */
+    size_t x_at;      /* where in the workspace vjp puts a converted x: behind g_y, if that is converted too */
+    size_t converted; /* bytes of the workspace that hold converted inputs, before the products' own */
 } Plan;
 
-static bool converts(const TimNode *node) {
-    return node->in[0].dtype != node->in[1].dtype || node->out[0].dtype != node->in[1].dtype;
+static bool differs(const TimMatrix *m, TimDtype dtype) {
+    return m->rows && m->dtype != dtype;
 }
 
 static TimStatus infer(TimNode *node, TimError *err) {
@@ -119,8 +120,10 @@ static TimStatus prepare(TimNode *node, TimError *err) {
     for (size_t i = 0; i < sizeof packed / sizeof *packed; i++)
         if (stored_serves(packed[i], w) && stored_bytes(packed[i]->rows, w->cols) > products)
             products = stored_bytes(packed[i]->rows, w->cols);
-    const int64_t widest = node->in[0].cols > node->out[0].cols ? node->in[0].cols : node->out[0].cols;
-    if (converts(node)) plan->converted = 2 * align_up((size_t)(node->in[0].rows * widest) * tim_dtype_size(node->in[1].dtype));
+    const size_t size = tim_dtype_size(w->dtype), x = align_up((size_t)(node->in[0].rows * w->cols) * size),
+                 g = align_up((size_t)(node->in[0].rows * w->rows) * size);
+    if (differs(&node->g_out[0], w->dtype)) plan->x_at = g;
+    plan->converted = plan->x_at + (differs(&node->in[0], w->dtype) || differs(&node->t_in[0], w->dtype) ? x : 0);
     node->work_bytes = plan->converted + products;
     const size_t sums = column_sums_scratch(node->out[0].cols),
                  outer = scratch_floats((int64_t)outer_scratch(w->rows, w->cols, node->threads));
@@ -174,7 +177,7 @@ static void vjp(const TimNode *node) {
     if (node->g_in[1].data && !plan->product[G_W]) {
         outer_sum(&node->g_in[1], g_y, &node->in[0], node->work, node->threads);
     } else if (node->g_in[1].data) {
-        const void *x = as_dtype(node, &node->in[0], dtype, after(node->work, plan->converted / 2));
+        const void *x = as_dtype(node, &node->in[0], dtype, after(node->work, plan->x_at));
         tim_matmul_run(plan->product[G_W], g, x, NULL, node->g_in[1].data, work);
     }
     if (node->g_in[0].data) tim_matmul_run(plan->product[G_X], g, node->in[1].data, NULL, node->g_in[0].data, work);

@@ -154,10 +154,24 @@ static TimStatus tokenize(const TimCaptioner *c, const char *prompt, TimTokenIds
     return tim_token_ids_add(ids, tim_tokenizer_eos(c->tokenizer), err);
 }
 
+/* The published Gemma tokenizer has a token more than the model has rows. */
+static TimStatus check_known(const TimCaptioner *c, const TimTokenIds *ids, TimError *err) {
+    const int64_t known = c->kind == GEMMA3 ? c->gemma3.config.vocab_size : c->t5.config.vocab_size;
+    for (size_t i = 0; i < ids->count; i++)
+        if (ids->ids[i] < 0 || ids->ids[i] >= known)
+            return tim_fail(
+                err, TIM_E_ARGUMENT,
+                "its token %zu is number %lld, and the text encoder knows 0 to %lld: leave that piece of the text out, or give "
+                "the tokenizer that belongs to the weights",
+                i, (long long)ids->ids[i], (long long)known - 1);
+    return TIM_OK;
+}
+
 TimStatus tim_captioner_count(const TimCaptioner *c, const char *prompt, int *tokens, bool *cut, TimError *err) {
     TimTokenIds ids = {0};
     bool was_cut = false;
-    const TimStatus status = tokenize(c, prompt, &ids, &was_cut, err);
+    TimStatus status = tokenize(c, prompt, &ids, &was_cut, err);
+    if (status == TIM_OK) status = check_known(c, &ids, err);
     *tokens = (int)ids.count;
     if (cut) *cut = was_cut;
     tim_token_ids_done(&ids);
