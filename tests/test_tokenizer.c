@@ -15,6 +15,7 @@
 #include "fuzz/replay.h"
 #include "text/charsmap.h"
 #include "text/sentencepiece.h"
+#include "text/sentencepiece_check.h"
 #include "text/tokenizer.h"
 
 static int make_folder(void **state) {
@@ -222,7 +223,7 @@ static int take_model(const uint8_t *data, size_t size) {
                                "aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa";
     TimSentencepiece *model;
     TimTokenIds ids = {0};
-    if (tim_charsmap_check_model(data, size) || tim_sentencepiece_new(&model, data, size, &err) != TIM_OK) return 0;
+    if (tim_sentencepiece_check(data, size) || tim_sentencepiece_new(&model, data, size, &err) != TIM_OK) return 0;
     (void)tim_sentencepiece_encode(model, text, sizeof text - 1, &ids, &err);
     for (size_t i = 0; i < ids.count; i++)
         if (ids.ids[i] < 0 || ids.ids[i] >= tim_sentencepiece_info(model).count) abort();
@@ -314,7 +315,32 @@ static void test_charsmap_of_too_many_nested_sequences_refused(void **state) {
 static void test_charsmap_under_a_long_field_number_found(void **state) {
     (void)state;
     static const uint8_t model[] = {0x9A, 0x80, 0x80, 0x80, 0x10, 0x04, 0x12, 0x02, 'x', 'y'};
-    assert_non_null(tim_charsmap_check_model(model, sizeof model));
+    assert_non_null(tim_sentencepiece_check(model, sizeof model));
+}
+
+/* Pieces "a", "aa", "aaa", ..., each the user's (type 4). */
+static size_t nested_pieces(uint8_t *model, int count) {
+    size_t at = 0;
+    for (int i = 1; i <= count; i++) {
+        const uint8_t head[] = {0x0A, (uint8_t)(i + 4), 0x0A, (uint8_t)i};
+        memcpy(model + at, head, sizeof head);
+        memset(model + at + 4, 'a', (size_t)i);
+        model[at + 4 + (size_t)i] = 0x18, model[at + 5 + (size_t)i] = 4;
+        at += 6 + (size_t)i;
+    }
+    return at;
+}
+
+static void test_sentencepiece_of_too_many_nested_pieces_refused(void **state) {
+    (void)state;
+    static uint8_t model[66 * 80];
+    assert_null(tim_sentencepiece_check(model, nested_pieces(model, 64)));
+    const char *wrong = tim_sentencepiece_check(model, nested_pieces(model, 65));
+    assert_non_null(wrong);
+    assert_non_null(strstr(wrong, "pieces begin each other"));
+    const size_t size = nested_pieces(model, 65);
+    model[size - 1] = 1; /* an ordinary piece is not counted */
+    assert_null(tim_sentencepiece_check(model, size));
 }
 
 int main(void) {
@@ -332,6 +358,7 @@ int main(void) {
         cmocka_unit_test(test_charsmap_that_leaves_itself_refused),
         cmocka_unit_test(test_charsmap_of_too_many_nested_sequences_refused),
         cmocka_unit_test(test_charsmap_under_a_long_field_number_found),
+        cmocka_unit_test(test_sentencepiece_of_too_many_nested_pieces_refused),
     };
     return cmocka_run_group_tests(tests, make_folder, remove_folder);
 }

@@ -27,8 +27,4 @@ const char *tim_charsmap_open(TimCharsmap *map, const uint8_t *bytes, size_t siz
 /* The longest sequence at the start of `text` that the map has: its bytes, and what it becomes into *out; 0 when there is none. */
 size_t tim_charsmap_find(const TimCharsmap *map, const char *text, size_t size, const char **out);
 
-/* Checks the maps in a SentencePiece model's bytes (sentencepiece_model.proto: normalizer_spec is field 3, denormalizer_spec 5, and
- * precompiled_charsmap 2 of both): the library walks them unchecked. NULL, or what is wrong. */
-const char *tim_charsmap_check_model(const uint8_t *bytes, size_t size);
-
 #endif

@@ -8,8 +8,8 @@
 #include "base/memory.h"
 #include "base/utf8.h"
 #include "io/file.h"
-#include "text/charsmap.h"
 #include "text/sentencepiece.h"
+#include "text/sentencepiece_check.h"
 #include "text/tokenizer_json.h"
 
 /* Exactly one of the two is there. */
@@ -96,7 +96,7 @@ static TimStatus open_json(TimTokenizer *t, const TimFile *file, const char *pat
 }
 
 static TimStatus open_sentencepiece(TimTokenizer *t, const TimFile *file, const char *path, TimError *err) {
-    const char *wrong = tim_charsmap_check_model(file->data, file->size);
+    const char *wrong = tim_sentencepiece_check(file->data, file->size);
     const TimStatus status = wrong ? tim_fail(err, TIM_E_FORMAT, "%s; is the download complete?", wrong)
                                    : tim_sentencepiece_new(&t->sentencepiece, file->data, file->size, err);
     if (status != TIM_OK) return tim_fail_within(err, status, "%s", path);
