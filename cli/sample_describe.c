@@ -77,6 +77,10 @@ static void add_settings(Line *line, const Sampling *d, const TimSampleOptions *
     add(line, ", Sampler: %s, CFG scale: %.17g, Seed: %" PRIu64 ", Size: %dx%d", sample_mode_words[r->mode], o->guidance, o->seed,
         d->size.width, d->size.height);
     add_text(line, "Model", r->parts.model);
+    add_text(line, "Config", r->parts.config);
+    add_text(line, "Text encoder", r->parts.text_encoder);
+    add_text(line, "Tokenizer", r->parts.tokenizer);
+    add_text(line, "Autoencoder", r->parts.autoencoder);
     add(line, ", Guidance window: %.17g-%.17g, Stochasticity: %.17g, Precision: %s, Rounding: %s, Version: tim " TIM_VERSION,
         o->guidance_low, o->guidance_high, o->stochasticity, sample_precision_words[r->precision],
         sample_rounding_words[r->rounding]);

@@ -75,6 +75,10 @@ static bool take(SampleRequest *r, const char *key, const char *value) {
     if (strcmp(key, "Imitate") == 0) r->imitate = value;
     if (strcmp(key, "Init") == 0) r->init = value;
     if (strcmp(key, "Model") == 0) r->parts.model = value;
+    if (strcmp(key, "Config") == 0) r->parts.config = value;
+    if (strcmp(key, "Text encoder") == 0) r->parts.text_encoder = value;
+    if (strcmp(key, "Tokenizer") == 0) r->parts.tokenizer = value;
+    if (strcmp(key, "Autoencoder") == 0) r->parts.autoencoder = value;
     return true;
 }
 

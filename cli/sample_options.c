@@ -97,6 +97,11 @@ static void prefer_prompts(SampleRequest *r, const SampleRequest *said) {
     r->first = said->first, r->count = said->count;
 }
 
+/* Another model has other parts. */
+static void prefer_model(SampleRequest *r, const SampleRequest *said) {
+    if (said->parts.model) r->parts = said->parts;
+}
+
 /* The words are read again: what they say comes after what the picture says. */
 static ExitCode read_like(SampleRequest *r, char text[SAMPLE_TEXT_BYTES], int count, char **words) {
     TimError err;
@@ -108,6 +113,7 @@ static ExitCode read_like(SampleRequest *r, char text[SAMPLE_TEXT_BYTES], int co
     }
     parse(r, count, words, &code);
     prefer_prompts(r, &said);
+    prefer_model(r, &said);
     return code;
 }
 

@@ -394,6 +394,12 @@ static void test_sample_folder_is_not_overwritten(void **state) {
     assert_int_equal(access(in_folder("twice/000004.png"), F_OK), 0);
 }
 
+static void link_model(const char *name) {
+    char to[PATH_BYTES];
+    snprintf(to, sizeof to, "%s", in_folder(name));
+    assert_int_equal(symlink("model/model.safetensors", to), 0);
+}
+
 /* A sheet, and one picture of a class, come back as they were. */
 static void test_sample_like_draws_a_sheet_again(void **state) {
     (void)state;
@@ -406,6 +412,11 @@ static void test_sample_like_draws_a_sheet_again(void **state) {
         assert_runs("sample --like sheet.png --out again.png");
         assert_same_files(in_folder("sheet.png"), in_folder("again.png"), true);
     }
+    link_model("linked.safetensors"); /* without a configuration beside it */
+    assert_runs("sample --model linked.safetensors --config model/config.yaml --classes 1 --out sheet.png");
+    assert_runs("sample --like sheet.png --out again.png");
+    assert_same_files(in_folder("sheet.png"), in_folder("again.png"), true);
+    assert_runs("sample --like sheet.png --model model --out again.png"); /* with the new model's own */
     assert_runs("sample --like sheet.png --out again.png --classes 0,2");
     assert_same_files(in_folder("sheet.png"), in_folder("again.png"), false);
 }
