@@ -417,6 +417,7 @@ static void test_sample_like_draws_a_sheet_again(void **state) {
     assert_runs("sample --like sheet.png --out again.png");
     assert_same_files(in_folder("sheet.png"), in_folder("again.png"), true);
     assert_runs("sample --like sheet.png --model model --out again.png"); /* with the new model's own */
+    assert_int_equal(unlink(in_folder("linked.safetensors")), 0);
     assert_runs("sample --like sheet.png --out again.png --classes 0,2");
     assert_same_files(in_folder("sheet.png"), in_folder("again.png"), false);
 }
