@@ -18,7 +18,7 @@
 #include "base/memory.h"
 #include "tim/image.h"
 
-static char folder[] = "test_files_XXXXXX";
+static char folder[] = "/tmp/tim-files-XXXXXX";
 
 static inline int make_folder(void **state) {
     (void)state;

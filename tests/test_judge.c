@@ -17,6 +17,7 @@
 #include "base/rng.h"
 #include "eval/finished.h"
 #include "eval/judge.h"
+#include "eval/subject.h"
 #include "model/store.h"
 #include "small_model.h"
 #include "tim/bench.h"
@@ -191,7 +192,7 @@ static void test_shipped_classifier_knows_clothes(void **state) {
     const double least = 0.90, most_off = 0.03;
 #else
     const int64_t count = 10000;
-    const double least = 0.93, most_off = 1e-4; /* another instruction set may turn one picture over */
+    const double least = 0.93, most_off = 1e-3; /* another instruction set may turn a few pictures over */
 #endif
     TimPictureArray test;
     TimClassifier c;
@@ -208,6 +209,39 @@ static void test_shipped_classifier_knows_clothes(void **state) {
     tim_free(logits);
     tim_classifier_done(&c);
     tim_picture_array_done(&test);
+}
+
+/* The model that comes along draws what it is asked for, as its report says; and the report is of these weights. */
+static void test_shipped_model_draws_clothes(void **state) {
+    (void)state;
+#if defined(__SANITIZE_ADDRESS__)
+    enum { COUNT = 20 };
+#else
+    enum { COUNT = 200 };
+#endif
+    const TimModelOptions options = {.precision = TIM_PRECISION_BF16};
+    TimModel *model;
+    TimSampleOptions sample;
+    TimPictures pictures;
+    TimClassifier c;
+    static float logits[COUNT * 10];
+    char hash[TIM_HASH_TEXT];
+    int hits = 0;
+    assert_int_equal(tim_model_open(&model, "models/fashion", NULL, &options, &err), TIM_OK);
+    assert_int_equal(tim_classifier_open(&c, "models/fashion-judge/model.safetensors", tim_isa_best(), 2, &err), TIM_OK);
+    tim_sample_options_init(&sample);
+    sample.count = COUNT, sample.steps = 4;
+    assert_int_equal(tim_sample(model, &sample, &pictures, NULL, &err), TIM_OK);
+    tim_classifier_run(&c, pictures.pixels, COUNT, NULL, logits);
+    for (int64_t i = 0; i < COUNT; i++) hits += tim_classifier_class(logits + i * 10, 10) == i % 10;
+    if (hits < COUNT * 85 / 100) fail_msg("%d of %d pictures are what they should be", hits, COUNT);
+    json_t *report = json_load_file("models/fashion/report.json", 0, NULL);
+    assert_int_equal(tim_hash_file(hash, "models/fashion/model.safetensors", &err), TIM_OK);
+    assert_string_equal(json_string_value(json_object_get(json_object_get(report, "model"), "hash")), hash);
+    json_decref(report);
+    tim_pictures_done(&pictures);
+    tim_classifier_done(&c);
+    tim_model_free(model);
 }
 
 /* ---- the judge ---- */
@@ -637,6 +671,7 @@ int main(void) {
         cmocka_unit_test(test_classifier_bad_options_named),
         cmocka_unit_test(test_classifier_file_of_other_kind_refused),
         cmocka_unit_test(test_shipped_classifier_knows_clothes),
+        cmocka_unit_test(test_shipped_model_draws_clothes),
         cmocka_unit_test(test_judge_reference_itself_is_perfect),
         cmocka_unit_test(test_judge_tells_new_pictures_from_copies),
         cmocka_unit_test(test_judge_distance_in_units_of_pixels),

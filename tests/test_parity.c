@@ -37,7 +37,7 @@ static int clean(void **state) {
 
 static int run_parity(void) {
     char command[2 * PATH_MAX];
-    snprintf(command, sizeof command, "%s %s > /dev/null 2>&1", parity, folder);
+    snprintf(command, sizeof command, "'%s' '%s' > /dev/null 2>&1", parity, folder);
     const int status = system(command);
     return WEXITSTATUS(status);
 }

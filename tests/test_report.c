@@ -23,7 +23,7 @@
 #include "tim/eval.h"
 #include "tim/image.h"
 
-static char folder[] = "test_report_XXXXXX";
+static char folder[] = "/tmp/tim-report-XXXXXX";
 
 /* The linker sends the library's allocations here (--wrap). */
 int __real_posix_memalign(void **out, size_t alignment, size_t size);

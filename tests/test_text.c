@@ -207,6 +207,7 @@ static void test_open_config_error_names_file(void **state) {
 static double distance(const float *a, const float *b, size_t count) {
     double difference = 0, magnitude = 0;
     for (size_t i = 0; i < count; i++) {
+        assert_true(isfinite(a[i]) && isfinite(b[i])); /* fmax passes a NaN over */
         difference = fmax(difference, fabs((double)a[i] - (double)b[i]));
         magnitude = fmax(magnitude, fabs((double)b[i]));
     }

@@ -14,7 +14,8 @@ static TimStatus check_name(ParityFile *file, const char *name, const json_t *nu
     for (size_t i = 0; i < count; i++) {
         const json_t *number = json_array_get(numbers, i);
         if (!json_is_number(number)) return tim_fail(err, TIM_E_FORMAT, "\"%s\": element %zu is not a number", name, i);
-        error = fmax(error, fabs((double)u[i] - json_number_value(number)));
+        const double difference = fabs((double)u[i] - json_number_value(number));
+        if (!(difference <= error)) error = isnan(difference) ? HUGE_VAL : difference;
     }
     parity_report(file, name, error, 0.0);
     return TIM_OK;
