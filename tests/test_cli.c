@@ -489,16 +489,61 @@ static void test_sample_init_starts_from_a_picture(void **state) {
     assert_fails("sample --model model --out x.png --size 16", 2, "--size: '16' does not fit; give WIDTHxHEIGHT");
 }
 
-/* True when the magnified picture stands somewhere in the sheet. */
-static bool sheet_shows(const TimImage *sheet, const TimImage *picture, int scale) {
+/* Where the magnified picture stands in the sheet. */
+static bool find_in_sheet(const TimImage *sheet, const TimImage *picture, int scale, int *y, int *x) {
     for (int top = 0; top + picture->height * scale <= sheet->height; top++)
         for (int left = 0; left + picture->width * scale <= sheet->width; left++) {
             int same = 0;
             for (int i = 0; i < PIXELS && same == i; i++)
                 same += sheet->pixels[(top + i / SIDE * scale) * sheet->width + left + i % SIDE * scale] == picture->pixels[i];
+            *y = top, *x = left;
             if (same == PIXELS) return true;
         }
     return false;
+}
+
+static bool sheet_shows(const TimImage *sheet, const TimImage *picture, int scale) {
+    int y, x;
+    return find_in_sheet(sheet, picture, scale, &y, &x);
+}
+
+/* A row is a number of steps, a column a class, in their order. */
+static void test_sample_sheet_has_each_picture_in_its_place(void **state) {
+    (void)state;
+    static const char *const steps[] = {"1", "2", "4"};
+    TimImage sheet, picture;
+    int y[3][3], x[3][3];
+    assert_runs("sample --model model --out places.png --classes 0,1,3 --steps 1,2,4 --seed 6");
+    assert_int_equal(tim_image_read_png(&sheet, in_folder("places.png"), &err), TIM_OK);
+    for (int row = 0; row < 3; row++) {
+        char words[256], name[64];
+        snprintf(words, sizeof words, "sample --model model --out places%d/ --classes 0,1,3 --steps %s --seed 6", row, steps[row]);
+        assert_runs(words);
+        for (int column = 0; column < 3; column++) {
+            snprintf(name, sizeof name, "places%d/00000%d.png", row, column);
+            assert_int_equal(tim_image_read_png(&picture, in_folder(name), &err), TIM_OK);
+            assert_true(find_in_sheet(&sheet, &picture, 96 / SIDE, &y[row][column], &x[row][column]));
+            tim_image_done(&picture);
+        }
+    }
+    for (int row = 0; row < 3; row++)
+        for (int column = 0; column < 3; column++) {
+            assert_true(row == 0 || y[row][column] >= y[row - 1][column] + 96);
+            assert_true(column == 0 || x[row][column] >= x[row][column - 1] + 96);
+        }
+    tim_image_done(&sheet);
+}
+
+static void test_sample_stochasticity_and_windows_come_back(void **state) {
+    (void)state;
+    assert_runs(
+        "sample --model model --out noisy.png --steps 4 --stochasticity 0.3 --guidance 2 --guidance-low 0.2 --guidance-high 0.9");
+    assert_runs("sample --like noisy.png --out again.png");
+    assert_same_files(in_folder("noisy.png"), in_folder("again.png"), true);
+    assert_runs("sample --like noisy.png --out again.png --stochasticity 0");
+    assert_same_files(in_folder("noisy.png"), in_folder("again.png"), false);
+    assert_runs("sample --like noisy.png --out again.png --guidance-low 0.6");
+    assert_same_files(in_folder("noisy.png"), in_folder("again.png"), false);
 }
 
 /* In diffusion mode the first of a strip is what one step draws, and the last the picture. */
@@ -699,6 +744,27 @@ static void test_inspect_failures_exit_1(void **state) {
     assert_fails("inspect nowhere", 1, "nowhere");
     assert_fails("inspect model/config.yaml", 1, "model/config.yaml");
     assert_fails("inspect .", 1, "none of model.safetensors");
+}
+
+static void test_verify_says_what_would_run(void **state) {
+    (void)state;
+    assert_runs("verify --model model");
+    assert_contains(out, "all parts are there and fit each other");
+    assert_int_equal(tim("verify --model nowhere"), 1);
+}
+
+static void test_synth_writes_what_inspect_shows(void **state) {
+    (void)state;
+    static const char manifest[] = "{\"tensors\": {\"a.weight\": [2, 3]}}";
+    FILE *stream = fopen(in_folder("manifest.json"), "w");
+    assert_non_null(stream);
+    fputs(manifest, stream);
+    assert_int_equal(fclose(stream), 0);
+    assert_runs("synth manifest.json made/up --precision fp32");
+    assert_contains(out, "1 tensors");
+    assert_runs("inspect made/up");
+    assert_contains(out, "a.weight");
+    assert_fails("synth nowhere.json made/up", 1, "nowhere.json");
 }
 
 /* ---- demo ---- */
@@ -938,6 +1004,21 @@ static void write_text(const char *name, const char *text) {
     assert_int_equal(fclose(stream), 0);
 }
 
+/* Options that the longer runs leave out. */
+static void test_train_and_eval_of_few_words(void **state) {
+    (void)state;
+    char text[TEXT_BYTES];
+    assert_runs(
+        "train --config train.yaml --out brief --steps 100000 --minutes 0.001 --log-every 1 --lr 1e-4 --micro-batch 3 --threads 1");
+    read_text(in_folder("brief/log.jsonl"), text);
+    assert_contains(text, "{\"step\": 1, ");
+    assert_runs(
+        "eval --model run/checkpoints/checkpoint-4 --classifier judge.safetensors --reference data:test --training data:train "
+        "--samples 20 --seeds 1 --steps 1 --no-diffusion --out brief/report --threads 1");
+    assert_null(strstr(out, "diffusion"));
+    assert_int_equal(access(in_folder("brief/report/report.html"), R_OK), 0);
+}
+
 /* A wrong classifier is known before the first step, and one that nobody would ask is refused. */
 static void test_train_classifier_is_opened_first(void **state) {
     (void)state;
@@ -1031,6 +1112,8 @@ int main(void) {
         cmocka_unit_test(test_sample_like_draws_it_again),
         cmocka_unit_test(test_sample_init_starts_from_a_picture),
         cmocka_unit_test(test_sample_strip_from_one_step_to_the_picture),
+        cmocka_unit_test(test_sample_sheet_has_each_picture_in_its_place),
+        cmocka_unit_test(test_sample_stochasticity_and_windows_come_back),
         cmocka_unit_test(test_sample_imitate_changes_what_it_says),
         cmocka_unit_test(test_sample_guidance_without_effect_said_once),
         cmocka_unit_test(test_sample_failures_exit_1_and_say_what),
@@ -1041,12 +1124,15 @@ int main(void) {
         cmocka_unit_test(test_inspect_json_is_json),
         cmocka_unit_test(test_inspect_any_safetensors),
         cmocka_unit_test(test_inspect_failures_exit_1),
+        cmocka_unit_test(test_verify_says_what_would_run),
+        cmocka_unit_test(test_synth_writes_what_inspect_shows),
         cmocka_unit_test(test_demo_sheet_has_labels_and_pictures),
         cmocka_unit_test(test_demo_same_seed_same_sheet),
         cmocka_unit_test(test_demo_failures_say_what_and_the_remedy),
         cmocka_unit_test(test_bench_list_names_cases),
         cmocka_unit_test(test_bench_json_has_every_figure),
         cmocka_unit_test(test_train_previews_and_eval_judges),
+        cmocka_unit_test(test_train_and_eval_of_few_words),
         cmocka_unit_test(test_train_classifier_is_opened_first),
         cmocka_unit_test(test_train_configuration_misread_is_said),
         cmocka_unit_test(test_train_resumed_otherwise_is_said),
