@@ -12,6 +12,7 @@ TimStatus check_eval_inception(ParityFile *file, TimError *err);
 TimStatus check_full(ParityFile *file, TimError *err);
 TimStatus check_full_gemma(ParityFile *file, TimError *err);
 TimStatus check_hash(ParityFile *file, TimError *err);
+TimStatus check_manifest(ParityFile *file, TimError *err);
 TimStatus check_image(ParityFile *file, TimError *err);
 TimStatus check_network(ParityFile *file, TimError *err);
 TimStatus check_objective(ParityFile *file, TimError *err);
