@@ -113,7 +113,7 @@ static void make_hostile(SampleReport *sample) {
     TimReport *report = &sample->report;
     report->model.name = report->model.hash = report->model.config = hostile;
     report->features.name = report->features.hash = report->data.name = hostile;
-    report->run.isa = report->run.precision = report->run.version = report->run.date = hostile;
+    report->run.processor = report->run.isa = report->run.precision = report->run.version = report->run.date = hostile;
     report->pictures.class_names = names;
 }
 

@@ -6,6 +6,7 @@
 
 #include "base/clock.h"
 #include "base/memory.h"
+#include "base/processor.h"
 #include "eval/finished.h"
 #include "eval/judge.h"
 #include "eval/report.h"
@@ -38,6 +39,7 @@ typedef struct Evaluation {
     TimFinished finished;
     TimPictures drawn[TIM_FINISHED_PAIRS]; /* of the pairs */
     TimReportPair pairs[TIM_FINISHED_PAIRS];
+    char processor[TIM_PROCESSOR_BYTES];
     char model_hash[TIM_HASH_TEXT], features_hash[TIM_HASH_TEXT], config[256];
     char names[SHEET_COLUMNS][NAME_BYTES];
     const char *name_list[SHEET_COLUMNS];
@@ -335,6 +337,8 @@ static void fill_facts(Evaluation *e) {
     r->data.name = o->reference;
     r->data.training_count = e->judge->training.count, r->data.test_count = e->judge->reference.count;
     r->run.samples = o->samples, r->run.seeds = o->seeds, r->run.steps = o->steps, r->run.step_count = o->step_count;
+    tim_processor_name(e->processor);
+    r->run.processor = *e->processor ? e->processor : NULL;
     r->run.threads = e->model->options.threads, r->run.isa = tim_isa_name(e->model->options.isa);
     r->run.batch = o->batch ? o->batch : BATCH;
     r->run.precision = o->precision == TIM_PRECISION_BF16 ? "bf16" : "fp32";

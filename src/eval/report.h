@@ -84,6 +84,7 @@ typedef struct TimReport {
         const int *steps; /* (step_count), the rows of the sheets */
         int step_count;
         int threads;
+        const char *processor; /* what it calls itself */
         const char *isa;
         int batch;
         const char *precision;

@@ -134,6 +134,15 @@ static void put_plot(Page *page, const TimPlot *plot, const char *heading, const
     tim_buffer_format(&page->out, "<p class=\"note\">%s</p>\n</figure>\n", note);
 }
 
+/* What times were measured on. */
+static void put_machine(Page *page) {
+    const TimReport *report = page->report;
+    if (!report->run.processor) return;
+    put(page, "<p class=\"note\">Times: ");
+    put_escaped(page, report->run.processor);
+    tim_buffer_format(&page->out, report->run.threads == 1 ? ", %d thread.</p>\n" : ", %d threads.</p>\n", report->run.threads);
+}
+
 static void put_frechet_plots(Page *page, TimPlotPoint *points) {
     const TimReport *report = page->report;
     TimPlot plot = {.id = "frechet-evaluations",
@@ -153,7 +162,8 @@ static void put_frechet_plots(Page *page, TimPlotPoint *points) {
     plot.x_name = "seconds for a picture";
     plot.x_ticks_at_points = false;
     fill_series(&plot, points, report, seconds_of, TIM_MEASURE_FRECHET);
-    put_plot(page, &plot, "Distance by time", "Lower and further left is better. Time on the machine below.");
+    put_plot(page, &plot, "Distance by time", "Lower and further left is better.");
+    put_machine(page);
 }
 
 static void put_agreement_plot(Page *page, TimPlotPoint *points) {
@@ -508,6 +518,7 @@ static void put_run(Page *page) {
     put_steps(page);
     put_number_fact(page, "Batch", report->run.batch, report->run.batch > 0);
     put_number_fact(page, "Threads", report->run.threads, report->run.threads > 0);
+    put_fact(page, "Processor", report->run.processor);
     put_fact(page, "Instructions", report->run.isa);
     put_fact(page, "Precision", report->run.precision);
     put_fact(page, "libtim", report->run.version);

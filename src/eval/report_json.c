@@ -122,6 +122,7 @@ static void put_run(Json *json, const TimReport *report) {
     put_integer(json, "seeds", report->run.seeds);
     put_integers(json, "steps", report->run.steps, report->run.step_count);
     put_integer(json, "threads", report->run.threads);
+    put_text(json, "processor", report->run.processor);
     put_text(json, "isa", report->run.isa);
     put_integer(json, "batch", report->run.batch);
     put_text(json, "precision", report->run.precision);

@@ -54,8 +54,12 @@ static TimStatus read_object(TimReportFile *file, TimError *err) {
     if (!format || strcmp(format, "tim-report") != 0) return tim_fail(err, TIM_E_FORMAT, "no report of tim eval");
     r->model.name = text_of(json_object_get(file->json, "model"), "name");
     r->data.name = text_of(json_object_get(file->json, "data"), "name");
-    r->run.samples = integer_of(json_object_get(file->json, "run"), "samples");
-    r->run.seeds = (int)integer_of(json_object_get(file->json, "run"), "seeds");
+    const json_t *run = json_object_get(file->json, "run");
+    const int64_t seeds = integer_of(run, "seeds"), threads = integer_of(run, "threads");
+    r->run.samples = integer_of(run, "samples");
+    r->run.seeds = seeds > 0 && seeds < INT_MAX ? (int)seeds : 0;
+    r->run.threads = threads > 0 && threads < INT_MAX ? (int)threads : 0;
+    r->run.processor = text_of(run, "processor");
     for (int i = 0; i < TIM_MEASURE_COUNT; i++) r->real[i] = number_of(json_object_get(file->json, "real"), tim_measures[i].key);
     return read_rows(file, json_object_get(file->json, "rows"), err);
 }
