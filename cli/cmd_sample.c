@@ -143,8 +143,10 @@ static TimStatus settle(SampleRequest *r, TimError *err) {
     const bool text = config.network.kind == TIM_NETWORK_T2I;
     if (status == TIM_OK && !text && r->classes_text) status = class_list_read(&r->classes, r->classes_text, &config, err);
     if (r->precision == SAMPLE_AUTOMATIC) r->precision = text || config.vae_dir;
-    if (r->rounding == SAMPLE_AUTOMATIC) r->rounding = !text;
+    if (r->rounding == SAMPLE_AUTOMATIC) r->rounding = !text || r->layout == LAYOUT_MJHQ; /* as that evaluation's script */
     r->sample.rounding = r->rounding ? TIM_IMAGE_ROUNDING_C2I : TIM_IMAGE_ROUNDING_T2I;
+    if (status == TIM_OK && !text && (r->parts.text_encoder || r->parts.tokenizer))
+        fputs("tim sample: the model draws classes: a text encoder and its tokenizer have no effect\n", stderr);
     const bool nothing = text && !r->prompt && !r->prompts_file && !r->classes_text;
     if (nothing && r->form == SAMPLE_FOLDER && isatty(STDIN_FILENO) == 1) r->prompts_file = "-";
     tim_config_done(&config);

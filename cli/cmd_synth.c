@@ -35,7 +35,7 @@ int cmd_synth(int count, char **words) {
         .max_operands = 2,
         .notes = "MANIFEST is JSON: {\"config\": {...}, \"tensors\": {NAME: [AXIS, ...]}}, of a TiM also \"model\": \"c2i\" or "
                  "\"t2i\".\n"
-                 "None of the published sizes comes along; tim inspect --json lists the tensors of a file.\n"
+                 "Those of the published sizes are in tests/golden/manifests of the source.\n"
                  "FOLDER gets weights and configuration as published, marked as hash weights in their metadata.",
     };
     Operands operands;

@@ -117,8 +117,24 @@ int64_t sample_batch(const Sampling *d, int64_t first) {
 /* What is said once of all pictures. */
 typedef struct Remarks {
     int64_t cut_prompts;
-    bool guidance;
+    bool guidance, window, noise;
 } Remarks;
+
+/* A guidance of at most 1 is none. */
+static void remark_no_guidance(const TimSampleOptions *o, const TimSampleOptions *usual) {
+    if (o->guidance != usual->guidance)
+        fprintf(stderr, "tim sample: guidance %g has no effect: 1 is none, and what guides is above it\n", o->guidance);
+    else
+        fputs("tim sample: the window of guidance has no effect without --guidance\n", stderr);
+}
+
+static void remark_noise(const TimSampleOptions *o) {
+    fprintf(stderr,
+            "tim sample: stochasticity %g has no effect with --steps %d: noise comes back between steps, neither in the first nor "
+            "in the "
+            "last\n",
+            o->stochasticity, o->steps);
+}
 
 static void remark_guidance(const TimSampleOptions *o) {
     fprintf(
@@ -149,6 +165,19 @@ static TimStatus check_image(const Sampling *d, TimError *err) {
                      WEBP_MAX_SIDE, side);
 }
 
+/* Settings without an effect, each kind once. */
+static void say_remarks(const TimSampleOptions *o, const TimSampleInfo *info, Remarks *said) {
+    TimSampleOptions usual;
+    tim_sample_options_init(&usual);
+    const bool window = o->guidance_low != usual.guidance_low || o->guidance_high != usual.guidance_high;
+    const bool none = o->guidance <= 1 && (window || o->guidance != usual.guidance),
+               quiet = o->stochasticity > 0 && !info->noised_steps;
+    if (info->guidance_without_effect && !said->guidance) remark_guidance(o);
+    if (none && !said->window) remark_no_guidance(o, &usual);
+    if (quiet && !said->noise) remark_noise(o);
+    said->guidance |= info->guidance_without_effect, said->window |= none, said->noise |= quiet;
+}
+
 static TimStatus check_pictures(Sampling *d, int64_t row, int64_t first, int64_t count, Remarks *remarks, TimError *err) {
     TimSampleInfo info;
     const TimSampleOptions o = sample_options(d, row, first, count);
@@ -158,10 +187,8 @@ static TimStatus check_pictures(Sampling *d, int64_t row, int64_t first, int64_t
     d->size.height = side_of(d, o.height), d->size.width = side_of(d, o.width);
     status = check_image(d, err);
     if (row == 0) remarks->cut_prompts += info.cut_prompts;
-    if (status != TIM_OK || !info.guidance_without_effect || remarks->guidance) return status;
-    remarks->guidance = true;
-    remark_guidance(&o);
-    return TIM_OK;
+    if (status == TIM_OK) say_remarks(&o, &info, remarks);
+    return status;
 }
 
 /* In one go what is alike for all; batch by batch, as they are drawn, settings of prompts and a bound on memory. */

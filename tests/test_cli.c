@@ -534,6 +534,19 @@ static void test_sample_sheet_has_each_picture_in_its_place(void **state) {
     tim_image_done(&sheet);
 }
 
+/* What would change nothing is said. */
+static void test_sample_settings_without_effect_said(void **state) {
+    (void)state;
+    assert_runs("sample --model model --out quiet.png --steps 2 --stochasticity 0.3");
+    assert_contains(said, "stochasticity 0.3 has no effect with --steps 2");
+    assert_runs("sample --model model --out quiet.png --steps 4 --guidance 0.5");
+    assert_contains(said, "guidance 0.5 has no effect: 1 is none");
+    assert_runs("sample --model model --out quiet.png --steps 4 --guidance-high 0.5");
+    assert_contains(said, "the window of guidance has no effect without --guidance");
+    assert_runs("sample --model model --out quiet.png --steps 4 --guidance 2 --stochasticity 0.3");
+    assert_null(strstr(said, "no effect"));
+}
+
 static void test_sample_stochasticity_and_windows_come_back(void **state) {
     (void)state;
     assert_runs(
@@ -1113,6 +1126,7 @@ int main(void) {
         cmocka_unit_test(test_sample_init_starts_from_a_picture),
         cmocka_unit_test(test_sample_strip_from_one_step_to_the_picture),
         cmocka_unit_test(test_sample_sheet_has_each_picture_in_its_place),
+        cmocka_unit_test(test_sample_settings_without_effect_said),
         cmocka_unit_test(test_sample_stochasticity_and_windows_come_back),
         cmocka_unit_test(test_sample_imitate_changes_what_it_says),
         cmocka_unit_test(test_sample_guidance_without_effect_said_once),
