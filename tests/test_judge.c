@@ -342,6 +342,22 @@ static void test_judge_limit_from_two_halves(void **state) {
     tim_judge_close(judge);
 }
 
+static void test_judge_first_2000_are_those_of_a_shorter_run(void **state) {
+    (void)state;
+    enum { FIRST = 2000, MORE = 2100 };
+    static uint8_t pixels[MORE * PIXELS];
+    TimJudge *judge = open_judge(NULL);
+    for (int64_t i = 0; i < MORE; i++) make_picture(pixels + i * PIXELS, i % CLASSES, 77, (uint64_t)i);
+    const TimPictures all = pictures_of(pixels, MORE), first = pictures_of(pixels, FIRST), fewer = pictures_of(pixels, FIRST - 1);
+    TimJudgement long_run, short_run, least;
+    assert_int_equal(tim_judge_pictures(judge, &all, NULL, &long_run, &err), TIM_OK);
+    assert_int_equal(tim_judge_pictures(judge, &first, NULL, &short_run, &err), TIM_OK);
+    assert_int_equal(tim_judge_pictures(judge, &fewer, NULL, &least, &err), TIM_OK);
+    assert_true(long_run.frechet_2000 == short_run.frechet && short_run.frechet_2000 == short_run.frechet);
+    assert_true(long_run.frechet != long_run.frechet_2000 && isnan(least.frechet_2000));
+    tim_judge_close(judge);
+}
+
 static void test_judge_misfits_named(void **state) {
     (void)state;
     TimJudge *judge = open_judge(NULL);
@@ -566,7 +582,7 @@ static void test_eval_ended_goes_on(void **state) {
     assert_true(second.first_speed == first.first_speed);
     assert_int_equal(evaluate(41, &other), TIM_E_CANCELLED);
     assert_true(other.first_speed != first.first_speed);
-    write_end("report/finished.txt", "wb", "tim-eval-finished 2 of something else\n0 1 0 1 1 0 0 0 0 0 0 0 0 0\n");
+    write_end("report/finished.txt", "wb", "tim-eval-finished 3 of something else\n0 1 0 1 1 0 0 0 0 0 0 0 0 0 0\n");
     assert_int_equal(evaluate(40, &second), TIM_OK);
     assert_true(second.first_speed != 1);
     read_distances(resumed);
@@ -587,7 +603,7 @@ static void test_eval_damaged_neighbour_left_out(void **state) {
     fclose(stream);
     assert_int_equal(count, 4);
     char *place = rest[3];
-    for (int word = 0; word < 15; word++) place = strchr(place, ' ') + 1;
+    for (int word = 0; word < 16; word++) place = strchr(place, ' ') + 1;
     snprintf(line, sizeof line, "%s%s%s%.*s9999%s", rest[0], rest[1], rest[2], (int)(place - rest[3]), rest[3], strchr(place, ' '));
     write_end("report/finished.txt", "wb", line);
     assert_int_equal(evaluate(40, &second), TIM_OK);
@@ -677,6 +693,7 @@ int main(void) {
         cmocka_unit_test(test_judge_distance_in_units_of_pixels),
         cmocka_unit_test(test_judge_noise_is_far),
         cmocka_unit_test(test_judge_limit_from_two_halves),
+        cmocka_unit_test(test_judge_first_2000_are_those_of_a_shorter_run),
         cmocka_unit_test(test_judge_misfits_named),
         cmocka_unit_test(test_bench_without_a_run_refused),
         cmocka_unit_test(test_floor_is_of_as_many),

@@ -154,6 +154,7 @@ static TimStatus make_space(Evaluation *e, TimError *err) {
 static void as_measures(double out[TIM_MEASURE_COUNT], const TimJudgement *j, double reference_distance, double speed) {
     out[TIM_MEASURE_FRECHET] = j->frechet;
     out[TIM_MEASURE_FRECHET_LIMIT] = j->frechet_limit;
+    out[TIM_MEASURE_FRECHET_2000] = j->frechet_2000;
     out[TIM_MEASURE_KERNEL] = j->kernel;
     out[TIM_MEASURE_PRECISION] = j->precision;
     out[TIM_MEASURE_RECALL] = j->recall;

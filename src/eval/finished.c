@@ -10,16 +10,16 @@
 #include "io/file.h"
 #include "io/number.h"
 
-static const char format_line[] = "tim-eval-finished 2 ";
+static const char format_line[] = "tim-eval-finished 3 ";
 
 /* ---- one line ---- */
 
 /* Where the numbers of a judgement are, in the order of the file. */
-enum { JUDGED = 8 };
+enum { JUDGED = 9 };
 
 static void judged(TimJudgement *j, double *places[JUDGED]) {
-    double *const all[JUDGED] = {&j->frechet, &j->frechet_limit, &j->kernel,   &j->precision,
-                                 &j->recall,  &j->agreement,     &j->distance, &j->near};
+    double *const all[JUDGED] = {&j->frechet, &j->frechet_limit, &j->frechet_2000, &j->kernel, &j->precision,
+                                 &j->recall,  &j->agreement,     &j->distance,     &j->near};
     memcpy(places, all, sizeof all);
 }
 

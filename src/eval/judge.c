@@ -12,7 +12,7 @@
 #include "eval/kernel_distance.h"
 #include "eval/neighbours.h"
 
-enum { NEIGHBOURS = 3, LEAST = NEIGHBOURS + 1, MAX_THREADS = 4096 };
+enum { NEIGHBOURS = 3, LEAST = NEIGHBOURS + 1, FEW = 2000 /* of frechet_2000 */, MAX_THREADS = 4096 };
 
 /* ---- threads ---- */
 
@@ -285,10 +285,10 @@ TimStatus tim_judge_closest(const TimJudge *judge, const TimPictures *pictures, 
     return status;
 }
 
-static TimStatus judge_moments(TimJudge *j, const float *features, int64_t count, TimJudgement *out, TimError *err) {
+static TimStatus judge_moments(TimJudge *j, const float *features, int64_t count, double *distance, TimError *err) {
     TimMoments moments = {0};
     TimStatus status = moments_of(&moments, features_of(j, features, count), err);
-    if (status == TIM_OK) status = tim_frechet_distance(&out->frechet, &moments, &j->reference_moments, err);
+    if (status == TIM_OK) status = tim_frechet_distance(distance, &moments, &j->reference_moments, err);
     tim_moments_done(&moments);
     return status;
 }
@@ -370,7 +370,7 @@ static TimStatus check_labels(const TimJudge *j, const int64_t *labels, int64_t 
 /* How much is said: each includes those before it. */
 typedef enum Extent { QUICKLY, WITHOUT_COPIES, ALL } Extent;
 
-static const TimJudgement unsaid = {NAN, NAN, NAN, NAN, NAN, NAN, NAN, NAN};
+static const TimJudgement unsaid = {NAN, NAN, NAN, NAN, NAN, NAN, NAN, NAN, NAN};
 
 static TimStatus judge(TimJudge *j, const TimPictures *p, const int64_t *labels, Extent extent, TimJudgement *out, TimError *err) {
     TimView v;
@@ -381,7 +381,9 @@ static TimStatus judge(TimJudge *j, const TimPictures *p, const int64_t *labels,
     TimStatus status = look(&v, j, p, err);
     const int64_t *classes = labels ? labels : j->extractor.classes ? v.seen : NULL;
     if (status == TIM_OK && labels && j->extractor.classes) out->agreement = agreement(v.seen, labels, p->count);
-    if (status == TIM_OK) status = judge_moments(j, v.features, p->count, out, err);
+    if (status == TIM_OK) status = judge_moments(j, v.features, p->count, &out->frechet, err);
+    if (status == TIM_OK && extent >= WITHOUT_COPIES && p->count >= FEW)
+        status = judge_moments(j, v.features, FEW, &out->frechet_2000, err);
     if (status == TIM_OK && extent >= WITHOUT_COPIES) status = judge_limit(j, v.features, p->count, classes, out, err);
     if (status == TIM_OK && extent >= WITHOUT_COPIES) status = judge_features(j, v.features, p->count, out, err);
     if (status == TIM_OK && extent == ALL && j->training.count) status = judge_copies(j, p, out, err);
@@ -410,30 +412,45 @@ TimStatus tim_judge_quickly(TimJudge *j, const TimPictures *pictures, const int6
     return judge(j, pictures, labels, QUICKLY, judgement, err);
 }
 
-/* `count` training pictures, evenly spaced, since sets may come class by class. Of fewer only what does not depend on their number. */
-static TimStatus judge_spread(TimJudge *j, int64_t count, TimJudgement *out, TimError *err) {
+/* `count` training pictures, evenly spaced, since sets may come class by class; free the pixels. */
+static TimStatus spread(TimPictures *out, const TimJudge *j, int64_t count, TimError *err) {
     const TimPictureArray *training = &j->training;
     const size_t size = picture_size(j);
-    TimPictures some = all_of(training);
-    if (training->count < count) {
-        TIM_TRY(judge(j, &some, NULL, WITHOUT_COPIES, out, err));
-        out->frechet = out->precision = out->recall = NAN;
-        return TIM_OK;
-    }
-    some.count = count;
-    TIM_TRY(tim_new(&some.pixels, (size_t)count, size, "real pictures", err));
+    *out = all_of(training);
+    out->count = count;
+    TIM_TRY(tim_new(&out->pixels, (size_t)count, size, "real pictures", err));
     for (int64_t i = 0; i < count; i++)
-        memcpy(some.pixels + (size_t)i * size, tim_picture_array_at(training, i * training->count / count), size);
-    const TimStatus status = judge(j, &some, NULL, WITHOUT_COPIES, out, err);
+        memcpy(out->pixels + (size_t)i * size, tim_picture_array_at(training, i * training->count / count), size);
+    return TIM_OK;
+}
+
+static TimStatus judge_spread(TimJudge *j, int64_t count, Extent extent, TimJudgement *out, TimError *err) {
+    TimPictures some;
+    TIM_TRY(spread(&some, j, count, err));
+    const TimStatus status = judge(j, &some, NULL, extent, out, err);
     tim_free(some.pixels);
     return status;
+}
+
+/* Of a training set with fewer pictures only what does not depend on their number. */
+static TimStatus judge_all_training(TimJudge *j, TimJudgement *out, TimError *err) {
+    const TimPictures all = all_of(&j->training);
+    TIM_TRY(judge(j, &all, NULL, WITHOUT_COPIES, out, err));
+    out->frechet = out->precision = out->recall = NAN;
+    return TIM_OK;
 }
 
 TimStatus tim_judge_floor(TimJudge *j, int64_t count, TimJudgement *floor, TimError *err) {
     const TimPictureArray *reference = &j->reference, *training = &j->training;
     *floor = unsaid;
     if (!training->count) return TIM_OK;
-    TIM_TRY(judge_spread(j, count, floor, err));
+    if (training->count < count)
+        TIM_TRY(judge_all_training(j, floor, err));
+    else
+        TIM_TRY(judge_spread(j, count, WITHOUT_COPIES, floor, err));
+    TimJudgement few = unsaid;
+    if (count >= FEW && training->count >= FEW) TIM_TRY(judge_spread(j, FEW, QUICKLY, &few, err));
+    floor->frechet_2000 = few.frechet;
     floor->distance = j->reference_distances[reference->count / 2];
     floor->near = isnan(j->near_distance) ? NAN : 0.01;
     if (reference->classes && j->extractor.classes)

@@ -13,6 +13,7 @@
 typedef enum TimMeasure {
     TIM_MEASURE_FRECHET,
     TIM_MEASURE_FRECHET_LIMIT, /* of ever more pictures */
+    TIM_MEASURE_FRECHET_2000,  /* of the first 2000 */
     TIM_MEASURE_KERNEL,
     TIM_MEASURE_PRECISION,      /* 0 ... 1 */
     TIM_MEASURE_RECALL,         /* 0 ... 1 */
