@@ -93,6 +93,7 @@ static void print_judgement(const char *name, const TimJudgement *j) {
     printf("%-15s", name);
     print_number("%*.4f", 11, j->frechet);
     print_number("%*.4f", 11, j->frechet_limit);
+    print_number("%*.4f", 11, j->frechet_2000);
     print_number("%*.5f", 11, j->kernel);
     print_number("%*.3f", 11, j->precision);
     print_number("%*.3f", 8, j->recall);
@@ -116,8 +117,8 @@ static TimStatus judge_pictures(const Request *r, TimError *err) {
     if (status == TIM_OK) status = tim_judge_floor(judge, count, &real, err);
     if (status == TIM_OK) {
         printf("%" PRId64 " pictures of %s against %s\n", count, r->pictures, r->eval.reference);
-        printf("%15s%11s%11s%11s%11s%8s%11s%12s%11s\n", "", "Frechet", "its limit", "kernel", "precision", "recall", "agreement",
-               "distance", "nearer");
+        printf("%15s%11s%11s%11s%11s%11s%8s%11s%12s%11s\n", "", "Frechet", "its limit", "first 2000", "kernel", "precision",
+               "recall", "agreement", "distance", "nearer");
         print_judgement("these pictures", &drawn);
         if (!isnan(real.kernel)) print_judgement("real pictures", &real);
     }

@@ -103,7 +103,8 @@ static bool draw_line(Sampling *d, const char *line, size_t size, int64_t number
     if (status == TIM_OK) status = sample_numbered_path(d, 0, ".png", path, &err);
     if (status != TIM_OK) {
         fprintf(stderr, "tim sample: %s\n", err.text);
-        if (d->drawn && !d->request->overwrite) d->first = sample_place_next(d->request); /* behind what it left there */
+        const int64_t next = d->drawn && !d->request->overwrite ? sample_place_next(d->request) : 0;
+        if (next > d->first) d->first = next; /* behind what it left there */
         return false;
     }
     printf("%s: %.1f s\n", path, clock_seconds() - start);

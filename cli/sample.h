@@ -100,7 +100,7 @@ TimStatus sample_make_conditions(Sampling *s, TimError *err);
 /* The same for the prompts in the list, as many times each as asked for. */
 TimStatus sample_repeat_prompts(Sampling *s, TimError *err);
 
-/* Fails before the first picture where a later one would; says once where guidance has no effect. */
+/* Fails before the first picture where a later one would; says once what settings have no effect. */
 TimStatus sample_check(Sampling *s, TimError *err);
 
 /* How many pictures from `first` on are drawn together: what is alike in all settings, and whole groups where a layout wants them. */

@@ -69,7 +69,7 @@ static bool parse(SampleRequest *r, int count, char **words, ExitCode *code) {
         option_int("height", &r->sample.height, 1, TIM_IMAGE_MAX_SIDE, "pixels (default: the model's)"),
         option_int("width", &r->sample.width, 1, TIM_IMAGE_MAX_SIDE, "pixels (default: the model's)"),
         option_choice("rounding", &r->rounding, sample_rounding_words,
-                      "how a number becomes a byte (default c2i; of models of texts t2i)"),
+                      "how a number becomes a byte (default c2i; of models of texts t2i, but of --layout mjhq c2i)"),
         option_int("batch", &r->sample.batch, 1, 65536, "pictures evaluated at a time (default 16)"),
         option_text("memory", &r->memory, "N", "bytes to stay within, such as 6G (default: no bound)"),
         option_choice("precision", &r->precision, sample_precision_words,

@@ -341,6 +341,17 @@ static void test_sentencepiece_of_too_many_nested_pieces_refused(void **state) {
     const size_t size = nested_pieces(model, 65);
     model[size - 1] = 1; /* an ordinary piece is not counted */
     assert_null(tim_sentencepiece_check(model, size));
+    /* nor does a last piece hide among them whose type is one the library does not know, empty, or more than an int */
+    static const uint8_t tails[][6] = {{0x18, 99}, {0x1A, 0}, {0x18, 0x84, 0x80, 0x80, 0x80, 0x10}};
+    static const size_t sizes[] = {2, 2, 6};
+    for (int i = 0; i < 3; i++) {
+        const size_t all = nested_pieces(model, 65), last = all - 71; /* 6 + 65 bytes */
+        const int instead = sizes[i] > 2;
+        const size_t end = instead ? all - 2 : all;
+        memcpy(model + end, tails[i], sizes[i]);
+        model[last + 1] = (uint8_t)(model[last + 1] + (instead ? sizes[i] - 2 : sizes[i]));
+        assert_non_null(tim_sentencepiece_check(model, end + sizes[i]));
+    }
 }
 
 int main(void) {

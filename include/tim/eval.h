@@ -30,7 +30,7 @@ typedef bool (*TimClassifierProgress)(const TimClassifierReport *report, void *u
 typedef struct TimClassifierOptions {
     const char *train,
         *test;            /* picture sets with labels, as tim_picture_set_open names them; of one size, at most 2 GiB of pixels */
-    const char *out;      /* the safetensors file to write; replaced only when it is whole */
+    const char *out;      /* the safetensors file to write, and folders above it; replaced only when it is whole */
     int epochs;           /* 1 ... 10000 */
     int batch;            /* 1 ... 65536 pictures a step */
     double learning_rate; /* at its highest: it rises over the first twentieth and falls as a cosine */
@@ -173,8 +173,9 @@ typedef struct TimEvalOptions {
     int64_t samples; /* pictures a setting and seed */
     int seeds;       /* 1 ... 100: seed, seed + 1, ... */
     uint64_t seed;
-    bool overwrite; /* false: an `out` that tells of other weights, pictures or settings is TIM_E_ARGUMENT */
-    int batch;      /* pictures evaluated at a time; 0: 100 */
+    bool
+        overwrite; /* false: an `out` that tells of other weights, pictures or settings, or holds a report alone, is TIM_E_ARGUMENT */
+    int batch;     /* pictures evaluated at a time; 0: 100 */
     TimPrecision precision;
     int threads;
     const char *isa;

@@ -43,11 +43,12 @@ typedef struct TimTrainReport {
     double pictures_per_second;
 } TimTrainReport;
 
-/* Makes a trainer before its first step: random weights from the seed, an equal EMA, zero moments. Takes a copy of `config`, whose
- * data.data_type names the pictures: "fashion-mnist" or "idx". `options` is read by this call only. Free with tim_trainer_free; *trainer
- * is NULL after a failure. What the configuration asks for and training cannot do (TimConfig.untrainable, an alignment loss, weights in
- * time where their function of time ends) is refused. Memory: 20 bytes a parameter, 22 in bf16 (24 with guidance, average_direction or
- * composed samples), 4 more for each further thread of a small network, plus activations. Errors: TIM_E_ARGUMENT for values out of range or that do not fit each other or the pictures;
+/* Makes a trainer before its first step: random weights from the seed, an equal EMA, zero moments. Takes a copy of `config`,
+ * whose data.data_type names the pictures: "fashion-mnist" or "idx". `options` is read by this call only. Free with
+ * tim_trainer_free; *trainer is NULL after a failure. What the configuration asks for and training cannot do
+ * (TimConfig.untrainable, an alignment loss, weights in time where their function of time ends) is refused. Memory: 20 bytes a
+ * parameter, 22 in bf16 (24 with guidance, average_direction or composed samples), 4 more for each further thread of a small
+ * network, plus activations. Errors: TIM_E_ARGUMENT for values out of range or that do not fit each other or the pictures;
  * TIM_E_UNSUPPORTED for the text network, other data and instruction sets this processor lacks; TIM_E_IO and TIM_E_FORMAT for the
  * pictures; TIM_E_MEMORY. */
 TIM_API TimStatus tim_trainer_new(TimTrainer **trainer, const TimConfig *config, const TimTrainerOptions *options, TimError *err);
@@ -55,9 +56,9 @@ TIM_API TimStatus tim_trainer_new(TimTrainer **trainer, const TimConfig *config,
 /* Frees a trainer; NULL is fine. */
 TIM_API void tim_trainer_free(TimTrainer *trainer);
 
-/* Goes on where the checkpoint in `folder` stopped: the steps that follow have the same bits as if training had not stopped, given the
- * same configuration, micro_batch, thread count and instruction set. The seed is the checkpoint's. Errors name the file: TIM_E_IO, TIM_E_FORMAT;
- * after one the trainer can only be freed or resumed from another folder. */
+/* Goes on where the checkpoint in `folder` stopped: the steps that follow have the same bits as if training had not stopped,
+ * given the same configuration, micro_batch, thread count and instruction set. The seed is the checkpoint's. Errors name the
+ * file: TIM_E_IO, TIM_E_FORMAT; after one the trainer can only be freed or resumed from another folder. */
 TIM_API TimStatus tim_trainer_resume(TimTrainer *trainer, const char *folder, TimError *err);
 
 /* Does one optimiser step on the next batch_size pictures and fills `report`. The learning rate follows the schedule of the
@@ -122,11 +123,12 @@ typedef struct TimTrainOptions {
     void *user;
 } TimTrainOptions;
 
-/* Trains until max_train_steps, the time limit or the callback ends it, with a checkpoint every checkpointing_steps and at the end; the
- * oldest beyond checkpoints_total_limit are deleted (0: none), never the one just written. Ending early is no failure. A new run starts
- * log.jsonl afresh, a resumed one appends to it; lines of steps that a killed run did after its last checkpoint stay and are followed by
- * their repetition. A resumed run notes where its configuration or seed is not that of the checkpoint, and keeps a configs/config.yaml
- * that differs from its own as config.yaml.until-N. Borrows everything. Errors: as tim_trainer_new, _resume, _step and _save; TIM_E_IO for the folder and the log. */
+/* Trains until max_train_steps, the time limit or the callback ends it, with a checkpoint every checkpointing_steps and at the
+ * end; the oldest beyond checkpoints_total_limit are deleted (0: none), never the one just written. Ending early is no failure. A
+ * new run starts log.jsonl afresh, a resumed one appends to it; lines of steps that a killed run did after its last checkpoint
+ * stay and are followed by their repetition. A resumed run notes where its configuration or seed is not that of the checkpoint,
+ * and keeps a configs/config.yaml that differs from its own as config.yaml.until-N. Borrows everything. Errors: as
+ * tim_trainer_new, _resume, _step and _save; TIM_E_IO for the folder and the log. */
 TIM_API TimStatus tim_train(const TimConfig *config, const TimTrainOptions *options, TimError *err);
 
 #ifdef __cplusplus

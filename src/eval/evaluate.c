@@ -62,7 +62,6 @@ static TimStatus check_options(const TimEvalOptions *o, TimError *err) {
     return TIM_OK;
 }
 
-/* What was done before counts only if everything that the numbers depend on is the same. */
 /* A report without the file to go on from, such as one that comes along with a model, is not to be lost. */
 static TimStatus check_report(const char *folder, const char *finished, bool replace, TimError *err) {
     char *report;
@@ -78,6 +77,7 @@ static TimStatus check_report(const char *folder, const char *finished, bool rep
     return status;
 }
 
+/* What was done before counts only if everything that the numbers depend on is the same. */
 static TimStatus open_finished(Evaluation *e, TimError *err) {
     char subject[3 * TIM_HASH_TEXT], settings[TIM_HASH_TEXT], *path;
     tim_hash_settings(settings, e->options, e->model, e->judge);

@@ -448,9 +448,11 @@ TimStatus tim_judge_floor(TimJudge *j, int64_t count, TimJudgement *floor, TimEr
         TIM_TRY(judge_all_training(j, floor, err));
     else
         TIM_TRY(judge_spread(j, count, WITHOUT_COPIES, floor, err));
-    TimJudgement few = unsaid;
-    if (count >= FEW && training->count >= FEW) TIM_TRY(judge_spread(j, FEW, QUICKLY, &few, err));
-    floor->frechet_2000 = few.frechet;
+    if (count != FEW) { /* the first of these are not evenly spaced */
+        TimJudgement few = unsaid;
+        if (count > FEW && training->count >= FEW) TIM_TRY(judge_spread(j, FEW, QUICKLY, &few, err));
+        floor->frechet_2000 = few.frechet;
+    }
     floor->distance = j->reference_distances[reference->count / 2];
     floor->near = isnan(j->near_distance) ? NAN : 0.01;
     if (reference->classes && j->extractor.classes)

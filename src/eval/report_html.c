@@ -127,20 +127,22 @@ static void fill_series(TimPlot *plot, TimPlotPoint *points, const TimReport *re
     }
 }
 
-static void put_plot(Page *page, const TimPlot *plot, const char *heading, const char *note) {
-    if (!tim_plot_has_points(plot)) return;
-    tim_buffer_format(&page->out, "<figure>\n<figcaption><h3>%s</h3></figcaption>\n", heading);
-    tim_plot_draw(&page->out, plot);
-    tim_buffer_format(&page->out, "<p class=\"note\">%s</p>\n</figure>\n", note);
-}
-
 /* What times were measured on. */
 static void put_machine(Page *page) {
     const TimReport *report = page->report;
     if (!report->run.processor) return;
-    put(page, "<p class=\"note\">Times: ");
+    put(page, " Time on ");
     put_escaped(page, report->run.processor);
-    tim_buffer_format(&page->out, report->run.threads == 1 ? ", %d thread.</p>\n" : ", %d threads.</p>\n", report->run.threads);
+    tim_buffer_format(&page->out, report->run.threads == 1 ? ", %d thread." : ", %d threads.", report->run.threads);
+}
+
+static void put_plot(Page *page, const TimPlot *plot, const char *heading, const char *note, bool timed) {
+    if (!tim_plot_has_points(plot)) return;
+    tim_buffer_format(&page->out, "<figure>\n<figcaption><h3>%s</h3></figcaption>\n", heading);
+    tim_plot_draw(&page->out, plot);
+    tim_buffer_format(&page->out, "<p class=\"note\">%s", note);
+    if (timed) put_machine(page);
+    put(page, "</p>\n</figure>\n");
 }
 
 static void put_frechet_plots(Page *page, TimPlotPoint *points) {
@@ -156,14 +158,13 @@ static void put_frechet_plots(Page *page, TimPlotPoint *points) {
                     .level_name = "real pictures"};
     fill_series(&plot, points, report, cost_of, TIM_MEASURE_FRECHET);
     put_plot(page, &plot, "Distance by evaluations",
-             report->run.seeds > 1 ? "Lower is better. Bars: one standard error over seeds." : "Lower is better.");
+             report->run.seeds > 1 ? "Lower is better. Bars: one standard error over seeds." : "Lower is better.", false);
     plot.id = "frechet-seconds";
     plot.title = "Fréchet distance by seconds for a picture";
     plot.x_name = "seconds for a picture";
     plot.x_ticks_at_points = false;
     fill_series(&plot, points, report, seconds_of, TIM_MEASURE_FRECHET);
-    put_plot(page, &plot, "Distance by time", "Lower and further left is better.");
-    put_machine(page);
+    put_plot(page, &plot, "Distance by time", "Lower and further left is better.", true);
 }
 
 static void put_agreement_plot(Page *page, TimPlotPoint *points) {
@@ -177,7 +178,7 @@ static void put_agreement_plot(Page *page, TimPlotPoint *points) {
                     .level = page->report->real[TIM_MEASURE_AGREEMENT],
                     .level_name = "real pictures"};
     fill_series(&plot, points, page->report, cost_of, TIM_MEASURE_AGREEMENT);
-    put_plot(page, &plot, "Agreement with the class", "Higher is better.");
+    put_plot(page, &plot, "Agreement with the class", "Higher is better.", false);
 }
 
 static TimStatus put_plots(Page *page) {

@@ -26,7 +26,7 @@ int tim_autoencoder_factor(const TimAutoencoderConfig *config);
 int tim_autoencoder_picture_channels(const TimAutoencoderConfig *config, bool decoder);
 int tim_autoencoder_latent_channels(const TimAutoencoderConfig *config);
 
-/* The latent is to be multiplied by `scaling` after encoding, less `shift`, and divided by it before decoding, plus `shift`. */
+/* What the network knows is (latent - shift) scaling; before decoding it is divided by `scaling`, and `shift` is added. */
 double tim_autoencoder_scaling(const TimAutoencoderConfig *config);
 double tim_autoencoder_shift(const TimAutoencoderConfig *config);
 

@@ -183,6 +183,7 @@ static void rest_all(TimPipeline *p) {
     tim_model_rest(p->model);
     if (p->captioner) tim_captioner_rest(p->captioner);
     tim_autoencoder_rest(p->autoencoder);
+    tim_autoencoder_rest(p->encoder);
 }
 
 /* Of the steps that are guided, and of those that are not, which have a tape of their own. */
@@ -205,7 +206,10 @@ static TimStatus count_need(TimPlan *plan, TimPipeline *p, const TimSampleOption
     if (o->memory) rest_all(p);
     tim_autoencoder_rest(p->autoencoder);
     *need = (Need){.always = always_needed(plan, p, o, batch)};
-    if (o->init && p->autoencoder) TIM_TRY(count_encoder(plan, p, need, err));
+    if (o->init && p->autoencoder)
+        TIM_TRY(count_encoder(plan, p, need, err));
+    else if (p->encoder) /* of an earlier run */
+        need->always += tim_autoencoder_bytes(p->encoder);
     if (p->captioner) TIM_TRY(tim_captioner_bytes(p->captioner, batch + guided, tokens, &need->captions, err));
     TIM_TRY(count_network(plan, p, batch, tokens, need, err));
     if (!p->autoencoder) return TIM_OK;

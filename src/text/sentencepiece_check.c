@@ -30,9 +30,12 @@ static bool take_varint(Message *m, uint64_t *out) {
     return false;
 }
 
-/* A field: its number, and its content, a text or message, or a value. */
+enum { VARINT = 0, BYTES = 2 };
+
+/* A field: its number, how it is stored, and its content, a text or message, or a value. */
 typedef struct Field {
     uint64_t number, value;
+    int wire;
     Message content;
 } Field;
 
@@ -40,14 +43,14 @@ typedef struct Field {
 static bool take_field(Message *m, Field *field) {
     uint64_t key, length = 0;
     if (!take_varint(m, &key) || key > UINT32_MAX) return false; /* the library would drop the higher bits */
-    *field = (Field){.number = key >> 3, .content = {m->at, m->at}};
-    switch (key & 7) {
-    case 0:
+    *field = (Field){.number = key >> 3, .wire = (int)(key & 7), .content = {m->at, m->at}};
+    switch (field->wire) {
+    case VARINT:
         return take_varint(m, &field->value);
     case 1:
         length = 8;
         break;
-    case 2:
+    case BYTES:
         if (!take_varint(m, &length)) return false;
         break;
     case 5:
@@ -57,7 +60,7 @@ static bool take_field(Message *m, Field *field) {
         return false;
     }
     if (length > (uint64_t)(m->end - m->at)) return false;
-    field->content = (Message){m->at, m->at + ((key & 7) == 2 ? length : 0)};
+    field->content = (Message){m->at, m->at + (field->wire == BYTES ? length : 0)};
     m->at += length;
     return true;
 }
@@ -85,17 +88,19 @@ static const char *check_spec(Message spec) {
 
 /* ---- pieces that are the user's ---- */
 
-/* Whether the piece is the user's; its text. */
+/* Whether the piece may be the user's: the library keeps the low half of a value, and an earlier type where a later one is none it knows.
+ * Its text, up to the first zero byte, where the library's map of pieces sees it end. */
 static bool is_users(Message piece, Message *text) {
     enum { PIECE = 1, TYPE = 3, USER_DEFINED = 4 };
-    uint64_t type = 0;
+    bool users = false;
     Field field;
     *text = (Message){piece.at, piece.at};
     while (piece.at < piece.end && take_field(&piece, &field)) {
-        if (field.number == PIECE) *text = field.content;
-        if (field.number == TYPE) type = field.value;
+        if (field.number == PIECE && field.wire == BYTES) *text = field.content;
+        if (field.number == TYPE && field.wire == VARINT) users |= (uint32_t)field.value == USER_DEFINED;
     }
-    return type == USER_DEFINED;
+    text->end = text->at + strnlen((const char *)text->at, (size_t)(text->end - text->at));
+    return users;
 }
 
 static int by_bytes(const void *left, const void *right) {

@@ -214,7 +214,12 @@ static TimStatus test_accuracy(Training *t, double *accuracy, TimError *err) {
 /* Whether the file can be written is known before hours of training, not after. */
 static TimStatus check_out(const char *path, TimError *err) {
     TimFileWriter writer;
+    char *folder;
     if (!path) return tim_fail(err, TIM_E_ARGUMENT, "the classifier's training needs a file to write");
+    TIM_TRY(tim_path_beside(&folder, path, ".", err));
+    const TimStatus status = tim_folder_make(folder, err);
+    tim_free(folder);
+    TIM_TRY(status);
     TIM_TRY(tim_file_writer_open(&writer, path, err));
     tim_file_writer_abandon(&writer);
     return TIM_OK;

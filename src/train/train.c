@@ -1,5 +1,6 @@
 /* A whole run: where it starts, its steps, its log and its checkpoints, and what ends it.
- * Invariant: the newest checkpoint and the steps after it are a function of configuration, seed, threads and micro-batch, not of interruptions. */
+ * Invariant: the newest checkpoint and the steps after it are a function of configuration, seed, threads and micro-batch, not of
+ * interruptions. */
 #include "tim/train.h"
 
 #include <errno.h>
