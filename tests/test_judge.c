@@ -402,8 +402,11 @@ static void test_floor_is_of_as_many(void **state) {
     (void)state;
     TimJudge *judge = open_judge(in_folder("train.npz"));
     TimJudgement floor, few, all;
-    uint8_t some[30 * PIXELS]; /* evenly spaced: a set may come class by class */
-    for (int64_t i = 0; i < 30; i++) memcpy(some + i * PIXELS, train_pixels + i * TRAIN / 30 * PIXELS, PIXELS);
+    uint8_t some[30 * PIXELS]; /* evenly spaced in their order by class, of which each has as many */
+    for (int64_t i = 0; i < 30; i++) {
+        const int64_t place = i * TRAIN / 30, each = TRAIN / CLASSES;
+        memcpy(some + i * PIXELS, train_pixels + (place % each * CLASSES + place / each) * PIXELS, PIXELS);
+    }
     const TimPictures thirty = pictures_of(some, 30);
     assert_int_equal(tim_judge_floor(judge, 30, &floor, &err), TIM_OK);
     assert_int_equal(tim_judge_quickly(judge, &thirty, NULL, &few, &err), TIM_OK);
@@ -411,7 +414,7 @@ static void test_floor_is_of_as_many(void **state) {
     assert_int_equal(tim_judge_floor(judge, TRAIN, &all, &err), TIM_OK);
     assert_true(all.frechet < floor.frechet);
     assert_int_equal(tim_judge_floor(judge, TRAIN + 1, &few, &err), TIM_OK); /* there are not as many */
-    assert_true(isnan(few.frechet) && isnan(few.recall) && few.kernel == all.kernel && few.frechet_limit == all.frechet_limit);
+    assert_true(isnan(few.frechet) && isnan(few.recall) && isfinite(few.kernel) && isfinite(few.frechet_limit));
     tim_judge_close(judge);
 }
 

@@ -105,7 +105,7 @@ TIM_API TimStatus tim_judge_set(TimJudge *judge, const char *source, int64_t *co
 /* TIM_E_ARGUMENT unless pictures of that size, and of that many classes, are what the judge can look at. */
 TIM_API TimStatus tim_judge_check(const TimJudge *judge, int height, int width, int channels, int classes, TimError *err);
 
-/* The judgement of real pictures, to hold `count` others against: as many of the training set, evenly spaced, against the reference, because
+/* The judgement of real pictures, to hold `count` others against: as many of the training set, evenly spaced within each class, against the reference, because
  * every distance falls with the number of pictures; but agreement, distance and share are those of the reference itself. A training set of
  * fewer pictures has no Frechet distance, precision and recall, without one everything is NaN. Errors: those of tim_judge_pictures. */
 TIM_API TimStatus tim_judge_floor(TimJudge *judge, int64_t count, TimJudgement *floor, TimError *err);

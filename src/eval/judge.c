@@ -412,16 +412,32 @@ TimStatus tim_judge_quickly(TimJudge *j, const TimPictures *pictures, const int6
     return judge(j, pictures, labels, QUICKLY, judgement, err);
 }
 
-/* `count` training pictures, evenly spaced, since sets may come class by class; free the pixels. */
+/* order (count) = numbers of the pictures by class, in their order within a class; as they come where there are none. */
+static TimStatus sort_by_class(int64_t *order, const TimPictureArray *a, TimError *err) {
+    const int64_t classes = a->classes ? a->classes : 1;
+    int64_t *place; /* (classes + 1): of the next picture of a class */
+    TIM_TRY(tim_new(&place, (size_t)classes + 1, sizeof *place, "the classes", err));
+    for (int64_t i = 0; i < a->count; i++) place[a->classes ? a->labels[i] + 1 : 1]++;
+    for (int64_t k = 1; k <= classes; k++) place[k] += place[k - 1];
+    for (int64_t i = 0; i < a->count; i++) order[place[a->classes ? a->labels[i] : 0]++] = i;
+    tim_free(place);
+    return TIM_OK;
+}
+
+/* `count` training pictures, evenly spaced within each class: of each as many as its share, as drawn sets have; free the pixels. */
 static TimStatus spread(TimPictures *out, const TimJudge *j, int64_t count, TimError *err) {
     const TimPictureArray *training = &j->training;
     const size_t size = picture_size(j);
+    int64_t *order;
     *out = all_of(training);
     out->count = count;
-    TIM_TRY(tim_new(&out->pixels, (size_t)count, size, "real pictures", err));
-    for (int64_t i = 0; i < count; i++)
-        memcpy(out->pixels + (size_t)i * size, tim_picture_array_at(training, i * training->count / count), size);
-    return TIM_OK;
+    TIM_TRY(tim_new(&order, (size_t)training->count, sizeof *order, "the order of the pictures", err));
+    TimStatus status = sort_by_class(order, training, err);
+    if (status == TIM_OK) status = tim_new(&out->pixels, (size_t)count, size, "real pictures", err);
+    for (int64_t i = 0; status == TIM_OK && i < count; i++)
+        memcpy(out->pixels + (size_t)i * size, tim_picture_array_at(training, order[i * training->count / count]), size);
+    tim_free(order);
+    return status;
 }
 
 static TimStatus judge_spread(TimJudge *j, int64_t count, Extent extent, TimJudgement *out, TimError *err) {
