@@ -1022,7 +1022,7 @@ static void test_train_and_eval_of_few_words(void **state) {
     (void)state;
     char text[TEXT_BYTES];
     assert_runs(
-        "train --config train.yaml --out brief --steps 100000 --minutes 0.001 --log-every 1 --lr 1e-4 --micro-batch 3 --threads 1");
+        "train --config train.yaml --out brief --steps 100000 --minutes 0.03 --log-every 1 --lr 1e-4 --micro-batch 3 --threads 1");
     read_text(in_folder("brief/log.jsonl"), text);
     assert_contains(text, "{\"step\": 1, ");
     assert_runs(
