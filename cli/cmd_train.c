@@ -205,7 +205,7 @@ static bool parse(Request *r, int count, char **words, ExitCode *code) {
 }
 
 int cmd_train(int count, char **words) {
-    Request request = {.steps = -1, .lr = -1, .preview = {.pictures = 0}};
+    Request request = {.steps = -1, .lr = -1};
     ExitCode code;
     TimError err;
     if (!parse(&request, count, words, &code)) return code;

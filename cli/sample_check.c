@@ -131,8 +131,7 @@ static void remark_no_guidance(const TimSampleOptions *o, const TimSampleOptions
 static void remark_noise(const TimSampleOptions *o) {
     fprintf(stderr,
             "tim sample: stochasticity %g has no effect with --steps %d: noise comes back between steps, neither in the first nor "
-            "in the "
-            "last\n",
+            "in the last\n",
             o->stochasticity, o->steps);
 }
 

@@ -15,12 +15,8 @@
 #include "base/rng.h"
 #include "io/safetensors.h"
 #include "model/autoencoder.h"
+#include "near.h"
 #include "nn/hash_weights.h"
-
-/* cmocka's own comparison of floats lets a NaN pass. */
-static void assert_near(double actual, double expected, double tolerance) {
-    if (!(fabs(actual - expected) <= tolerance)) fail_msg("%g is not %g", actual, expected);
-}
 
 static const TimAutoencoderOptions both = {.isa = TIM_ISA_GENERIC, .threads = 1, .encoder = true, .decoder = true};
 

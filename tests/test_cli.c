@@ -108,6 +108,13 @@ static int tim(const char *arguments) {
     return WIFEXITED(status) ? WEXITSTATUS(status) : -1;
 }
 
+static void write_text(const char *name, const char *text) {
+    FILE *stream = fopen(in_folder(name), "w");
+    assert_non_null(stream);
+    fputs(text, stream);
+    assert_int_equal(fclose(stream), 0);
+}
+
 static void assert_contains(const char *text, const char *part) {
     if (strstr(text, part)) return;
     print_error("\"%s\" does not contain \"%s\"\n", text, part);
@@ -769,10 +776,7 @@ static void test_verify_says_what_would_run(void **state) {
 static void test_synth_writes_what_inspect_shows(void **state) {
     (void)state;
     static const char manifest[] = "{\"tensors\": {\"a.weight\": [2, 3]}}";
-    FILE *stream = fopen(in_folder("manifest.json"), "w");
-    assert_non_null(stream);
-    fputs(manifest, stream);
-    assert_int_equal(fclose(stream), 0);
+    write_text("manifest.json", manifest);
     assert_runs("synth manifest.json made/up --precision fp32");
     assert_contains(out, "1 tensors");
     assert_runs("inspect made/up");
@@ -1008,13 +1012,6 @@ static void test_eval_judges_pictures_without_a_model(void **state) {
     assert_fails("eval --model model --out report --suite adm", 2, "--suite adm judges --pictures");
     assert_fails("eval --pictures data:test --reference data:test --classifier judge.safetensors --suite adm", 1,
                  "judge.safetensors: the tensor 'fc.weight' (1008, 2048) is missing");
-}
-
-static void write_text(const char *name, const char *text) {
-    FILE *stream = fopen(in_folder(name), "w");
-    assert_non_null(stream);
-    fputs(text, stream);
-    assert_int_equal(fclose(stream), 0);
 }
 
 /* Options that the longer runs leave out. */

@@ -19,12 +19,8 @@
 #include "io/npz.h"
 #include "io/safetensors.h"
 #include "model/inception_v3.h"
+#include "near.h"
 #include "nn/hash_weights.h"
-
-/* cmocka's own comparison of floats lets a NaN pass. */
-static void assert_near(double actual, double expected, double tolerance) {
-    if (!(fabs(actual - expected) <= tolerance)) fail_msg("%g is not %g", actual, expected);
-}
 
 enum { UNITS = 94 };
 

@@ -9,23 +9,11 @@
 
 #include "base/memory.h"
 #include "base/rng.h"
+#include "base/threads.h"
 #include "eval/kernel_distance.h"
 #include "eval/neighbours.h"
 
 enum { NEIGHBOURS = 3, LEAST = NEIGHBOURS + 1, FEW = 2000 /* of frechet_2000 */, MAX_THREADS = 4096 };
-
-/* ---- threads ---- */
-
-/* The searches, the sums and their libraries use as many threads as OpenMP would give the caller. */
-static int enter_threads(const TimJudge *j) {
-    const int before = omp_get_max_threads();
-    if (j->threads != before) omp_set_num_threads(j->threads);
-    return before;
-}
-
-static void leave_threads(const TimJudge *j, int before) {
-    if (j->threads != before) omp_set_num_threads(before);
-}
 
 /* ---- features ---- */
 
@@ -178,9 +166,9 @@ static TimStatus fill(TimJudge *j, const TimJudgeOptions *o, TimError *err) {
                         MAX_THREADS);
     j->threads = o->threads ? o->threads : omp_get_max_threads();
     TIM_TRY(tim_extractor_open(&j->extractor, o->classifier, isa, j->threads, err));
-    const int before = enter_threads(j);
+    const int before = tim_threads_enter(j->threads);
     const TimStatus status = read_sets(j, o, err);
-    leave_threads(j, before);
+    tim_threads_leave(j->threads, before);
     return status;
 }
 
@@ -274,9 +262,9 @@ static void insert_pair(TimNearPair pairs[TIM_FINISHED_PAIRS], int *count, TimNe
 TimStatus tim_judge_closest(const TimJudge *judge, const TimPictures *pictures, TimNearPair pairs[TIM_FINISHED_PAIRS], int *count,
                             TimError *err) {
     Neighbours n;
-    const int before = enter_threads(judge);
+    const int before = tim_threads_enter(judge->threads);
     const TimStatus status = find_neighbours(&n, judge, pictures, err);
-    leave_threads(judge, before);
+    tim_threads_leave(judge->threads, before);
     *count = 0;
     for (int64_t i = 0; status == TIM_OK && i < pictures->count; i++)
         if (*count < TIM_FINISHED_PAIRS || n.distance[i] < pairs[*count - 1].distance)
@@ -377,7 +365,7 @@ static TimStatus judge(TimJudge *j, const TimPictures *p, const int64_t *labels,
     *out = unsaid;
     TIM_TRY(check_pictures(j, p, err));
     TIM_TRY(check_labels(j, labels, p->count, err));
-    const int before = enter_threads(j);
+    const int before = tim_threads_enter(j->threads);
     TimStatus status = look(&v, j, p, err);
     const int64_t *classes = labels ? labels : j->extractor.classes ? v.seen : NULL;
     if (status == TIM_OK && labels && j->extractor.classes) out->agreement = agreement(v.seen, labels, p->count);
@@ -387,7 +375,7 @@ static TimStatus judge(TimJudge *j, const TimPictures *p, const int64_t *labels,
     if (status == TIM_OK && extent >= WITHOUT_COPIES) status = judge_limit(j, v.features, p->count, classes, out, err);
     if (status == TIM_OK && extent >= WITHOUT_COPIES) status = judge_features(j, v.features, p->count, out, err);
     if (status == TIM_OK && extent == ALL && j->training.count) status = judge_copies(j, p, out, err);
-    leave_threads(j, before);
+    tim_threads_leave(j->threads, before);
     view_done(&v);
     return status;
 }

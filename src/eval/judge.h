@@ -28,8 +28,8 @@ struct TimJudge {
     TimMoments reference_moments;
     TimPixels training_pixels;
     double *reference_distances; /* (reference.count), ascending: of each to its nearest training picture */
-    int threads;
-    double near_distance; /* the first hundredth of them; NaN without training pictures */
+    double near_distance;        /* what a hundredth of them is nearer than; NaN where that says nothing (tim/eval.h, near) */
+    int threads;                 /* of searches and sums */
 };
 
 /* The pictures nearest to a training picture, at most TIM_FINISHED_PAIRS, the closest first. The judge has training pictures. */

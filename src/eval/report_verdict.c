@@ -254,7 +254,8 @@ static void put_nearness(TimBuffer *out, const Nearness *nearness) {
 }
 
 /* Copies would be at distance zero. A model that smooths its pictures is a little nearer than new ones without copying any, so only
- * more than double the expected share beyond chance, or a median well below 1, is called a sign; and pictures far from everything cannot show one. */
+ * more than double the expected share beyond chance, or a median well below 1, is called a sign; and pictures far from everything cannot
+ * show one. */
 static void put_copying(TimBuffer *out, const TimReport *report) {
     const double low_ratio = 0.8, high_ratio = 1.25;
     const Nearness nearness = read_nearness(report);

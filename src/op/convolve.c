@@ -4,10 +4,10 @@
 #include <string.h>
 
 #include "base/memory.h"
-
 #include "op/widen.h"
 
 #if defined(TIM_HAVE_ONEDNN)
+#include "base/threads.h"
 #include "op/onednn.h"
 #endif
 
@@ -321,7 +321,7 @@ static void execute(const TimConvolve *p) {
 }
 
 static void run_onednn(const TimConvolve *p, void *x, void *w, const float *bias, void *y, void *work) {
-    const int before = onednn_enter_threads(p->shape.threads);
+    const int before = tim_threads_enter(p->shape.threads);
     dnnl_memory_set_data_handle_v2(p->x, x, p->stream);
     dnnl_memory_set_data_handle_v2(p->y, y, p->stream);
     dnnl_memory_set_data_handle_v2(p->w, w, p->stream);
@@ -332,18 +332,18 @@ static void run_onednn(const TimConvolve *p, void *x, void *w, const float *bias
     execute(p);
     if (p->pass == TIM_CONVOLVE_G_W) repack(p, p->packed, p->w);
     dnnl_stream_wait(p->stream);
-    onednn_leave_threads(p->shape.threads, before);
+    tim_threads_leave(p->shape.threads, before);
 }
 
 static TimStatus plan_library(TimConvolve *plan, TimError *err) {
-    const int before = onednn_enter_threads(plan->shape.threads);
+    const int before = tim_threads_enter(plan->shape.threads);
     dnnl_status_t status = plan_onednn(plan);
     if (status == dnnl_unimplemented && has_bf16(&plan->shape)) { /* without AVX-512 */
         free_onednn(plan);
         plan->copies = true;
         status = plan_onednn(plan);
     }
-    onednn_leave_threads(plan->shape.threads, before);
+    tim_threads_leave(plan->shape.threads, before);
     if (status == dnnl_success) return TIM_OK;
     const TimWindow *w = &plan->shape.window;
     return tim_fail(

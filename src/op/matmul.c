@@ -6,6 +6,7 @@
 #include "base/memory.h"
 
 #if defined(TIM_HAVE_ONEDNN)
+#include "base/threads.h"
 #include "op/onednn.h"
 #include "op/widen.h"
 #endif
@@ -150,7 +151,7 @@ static dnnl_status_t plan_library(TimMatmul *p) {
 }
 
 static void run_onednn(const TimMatmul *p, const void *a, const void *b, const float *bias, void *c, void *work) {
-    const int before = onednn_enter_threads(p->shape.threads);
+    const int before = tim_threads_enter(p->shape.threads);
     dnnl_memory_set_data_handle_v2(p->a, onednn_handle(a), p->stream);
     dnnl_memory_set_data_handle_v2(p->b, onednn_handle(b), p->stream);
     dnnl_memory_set_data_handle_v2(p->c, c, p->stream);
@@ -164,7 +165,7 @@ static void run_onednn(const TimMatmul *p, const void *a, const void *b, const f
     }
     dnnl_primitive_execute(p->primitive, p->stream, count, args);
     dnnl_stream_wait(p->stream);
-    onednn_leave_threads(p->shape.threads, before);
+    tim_threads_leave(p->shape.threads, before);
 }
 
 static void run_library(const TimMatmul *p, const void *a, const void *b, const float *bias, void *c, void *work) {
@@ -197,9 +198,9 @@ TimStatus tim_matmul_new(TimMatmul **out, const TimMatmulShape *shape, TimError 
     plan->shape = *shape;
 #if defined(TIM_HAVE_ONEDNN)
     if (!shape->plain) {
-        const int before = onednn_enter_threads(shape->threads);
+        const int before = tim_threads_enter(shape->threads);
         const dnnl_status_t status = plan_library(plan);
-        onednn_leave_threads(shape->threads, before);
+        tim_threads_leave(shape->threads, before);
         if (status != dnnl_success) {
             tim_matmul_free(plan);
             return tim_fail(err, status == dnnl_out_of_memory ? TIM_E_MEMORY : TIM_E_INTERNAL,

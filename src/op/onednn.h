@@ -6,7 +6,6 @@
 #include <string.h>
 
 #include <dnnl.h>
-#include <omp.h>
 
 #include "tensor/dtype.h"
 
@@ -22,17 +21,6 @@ static inline dnnl_status_t onednn_attributes(dnnl_primitive_attr_t *attributes,
     if (status == dnnl_success) status = dnnl_primitive_attr_set_post_ops(*attributes, post_ops);
     dnnl_post_ops_destroy(post_ops);
     return status;
-}
-
-/* oneDNN uses as many threads as OpenMP would give the caller: planning and running happen under the plan's own number. */
-static inline int onednn_enter_threads(int threads) {
-    const int before = omp_get_max_threads();
-    if (threads != before) omp_set_num_threads(threads);
-    return before;
-}
-
-static inline void onednn_leave_threads(int threads, int before) {
-    if (threads != before) omp_set_num_threads(before);
 }
 
 static inline dnnl_data_type_t onednn_dtype(TimDtype dtype) {

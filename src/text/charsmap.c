@@ -52,7 +52,7 @@ static const char *wrong_with(const TimCharsmap *map, size_t index, size_t text_
 /* A walk over all sequences of the map. What lies below a unit is counted once, however many ways lead there. */
 typedef struct Walk {
     const TimCharsmap *map;
-    uint8_t *most; /* (unit_count): sequences on the way from a unit on, at most, plus UNSEEN's successor; or one of the marks */
+    uint8_t *most; /* (unit_count): sequences on the way from a unit on, at most, plus SEEN; below that a mark */
 } Walk;
 
 enum { UNSEEN, ON_THE_WAY, SEEN };

@@ -127,14 +127,14 @@ static bool nest_too_deep(Message *texts, size_t count) {
     return false;
 }
 
-/* The user's pieces of a sound model, at most `room` into `texts`; returns how many there are. */
-static size_t users_pieces(Message model, Message *texts, size_t room) {
+/* The user's pieces of a sound model into `texts`, unless that is NULL; returns how many there are. */
+static size_t users_pieces(Message model, Message *texts) {
     size_t count = 0;
     Field field;
     while (model.at < model.end && take_field(&model, &field)) {
         Message text;
         if (field.number != PIECES || !is_users(field.content, &text)) continue;
-        if (count < room) texts[count] = text;
+        if (texts) texts[count] = text;
         count++;
     }
     return count;
@@ -142,9 +142,9 @@ static size_t users_pieces(Message model, Message *texts, size_t room) {
 
 static const char *check_pieces(Message model) {
     Message *texts;
-    const size_t count = users_pieces(model, NULL, 0);
+    const size_t count = users_pieces(model, NULL);
     if (tim_new(&texts, count + 1, sizeof *texts, "pieces", NULL) != TIM_OK) return "its pieces do not fit into memory";
-    users_pieces(model, texts, count);
+    users_pieces(model, texts);
     const bool deep = nest_too_deep(texts, count);
     tim_free(texts);
     return deep ? "too many of its pieces begin each other" : NULL;
