@@ -173,6 +173,7 @@ static void release(Sampling *d) {
     prompt_list_done(&d->list);
     free(d->labels);
     free(d->prompts);
+    free(d->seeds);
 }
 
 static ExitCode sample(SampleRequest *request) {

@@ -5,7 +5,6 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "nearest.h"
 #include "support.h"
 
 static const char blanks[] = " \t\r\n\v\f";
@@ -17,6 +16,7 @@ static void free_prompt(Prompt *p) {
     free(p->name);
     free(p->category);
     free(p->record);
+    prompt_settings_done(&p->settings);
 }
 
 void prompt_list_done(PromptList *list) {
@@ -41,7 +41,7 @@ static Prompt *append(PromptList *list, TimError *err) {
         list->items = items, list->capacity = capacity;
     }
     Prompt *prompt = &list->items[list->count++];
-    *prompt = (Prompt){.seed = -1, .guidance = -1};
+    *prompt = (Prompt){.settings = prompt_settings_none()};
     return prompt;
 }
 
@@ -53,14 +53,6 @@ static TimStatus copy_text(char **out, const char *text, TimError *err) {
 TimStatus prompt_list_add(PromptList *list, const char *text, TimError *err) {
     Prompt *prompt = append(list, err);
     return prompt ? copy_text(&prompt->text, text, err) : err->status;
-}
-
-void prompt_apply(const Prompt *p, TimSampleOptions *o) {
-    if (p->seed >= 0) o->seed = (uint64_t)p->seed;
-    if (p->steps) o->steps = p->steps;
-    if (p->width) o->width = p->width;
-    if (p->height) o->height = p->height;
-    if (p->guidance >= 0) o->guidance = p->guidance;
 }
 
 /* ---- Python's unicode-escape, through which the published GenEval prompts go ---- */
@@ -93,65 +85,6 @@ static char *unicode_escape(const char *text) {
 
 /* ---- JSON ---- */
 
-/* "'steps' is 2.7; give ..." */
-static TimStatus fail_value(const char *key, const json_t *value, const char *kind, double low, double high, TimError *err) {
-    char *text = json_dumps(value, JSON_ENCODE_ANY | JSON_COMPACT | JSON_REAL_PRECISION(15));
-    fail_with(err, TIM_E_FORMAT, "'%s' is %.60s; give %s from %.15g to %.15g", key, text ? text : "no such value", kind, low, high);
-    free(text);
-    return TIM_E_FORMAT;
-}
-
-/* Each leaves *out alone where the object has no such key. */
-static TimStatus take_real(const json_t *object, const char *key, double low, double high, double *out, TimError *err) {
-    const json_t *value = json_object_get(object, key);
-    const double number = json_number_value(value);
-    if (!value) return TIM_OK;
-    if (!json_is_number(value) || number < low || number > high) return fail_value(key, value, "a number", low, high, err);
-    *out = number;
-    return TIM_OK;
-}
-
-static TimStatus take_whole(const json_t *object, const char *key, int64_t low, int64_t high, int64_t *out, TimError *err) {
-    const json_t *value = json_object_get(object, key);
-    const json_int_t number = json_integer_value(value);
-    if (!value) return TIM_OK;
-    if (!json_is_integer(value) || number < low || number > high)
-        return fail_value(key, value, "a whole number", (double)low, (double)high, err);
-    *out = number;
-    return TIM_OK;
-}
-
-static TimStatus check_keys(json_t *object, TimError *err) {
-    static const char *const known[] = {"prompt", "seed", "steps", "width", "height", "guidance", NULL};
-    const char *key;
-    json_t *value;
-    json_object_foreach(object, key, value) {
-        int i = 0;
-        while (known[i] && strcmp(known[i], key) != 0) i++;
-        if (known[i]) continue;
-        const char *near = nearest_word(key, known);
-        return fail_with(err, TIM_E_FORMAT, "'%.60s' is none of prompt, seed, steps, width, height, guidance%s%s%s", key,
-                         near ? "; did you mean '" : "", near ? near : "", near ? "'?" : "");
-    }
-    return TIM_OK;
-}
-
-static TimStatus take_settings(Prompt *p, json_t *object, TimError *err) {
-    int64_t steps = 0, width = 0, height = 0;
-    TimStatus status = check_keys(object, err);
-    if (status == TIM_OK) status = take_whole(object, "seed", 0, INT64_MAX, &p->seed, err);
-    if (status == TIM_OK) status = take_whole(object, "steps", 1, TIM_SAMPLE_MAX_STEPS, &steps, err);
-    if (status == TIM_OK) status = take_whole(object, "width", 1, TIM_IMAGE_MAX_SIDE, &width, err);
-    if (status == TIM_OK) status = take_whole(object, "height", 1, TIM_IMAGE_MAX_SIDE, &height, err);
-    if (status == TIM_OK) status = take_real(object, "guidance", 0, 1000, &p->guidance, err);
-    p->steps = (int)steps, p->width = (int)width, p->height = (int)height;
-    return status;
-}
-
-static bool has_settings(const Prompt *p) {
-    return p->seed >= 0 || p->steps || p->width || p->height || p->guidance >= 0;
-}
-
 static TimStatus take_text(char **out, const json_t *object, const char *key, TimError *err) {
     const char *text = json_string_value(json_object_get(object, key));
     return text ? copy_text(out, text, err) : fail_with(err, TIM_E_FORMAT, "there is no text '%s'", key);
@@ -163,8 +96,8 @@ static TimStatus take_object(PromptList *list, json_t *object, const char *line,
     TimStatus status = take_text(&p->text, object, "prompt", err);
     if (status != TIM_OK) return status;
     if (layout == LAYOUT_NONE) {
-        status = take_settings(p, object, err);
-        list->own_settings = list->own_settings || has_settings(p);
+        status = prompt_settings_read(&p->settings, object, err);
+        list->own_settings = list->own_settings || prompt_settings_any(&p->settings);
         return status;
     }
     char *escaped = unicode_escape(p->text);

@@ -5,7 +5,7 @@
 #include <stdbool.h>
 #include <stdint.h>
 
-#include "tim/sample.h"
+#include "prompt_settings.h"
 
 /* How a file of prompts is read, and how its pictures are laid out. */
 typedef enum PromptLayout {
@@ -18,13 +18,11 @@ typedef enum PromptLayout {
 /* One prompt. Texts are from malloc; those that its file does not give are NULL. */
 typedef struct Prompt {
     char *text;
-    char *name;               /* of its picture: DPG, MJHQ */
-    char *category;           /* MJHQ */
-    char *record;             /* its line: GenEval */
-    int64_t line;             /* of its file, from 1; 0: it has none */
-    int64_t seed;             /* settings of its own; negative: none */
-    int steps, width, height; /* 0: none */
-    double guidance;          /* negative: none */
+    char *name;              /* of its picture: DPG, MJHQ */
+    char *category;          /* MJHQ */
+    char *record;            /* its line: GenEval */
+    int64_t line;            /* of its file, from 1; 0: it has none */
+    PromptSettings settings; /* of its own */
 } Prompt;
 
 /* The owner calls prompt_list_done. {0} is empty. */
@@ -45,8 +43,5 @@ TimStatus prompt_list_add(PromptList *list, const char *text, TimError *err);
 TimStatus prompt_list_add_line(PromptList *list, const char *line, size_t size, int64_t number, TimError *err);
 
 void prompt_list_done(PromptList *list);
-
-/* The prompt's own settings over those in `options`. */
-void prompt_apply(const Prompt *prompt, TimSampleOptions *options);
 
 #endif

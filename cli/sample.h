@@ -47,6 +47,7 @@ typedef struct Sampling {
     int64_t each;         /* pictures of each prompt, one after the other */
     int64_t skipped;      /* pictures of the list that come before the first */
     const char **prompts; /* (count), texts of the list; NULL with classes */
+    uint64_t *seeds;      /* (count), those of the list's prompts or the run's; NULL with classes */
     TimImage init;        /* to start from; empty without */
     TimAdmWriter *npz;
     uint8_t *sheet;       /* (sheet rows, sheet columns, H, W, C) */
@@ -70,8 +71,15 @@ bool sample_parse_bytes(const char *text, size_t *out);
 
 enum { SAMPLE_TEXT_BYTES = 65536 };
 
+/* How the lines of a PNG's text begin that follow the prompt. */
+#define SAMPLE_NEGATIVE_LINE "Negative prompt: "
+#define SAMPLE_SETTINGS_LINE "Steps: "
+
+/* The last line of the text that begins so; NULL without one. */
+char *sample_find_line(char *text, const char *start);
+
 /* Writes what a PNG says of how picture `index` of the run, or (-1) all of a sheet, was drawn, in the form that other tools write and read:
- * the prompt, then a line "Steps: 4, Sampler: ..., Model: "a, b"". */
+ * the prompt, "Negative prompt: ..." where there is one, then a line "Steps: 4, Sampler: ..., Model: "a, b"". */
 void sample_describe(const Sampling *s, int64_t index, char text[SAMPLE_TEXT_BYTES]);
 
 /* Sets what the PNG at `path`, drawn by this program, says of itself, prompt and model included: those point into `text`, the caller's. */

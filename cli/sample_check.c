@@ -47,9 +47,15 @@ TimStatus sample_repeat_prompts(Sampling *d, TimError *err) {
     const TimStatus status = count_pictures(d, err);
     if (status != TIM_OK) return status;
     free(d->prompts);
+    free(d->seeds);
     d->prompts = calloc((size_t)d->count, sizeof *d->prompts);
-    if (!d->prompts) return fail_with(err, TIM_E_MEMORY, "no memory for the prompts; give a smaller --count");
-    for (int64_t i = 0; i < d->count; i++) d->prompts[i] = prompt_of(d, i)->text;
+    d->seeds = calloc((size_t)d->count, sizeof *d->seeds);
+    if (!d->prompts || !d->seeds) return fail_with(err, TIM_E_MEMORY, "no memory for the prompts; give a smaller --count");
+    for (int64_t i = 0; i < d->count; i++) {
+        const Prompt *p = prompt_of(d, i);
+        d->prompts[i] = p->text;
+        d->seeds[i] = p->settings.seed >= 0 ? (uint64_t)p->settings.seed : r->sample.seed;
+    }
     if (!d->list.own_settings || r->form == SAMPLE_FOLDER) return TIM_OK;
     return fail_with(err, TIM_E_ARGUMENT, "%.800s: prompts with settings of their own go into a folder: end --out with /",
                      r->prompts_file);
@@ -77,7 +83,7 @@ TimStatus sample_make_conditions(Sampling *d, TimError *err) {
         return fail_with(err, TIM_E_ARGUMENT, "%.1000s: the model draws texts, not classes: give --prompt in place of --classes",
                          r->parts.model);
     if (texts) return make_prompts(d, err);
-    if (!r->prompt && !r->prompts_file) return make_labels(d, err);
+    if (!r->prompt && !r->prompts_file && !r->sample.negative_prompt) return make_labels(d, err);
     return fail_with(err, TIM_E_ARGUMENT, "%.1000s: the model draws classes, not texts: give --classes in place of a prompt",
                      r->parts.model);
 }
@@ -94,22 +100,29 @@ static void init_size(const Sampling *d, TimSampleOptions *o) {
 TimSampleOptions sample_options(const Sampling *d, int64_t row, int64_t first, int64_t count) {
     TimSampleOptions o = d->request->sample;
     o.steps = (int)d->request->steps.items[row];
-    if (d->prompts) prompt_apply(prompt_of(d, first), &o);
+    if (d->prompts) prompt_settings_apply(&prompt_of(d, first)->settings, &o);
     o.count = count;
     o.first = d->first + first;
     o.stages = d->request->strip;
     if (d->labels) o.labels = d->labels + first;
-    if (d->prompts) o.prompts = d->prompts + first;
+    if (d->prompts) o.prompts = d->prompts + first, o.seeds = d->seeds + first;
     if (d->init.pixels) o.init = &d->init;
     if (d->init.pixels && !o.height && !o.width) init_size(d, &o);
     return o;
 }
 
+/* How many of the `most` pictures from `first` on have all settings in common, but for the seed. */
+static int64_t alike_from(const Sampling *d, int64_t first, int64_t most) {
+    int64_t count = 1;
+    while (count < most && prompt_settings_alike(&prompt_of(d, first)->settings, &prompt_of(d, first + count)->settings)) count++;
+    return count;
+}
+
 int64_t sample_batch(const Sampling *d, int64_t first) {
     int64_t batch = d->request->sample.batch, left = d->count - first;
     if (d->request->form == SAMPLE_LAYOUT) batch = batch < d->each ? d->each : batch / d->each * d->each;
-    if (d->list.own_settings) left = d->each - (d->skipped + first) % d->each;
-    return batch < left ? batch : left;
+    if (batch > left) batch = left;
+    return d->list.own_settings ? alike_from(d, first, batch) : batch;
 }
 
 /* ---- before drawing ---- */
@@ -117,7 +130,7 @@ int64_t sample_batch(const Sampling *d, int64_t first) {
 /* What is said once of all pictures. */
 typedef struct Remarks {
     int64_t cut_prompts;
-    bool guidance, window, noise;
+    bool guidance, window, noise, negative;
 } Remarks;
 
 /* A guidance of at most 1 is none. */
@@ -126,6 +139,10 @@ static void remark_no_guidance(const TimSampleOptions *o, const TimSampleOptions
         fprintf(stderr, "tim sample: guidance %g has no effect: 1 is none, and what guides is above it\n", o->guidance);
     else
         fputs("tim sample: the window of guidance has no effect without --guidance\n", stderr);
+}
+
+static void remark_negative(void) {
+    fputs("tim sample: the negative prompt has no effect: it is what guided steps lead away from, and no step is guided\n", stderr);
 }
 
 static void remark_noise(const TimSampleOptions *o) {
@@ -170,10 +187,13 @@ static void say_remarks(const TimSampleOptions *o, const TimSampleInfo *info, Re
     tim_sample_options_init(&usual);
     const bool window = o->guidance_low != usual.guidance_low || o->guidance_high != usual.guidance_high;
     const bool none = o->guidance <= 1 && (window || o->guidance != usual.guidance),
-               quiet = o->stochasticity > 0 && !info->noised_steps;
+               quiet = o->stochasticity > 0 && !info->noised_steps,
+               negative = o->negative_prompt && *o->negative_prompt && !info->guided_steps;
     if (info->guidance_without_effect && !said->guidance) remark_guidance(o);
     if (none && !said->window) remark_no_guidance(o, &usual);
     if (quiet && !said->noise) remark_noise(o);
+    if (negative && !said->negative) remark_negative();
+    said->negative |= negative;
     said->guidance |= info->guidance_without_effect, said->window |= none, said->noise |= quiet;
 }
 

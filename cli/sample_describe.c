@@ -66,10 +66,17 @@ static void add_prompt(Line *line, const Sampling *d, int64_t index) {
     add(line, "%.*s\n", MOST_PROMPT, d->prompts[index < 0 ? 0 : index]);
 }
 
+/* An empty one behind a prompt that has such a line itself. */
+static void add_negative(Line *line, const TimSampleOptions *o) {
+    if (o->negative_prompt || sample_find_line(line->text, SAMPLE_NEGATIVE_LINE))
+        add(line, SAMPLE_NEGATIVE_LINE "%.*s\n", MOST_PROMPT / 2, o->negative_prompt ? o->negative_prompt : "");
+}
+
 /* "Steps: 4", of a sheet of several "Steps: 1/2/4". */
 static void add_steps(Line *line, const NumberList *steps, int own) {
-    if (steps->count == 1) add(line, "Steps: %d", own);
-    for (int64_t i = 0; steps->count > 1 && i < steps->count; i++) add(line, "%s%" PRId64, i ? "/" : "Steps: ", steps->items[i]);
+    add(line, SAMPLE_SETTINGS_LINE);
+    if (steps->count == 1) add(line, "%d", own);
+    for (int64_t i = 0; steps->count > 1 && i < steps->count; i++) add(line, "%s%" PRId64, i ? "/" : "", steps->items[i]);
 }
 
 static void add_settings(Line *line, const Sampling *d, const TimSampleOptions *o) {
@@ -109,6 +116,7 @@ void sample_describe(const Sampling *d, int64_t index, char text[SAMPLE_TEXT_BYT
     const TimSampleOptions o = sample_options(d, 0, index < 0 ? 0 : index, 1);
     *text = '\0';
     add_prompt(&line, d, index);
+    add_negative(&line, &o);
     add_steps(&line, &d->request->steps, o.steps);
     add_settings(&line, d, &o);
     if (index < 0)

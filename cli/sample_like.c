@@ -82,13 +82,6 @@ static bool take(SampleRequest *r, const char *key, const char *value) {
     return true;
 }
 
-/* Where the line of settings begins; NULL without one. */
-static char *find_settings(char *text) {
-    char *found = strncmp(text, "Steps: ", 7) == 0 ? text : NULL;
-    for (char *at = strstr(text, "\nSteps: "); at; at = strstr(at + 1, "\nSteps: ")) found = at + 1;
-    return found;
-}
-
 static char unescaped(char c) {
     return c == 'n' ? '\n' : c == 'r' ? '\r' : c == 't' ? '\t' : c;
 }
@@ -134,14 +127,21 @@ static TimStatus take_all(SampleRequest *r, char *settings, const char *path, Ti
     return TIM_OK;
 }
 
+/* What stands before the settings. */
+static void take_prompts(SampleRequest *r, char *text, char *settings) {
+    settings[-1] = '\0';
+    char *negative = sample_find_line(text, SAMPLE_NEGATIVE_LINE);
+    if (negative) r->sample.negative_prompt = negative + strlen(SAMPLE_NEGATIVE_LINE);
+    if (negative == text) return;
+    if (negative) negative[-1] = '\0';
+    r->prompt = text;
+}
+
 TimStatus sample_like(SampleRequest *r, const char *path, char text[SAMPLE_TEXT_BYTES], TimError *err) {
     const TimStatus status = tim_image_read_text(text, SAMPLE_TEXT_BYTES, "parameters", path, err);
     if (status != TIM_OK) return status;
-    char *settings = find_settings(text);
+    char *settings = sample_find_line(text, SAMPLE_SETTINGS_LINE);
     if (!settings) return fail_with(err, TIM_E_FORMAT, "%.1000s: its text 'parameters' has no line that begins with Steps", path);
-    if (settings > text) {
-        settings[-1] = '\0';
-        r->prompt = text;
-    }
+    if (settings > text) take_prompts(r, text, settings);
     return take_all(r, settings, path, err);
 }

@@ -18,6 +18,9 @@ static const char notes[] =
     "--out x/       000000.png, 000001.png, ...; pictures that are there are not replaced without --overwrite, and prompts that "
     "are\n"
     "               typed go on after the highest number\n"
+    "--prompts      takes of a line's own, where it is a JSON object: seed, steps, width, height, guidance, guidance_low, "
+    "guidance_high,\n"
+    "               stochasticity, negative_prompt\n"
     "--strip        makes a row of each picture: for every step the picture its jump would end at if it went on to the end (a "
     "clean "
     "estimate,\n"
@@ -45,7 +48,9 @@ static bool parse(SampleRequest *r, int count, char **words, ExitCode *code) {
         option_flag("overwrite", &r->overwrite, "replace pictures that are in the folder already"),
         option_text("prompt", &r->prompt, "TEXT", "what the pictures show, for a model of texts"),
         option_text("prompts", &r->prompts_file, "FILE|FOLDER",
-                    "prompts, one a line or JSON objects (prompt, seed, steps, width, height, guidance); -: as they are typed"),
+                    "prompts, one a line or JSON objects (prompt, and seed, steps, width, ...: see below); -: as they are typed"),
+        option_text("negative-prompt", &r->sample.negative_prompt, "TEXT",
+                    "what guidance leads away from (default: the empty prompt)"),
         option_choice("layout", &r->layout, layout_words,
                       "of the pictures in the folder (default plain): as these evaluations read it"),
         option_text("like", &r->like, "PNG", "settings of a picture drawn before, where no other option says otherwise"),

@@ -170,12 +170,13 @@ static int64_t tokens_of(const char *prompt, int64_t ids[LONGEST]) {
     return count;
 }
 
-/* One guided picture by hand: captions of `prompt` and of "" padded to its length, sampler, decoder, bytes. */
+/* One guided picture by hand: captions of `prompt` and of the negative one padded to the longer's length, sampler, decoder, bytes. */
 static void draw_by_hand(const char *prompt, const TimSampleOptions *o, uint8_t pixels[SIZE * SIZE * 3]) {
     static float captions[2 * LONGEST * WIDTH], noise[LATENTS * GRID * GRID], chw[3 * SIZE * SIZE];
     double state[LATENTS * GRID * GRID];
     int64_t ids[2 * LONGEST] = {0}, empty[LONGEST];
-    const int64_t tokens = tokens_of(prompt, ids), lengths[2] = {tokens, tokens_of("", empty)};
+    const int64_t lengths[2] = {tokens_of(prompt, ids), tokens_of(o->negative_prompt ? o->negative_prompt : "", empty)};
+    const int64_t tokens = lengths[0] > lengths[1] ? lengths[0] : lengths[1];
     TimGemma3 gemma;
     TimModel *model;
     TimAutoencoder *autoencoder;
@@ -186,17 +187,16 @@ static void draw_by_hand(const char *prompt, const TimSampleOptions *o, uint8_t 
     const TimAutoencoderOptions decoder = {.isa = tim_isa_best(), .threads = 1, .decoder = true};
     assert_ok(tim_autoencoder_open(&autoencoder, in_folder("text/vae"), &decoder, &err));
 
-    tim_sampler_noise(noise, LATENTS * GRID * GRID, o->seed, o->first, 0);
+    tim_sampler_noise(noise, LATENTS * GRID * GRID, (TimNoiseKey){o->seed, o->first}, 0);
     for (int i = 0; i < LATENTS * GRID * GRID; i++) state[i] = noise[i];
     const TimSamplerBatch batch = {.batch = 1,
                                    .height = GRID,
                                    .width = GRID,
                                    .state = state,
-                                   .first = o->first,
                                    .condition = {.caption = captions, .caption_tokens = (int)tokens},
                                    .null = {.caption = captions + tokens * WIDTH, .caption_tokens = (int)tokens}};
     TimSamplerOptions sampler = tim_sampler_options_default();
-    sampler.steps = o->steps, sampler.guidance = o->guidance, sampler.guidance_high = o->guidance_high, sampler.seed = o->seed;
+    sampler.steps = o->steps, sampler.guidance = o->guidance, sampler.guidance_high = o->guidance_high;
     assert_ok(tim_sampler_run(model, &batch, &sampler, NULL, &err));
     for (int i = 0; i < LATENTS * GRID * GRID; i++) noise[i] = (float)(state[i] / 0.41407);
     assert_ok(tim_autoencoder_decode(autoencoder, 1, GRID, GRID, noise, chw, &err));
@@ -225,6 +225,12 @@ static void test_draw_is_what_the_parts_make(void **state) {
     draw_by_hand(prompts[0], &options, expected);
     assert_same_pixels(pictures.pixels, expected, sizeof expected, 1); /* a rounding */
     tim_pictures_done(&pictures);
+    options.negative_prompt = "two dogs and a tree"; /* longer than the prompt */
+    assert_ok(tim_pipeline_draw(pipeline, &options, &pictures, &info, &err));
+    assert_memory_not_equal(pictures.pixels, expected, sizeof expected);
+    draw_by_hand(prompts[0], &options, expected);
+    assert_same_pixels(pictures.pixels, expected, sizeof expected, 1);
+    tim_pictures_done(&pictures);
     tim_pipeline_free(pipeline);
 }
 
@@ -246,6 +252,39 @@ static void test_draw_picture_does_not_depend_on_its_batch(void **state) {
         tim_pictures_done(&alone);
     }
     assert_memory_not_equal(together.pixels, together.pixels + 4 * bytes, bytes);
+    tim_pictures_done(&together);
+    tim_pipeline_free(pipeline);
+}
+
+static bool count_call(int64_t done, int64_t total, void *calls) {
+    (void)done, (void)total;
+    ++*(int *)calls;
+    return true;
+}
+
+/* Captions of one length share evaluations wherever they stand; each picture keeps its place, and the noise of its own seed. */
+static void test_draw_equal_lengths_share_evaluations(void **state) {
+    (void)state;
+    const char *const prompts[] = {"a red cube", "two dogs", "a red cube", "two dogs", "a red cube"};
+    const uint64_t seeds[] = {3, 3, 4, 5, 3};
+    enum { COUNT = sizeof prompts / sizeof *prompts, STEPS = 2 };
+    int64_t ids[LONGEST];
+    assert_int_not_equal(tokens_of(prompts[0], ids), tokens_of(prompts[1], ids));
+    TimPipeline *pipeline = open_text();
+    TimPictures together, alone;
+    TimSampleOptions options = options_for(prompts, COUNT, STEPS);
+    int calls = 0;
+    options.seeds = seeds, options.progress = count_call, options.user = &calls;
+    assert_ok(tim_pipeline_draw(pipeline, &options, &together, NULL, &err));
+    assert_int_equal(calls, 2 * STEPS); /* two lengths, two batches */
+    const size_t bytes = (size_t)SIZE * SIZE * 3;
+    options.seeds = NULL, options.count = 1;
+    for (int i = 0; i < COUNT; i++) {
+        options.prompts = &prompts[i], options.first = i, options.seed = seeds[i];
+        assert_ok(tim_pipeline_draw(pipeline, &options, &alone, NULL, &err));
+        assert_same_pixels(together.pixels + (size_t)i * bytes, alone.pixels, bytes, 1);
+        tim_pictures_done(&alone);
+    }
     tim_pictures_done(&together);
     tim_pipeline_free(pipeline);
 }
@@ -577,13 +616,17 @@ static void assert_picture(const char *name, int height, int width) {
     tim_image_done(&image);
 }
 
-static void assert_same_picture(const char *name, const char *other) {
+static void assert_near_picture(const char *name, const char *other, int most) {
     TimImage a, b;
     assert_ok(tim_image_read(&a, in_folder(name), &err));
     assert_ok(tim_image_read(&b, in_folder(other), &err));
     assert_int_equal(a.height, b.height), assert_int_equal(a.width, b.width);
-    assert_memory_equal(a.pixels, b.pixels, (size_t)a.height * (size_t)a.width * 3);
+    assert_same_pixels(a.pixels, b.pixels, (size_t)a.height * (size_t)a.width * 3, most);
     tim_image_done(&a), tim_image_done(&b);
+}
+
+static void assert_same_picture(const char *name, const char *other) {
+    assert_near_picture(name, other, 0);
 }
 
 static void test_cli_prompt_makes_a_picture_that_can_be_drawn_again(void **state) {
@@ -615,6 +658,49 @@ static void test_cli_prompts_of_a_file_and_as_they_are_typed(void **state) {
     assert_non_null(strstr(said, "1 of the prompts not drawn"));
     assert_same_picture("typed/000000.png", "lines/000000.png");
     assert_picture("typed/000001.png", SIZE, SIZE); /* the line that is no UTF-8 cost only itself */
+}
+
+/* What a line may say for itself is what the command line says for all, and lines that differ by the seed alone are one batch. */
+static void test_cli_settings_of_a_line_are_those_of_the_command(void **state) {
+    (void)state;
+    static const char lines[] =
+        "{\"prompt\": \"a red cube\", \"seed\": 1, \"steps\": 4, \"guidance\": 3, \"guidance_low\": 0.2, \"guidance_high\": 1.5, "
+        "\"stochasticity\": 0.1, \"negative_prompt\": \"two dogs\"}\n"
+        "{\"prompt\": \"a red cube\", \"seed\": 2, \"steps\": 4, \"guidance\": 3, \"guidance_low\": 0.2, \"guidance_high\": 1.5, "
+        "\"stochasticity\": 0.1, \"negative_prompt\": \"two dogs\"}\n";
+    write_file(in_folder("own.jsonl"), lines, strlen(lines));
+    assert_runs("sample --model text --prompts own.jsonl --precision fp32 --out own/", "");
+    assert_runs("sample --model text --prompt 'a red cube' --first 1 --seed 2 --steps 4 --guidance 3 --guidance-low 0.2 "
+                "--guidance-high 1.5 --stochasticity 0.1 --negative-prompt 'two dogs' --precision fp32 --out one.png",
+                "");
+    assert_near_picture("own/000001.png", "one.png", 1);
+    assert_runs("sample --like one.png --out again2.png", "");
+    assert_same_picture("one.png", "again2.png");
+    assert_runs("sample --like one.png --negative-prompt '' --out without.png", "");
+    assert_runs("sample --model text --prompt 'a red cube' --first 1 --seed 2 --steps 4 --guidance 3 --guidance-low 0.2 "
+                "--guidance-high 1.5 --stochasticity 0.1 --precision fp32 --out without2.png",
+                "");
+    assert_same_picture("without.png", "without2.png");
+}
+
+/* A prompt with lines that look like those behind it. */
+static void test_cli_prompt_with_lines_of_the_settings(void **state) {
+    (void)state;
+    assert_runs("sample --model text --prompt 'a\nNegative prompt: b\nSteps: 9' --out odd.png", "");
+    assert_runs("sample --like odd.png --out odd2.png", "");
+    assert_same_picture("odd.png", "odd2.png");
+    assert_runs("sample --model text --prompt 'Negative prompt: b' --guidance 2 --guidance-high 2 --out odd.png", "");
+    assert_runs("sample --like odd.png --out odd2.png", "");
+    assert_same_picture("odd.png", "odd2.png");
+}
+
+static void test_cli_negative_prompt_without_effect_is_said(void **state) {
+    (void)state;
+    char said[PATH_BYTES];
+    assert_int_equal(tim("sample --model text --prompt a --negative-prompt b --out x.png", "", said), 0);
+    assert_non_null(strstr(said, "the negative prompt has no effect"));
+    assert_int_equal(tim("sample --model class --negative-prompt b --out x.png", "", said), 1);
+    assert_non_null(strstr(said, "the model draws classes, not texts"));
 }
 
 static void assert_absent(const char *name) {
@@ -687,8 +773,9 @@ static void test_cli_typed_json_has_settings(void **state) {
         " \t\n {\"prompt\": \"two dogs\", \"seed\": 3, \"width\": 32, \"guidance\": 0}\n{\"prompt\": \"a\", \"step\": 2}\n";
     assert_int_equal(tim("sample --model text --prompts - --guidance 3 --guidance-high 2 --out json/", typed, said),
                      1); /* one of two is drawn */
-    assert_non_null(strstr(
-        said, "standard input: line 3: 'step' is none of prompt, seed, steps, width, height, guidance; did you mean 'steps'?"));
+    assert_non_null(strstr(said,
+                           "standard input: line 3: 'step' is none of prompt, seed, steps, width, height, guidance, guidance_low, "
+                           "guidance_high, stochasticity, negative_prompt; did you mean 'steps'?"));
     assert_picture("json/000000.png", SIZE, 32);
     assert_absent("json/000001.png");
     char size[64];
@@ -864,6 +951,7 @@ int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_draw_is_what_the_parts_make),
         cmocka_unit_test(test_draw_picture_does_not_depend_on_its_batch),
+        cmocka_unit_test(test_draw_equal_lengths_share_evaluations),
         cmocka_unit_test(test_draw_other_prompt_other_picture_and_sides_are_free),
         cmocka_unit_test(test_draw_classes_through_latents),
         cmocka_unit_test(test_draw_memory_bound_makes_strips_and_the_same_picture),
@@ -879,6 +967,9 @@ int main(void) {
         cmocka_unit_test(test_plan_memory_counts_guidance_and_the_first_picture),
         cmocka_unit_test(test_cli_prompt_makes_a_picture_that_can_be_drawn_again),
         cmocka_unit_test(test_cli_prompts_of_a_file_and_as_they_are_typed),
+        cmocka_unit_test(test_cli_settings_of_a_line_are_those_of_the_command),
+        cmocka_unit_test(test_cli_prompt_with_lines_of_the_settings),
+        cmocka_unit_test(test_cli_negative_prompt_without_effect_is_said),
         cmocka_unit_test(test_cli_first_goes_on_where_a_run_ended),
         cmocka_unit_test(test_cli_folders_are_not_overwritten),
         cmocka_unit_test(test_cli_settings_of_a_later_line_refused_first),

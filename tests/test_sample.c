@@ -212,24 +212,33 @@ static void test_plan_bad_options_named(void **state) {
 static void test_noise_depends_on_seed_picture_step(void **state) {
     (void)state;
     float a[PIXELS], b[PIXELS];
-    tim_sampler_noise(a, PIXELS, 5, 3, 2);
+    tim_sampler_noise(a, PIXELS, (TimNoiseKey){5, 3}, 2);
     tim_rng_normal(b, PIXELS, 5, (uint64_t)3 << 16 | 2, 0);
     assert_memory_equal(a, b, sizeof a);
-    tim_sampler_noise(b, PIXELS, 5, 2, 3);
+    tim_sampler_noise(b, PIXELS, (TimNoiseKey){5, 2}, 3);
     assert_memory_not_equal(a, b, sizeof a);
 }
 
 /* ---- the sampler ---- */
 
-/* Runs one picture of class 1 from its noise. */
-static void run_one(TimModel *model, const TimSamplerOptions *options, double out[PIXELS]) {
+/* Runs one picture of class 1 from the key's noise. */
+static void run_keyed(TimModel *model, const TimSamplerOptions *options, TimNoiseKey key, double out[PIXELS]) {
     const int64_t label = 1, null = CLASSES;
     float noise[PIXELS];
-    tim_sampler_noise(noise, PIXELS, options->seed, 0, 0);
+    tim_sampler_noise(noise, PIXELS, key, 0);
     for (int i = 0; i < PIXELS; i++) out[i] = noise[i];
-    const TimSamplerBatch batch = {
-        .batch = 1, .height = SIDE, .width = SIDE, .state = out, .condition = {.labels = &label}, .null = {.labels = &null}};
+    const TimSamplerBatch batch = {.batch = 1,
+                                   .height = SIDE,
+                                   .width = SIDE,
+                                   .state = out,
+                                   .keys = &key,
+                                   .condition = {.labels = &label},
+                                   .null = {.labels = &null}};
     assert_ok(tim_sampler_run(model, &batch, options, NULL, &err));
+}
+
+static void run_one(TimModel *model, const TimSamplerOptions *options, double out[PIXELS]) {
+    run_keyed(model, options, (TimNoiseKey){0}, out);
 }
 
 static void test_run_constant_velocity_any_steps_same_end(void **state) {
@@ -237,7 +246,7 @@ static void test_run_constant_velocity_any_steps_same_end(void **state) {
     const float velocity = 0.375F;
     TimModel *model = constant_model(TIM_TRANSPORT_OT_FM, velocity);
     float noise[PIXELS];
-    tim_sampler_noise(noise, PIXELS, 0, 0, 0);
+    tim_sampler_noise(noise, PIXELS, (TimNoiseKey){0}, 0);
     const int steps[] = {1, 2, 3, 7, 50, 1000};
     for (size_t k = 0; k < sizeof steps / sizeof *steps; k++) {
         for (int mode = TIM_SAMPLE_TRANSITION; mode <= TIM_SAMPLE_DIFFUSION; mode++) {
@@ -296,7 +305,7 @@ static void test_run_trajectory_from_noise_to_end(void **state) {
     options.steps = 3;
     options.trajectory = trajectory;
     run_one(model, &options, out);
-    tim_sampler_noise(noise, PIXELS, 0, 0, 0);
+    tim_sampler_noise(noise, PIXELS, (TimNoiseKey){0}, 0);
     assert_memory_equal(trajectory, noise, sizeof noise);
     for (int i = 0; i < PIXELS; i++) assert_true(trajectory[3 * PIXELS + i] == (float)out[i]);
     tim_model_free(model);
@@ -407,13 +416,13 @@ static void test_run_given_noises_replace_drawn_ones(void **state) {
     TimSamplerOptions options = tim_sampler_options_default();
     options.steps = 4; /* noised: the second and third */
     options.stochasticity = 0.4;
-    options.seed = 9;
-    run_one(model, &options, drawn);
-    tim_sampler_noise(noises, PIXELS, 9, 0, 2);
-    tim_sampler_noise(noises + PIXELS, PIXELS, 9, 0, 3);
+    const TimNoiseKey key = {.seed = 9};
+    run_keyed(model, &options, key, drawn);
+    tim_sampler_noise(noises, PIXELS, key, 2);
+    tim_sampler_noise(noises + PIXELS, PIXELS, key, 3);
     options.noises = noises;
     options.noise_count = 2;
-    run_one(model, &options, given);
+    run_keyed(model, &options, key, given);
     assert_memory_equal(drawn, given, sizeof drawn);
 
     const int64_t label = 0;
@@ -421,6 +430,9 @@ static void test_run_given_noises_replace_drawn_ones(void **state) {
     options.noise_count = 1;
     assert_int_equal(tim_sampler_run(model, &batch, &options, NULL, &err), TIM_E_ARGUMENT);
     assert_says("1 noises are given and 2 steps use one");
+    options.noises = NULL;
+    assert_int_equal(tim_sampler_run(model, &batch, &options, NULL, &err), TIM_E_ARGUMENT);
+    assert_says("2 steps use fresh noise");
     tim_model_free(model);
 }
 
@@ -433,26 +445,29 @@ static void test_run_batch_equals_single_pictures(void **state) {
     const int64_t labels[BATCH] = {0, 1, 2, 3, 0, 1, 2, 3}, nulls[BATCH] = {4, 4, 4, 4, 4, 4, 4, 4};
     float noise[PIXELS];
     TimSamplerOptions options = tim_sampler_options_default();
-    options.steps = 4, options.guidance = 2.0, options.stochasticity = 0.3, options.seed = 11;
+    options.steps = 4, options.guidance = 2.0, options.stochasticity = 0.3;
+    TimNoiseKey keys[BATCH];
     for (int b = 0; b < BATCH; b++) {
-        tim_sampler_noise(noise, PIXELS, options.seed, b, 0);
+        keys[b] = (TimNoiseKey){.seed = 11, .picture = b};
+        tim_sampler_noise(noise, PIXELS, keys[b], 0);
         for (int i = 0; i < PIXELS; i++) together[b * PIXELS + i] = noise[i];
     }
     const TimSamplerBatch all = {.batch = BATCH,
                                  .height = SIDE,
                                  .width = SIDE,
                                  .state = together,
+                                 .keys = keys,
                                  .condition = {.labels = labels},
                                  .null = {.labels = nulls}};
     assert_ok(tim_sampler_run(model, &all, &options, NULL, &err));
     for (int b = 0; b < BATCH; b++) {
-        tim_sampler_noise(noise, PIXELS, options.seed, b, 0);
+        tim_sampler_noise(noise, PIXELS, keys[b], 0);
         for (int i = 0; i < PIXELS; i++) alone[i] = noise[i];
         const TimSamplerBatch one = {.batch = 1,
                                      .height = SIDE,
                                      .width = SIDE,
                                      .state = alone,
-                                     .first = b,
+                                     .keys = &keys[b],
                                      .condition = {.labels = &labels[b]},
                                      .null = {.labels = nulls}};
         assert_ok(tim_sampler_run(model, &one, &options, NULL, &err));
@@ -470,10 +485,7 @@ static void test_run_bad_batch_named(void **state) {
     TimSamplerBatch batch = {.batch = 0, .height = SIDE, .width = SIDE, .state = out, .condition = {.labels = &label}};
     assert_int_equal(tim_sampler_run(model, &batch, &options, NULL, &err), TIM_E_ARGUMENT);
     assert_says("a batch of 0");
-    batch.batch = 1, batch.first = -1;
-    assert_int_equal(tim_sampler_run(model, &batch, &options, NULL, &err), TIM_E_ARGUMENT);
-    assert_says("number -1");
-    batch.first = 0, batch.height = 7;
+    batch.batch = 1, batch.height = 7;
     assert_int_equal(tim_sampler_run(model, &batch, &options, NULL, &err), TIM_E_ARGUMENT);
     assert_says("patches of 2");
     tim_model_free(model);
@@ -618,7 +630,7 @@ static void test_sample_rounding_as_published(void **state) {
     TimSampleOptions options = options_for(1, 1);
     float noise[PIXELS];
     TimImage expected;
-    tim_sampler_noise(noise, PIXELS, 0, 0, 0);
+    tim_sampler_noise(noise, PIXELS, (TimNoiseKey){0}, 0);
     for (int rounding = TIM_IMAGE_ROUNDING_T2I; rounding <= TIM_IMAGE_ROUNDING_C2I; rounding++) {
         options.rounding = (TimImageRounding)rounding;
         TimPictures pictures = draw(model, &options);

@@ -30,9 +30,12 @@ typedef bool (*TimSampleProgress)(int64_t done, int64_t total, void *user);
 typedef struct TimSampleOptions {
     const int64_t *labels;      /* (count) the pictures' classes, borrowed; NULL: picture i gets class i mod num_classes */
     const char *const *prompts; /* (count) the pictures' prompts in UTF-8, borrowed; of a pipeline with a text encoder, else NULL */
-    int64_t count;              /* number of pictures, at least 1 */
-    int64_t first; /* index of the first picture, at least 0; picture i depends on (seed, i), its class and the options below */
-    int steps;     /* 1 ... TIM_SAMPLE_MAX_STEPS jumps from T_max to T_min, evenly spaced but for the model's transport.last_jump */
+    const char
+        *negative_prompt; /* what guidance leads away from, borrowed; NULL: the empty prompt, as trained. Of a model of texts */
+    int64_t count;        /* number of pictures, at least 1 */
+    int64_t
+        first; /* index of the first picture, at least 0; picture i depends on (seed, i), its class or prompt and the options below */
+    int steps; /* 1 ... TIM_SAMPLE_MAX_STEPS jumps from T_max to T_min, evenly spaced but for the model's transport.last_jump */
     TimSampleMode mode;
     double guidance;      /* s of F_null + s (F_class - F_null); at 1 or less there is no guidance */
     double guidance_low;  /* guidance applies to steps with low T_max < t < high T_max, both ends excluded. */
@@ -42,10 +45,11 @@ typedef struct TimSampleOptions {
         rounded_times; /* times, and what is computed of them, rounded to bf16, as where the published samplers draw their noise in it:
                          * to draw what they draw. Of the OT-FM transport. With a power of 2 up to 256 as steps nothing is rounded */
     uint64_t seed;
-    const TimImage *init; /* a picture to start from, borrowed, resized to the pictures' size (bicubic); NULL: noise alone */
-    double strength;      /* with init: how far it is carried towards noise, above 0 up to 1, which leaves nothing of it */
-    int batch;            /* pictures evaluated at a time, at least 1; changes memory and speed, and results by rounding only */
-    int height, width;    /* pixels, multiples of what a patch covers; 0: the model's own size */
+    const uint64_t *seeds; /* (count) the pictures' own, borrowed, in place of `seed`; NULL: it is the seed of all */
+    const TimImage *init;  /* a picture to start from, borrowed, resized to the pictures' size (bicubic); NULL: noise alone */
+    double strength;       /* with init: how far it is carried towards noise, above 0 up to 1, which leaves nothing of it */
+    int batch;             /* pictures evaluated at a time, at least 1; changes memory and speed, and results by rounding only */
+    int height, width;     /* pixels, multiples of what a patch covers; 0: the model's own size */
     bool stages; /* true: steps pictures of each, (count, steps): after every step the picture that its F leads to if the jump goes
                   * on to T_min. Such clean estimates cost no evaluation; a picture's last is the picture itself */
     size_t memory; /* bytes that the run may hold at once, weights included; 0: no bound, and large pictures in about 8 GB.

@@ -22,6 +22,7 @@ typedef struct Run {
     float *init;            /* (C, H, W) of the picture to start from; NULL: noise alone */
     float *input;           /* (C, H, W): noise, then latent of one picture */
     float *chw;             /* one picture; `input` itself without autoencoder */
+    TimNoiseKey *keys;      /* (batch) */
     int64_t *labels, *null; /* (batch), class models */
     int tokens;             /* M of this batch's captions, text models */
     float *captions;        /* (batch + 1, M, width): the last is the null caption */
@@ -44,11 +45,19 @@ static TimPath start_of(const Run *run) {
     return (TimPath){.alpha = 0, .sigma = c->kind == TIM_TRANSPORT_VE_SDE ? path.sigma : 1};
 }
 
-static void fill_state(const Run *run, int64_t first, int64_t count) {
+/* Which of the options' pictures is at `place` of the order in which they are drawn. */
+static int64_t picture_at(const Run *run, int64_t place) {
+    return run->plan->order ? run->plan->order[place] : place;
+}
+
+static void fill_state(const Run *run, int64_t place, int64_t count) {
+    const TimSampleOptions *o = run->options;
     const TimPath start = start_of(run);
     for (int64_t b = 0; b < count; b++) {
+        const int64_t picture = picture_at(run, place + b);
         double *state = run->state + (size_t)b * run->size;
-        tim_sampler_noise(run->input, run->size, run->options->seed, first + b, 0);
+        run->keys[b] = (TimNoiseKey){.seed = o->seeds ? o->seeds[picture] : o->seed, .picture = o->first + picture};
+        tim_sampler_noise(run->input, run->size, run->keys[b], 0);
         for (size_t i = 0; i < run->size; i++)
             state[i] = start.sigma * run->input[i] + (run->init ? start.alpha * run->init[i] : 0);
     }
@@ -65,36 +74,40 @@ static TimStatus encode_init(Run *run, TimError *err) {
 
 /* ---- conditions ---- */
 
-static void fill_labels(const Run *run, int64_t offset, int64_t count) {
+static void fill_labels(const Run *run, int64_t place, int64_t count) {
     const TimSampleOptions *o = run->options;
     const int64_t classes = run->pipeline->model->config.network.num_classes;
     for (int64_t b = 0; b < count; b++) {
-        run->labels[b] = o->labels ? o->labels[offset + b] : (o->first + offset + b) % classes;
+        const int64_t i = picture_at(run, place + b);
+        run->labels[b] = o->labels ? o->labels[i] : (o->first + i) % classes;
         run->null[b] = classes;
     }
 }
 
-/* How many of the `most` pictures from `offset` on are one batch: those whose captions are as long as the first's. */
-static int64_t batch_from(const Run *run, int64_t offset, int64_t most) {
-    const int *tokens = run->plan->tokens;
+static int tokens_at(const Run *run, int64_t place) {
+    return run->plan->tokens ? run->plan->tokens[picture_at(run, place)] : 0;
+}
+
+/* How many of the `most` pictures from `place` on are one batch: those whose captions are as long as the first's. */
+static int64_t batch_from(const Run *run, int64_t place, int64_t most) {
     int64_t count = 1;
-    while (count < most && (!tokens || tokens[offset + count] == tokens[offset])) count++;
+    while (count < most && tokens_at(run, place + count) == tokens_at(run, place)) count++;
     return count;
 }
 
-/* The prompts' captions and, where steps are guided, the empty prompt's beside them. */
-static TimStatus encode_prompts(const Run *run, const char **prompts, int64_t offset, int64_t count, TimError *err) {
+/* The prompts' captions and, where steps are guided, beside them that of the prompt to lead away from. */
+static TimStatus encode_prompts(const Run *run, const char **prompts, int64_t place, int64_t count, TimError *err) {
     const size_t caption = (size_t)run->tokens * (size_t)tim_captioner_width(run->pipeline->captioner);
     const bool guided = run->plan->info.guided_steps > 0;
-    for (int64_t b = 0; b < count; b++) prompts[b] = run->options->prompts[offset + b];
-    prompts[count] = "";
+    for (int64_t b = 0; b < count; b++) prompts[b] = run->options->prompts[picture_at(run, place + b)];
+    prompts[count] = run->options->negative_prompt ? run->options->negative_prompt : "";
     TIM_TRY(tim_captioner_encode(run->pipeline->captioner, prompts, count + guided, run->tokens, run->captions, err));
     for (int64_t b = 0; guided && b < count; b++)
         memcpy(run->null_captions + (size_t)b * caption, run->captions + (size_t)count * caption, caption * sizeof(float));
     return TIM_OK;
 }
 
-static TimStatus fill_captions(Run *run, int64_t offset, int64_t count, TimError *err) {
+static TimStatus fill_captions(Run *run, int64_t place, int64_t count, TimError *err) {
     const size_t width = (size_t)tim_captioner_width(run->pipeline->captioner);
     const double begin = tim_clock();
     const char **prompts;
@@ -106,7 +119,7 @@ static TimStatus fill_captions(Run *run, int64_t offset, int64_t count, TimError
     TIM_TRY(tim_new(&run->captions, elements, sizeof *run->captions, "the captions", err));
     TIM_TRY(tim_new(&run->null_captions, elements, sizeof *run->null_captions, "the captions", err));
     TIM_TRY(tim_new(&prompts, (size_t)count + 1, sizeof *prompts, "the prompts", err));
-    const TimStatus status = encode_prompts(run, prompts, offset, count, err);
+    const TimStatus status = encode_prompts(run, prompts, place, count, err);
     tim_free(prompts);
     if (run->plan->rests) tim_captioner_rest(run->pipeline->captioner);
     run->plan->info.seconds_captions += tim_clock() - begin;
@@ -152,34 +165,33 @@ static TimStatus keep_stage(const Run *run, int64_t b, size_t stage, uint8_t *pi
 }
 
 /* One after the other: however many stages, one picture is decoded at a time. */
-static TimStatus keep_picture(const Run *run, int64_t b, int64_t offset, TimError *err) {
+static TimStatus keep_picture(const Run *run, int64_t b, int64_t place, TimError *err) {
     const size_t stages = run->plan->stages;
-    uint8_t *pixels = run->out->pixels + (size_t)(offset + b) * stages * run->pixels;
+    uint8_t *pixels = run->out->pixels + (size_t)picture_at(run, place + b) * stages * run->pixels;
     for (size_t stage = 0; stage < stages; stage++) TIM_TRY(keep_stage(run, b, stage, pixels + stage * run->pixels, err));
     return TIM_OK;
 }
 
-static TimStatus draw_batch(Run *run, int64_t offset, int64_t count, TimError *err) {
-    const int64_t first = run->options->first + offset;
+static TimStatus draw_batch(Run *run, int64_t place, int64_t count, TimError *err) {
     run->batch = count;
-    run->tokens = run->plan->tokens ? run->plan->tokens[offset] : 0;
-    fill_state(run, first, count);
+    run->tokens = tokens_at(run, place);
+    fill_state(run, place, count);
     if (run->pipeline->captioner)
-        TIM_TRY(fill_captions(run, offset, count, err));
+        TIM_TRY(fill_captions(run, place, count, err));
     else
-        fill_labels(run, offset, count);
+        fill_labels(run, place, count);
     const TimSamplerBatch batch = {.batch = count,
                                    .height = run->height,
                                    .width = run->width,
                                    .state = run->state,
-                                   .first = first,
+                                   .keys = run->keys,
                                    .condition = {run->labels, run->captions, run->tokens},
                                    .null = {run->null, run->null_captions, run->tokens}};
     const double begin = tim_clock();
     TIM_TRY(tim_sampler_run(run->pipeline->model, &batch, &run->plan->sampler, NULL, err));
     run->plan->info.seconds_network += tim_clock() - begin;
     if (run->plan->rests) tim_model_rest(run->pipeline->model);
-    for (int64_t b = 0; b < count; b++) TIM_TRY(keep_picture(run, b, offset, err));
+    for (int64_t b = 0; b < count; b++) TIM_TRY(keep_picture(run, b, place, err));
     if (run->plan->rests) tim_autoencoder_rest(run->pipeline->autoencoder);
     run->done += count;
     return TIM_OK;
@@ -205,13 +217,14 @@ static TimStatus allocate(Run *run, TimError *err) {
     TIM_TRY(tim_new(&run->input, run->size, sizeof *run->input, "a picture", err));
     run->chw = run->input;
     if (run->pipeline->autoencoder) TIM_TRY(tim_new(&run->chw, run->pixels, sizeof *run->chw, "a picture", err));
+    TIM_TRY(tim_new(&run->keys, batch, sizeof *run->keys, "the pictures' random numbers", err));
     TIM_TRY(tim_new(&run->labels, batch, sizeof *run->labels, "the labels", err));
     return tim_new(&run->null, batch, sizeof *run->null, "the labels", err);
 }
 
 static void release(Run *run) {
     if (run->chw != run->input) tim_free(run->chw);
-    void *const blocks[] = {run->state,  run->estimates, run->init,     run->input,
+    void *const blocks[] = {run->state,  run->estimates, run->init,     run->input,        run->keys,
                             run->labels, run->null,      run->captions, run->null_captions};
     for (size_t i = 0; i < sizeof blocks / sizeof *blocks; i++) tim_free(blocks[i]);
 }
@@ -220,10 +233,10 @@ static TimStatus draw(Run *run, TimError *err) {
     const TimSampleOptions *o = run->options;
     TIM_TRY(allocate(run, err));
     if (o->init) TIM_TRY(encode_init(run, err));
-    for (int64_t offset = 0, count; offset < o->count; offset += count) {
-        const int64_t left = o->count - offset;
-        count = batch_from(run, offset, left < o->batch ? left : o->batch);
-        TIM_TRY(draw_batch(run, offset, count, err));
+    for (int64_t place = 0, count; place < o->count; place += count) {
+        const int64_t left = o->count - place;
+        count = batch_from(run, place, left < o->batch ? left : o->batch);
+        TIM_TRY(draw_batch(run, place, count, err));
     }
     return TIM_OK;
 }

@@ -39,8 +39,7 @@ static TimPlan start(const TimPipeline *p, const TimSampleOptions *o) {
                                  .guidance_high = o->guidance_high,
                                  .stochasticity = o->stochasticity,
                                  .rounded_times = o->rounded_times,
-                                 .start = o->init ? o->strength : 1,
-                                 .seed = o->seed},
+                                 .start = o->init ? o->strength : 1},
                      .factor = factor,
                      .height = o->height ? o->height : own,
                      .width = o->width ? o->width : own,
@@ -111,6 +110,35 @@ static TimStatus check_labels(const TimConfig *config, const TimSampleOptions *o
     return TIM_OK;
 }
 
+static int longest_caption(const TimPlan *plan, int64_t count) {
+    int longest = 0;
+    for (int64_t i = 0; plan->tokens && i < count; i++)
+        if (plan->tokens[i] > longest) longest = plan->tokens[i];
+    return longest;
+}
+
+/* One evaluation serves captions of one length alone, so equal lengths come together: the longest first, each in the order given. */
+static TimStatus order_pictures(TimPlan *plan, int64_t count, TimError *err) {
+    int64_t at = 0;
+    TIM_TRY(tim_new(&plan->order, (size_t)count, sizeof *plan->order, "the order of the pictures", err));
+    for (int length = longest_caption(plan, count); at < count; length--)
+        for (int64_t i = 0; i < count; i++)
+            if (plan->tokens[i] == length) plan->order[at++] = i;
+    return TIM_OK;
+}
+
+/* Both captions of a guided picture are as long as the longer of them. */
+static TimStatus count_negative(TimPlan *plan, const TimPipeline *p, const TimSampleOptions *o, TimError *err) {
+    int tokens = 0;
+    bool cut;
+    if (!o->negative_prompt || !plan->info.guided_steps) return TIM_OK;
+    const TimStatus status = tim_captioner_count(p->captioner, o->negative_prompt, &tokens, &cut, err);
+    if (status != TIM_OK) return tim_fail_within(err, status, "the negative prompt");
+    for (int64_t i = 0; i < o->count; i++)
+        if (plan->tokens[i] < tokens) plan->tokens[i] = tokens;
+    return TIM_OK;
+}
+
 static TimStatus check_prompts(TimPlan *plan, const TimPipeline *p, const TimSampleOptions *o, TimError *err) {
     if (!o->prompts) return tim_fail(err, TIM_E_ARGUMENT, "the model is conditioned on text: give prompts");
     if (o->labels) return tim_fail(err, TIM_E_ARGUMENT, "the model is conditioned on text and has no classes: give prompts alone");
@@ -122,12 +150,14 @@ static TimStatus check_prompts(TimPlan *plan, const TimPipeline *p, const TimSam
         if (status != TIM_OK) return tim_fail_within(err, status, "the prompt of picture %lld", (long long)(o->first + i));
         plan->info.cut_prompts += cut;
     }
-    return TIM_OK;
+    TIM_TRY(count_negative(plan, p, o, err));
+    return order_pictures(plan, o->count, err);
 }
 
 static TimStatus check_conditions(TimPlan *plan, const TimPipeline *p, const TimSampleOptions *o, TimError *err) {
     if (p->captioner) return check_prompts(plan, p, o, err);
-    if (o->prompts) return tim_fail(err, TIM_E_ARGUMENT, "the model is conditioned on classes, not on text: give classes");
+    if (o->prompts || o->negative_prompt)
+        return tim_fail(err, TIM_E_ARGUMENT, "the model is conditioned on classes, not on text: give classes");
     return check_labels(&p->model->config, o, err);
 }
 
@@ -144,13 +174,6 @@ static const size_t usual_decoder = (size_t)5 << 29, small_picture = 1200 * 1200
 
 static size_t larger(size_t a, size_t b) {
     return a > b ? a : b;
-}
-
-static int longest_caption(const TimPlan *plan, int64_t count) {
-    int longest = 0;
-    for (int64_t i = 0; plan->tokens && i < count; i++)
-        if (plan->tokens[i] > longest) longest = plan->tokens[i];
-    return longest;
 }
 
 /* What is held throughout, with `batch` pictures at once. */
@@ -249,7 +272,8 @@ TimStatus tim_plan_make(TimPlan *plan, TimPipeline *p, const TimSampleOptions *o
 
 void tim_plan_done(TimPlan *plan) {
     tim_free(plan->tokens);
-    plan->tokens = NULL;
+    tim_free(plan->order);
+    plan->tokens = NULL, plan->order = NULL;
 }
 
 TimStatus tim_pipeline_plan(TimPipeline *p, const TimSampleOptions *options, TimSampleInfo *info, TimError *err) {

@@ -107,8 +107,8 @@ TimStatus tim_sampler_plan(const TimTransportConfig *transport, const TimSampler
     return TIM_OK;
 }
 
-void tim_sampler_noise(float *out, size_t count, uint64_t seed, int64_t picture, int step) {
-    tim_rng_normal(out, count, seed, (uint64_t)picture << TIM_SAMPLER_STEP_BITS | (uint64_t)step, 0);
+void tim_sampler_noise(float *out, size_t count, TimNoiseKey key, int step) {
+    tim_rng_normal(out, count, key.seed, (uint64_t)key.picture << TIM_SAMPLER_STEP_BITS | (uint64_t)step, 0);
 }
 
 /* ---- one run ---- */
@@ -144,9 +144,6 @@ static TimStatus check_batch(const Run *run, bool guided, TimError *err) {
     if (in->batch < 1 || in->height < 1 || in->width < 1)
         return tim_fail(err, TIM_E_ARGUMENT, "a batch of %lld pictures of %d x %d (width x height); all must be at least 1",
                         (long long)in->batch, in->width, in->height);
-    if (in->first < 0 || in->batch > TIM_SAMPLER_MAX_PICTURES || in->first > TIM_SAMPLER_MAX_PICTURES - in->batch)
-        return tim_fail(err, TIM_E_ARGUMENT, "%lld pictures from number %lld; numbers go from 0 to 2^%d - 1", (long long)in->batch,
-                        (long long)in->first, 64 - TIM_SAMPLER_STEP_BITS);
     return run->model->config.network.kind == TIM_NETWORK_T2I ? check_captions(in, guided, err) : TIM_OK;
 }
 
@@ -233,7 +230,7 @@ static void estimate(const Run *run, const Step *step, int index) {
 /* The fresh noise of picture b of the batch for this step (0, 1, ...). */
 static const float *noise_for(Run *run, int step, size_t b) {
     if (run->options->noises) return run->options->noises + (size_t)run->noises_used * run->size + b * run->width;
-    tim_sampler_noise(run->noise, run->width, run->options->seed, run->in->first + (int64_t)b, step + 1);
+    tim_sampler_noise(run->noise, run->width, run->in->keys[b], step + 1);
     return run->noise;
 }
 
@@ -289,6 +286,9 @@ TimStatus tim_sampler_run(TimModel *model, const TimSamplerBatch *batch, const T
     if (options->noises && options->noise_count < plan.noised_steps)
         return tim_fail(err, TIM_E_ARGUMENT, "%lld noises are given and %lld steps use one; give as many, or none",
                         (long long)options->noise_count, (long long)plan.noised_steps);
+    if (plan.noised_steps && !options->noises && !batch->keys)
+        return tim_fail(err, TIM_E_ARGUMENT, "%lld steps use fresh noise; give the pictures' keys, or the noises",
+                        (long long)plan.noised_steps);
     const size_t copies = plan.guided_steps > 0 ? 2 : 1;
     TIM_TRY(check_batch(&run, copies == 2, err));
     TIM_TRY(measure(&run, err));
