@@ -130,7 +130,7 @@ int64_t sample_batch(const Sampling *d, int64_t first) {
 /* What is said once of all pictures. */
 typedef struct Remarks {
     int64_t cut_prompts;
-    bool guidance, window, noise, negative;
+    bool guidance, window, noise, negative, tiled;
 } Remarks;
 
 /* A guidance of at most 1 is none. */
@@ -193,7 +193,10 @@ static void say_remarks(const TimSampleOptions *o, const TimSampleInfo *info, Re
     if (none && !said->window) remark_no_guidance(o, &usual);
     if (quiet && !said->noise) remark_noise(o);
     if (negative && !said->negative) remark_negative();
-    said->negative |= negative;
+    if (info->tiled_without_effect && !said->tiled)
+        fputs("tim sample: --tiled has no effect: a picture is no larger than one tile, or made of pixels without an autoencoder\n",
+              stderr);
+    said->negative |= negative, said->tiled |= info->tiled_without_effect;
     said->guidance |= info->guidance_without_effect, said->window |= none, said->noise |= quiet;
 }
 

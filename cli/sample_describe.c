@@ -92,6 +92,7 @@ static void add_settings(Line *line, const Sampling *d, const TimSampleOptions *
         o->guidance_low, o->guidance_high, o->stochasticity, sample_precision_words[r->precision],
         sample_rounding_words[r->rounding]);
     add_text(line, "Imitate", r->imitate);
+    if (o->tiled) add(line, ", Decoder: tiled");
     if (r->init) add(line, ", Denoising strength: %.17g", o->strength);
     add_text(line, "Init", r->init);
 }

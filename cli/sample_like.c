@@ -72,6 +72,7 @@ static bool take(SampleRequest *r, const char *key, const char *value) {
     if (strcmp(key, "Class") == 0 || strcmp(key, "Classes") == 0) r->classes_text = value;
     if (strcmp(key, "Prompts") == 0) r->prompts_file = value;
     if (strcmp(key, "Denoising strength") == 0) return read_real(value, &o->strength);
+    if (strcmp(key, "Decoder") == 0) o->tiled = strcmp(value, "tiled") == 0;
     if (strcmp(key, "Imitate") == 0) r->imitate = value;
     if (strcmp(key, "Init") == 0) r->init = value;
     if (strcmp(key, "Model") == 0) r->parts.model = value;

@@ -77,6 +77,8 @@ static bool parse(SampleRequest *r, int count, char **words, ExitCode *code) {
                       "how a number becomes a byte (default c2i; of models of texts t2i, but of --layout mjhq c2i)"),
         option_int("batch", &r->sample.batch, 1, 65536, "pictures evaluated at a time (default 16)"),
         option_text("memory", &r->memory, "N", "bytes to stay within, such as 6G (default: no bound)"),
+        option_flag("tiled", &r->sample.tiled,
+                    "decode in overlapping tiles, as published: less memory, not the whole picture's result"),
         option_choice("precision", &r->precision, sample_precision_words,
                       "of the matrix products (default fp32; of models on latents bf16)"),
         option_text("imitate", &r->imitate, "times|rotary[,...]", "roundings of the published samplers (default: none)"),

@@ -356,6 +356,68 @@ static void test_draw_memory_bound_makes_strips_and_the_same_picture(void **stat
     tim_pipeline_free(pipeline);
 }
 
+/* One picture of class 1 in one step from the noise of (3, 0), its latent decoded in tiles. */
+static void draw_tiled_by_hand(int height, int width, uint8_t *pixels) {
+    enum { CHANNELS = 4, MOST = CHANNELS * 16 * 16 };
+    static float latent[MOST], chw[3 * 128 * 128];
+    double state[MOST];
+    const int64_t label = 1;
+    const int h = height / 8, w = width / 8, count = CHANNELS * h * w;
+    TimModel *model;
+    TimAutoencoder *autoencoder;
+    TimImage image;
+    assert_true(count <= MOST);
+    assert_ok(tim_model_open(&model, in_folder("class"), NULL, &one_thread, &err));
+    const TimAutoencoderOptions decoder = {.isa = tim_isa_best(), .threads = 1, .decoder = true};
+    assert_ok(tim_autoencoder_open(&autoencoder, in_folder("class/vae"), &decoder, &err));
+    const TimTiling tiling = tim_autoencoder_tiling(tim_autoencoder_config(autoencoder));
+    tim_sampler_noise(latent, (size_t)count, (TimNoiseKey){3, 0}, 0);
+    for (int i = 0; i < count; i++) state[i] = latent[i];
+    const TimSamplerBatch batch = {.batch = 1, .height = h, .width = w, .state = state, .condition = {.labels = &label}};
+    const TimSamplerOptions one_step = tim_sampler_options_default();
+    assert_ok(tim_sampler_run(model, &batch, &one_step, NULL, &err));
+    for (int i = 0; i < count; i++) latent[i] = (float)(state[i] / 0.18215);
+    assert_ok(tim_autoencoder_decode_tiled(autoencoder, &tiling, 1, h, w, latent, chw, &err));
+    assert_ok(tim_image_from_chw(&image, chw, 3, height, width, TIM_IMAGE_ROUNDING_T2I, &err));
+    memcpy(pixels, image.pixels, (size_t)height * (size_t)width * 3);
+    tim_image_done(&image);
+    tim_autoencoder_free(autoencoder);
+    tim_model_free(model);
+}
+
+/* The published tiled mode takes less memory and gives another picture than the whole; tiles of 64 pixels here. */
+static void test_draw_tiled_is_what_the_tiles_make(void **state) {
+    (void)state;
+    enum { HEIGHT = 128, ACROSS = 96, BYTES = HEIGHT * ACROSS * 3 };
+    static uint8_t expected[BYTES];
+    const int64_t label = 1;
+    TimPipeline *pipeline = open_parts(&(TimPipelineParts){.model = in_folder("class")});
+    TimPictures whole, tiled, bound;
+    TimSampleInfo info;
+    TimSampleOptions options = options_for(NULL, 1, 1);
+    options.labels = &label, options.height = HEIGHT, options.width = ACROSS;
+    assert_ok(tim_pipeline_draw(pipeline, &options, &whole, NULL, &err));
+    options.tiled = true;
+    assert_ok(tim_pipeline_draw(pipeline, &options, &tiled, &info, &err));
+    assert_false(info.tiled_without_effect);
+    draw_tiled_by_hand(HEIGHT, ACROSS, expected);
+    assert_same_pixels(tiled.pixels, expected, BYTES, 1);
+    assert_memory_not_equal(tiled.pixels, whole.pixels, BYTES);
+    options.memory = (size_t)1 << 40;
+    assert_ok(tim_pipeline_plan(pipeline, &options, &info, &err));
+    options.memory = info.memory;
+    assert_ok(tim_pipeline_draw(pipeline, &options, &bound, NULL, &err));
+    assert_memory_equal(tiled.pixels, bound.pixels, BYTES);
+    options.tiled = false; /* the whole picture needs more */
+    assert_int_equal(tim_pipeline_plan(pipeline, &options, &info, &err), TIM_E_MEMORY);
+    assert_says("or decode in tiles");
+    options.tiled = true, options.memory = 0, options.height = options.width = 64;
+    assert_ok(tim_pipeline_plan(pipeline, &options, &info, &err));
+    assert_true(info.tiled_without_effect);
+    tim_pictures_done(&whole), tim_pictures_done(&tiled), tim_pictures_done(&bound);
+    tim_pipeline_free(pipeline);
+}
+
 /* Of each picture the last stage is the picture; in diffusion mode the first is what a single step draws, since both ask the network for
  * F at (T_max, T_max). */
 static void test_draw_stages_from_one_step_to_the_picture(void **state) {
@@ -683,6 +745,18 @@ static void test_cli_settings_of_a_line_are_those_of_the_command(void **state) {
     assert_same_picture("without.png", "without2.png");
 }
 
+/* A picture to start from goes through tiles as well. */
+static void test_cli_tiled_can_be_drawn_again(void **state) {
+    (void)state;
+    char said[PATH_BYTES];
+    assert_runs("sample --model class --classes 1 --size 96x128 --count 1 --tiled --out tiled.png", "");
+    assert_runs("sample --like tiled.png --out tiled2.png", "");
+    assert_same_picture("tiled.png", "tiled2.png");
+    assert_runs("sample --model class --classes 2 --size 96x128 --count 1 --tiled --init tiled.png --out tiled3.png", "");
+    assert_int_equal(tim("sample --model class --tiled --count 1 --out small.png", "", said), 0);
+    assert_non_null(strstr(said, "--tiled has no effect"));
+}
+
 /* A prompt with lines that look like those behind it. */
 static void test_cli_prompt_with_lines_of_the_settings(void **state) {
     (void)state;
@@ -955,6 +1029,7 @@ int main(void) {
         cmocka_unit_test(test_draw_other_prompt_other_picture_and_sides_are_free),
         cmocka_unit_test(test_draw_classes_through_latents),
         cmocka_unit_test(test_draw_memory_bound_makes_strips_and_the_same_picture),
+        cmocka_unit_test(test_draw_tiled_is_what_the_tiles_make),
         cmocka_unit_test(test_draw_stages_from_one_step_to_the_picture),
         cmocka_unit_test(test_draw_stages_stay_within_memory),
         cmocka_unit_test(test_open_finds_parts_by_published_names),
@@ -968,6 +1043,7 @@ int main(void) {
         cmocka_unit_test(test_cli_prompt_makes_a_picture_that_can_be_drawn_again),
         cmocka_unit_test(test_cli_prompts_of_a_file_and_as_they_are_typed),
         cmocka_unit_test(test_cli_settings_of_a_line_are_those_of_the_command),
+        cmocka_unit_test(test_cli_tiled_can_be_drawn_again),
         cmocka_unit_test(test_cli_prompt_with_lines_of_the_settings),
         cmocka_unit_test(test_cli_negative_prompt_without_effect_is_said),
         cmocka_unit_test(test_cli_first_goes_on_where_a_run_ended),

@@ -50,6 +50,8 @@ typedef struct TimSampleOptions {
     double strength;       /* with init: how far it is carried towards noise, above 0 up to 1, which leaves nothing of it */
     int batch;             /* pictures evaluated at a time, at least 1; changes memory and speed, and results by rounding only */
     int height, width;     /* pixels, multiples of what a patch covers; 0: the model's own size */
+    bool tiled; /* the autoencoder works in the overlapping tiles of the published tiled mode, blended: less memory, and not what it
+                  * makes of the whole picture. Without one it changes nothing */
     bool stages; /* true: steps pictures of each, (count, steps): after every step the picture that its F leads to if the jump goes
                   * on to T_min. Such clean estimates cost no evaluation; a picture's last is the picture itself */
     size_t memory; /* bytes that the run may hold at once, weights included; 0: no bound, and large pictures in about 8 GB.
@@ -69,6 +71,7 @@ typedef struct TimSampleInfo {
     int64_t guided_steps;
     int64_t noised_steps;         /* with stochasticity: the jumps that put noise back */
     bool guidance_without_effect; /* guidance > 1 was asked for and its window holds no step */
+    bool tiled_without_effect;    /* tiles were asked for, and a picture is one, or there is no autoencoder */
     size_t memory;                /* bytes that are held at once, about: weights, tapes and pictures; of a run
                           * with a bound or of large pictures, else 0 */
     int64_t cut_prompts;          /* prompts longer than the model's captions: the end was not seen */

@@ -156,6 +156,13 @@ TimStatus tim_autoencoder_decode_tiled(TimAutoencoder *a, const TimTiling *tilin
     return run(&a->decoder, tiling, batch, height, width, z, x, err);
 }
 
+TimStatus tim_autoencoder_tiled_bytes(TimAutoencoder *a, bool decoder, const TimTiling *tiling, int height, int width,
+                                      size_t *bytes, TimError *err) {
+    TimHalf *half = decoder ? &a->decoder : &a->encoder;
+    TIM_TRY(check(a, half, 1, height, width, err));
+    return tim_half_tiled_bytes(half, tiling, height, width, bytes, err);
+}
+
 static size_t half_bytes(const TimHalf *half) {
     size_t bytes = half->weight_bytes;
     for (int i = 0; i < TIM_HALF_TAPES; i++)

@@ -98,6 +98,10 @@ TimStatus tim_autoencoder_encode_tiled(TimAutoencoder *autoencoder, const TimTil
 TimStatus tim_autoencoder_decode_tiled(TimAutoencoder *autoencoder, const TimTiling *tiling, int64_t batch, int height, int width,
                                        const float *z, float *x, TimError *err);
 
+/* *bytes = of the tapes and tiles that encode or decode a picture, or a latent, of these sides so. */
+TimStatus tim_autoencoder_tiled_bytes(TimAutoencoder *autoencoder, bool decoder, const TimTiling *tiling, int height, int width,
+                                      size_t *bytes, TimError *err);
+
 /* Bytes of weights and of the tapes kept at the moment. */
 size_t tim_autoencoder_bytes(const TimAutoencoder *autoencoder);
 

@@ -70,4 +70,7 @@ TimStatus tim_half_run_strips(TimHalf *half, int rows, int64_t batch, int height
 TimStatus tim_half_run_tiled(TimHalf *half, const TimTiling *tiling, int64_t batch, int height, int width, const float *in,
                              float *out, TimError *err);
 
+/* *bytes = of its tapes and tiles. */
+TimStatus tim_half_tiled_bytes(TimHalf *half, const TimTiling *tiling, int height, int width, size_t *bytes, TimError *err);
+
 #endif

@@ -110,10 +110,18 @@ static TimStatus run_tile(const Tiled *t, int i, int j, TimError *err) {
     return TIM_OK;
 }
 
-static TimStatus make_tiles(Tiled *t, TimError *err) {
-    const size_t in = (size_t)(t->batch * tim_half_in_channels(t->half)) * (size_t)t->y.in_tile * (size_t)t->x.in_tile;
+/* Elements of a tile of the input, and of the result. */
+static size_t in_elements(const Tiled *t) {
+    return (size_t)(t->batch * tim_half_in_channels(t->half)) * (size_t)t->y.in_tile * (size_t)t->x.in_tile;
+}
+
+static size_t out_elements(const Tiled *t) {
     const size_t planes = (size_t)(t->batch * tim_half_out_channels(t->half));
-    const size_t out = planes * (size_t)scaled(t->half, t->y.in_tile) * (size_t)scaled(t->half, t->x.in_tile);
+    return planes * (size_t)scaled(t->half, t->y.in_tile) * (size_t)scaled(t->half, t->x.in_tile);
+}
+
+static TimStatus make_tiles(Tiled *t, TimError *err) {
+    const size_t in = in_elements(t), out = out_elements(t);
     TIM_TRY(tim_new(&t->cut, in, sizeof *t->cut, "a tile", err));
     TIM_TRY(tim_new(&t->rows, (size_t)t->x.count, 2 * sizeof *t->rows, "the tiles", err));
     for (int i = 0; i < 2 * t->x.count; i++) TIM_TRY(tim_new(&t->rows[i].data, out, sizeof *t->cut, "a tile", err));
@@ -144,20 +152,36 @@ static TimStatus check(const TimHalf *half, const TimTiling *t, TimError *err) {
                     t->tile_w, t->stride_h, t->stride_w);
 }
 
+static Tiled tiled_of(TimHalf *half, const TimTiling *tiling, int64_t batch, int height, int width) {
+    return (Tiled){.half = half,
+                   .batch = batch,
+                   .y = axis_of(half, height, tiling->tile_h, tiling->stride_h),
+                   .x = axis_of(half, width, tiling->tile_w, tiling->stride_w)};
+}
+
+static bool is_one_tile(const Tiled *t) {
+    return t->y.in_size <= t->y.in_tile && t->x.in_size <= t->x.in_tile;
+}
+
 TimStatus tim_half_run_tiled(TimHalf *half, const TimTiling *tiling, int64_t batch, int height, int width, const float *in,
                              float *out, TimError *err) {
     TIM_TRY(check(half, tiling, err));
-    Tiled t = {.half = half,
-               .batch = batch,
-               .y = axis_of(half, height, tiling->tile_h, tiling->stride_h),
-               .x = axis_of(half, width, tiling->tile_w, tiling->stride_w),
-               .in = in,
-               .out = out};
-    if (height <= t.y.in_tile && width <= t.x.in_tile) return tim_half_run(half, batch, height, width, in, out, err);
+    Tiled t = tiled_of(half, tiling, batch, height, width);
+    if (is_one_tile(&t)) return tim_half_run(half, batch, height, width, in, out, err);
+    t.in = in, t.out = out;
     half->keep = TIM_HALF_TAPES;
     TimStatus status = make_tiles(&t, err);
     if (status == TIM_OK) status = run_tiles(&t, err);
     half->keep = 1;
     free_tiles(&t);
     return status;
+}
+
+TimStatus tim_half_tiled_bytes(TimHalf *half, const TimTiling *tiling, int height, int width, size_t *bytes, TimError *err) {
+    TIM_TRY(check(half, tiling, err));
+    const Tiled t = tiled_of(half, tiling, 1, height, width);
+    if (is_one_tile(&t)) return tim_half_bytes(half, TIM_HALF_WHOLE, 1, height, width, bytes, err);
+    TIM_TRY(tim_half_bytes(half, TIM_HALF_WHOLE, 1, smaller(height, t.y.in_tile), smaller(width, t.x.in_tile), bytes, err));
+    *bytes = TIM_HALF_TAPES * *bytes + sizeof(float) * (in_elements(&t) + 2 * (size_t)t.x.count * out_elements(&t));
+    return TIM_OK;
 }

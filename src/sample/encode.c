@@ -16,19 +16,21 @@ static void to_planes(float *chw, const TimImage *image, int channels) {
     }
 }
 
-static TimStatus encode_planes(TimPipeline *p, const float *chw, int height, int width, float *x, TimError *err) {
+static TimStatus encode_planes(TimPipeline *p, const float *chw, int height, int width, bool tiled, float *x, TimError *err) {
     TimAutoencoder *encoder;
     TIM_TRY(tim_pipeline_encoder(p, &encoder, err));
     const TimAutoencoderConfig *config = tim_autoencoder_config(encoder);
     const int factor = tim_autoencoder_factor(config);
     const size_t size = (size_t)tim_autoencoder_latent_channels(config) * (size_t)(height / factor) * (size_t)(width / factor);
-    TIM_TRY(tim_autoencoder_encode(encoder, 1, height, width, chw, x, NULL, err));
+    const TimTiling tiling = tim_autoencoder_tiling(config);
+    TIM_TRY(tiled ? tim_autoencoder_encode_tiled(encoder, &tiling, 1, height, width, chw, x, NULL, err)
+                  : tim_autoencoder_encode(encoder, 1, height, width, chw, x, NULL, err));
     const float scaling = (float)tim_autoencoder_scaling(config), shift = (float)tim_autoencoder_shift(config);
     for (size_t i = 0; i < size; i++) x[i] = (x[i] - shift) * scaling;
     return TIM_OK;
 }
 
-static TimStatus encode_resized(TimPipeline *p, const TimImage *image, float *x, TimError *err) {
+static TimStatus encode_resized(TimPipeline *p, const TimImage *image, bool tiled, float *x, TimError *err) {
     const TimAutoencoder *decoder = p->autoencoder;
     const int channels =
         decoder ? tim_autoencoder_picture_channels(tim_autoencoder_config(decoder), false) : p->model->config.network.in_channels;
@@ -39,15 +41,15 @@ static TimStatus encode_resized(TimPipeline *p, const TimImage *image, float *x,
     }
     TIM_TRY(tim_new(&chw, (size_t)channels * (size_t)image->height * (size_t)image->width, sizeof *chw, "the picture", err));
     to_planes(chw, image, channels);
-    const TimStatus status = encode_planes(p, chw, image->height, image->width, x, err);
+    const TimStatus status = encode_planes(p, chw, image->height, image->width, tiled, x, err);
     tim_free(chw);
     return status;
 }
 
-TimStatus tim_pipeline_encode(TimPipeline *p, const TimImage *init, int height, int width, float *x, TimError *err) {
+TimStatus tim_pipeline_encode(TimPipeline *p, const TimImage *init, int height, int width, bool tiled, float *x, TimError *err) {
     TimImage resized;
     TIM_TRY(tim_image_resize(&resized, init, height, width, TIM_IMAGE_BICUBIC, err));
-    const TimStatus status = encode_resized(p, &resized, x, err);
+    const TimStatus status = encode_resized(p, &resized, tiled, x, err);
     tim_image_done(&resized);
     return status;
 }

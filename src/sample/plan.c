@@ -44,6 +44,7 @@ static TimPlan start(const TimPipeline *p, const TimSampleOptions *o) {
                      .height = o->height ? o->height : own,
                      .width = o->width ? o->width : own,
                      .channels = channels_of(p),
+                     .tiled = o->tiled && p->autoencoder,
                      .stages = o->stages ? (size_t)o->steps : 1};
 }
 
@@ -196,7 +197,9 @@ static TimStatus count_encoder(const TimPlan *plan, TimPipeline *p, Need *need, 
     TIM_TRY(tim_pipeline_encoder(p, &encoder, err));
     tim_autoencoder_rest(encoder);
     need->always += tim_autoencoder_bytes(encoder);
-    TIM_TRY(tim_autoencoder_encode_bytes(encoder, plan->height, plan->width, &need->encoder, err));
+    const TimTiling tiling = tim_autoencoder_tiling(tim_autoencoder_config(encoder));
+    TIM_TRY(plan->tiled ? tim_autoencoder_tiled_bytes(encoder, false, &tiling, plan->height, plan->width, &need->encoder, err)
+                        : tim_autoencoder_encode_bytes(encoder, plan->height, plan->width, &need->encoder, err));
     need->encoder += pixels * (1 + sizeof(float));
     return TIM_OK;
 }
@@ -220,9 +223,17 @@ static TimStatus count_network(const TimPlan *plan, TimPipeline *p, int64_t batc
     return TIM_OK;
 }
 
-/* Also decides in which strips the decoder works. */
-static TimStatus count_need(TimPlan *plan, TimPipeline *p, const TimSampleOptions *o, Need *need, TimError *err) {
+/* Also decides in which strips it works. */
+static TimStatus count_decoder(TimPlan *plan, TimPipeline *p, const TimSampleOptions *o, Need *need, TimError *err) {
     const int height = plan->height / plan->factor, width = plan->width / plan->factor;
+    const TimTiling tiling = tim_autoencoder_tiling(tim_autoencoder_config(p->autoencoder));
+    const size_t left = o->memory > need->always ? o->memory - need->always : 0;
+    if (plan->tiled) return tim_autoencoder_tiled_bytes(p->autoencoder, true, &tiling, height, width, &need->decoder, err);
+    return tim_autoencoder_strip_rows(p->autoencoder, height, width, o->memory ? left : usual_decoder, &plan->strip_rows,
+                                      &need->decoder, err);
+}
+
+static TimStatus count_need(TimPlan *plan, TimPipeline *p, const TimSampleOptions *o, Need *need, TimError *err) {
     const int64_t batch = o->count < o->batch ? o->count : o->batch;
     const bool guided = plan->info.guided_steps > 0;
     const int tokens = longest_caption(plan, o->count);
@@ -235,16 +246,24 @@ static TimStatus count_need(TimPlan *plan, TimPipeline *p, const TimSampleOption
         need->always += tim_autoencoder_bytes(p->encoder);
     if (p->captioner) TIM_TRY(tim_captioner_bytes(p->captioner, batch + guided, tokens, &need->captions, err));
     TIM_TRY(count_network(plan, p, batch, tokens, need, err));
-    if (!p->autoencoder) return TIM_OK;
-    const size_t left = o->memory > need->always ? o->memory - need->always : 0;
-    return tim_autoencoder_strip_rows(p->autoencoder, height, width, o->memory ? left : usual_decoder, &plan->strip_rows,
-                                      &need->decoder, err);
+    return p->autoencoder ? count_decoder(plan, p, o, need, err) : TIM_OK;
+}
+
+/* Whether what is too much for the bound is a decoder that tiles would fit into it. */
+static bool tiles_would_do(const TimPlan *plan, TimPipeline *p, const TimSampleOptions *o, const Need *need) {
+    size_t bytes;
+    if (!p->autoencoder || plan->tiled || need->always + larger(larger(need->encoder, need->captions), need->network) > o->memory)
+        return false;
+    const TimTiling tiling = tim_autoencoder_tiling(tim_autoencoder_config(p->autoencoder));
+    return tim_autoencoder_tiled_bytes(p->autoencoder, true, &tiling, plan->height / plan->factor, plan->width / plan->factor,
+                                       &bytes, NULL) == TIM_OK &&
+           need->always + bytes <= o->memory;
 }
 
 static TimStatus plan_memory(TimPlan *plan, TimPipeline *p, const TimSampleOptions *o, TimError *err) {
     Need need;
     TIM_TRY(count_need(plan, p, o, &need, err));
-    plan->rests = o->memory || plan->strip_rows;
+    plan->rests = o->memory || plan->strip_rows || plan->tiled;
     const size_t phases = plan->rests ? larger(larger(need.encoder, need.captions), larger(need.network, need.decoder))
                                       : need.encoder + need.captions + need.network + need.decoder;
     plan->info.memory = need.always + phases;
@@ -252,12 +271,22 @@ static TimStatus plan_memory(TimPlan *plan, TimPipeline *p, const TimSampleOptio
     return tim_fail(
         err, TIM_E_MEMORY,
         "the run needs about %.2f GB and may have %.2f: %.2f GB throughout, %.2f for the picture to start from, %.2f for captions, "
-        "%.2f for the network, %.2f for the decoder in its smallest strips; allow more, or draw smaller or fewer pictures at once",
+        "%.2f for the network, %.2f for the decoder%s; allow more, or draw smaller or fewer pictures at once%s",
         1e-9 * (double)plan->info.memory, 1e-9 * (double)o->memory, 1e-9 * (double)need.always, 1e-9 * (double)need.encoder,
-        1e-9 * (double)need.captions, 1e-9 * (double)need.network, 1e-9 * (double)need.decoder);
+        1e-9 * (double)need.captions, 1e-9 * (double)need.network, 1e-9 * (double)need.decoder,
+        plan->tiled        ? " in tiles"
+        : plan->strip_rows ? " in its smallest strips"
+                           : "",
+        tiles_would_do(plan, p, o, &need) ? ", or decode in tiles" : "");
 }
 
 /* ---- the whole ---- */
+
+static bool is_one_tile(const TimPlan *plan, const TimPipeline *p) {
+    if (!p->autoencoder) return true;
+    const TimTiling tiling = tim_autoencoder_tiling(tim_autoencoder_config(p->autoencoder));
+    return plan->height <= tiling.tile_h && plan->width <= tiling.tile_w;
+}
 
 TimStatus tim_plan_make(TimPlan *plan, TimPipeline *p, const TimSampleOptions *options, TimError *err) {
     *plan = start(p, options);
@@ -266,6 +295,7 @@ TimStatus tim_plan_make(TimPlan *plan, TimPipeline *p, const TimSampleOptions *o
     TIM_TRY(check_parts(p, plan->info.guided_steps > 0, err));
     TIM_TRY(check_options(plan, p, options, err));
     TIM_TRY(check_conditions(plan, p, options, err));
+    plan->info.tiled_without_effect = options->tiled && is_one_tile(plan, p);
     const bool large = p->autoencoder && (size_t)plan->height * (size_t)plan->width > small_picture;
     return options->memory || large ? plan_memory(plan, p, options, err) : TIM_OK;
 }
