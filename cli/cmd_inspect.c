@@ -1,4 +1,4 @@
-/* tim inspect: what a model or any file of tensors holds, for people or (--json) for programs.
+/* tim inspect: what a model, one of its files or any file of tensors holds, for people or (--json) for programs.
  * Names and texts come from files that may be hostile: control characters never reach the terminal as they are. */
 #include <inttypes.h>
 #include <stdio.h>
@@ -8,91 +8,8 @@
 
 #include "commands.h"
 #include "options.h"
-#include "tim/config.h"
+#include "tim/facts.h"
 #include "tim/file.h"
-
-/* ---- the configuration as a list ---- */
-
-typedef struct Field {
-    const char *key;
-    char value[64];
-    bool quoted; /* in JSON: a text */
-} Field;
-
-enum { MAX_FIELDS = 32 };
-
-typedef struct Fields {
-    Field items[MAX_FIELDS];
-    int count;
-} Fields;
-
-static void add_text(Fields *fields, const char *key, const char *value) {
-    Field *field = &fields->items[fields->count++];
-    *field = (Field){.key = key, .quoted = true};
-    snprintf(field->value, sizeof field->value, "%s", value);
-}
-
-static void add_int(Fields *fields, const char *key, int value) {
-    Field *field = &fields->items[fields->count++];
-    *field = (Field){.key = key};
-    snprintf(field->value, sizeof field->value, "%d", value);
-}
-
-static void add_real(Fields *fields, const char *key, double value) {
-    Field *field = &fields->items[fields->count++];
-    *field = (Field){.key = key};
-    snprintf(field->value, sizeof field->value, "%.15g", value);
-}
-
-static void add_bool(Fields *fields, const char *key, bool value) {
-    Field *field = &fields->items[fields->count++];
-    *field = (Field){.key = key};
-    snprintf(field->value, sizeof field->value, "%s", value ? "true" : "false");
-}
-
-static void add_network(Fields *fields, const TimNetworkConfig *n) {
-    static const char *const conditions[] = {"t-r", "r", "t,r", "t,t-r", "r,t-r", "t,r,t-r"};
-    add_text(fields, "network", n->kind == TIM_NETWORK_C2I ? "class-to-image" : "text-to-image");
-    add_int(fields, "input_size", n->input_size);
-    add_int(fields, "patch_size", n->patch_size);
-    add_int(fields, "in_channels", n->in_channels);
-    add_int(fields, "depth", n->depth);
-    add_int(fields, "hidden_size", n->hidden_size);
-    add_int(fields, "num_heads", n->num_heads);
-    add_real(fields, "mlp_ratio", n->mlp_ratio);
-    add_int(fields, "lora_hidden_size", n->lora_hidden_size);
-    add_int(fields, "encoder_depth", n->encoder_depth);
-    add_int(fields, "z_dim", n->z_dim);
-    add_int(fields, "projector_dim", n->projector_dim);
-    if (n->kind == TIM_NETWORK_C2I) {
-        add_int(fields, "num_classes", n->num_classes);
-        add_real(fields, "class_dropout_prob", n->class_dropout_prob);
-    } else {
-        add_int(fields, "cap_feat_dim", n->cap_feat_dim);
-    }
-    add_text(fields, "new_condition", conditions[n->new_condition]);
-    add_bool(fields, "use_new_embed", n->use_new_embed);
-    add_bool(fields, "qk_norm", n->qk_norm);
-    add_bool(fields, "distance_aware", n->distance_aware);
-    add_bool(fields, "input_skip", n->input_skip);
-}
-
-static void add_transport(Fields *fields, const TimTransportConfig *t) {
-    static const char *const names[] = {"OT_FM", "TrigFlow", "EDM", "VP_SDE", "VE_SDE"};
-    add_text(fields, "transport", names[t->kind]);
-    add_real(fields, "sigma_d", t->sigma_d);
-    add_real(fields, "T_max", t->t_max);
-    add_real(fields, "T_min", t->t_min);
-}
-
-static void list_config(Fields *fields, const TimConfig *config) {
-    *fields = (Fields){.count = 0};
-    add_network(fields, &config->network);
-    add_transport(fields, &config->transport);
-    if (config->data_type) add_text(fields, "data_type", config->data_type);
-    if (config->vae_dir) add_text(fields, "vae_dir", config->vae_dir);
-    if (config->text_encoder_dir) add_text(fields, "text_encoder_dir", config->text_encoder_dir);
-}
 
 /* ---- printing ---- */
 
@@ -119,10 +36,9 @@ static void print_quoted(const char *text) {
 /* What is shown. */
 typedef struct Subject {
     const char *path;
-    TimTensorFile *file;
-    uint64_t elements, bytes; /* of all tensors */
-    bool configured;
-    Fields config;
+    TimTensorFile *file;        /* NULL: no weights */
+    uint64_t elements, bytes;   /* of all tensors */
+    TimFacts config, tokenizer; /* without a kind: there is none */
 } Subject;
 
 static void print_shape(const TimFileTensor *tensor, const char *open, const char *close) {
@@ -152,40 +68,55 @@ static void print_text_tensors(const TimTensorFile *file) {
     }
 }
 
-static void print_text(const Subject *s) {
-    const char *key, *value;
-    print_plain(s->path);
-    printf("\n%" PRIu64 " parameters in %zu tensors, %" PRIu64 " bytes\n", s->elements, tim_tensor_file_count(s->file), s->bytes);
-    if (s->configured) puts("\nconfiguration");
-    for (int i = 0; s->configured && i < s->config.count; i++) {
-        printf("  %-20s", s->config.items[i].key);
-        print_plain(s->config.items[i].value);
+static void print_text_facts(const TimFacts *facts) {
+    if (!facts->kind) return;
+    printf("\n%s\n", facts->kind);
+    for (int i = 0; i < facts->count; i++) {
+        printf("  %-31s ", facts->items[i].key);
+        print_plain(facts->items[i].value);
         putchar('\n');
     }
-    if (tim_tensor_file_text_count(s->file) > 0) puts("\nmetadata");
-    for (size_t i = 0; tim_tensor_file_text(s->file, i, &key, &value, NULL) == TIM_OK; i++) {
+}
+
+static void print_text_metadata(const TimTensorFile *file) {
+    const char *key, *value;
+    if (tim_tensor_file_text_count(file) > 0) puts("\nmetadata");
+    for (size_t i = 0; tim_tensor_file_text(file, i, &key, &value, NULL) == TIM_OK; i++) {
         fputs("  ", stdout);
         print_plain(key);
         fputs(": ", stdout);
         print_plain(value);
         putchar('\n');
     }
+}
+
+static void print_text(const Subject *s) {
+    print_plain(s->path);
+    putchar('\n');
+    if (s->file)
+        printf("%" PRIu64 " parameters in %zu tensors, %" PRIu64 " bytes\n", s->elements, tim_tensor_file_count(s->file), s->bytes);
+    print_text_facts(&s->config);
+    print_text_facts(&s->tokenizer);
+    if (!s->file) return;
+    print_text_metadata(s->file);
     print_text_tensors(s->file);
 }
 
-static void print_json_config(const Subject *s) {
-    fputs(",\n  \"config\": ", stdout);
-    if (!s->configured) {
+static void print_json_facts(const char *key, const TimFacts *facts) {
+    printf(",\n  \"%s\": ", key);
+    if (!facts->kind) {
         fputs("null", stdout);
         return;
     }
-    for (int i = 0; i < s->config.count; i++) {
-        const Field *field = &s->config.items[i];
-        printf("%s\"%s\": ", i ? ", " : "{", field->key);
-        if (field->quoted)
-            print_quoted(field->value);
+    fputs("{\"kind\": ", stdout);
+    print_quoted(facts->kind);
+    for (int i = 0; i < facts->count; i++) {
+        const TimFact *fact = &facts->items[i];
+        printf(", \"%s\": ", fact->key);
+        if (fact->text)
+            print_quoted(fact->value);
         else
-            fputs(field->value, stdout);
+            fputs(fact->value, stdout);
     }
     putchar('}');
 }
@@ -211,45 +142,61 @@ static void print_json_tensors(const TimTensorFile *file) {
         printf(", \"dtype\": \"%s\", \"shape\": ", tensor.dtype);
         print_shape(&tensor, "[", "]}");
     }
-    fputs("]\n}\n", stdout);
+    fputs("]", stdout);
 }
 
 static void print_json(const Subject *s) {
     fputs("{\n  \"file\": ", stdout);
     print_quoted(s->path);
-    printf(",\n  \"parameters\": %" PRIu64 ",\n  \"bytes\": %" PRIu64, s->elements, s->bytes);
-    print_json_config(s);
-    print_json_texts(s->file);
-    print_json_tensors(s->file);
+    if (s->file) printf(",\n  \"parameters\": %" PRIu64 ",\n  \"bytes\": %" PRIu64, s->elements, s->bytes);
+    print_json_facts("config", &s->config);
+    print_json_facts("tokenizer", &s->tokenizer);
+    if (s->file) {
+        print_json_texts(s->file);
+        print_json_tensors(s->file);
+    }
+    fputs("\n}\n", stdout);
 }
 
 /* ---- finding ---- */
 
 enum { MAX_PATH = 4096 };
 
-static bool is_file(const char *path) {
+static bool is_kind(const char *path, mode_t kind) {
     struct stat info;
-    return stat(path, &info) == 0 && S_ISREG(info.st_mode);
+    return stat(path, &info) == 0 && (info.st_mode & S_IFMT) == kind;
 }
 
-/* config.yaml in the folder of the file `path`. */
-static bool config_path(char out[MAX_PATH], const char *path) {
+/* `name` in the folder `path`, or in that of the file `path`. */
+static bool path_in(char out[MAX_PATH], const char *path, const char *name) {
+    const bool folder = is_kind(path, S_IFDIR);
     const char *slash = strrchr(path, '/');
-    const int length = snprintf(out, MAX_PATH, "%.*sconfig.yaml", slash ? (int)(slash - path + 1) : 0, path);
-    return length >= 0 && length < MAX_PATH;
+    const int keep = folder ? (int)strlen(path) : slash ? (int)(slash - path) : 0;
+    const int length = snprintf(out, MAX_PATH, "%.*s%s%s", keep, path, folder || slash ? "/" : "", name);
+    return length >= 0 && length < MAX_PATH && is_kind(out, S_IFREG);
 }
 
-static bool read_config(Subject *s, const char *path) {
+static bool say(const TimError *err) {
+    fprintf(stderr, "tim inspect: %s\n", err->text);
+    return false;
+}
+
+static bool read_facts(Subject *s, const char *path) {
     TimError err;
-    TimConfig config;
-    const TimStatus status = tim_config_read(&config, path, &err);
-    if (status == TIM_OK)
-        list_config(&s->config, &config);
-    else
-        fprintf(stderr, "tim inspect: %s\n", err.text);
-    tim_config_done(&config);
-    s->configured = status == TIM_OK;
-    return s->configured;
+    TimFacts facts;
+    if (tim_facts_read(&facts, path, &err) != TIM_OK) return say(&err);
+    *(facts.tokenizer ? &s->tokenizer : &s->config) = facts;
+    return true;
+}
+
+/* The first of `names` that lies there. One that was not asked for may be another program's: then the rest is still shown. */
+static void find_facts(Subject *s, const char *path, const char *const *names) {
+    char found[MAX_PATH];
+    for (int i = 0; names[i]; i++)
+        if (path_in(found, path, names[i])) {
+            read_facts(s, found);
+            return;
+        }
 }
 
 static void measure(Subject *s) {
@@ -260,24 +207,29 @@ static void measure(Subject *s) {
     }
 }
 
-/* A configuration that lies there without being asked for may be another program's: then the tensors are still shown. */
-static bool find_config(Subject *s, const char *given) {
-    char beside[MAX_PATH];
-    if (given) return read_config(s, given);
-    if (config_path(beside, s->path) && is_file(beside)) read_config(s, beside);
-    return true;
+/* The weights and what lies beside them; a folder may hold a tokenizer or a configuration alone. */
+static bool look(Subject *s, const char *path, const char *config) {
+    static const char *const configs[] = {"config.yaml", "config.json", NULL}, *const tokenizers[] = {"tokenizer.json",
+                                                                                                      "tokenizer.model",
+                                                                                                      "spiece.model", NULL};
+    TimError err;
+    if (config && !read_facts(s, config)) return false;
+    if (!config) find_facts(s, path, configs);
+    if (is_kind(path, S_IFDIR)) find_facts(s, path, tokenizers);
+    const TimStatus status = tim_tensor_file_open(&s->file, path, &err);
+    if (status == TIM_OK) {
+        s->path = tim_tensor_file_path(s->file);
+        measure(s);
+        return true;
+    }
+    say(&err);
+    return status == TIM_E_IO && is_kind(path, S_IFDIR) && (s->config.kind || s->tokenizer.kind);
 }
 
 static ExitCode inspect(const char *path, const char *config, bool json) {
-    TimError err;
-    Subject subject = {0};
-    if (tim_tensor_file_open(&subject.file, path, &err) != TIM_OK) {
-        fprintf(stderr, "tim inspect: %s\n", err.text);
-        return EXIT_FAILED;
-    }
-    subject.path = tim_tensor_file_path(subject.file);
-    const bool found = find_config(&subject, config);
-    measure(&subject);
+    Subject subject = {.path = path};
+    const bool plain = is_kind(path, S_IFREG) && tim_facts_known(path);
+    const bool found = plain && !config ? read_facts(&subject, path) : look(&subject, path, config);
     if (found) (json ? print_json : print_text)(&subject);
     tim_tensor_file_close(subject.file);
     return found ? EXIT_FINE : EXIT_FAILED;
@@ -287,21 +239,24 @@ int cmd_inspect(int count, char **words) {
     const char *config = NULL;
     bool json = false;
     const Option options[] = {
-        option_text("config", &config, "YAML", "configuration (default: config.yaml beside the file)"),
+        option_text("config", &config, "FILE", "configuration (default: config.yaml or config.json beside the file)"),
         option_flag("json", &json, "for programs: one JSON object"),
     };
     const CommandLine line = {
         .command = "inspect",
-        .summary = "Shows the configuration, parameters, metadata and tensors of a model, or of any file of tensors.",
+        .summary = "Shows the configuration, tokenizer, parameters, metadata and tensors of a model's folder, or one of its files.",
         .operands = "DIR|FILE",
         .options = options,
         .option_count = sizeof options / sizeof *options,
         .min_operands = 1,
         .max_operands = 1,
-        .notes = "A file is safetensors, a file of torch.save (.bin, .pt, .pth; nothing in it is run), or the index of several\n"
-                 "(.safetensors.index.json). Of a folder, its model.safetensors is shown, diffusion_pytorch_model.safetensors, the "
-                 "index\n"
-                 "of one of these, or pytorch_model.bin.",
+        .notes =
+            "A file is safetensors, a file of torch.save (.bin, .pt, .pth; nothing in it is run), or the index of several\n"
+            "(.safetensors.index.json). Of a folder, its model.safetensors is shown, diffusion_pytorch_model.safetensors, the "
+            "index\n"
+            "of one of these, or pytorch_model.bin. Of what is no weights: a configuration of TiM (.yaml), of a text encoder or "
+            "an\n"
+            "autoencoder (config.json), a tokenizer (tokenizer.json, tokenizer.model, spiece.model).",
     };
     Operands operands;
     ExitCode code;

@@ -22,7 +22,7 @@ static const Command commands[] = {
     {"classifier", cmd_classifier, "train the network that tim eval looks with"},
     {"convert", cmd_convert, "write a model's weights in another precision"},
     {"eval", cmd_eval, "judge a model: quality by number of steps, as a report"},
-    {"inspect", cmd_inspect, "show what a model or a safetensors file holds"},
+    {"inspect", cmd_inspect, "show what a model or one of its files holds"},
     {"verify", cmd_verify, "check the parts of a model, by names and shapes as published"},
     {"synth", cmd_synth, "write a checkpoint of a published size with made-up weights"},
     {"bench", cmd_bench, "measure the speed on this machine"},

@@ -703,6 +703,9 @@ static void test_inspect_shows_model(void **state) {
                                  "(24, 1, 2, 2)"};
     for (size_t i = 0; i < sizeof parts / sizeof *parts; i++) assert_contains(out, parts[i]);
     assert_string_equal(said, "");
+    assert_runs("inspect model/config.yaml"); /* the configuration alone */
+    assert_contains(out, "class-to-image");
+    assert_null(strstr(out, " parameters in "));
 }
 
 static void test_inspect_json_is_json(void **state) {
@@ -762,7 +765,10 @@ static void test_inspect_any_safetensors(void **state) {
 static void test_inspect_failures_exit_1(void **state) {
     (void)state;
     assert_fails("inspect nowhere", 1, "nowhere");
-    assert_fails("inspect model/config.yaml", 1, "model/config.yaml");
+    write_file(in_folder("bad.yaml"), "model: {network: {target: another.Program}}\n");
+    assert_fails("inspect bad.yaml", 1, "bad.yaml");
+    write_file(in_folder("bad.json"), "{");
+    assert_fails("inspect bad.json", 1, "bad.json");
     assert_fails("inspect .", 1, "none of model.safetensors");
 }
 

@@ -757,6 +757,54 @@ static void test_cli_tiled_can_be_drawn_again(void **state) {
     assert_non_null(strstr(said, "--tiled has no effect"));
 }
 
+enum { OUTPUT_BYTES = 1 << 15 };
+
+/* What the program wrote to stdout. */
+static void read_output(char out[OUTPUT_BYTES]) {
+    FILE *stream = fopen(in_folder("stdout"), "rb");
+    assert_non_null(stream);
+    out[fread(out, 1, OUTPUT_BYTES - 1, stream)] = '\0';
+    fclose(stream);
+}
+
+static void assert_shown(const char *words, const char *const *parts) {
+    static char out[OUTPUT_BYTES];
+    assert_runs(words, "");
+    read_output(out);
+    for (int i = 0; parts[i]; i++)
+        if (!strstr(out, parts[i])) fail_msg("'%s' does not show '%s': %s", words, parts[i], out);
+}
+
+/* Every kind of file that a model consists of. */
+static void test_cli_inspect_shows_every_part(void **state) {
+    (void)state;
+    const char *const gemma[] = {"parameters in",
+                                 "text encoder, Gemma 3",
+                                 "num_hidden_layers               2\n",
+                                 "tokenizer, SentencePiece",
+                                 "pieces",
+                                 "bos_piece                       <s>\n",
+                                 NULL};
+    const char *const tokenizer[] = {"tokenizer, SentencePiece", "eos_piece                       </s>\n", NULL};
+    const char *const dc[] = {"autoencoder, AutoencoderDC", "pixels_per_latent               32\n", "ViT", NULL};
+    const char *const kl[] = {"autoencoder, AutoencoderKL", "block_out_channels              16, 32, 48, 48\n", NULL};
+    const char *const yaml[] = {"configuration of TiM", "text-to-image", "vae_dir                         maker/dc-ae-f32\n", NULL};
+    const char *const json[] = {"\"tokenizer\": {\"kind\": \"tokenizer.json\", \"pieces\": ", "\"config\": null", NULL};
+    assert_shown("inspect text/text_encoder", gemma);
+    assert_shown("inspect hub/tokenizer", tokenizer);
+    assert_shown("inspect text/text_encoder/tokenizer.model", tokenizer);
+    assert_shown("inspect text/vae", dc);
+    assert_shown("inspect class/vae/config.json", kl);
+    assert_shown("inspect text/config.yaml", yaml);
+    copy_file("tests/golden/tokenizer/bpe_tokenizer.json", "tokenizer.json");
+    assert_shown("inspect --json tokenizer.json", json);
+    static const char t5[] = "{\"model_type\": \"t5\", \"d_ff\": 2.5}";
+    char said[PATH_BYTES];
+    write_file(in_folder("config.json"), t5, strlen(t5));
+    assert_int_equal(tim("inspect config.json", "", said), 1);
+    assert_non_null(strstr(said, "d_ff"));
+}
+
 /* A prompt with lines that look like those behind it. */
 static void test_cli_prompt_with_lines_of_the_settings(void **state) {
     (void)state;
@@ -1044,6 +1092,7 @@ int main(void) {
         cmocka_unit_test(test_cli_prompts_of_a_file_and_as_they_are_typed),
         cmocka_unit_test(test_cli_settings_of_a_line_are_those_of_the_command),
         cmocka_unit_test(test_cli_tiled_can_be_drawn_again),
+        cmocka_unit_test(test_cli_inspect_shows_every_part),
         cmocka_unit_test(test_cli_prompt_with_lines_of_the_settings),
         cmocka_unit_test(test_cli_negative_prompt_without_effect_is_said),
         cmocka_unit_test(test_cli_first_goes_on_where_a_run_ended),
