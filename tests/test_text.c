@@ -105,7 +105,12 @@ static void test_gemma_config_absent_keys_published_defaults(void **state) {
     assert_int_equal(c.head_dim, 256);
     assert_int_equal(c.max_position_embeddings, 131072);
     assert_true(c.rope_theta == 1e6 && c.rope_local_base_freq == 1e4 && c.rms_norm_eps == 1e-6 && c.query_pre_attn_scalar == 256);
+    assert_true(c.rope_factor == 1);
     for (int i = 0; i < 7; i++) assert_int_equal(c.sliding[i], i != 5);
+    must(tim_gemma3_config_parse(&c, GEMMA(", \"rope_scaling\": {\"type\": \"linear\", \"factor\": 8.0}"), &err), &err);
+    assert_true(c.rope_factor == 8);
+    must(tim_gemma3_config_parse(&c, GEMMA(", \"rope_scaling\": {\"rope_type\": \"default\"}"), &err), &err);
+    assert_true(c.rope_factor == 1);
 }
 
 static void test_gemma_config_layers_by_pattern_or_list(void **state) {
@@ -135,7 +140,11 @@ static void test_gemma_config_refused_settings_named(void **state) {
         {"{\"vocab_size\": 320}", "the key 'model_type' is missing", TIM_E_FORMAT},
         {"{\"model_type\": \"gemma3\"}", "'model_type' is \"gemma3\"; this library can only run", TIM_E_UNSUPPORTED},
         {GEMMA(", \"hidden_activation\": \"silu\""), "'hidden_activation' is \"silu\"", TIM_E_UNSUPPORTED},
-        {GEMMA(", \"rope_scaling\": {\"factor\": 8}"), "'rope_scaling' is {\"factor\":8}", TIM_E_UNSUPPORTED},
+        {GEMMA(", \"rope_scaling\": {\"factor\": 8}"), "'rope_scaling' is of type (none)", TIM_E_UNSUPPORTED},
+        {GEMMA(", \"rope_scaling\": 8"), "'rope_scaling' is of type (none)", TIM_E_UNSUPPORTED},
+        {GEMMA(", \"rope_scaling\": {\"type\": \"yarn\", \"factor\": 8}"), "'rope_scaling' is of type yarn", TIM_E_UNSUPPORTED},
+        {GEMMA(", \"rope_scaling\": {\"rope_type\": \"linear\", \"factor\": 0}"), "has the factor 0", TIM_E_FORMAT},
+        {GEMMA(", \"rope_scaling\": {\"rope_type\": \"linear\"}"), "has the factor 0", TIM_E_FORMAT},
         {GEMMA(", \"attn_logit_softcapping\": 50"), "'attn_logit_softcapping' is 50", TIM_E_UNSUPPORTED},
         {GEMMA(", \"use_bidirectional_attention\": true"), "'use_bidirectional_attention' is true", TIM_E_UNSUPPORTED},
         {GEMMA(", \"quantization_config\": {}"), "'quantization_config' is {}; this library does not know", TIM_E_FORMAT},
@@ -176,7 +185,8 @@ static void test_t5_config_refused_settings_named(void **state) {
         TimStatus status;
     } wrong[] = {
         {"{\"model_type\": \"umt5\"}", "'model_type' is \"umt5\"", TIM_E_UNSUPPORTED},
-        {"{\"model_type\": \"t5\", \"feed_forward_proj\": \"relu\"}", "'feed_forward_proj' is \"relu\"", TIM_E_UNSUPPORTED},
+        {"{\"model_type\": \"t5\", \"feed_forward_proj\": \"gated-silu\"}", "'feed_forward_proj' is \"gated-silu\"",
+         TIM_E_UNSUPPORTED},
         {T5(", \"dense_act_fn\": \"gelu\""), "'dense_act_fn' is \"gelu\"", TIM_E_UNSUPPORTED},
         {T5(", \"relative_attention_num_buckets\": 30"), "'relative_attention_num_buckets' is 30", TIM_E_UNSUPPORTED},
         {T5(", \"relative_attention_max_distance\": 8"), "'relative_attention_max_distance' 8", TIM_E_UNSUPPORTED},

@@ -109,10 +109,10 @@ static TimRef record(const Recording *r, TimRef ids, TimGemma3Output output) {
     return tim_rms_norm(r->tape, x, (float)r->c->rms_norm_eps, 1, TIM_F32, "model.norm");
 }
 
-/* cos and sin (positions, dh / 2), angles in fp32 as in the published code: position times base^(-2 i / dh). */
-static void fill_rotary(float *cosines, float *sines, int64_t positions, int64_t half, double base) {
+/* cos and sin (positions, dh / 2), angles in fp32 as in the published code: position times base^(-2 i / dh) / factor. */
+static void fill_rotary(float *cosines, float *sines, int64_t positions, int64_t half, double base, double factor) {
     for (int64_t i = 0; i < half; i++) {
-        const float frequency = (float)(1 / pow(base, (double)i / (double)half));
+        const float frequency = (float)(1 / pow(base, (double)i / (double)half)) / (float)factor;
         for (int64_t n = 0; n < positions; n++) {
             const float angle = (float)n * frequency;
             cosines[n * half + i] = (float)cos((double)angle);
@@ -127,7 +127,8 @@ static TimStatus make_rotary(TimGemma3Network *n, Recording *r, TimError *err) {
     TIM_TRY(tim_new(&n->rotary, 4 * table, sizeof *n->rotary, "the rotary tables", err));
     for (int sliding = 0; sliding < 2; sliding++) {
         float *cosines = n->rotary + (size_t)(2 * sliding) * table;
-        fill_rotary(cosines, cosines + table, n->shape.tokens, half, sliding ? r->c->rope_local_base_freq : r->c->rope_theta);
+        fill_rotary(cosines, cosines + table, n->shape.tokens, half, sliding ? r->c->rope_local_base_freq : r->c->rope_theta,
+                    sliding ? 1 : r->c->rope_factor);
         r->cos[sliding] = cosines, r->sin[sliding] = cosines + table;
     }
     return TIM_OK;

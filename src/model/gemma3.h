@@ -19,6 +19,7 @@ typedef struct TimGemma3Config {
     bool sliding[TIM_GEMMA3_MAX_LAYERS]; /* the layer sees the last sliding_window keys, else all before */
     double rms_norm_eps, query_pre_attn_scalar;
     double rope_theta, rope_local_base_freq; /* bases of rotary in layers that see all, and in sliding ones */
+    double rope_factor;                      /* positions are divided by it in layers that see all: "linear" scaling; 1: none */
 } TimGemma3Config;
 
 /* Reads a config.json of model_type gemma3_text. The text of an error names file, key, value and remedy. */

@@ -30,9 +30,9 @@ static const TimHfField fields[] = {
     {.key = "pruned_heads", .type = TIM_HF_ONLY, .only = "{}|null"},
     {.key = "attention_bias", .type = TIM_HF_ONLY, .only = "false"},
     {.key = "attn_logit_softcapping", .type = TIM_HF_ONLY, .only = "null"},
-    {.key = "rope_scaling", .type = TIM_HF_ONLY, .only = "null|{\"rope_type\":\"default\"}"},
     {.key = "use_bidirectional_attention", .type = TIM_HF_ONLY, .only = "false"},
-    {.key = "layer_types", .type = TIM_HF_SKIP}, /* read below */
+    {.key = "rope_scaling", .type = TIM_HF_SKIP}, /* read below, as the next three */
+    {.key = "layer_types", .type = TIM_HF_SKIP},
     {.key = "sliding_window_pattern", .type = TIM_HF_SKIP},
     {.key = "_sliding_window_pattern", .type = TIM_HF_SKIP},
     {.key = "final_logit_softcapping", .type = TIM_HF_SKIP}, /* of the logits, which nobody asks for */
@@ -67,6 +67,21 @@ static TimStatus read_layers(TimGemma3Config *config, const json_t *object, TimE
     return TIM_OK;
 }
 
+/* null, or {"rope_type": "default"}, or {"rope_type": "linear", "factor": 8.0} as the larger models have it; once the key was "type". */
+static TimStatus read_rope_scaling(TimGemma3Config *config, const json_t *scaling, TimError *err) {
+    const json_t *type = json_object_get(scaling, "rope_type"), *factor = json_object_get(scaling, "factor");
+    if (!scaling || json_is_null(scaling)) return TIM_OK;
+    const char *name = json_string_value(type ? type : json_object_get(scaling, "type"));
+    if (name && strcmp(name, "default") == 0) return TIM_OK;
+    if (!name || strcmp(name, "linear") != 0)
+        return tim_fail(err, TIM_E_UNSUPPORTED,
+                        "'rope_scaling' is of type %.60s; this library can only run \"default\" and \"linear\"",
+                        name ? name : "(none)");
+    config->rope_factor = json_number_value(factor);
+    if (config->rope_factor >= 1 && config->rope_factor <= 1e6) return TIM_OK;
+    return tim_fail(err, TIM_E_FORMAT, "'rope_scaling' has the factor %g; it must be a number from 1 to 1e6", config->rope_factor);
+}
+
 static TimStatus check(const TimGemma3Config *c, TimError *err) {
     if (c->num_attention_heads % c->num_key_value_heads != 0)
         return tim_fail(err, TIM_E_FORMAT, "'num_key_value_heads' is %lld, which does not divide %lld 'num_attention_heads'",
@@ -85,9 +100,11 @@ static TimStatus read_object(TimGemma3Config *config, json_t *object, TimError *
                                 .rms_norm_eps = 1e-6,
                                 .query_pre_attn_scalar = 256,
                                 .rope_theta = 1e6,
-                                .rope_local_base_freq = 1e4};
+                                .rope_local_base_freq = 1e4,
+                                .rope_factor = 1};
     TIM_TRY(tim_hf_config_read(config, fields, sizeof fields / sizeof *fields, object, err));
     TIM_TRY(read_layers(config, object, err));
+    TIM_TRY(read_rope_scaling(config, json_object_get(object, "rope_scaling"), err));
     return check(config, err);
 }
 

@@ -1,5 +1,4 @@
-/* config.json of T5. Absent keys have the values of transformers' T5Config, but for the activation: without feed_forward_proj it is
- * ReLU, which only the first T5 has. */
+/* config.json of T5. Absent keys have the values of transformers' T5Config. */
 #include <jansson.h>
 #include <string.h>
 
@@ -28,10 +27,10 @@ static const TimHfField fields[] = {
      .offset = offsetof(TimT5Config, layer_norm_epsilon),
      .low = 1e-12,
      .high = 1},
-    {.key = "feed_forward_proj", .type = TIM_HF_ONLY, .only = "\"gated-gelu\"", .required = true},
+    {.key = "feed_forward_proj", .type = TIM_HF_ONLY, .only = "\"gated-gelu\"|\"relu\""},
     {.key = "pruned_heads", .type = TIM_HF_ONLY, .only = "{}|null"},
-    {.key = "dense_act_fn", .type = TIM_HF_ONLY, .only = "\"gelu_new\""}, /* derived from the one before */
-    {.key = "is_gated_act", .type = TIM_HF_ONLY, .only = "true"},
+    {.key = "dense_act_fn", .type = TIM_HF_ONLY, .only = "\"gelu_new\"|\"relu\""}, /* follows from the one before, as the next */
+    {.key = "is_gated_act", .type = TIM_HF_ONLY, .only = "true|false"},
     {.key = "num_decoder_layers", .type = TIM_HF_SKIP}, /* of the decoder */
     {.key = "n_positions", .type = TIM_HF_SKIP},        /* no limit: the bias is relative */
     {.key = "dropout_rate", .type = TIM_HF_SKIP},       /* of training, as the following */
@@ -59,6 +58,8 @@ static TimStatus read_object(TimT5Config *config, json_t *object, TimError *err)
     *config =
         (TimT5Config){.relative_attention_num_buckets = 32, .relative_attention_max_distance = 128, .layer_norm_epsilon = 1e-6};
     TIM_TRY(tim_hf_config_read(config, fields, sizeof fields / sizeof *fields, object, err));
+    const char *proj = json_string_value(json_object_get(object, "feed_forward_proj"));
+    config->gated = proj && strcmp(proj, "gated-gelu") == 0;
     return check(config, err);
 }
 

@@ -53,7 +53,13 @@ static TimRef attention(const Recording *r, TimRef x, int layer) {
     return linear(r, o, r->c->d_model, TIM_F32, layer, "0.SelfAttention.o");
 }
 
-static TimRef mlp(const Recording *r, TimRef x, int layer) {
+static TimRef plain_mlp(const Recording *r, TimRef x, int layer) {
+    const TimRef h = linear(r, x, r->c->d_ff, r->product, layer, "1.DenseReluDense.wi");
+    const TimRef hidden = tim_tape_add(r->tape, TIM_OP_RELU, (TimOpParams){0}, 1, &h);
+    return linear(r, hidden, r->c->d_model, TIM_F32, layer, "1.DenseReluDense.wo");
+}
+
+static TimRef gated_mlp(const Recording *r, TimRef x, int layer) {
     TimRef in[2];
     in[0] = linear(r, x, r->c->d_ff, r->product, layer, "1.DenseReluDense.wi_0");
     in[1] = linear(r, x, r->c->d_ff, r->product, layer, "1.DenseReluDense.wi_1");
@@ -64,7 +70,8 @@ static TimRef mlp(const Recording *r, TimRef x, int layer) {
 /* The stream stays in f32: its values grow far beyond what 16 bits hold well. */
 static TimRef block(const Recording *r, TimRef x, int layer) {
     x = tim_add(r->tape, x, attention(r, norm(r, x, layer, "0.layer_norm"), layer), 1);
-    return tim_add(r->tape, x, mlp(r, norm(r, x, layer, "1.layer_norm"), layer), 1);
+    const TimRef h = norm(r, x, layer, "1.layer_norm");
+    return tim_add(r->tape, x, r->c->gated ? gated_mlp(r, h, layer) : plain_mlp(r, h, layer), 1);
 }
 
 static TimRef record(Recording *r, TimRef ids) {

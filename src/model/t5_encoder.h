@@ -1,5 +1,5 @@
-/* The encoder of T5 with gated GELU, as in T5 v1.1 and Flan-T5 (Raffel et al., arXiv 1910.10683; Shazeer, arXiv 2002.05202): token ids to
- * hidden states.
+/* The encoder of T5 (Raffel et al., arXiv 1910.10683): token ids to hidden states. Its MLP has ReLU as in the first T5, or gated GELU as in
+ * T5 v1.1 and Flan-T5 (Shazeer, arXiv 2002.05202).
  *
  * Every token attends to the real tokens of its prompt, also the padded ones, whose hidden states the published runs keep: prompts
  * are computed up to their common length.
@@ -14,6 +14,7 @@ typedef struct TimT5Config {
     int64_t vocab_size, d_model, d_kv, d_ff, num_layers, num_heads, pad_token_id;
     int64_t relative_attention_num_buckets, relative_attention_max_distance;
     double layer_norm_epsilon;
+    bool gated; /* GELU times another projection; else ReLU */
 } TimT5Config;
 
 /* Reads a config.json of model_type t5. The text of an error names file, key, value and remedy. */

@@ -121,6 +121,7 @@ static TimStatus read_gemma3(TimFacts *facts, const char *path, TimError *err) {
     add_real(facts, "query_pre_attn_scalar", c.query_pre_attn_scalar);
     add_real(facts, "rope_theta", c.rope_theta);
     add_real(facts, "rope_local_base_freq", c.rope_local_base_freq);
+    if (c.rope_factor > 1) add_real(facts, "rope_scaling_factor", c.rope_factor);
     add_real(facts, "rms_norm_eps", c.rms_norm_eps);
     add_whole(facts, "max_position_embeddings", c.max_position_embeddings);
     return TIM_OK;
@@ -138,6 +139,7 @@ static TimStatus read_t5(TimFacts *facts, const char *path, TimError *err) {
     add_whole(facts, "num_heads", c.num_heads);
     add_whole(facts, "relative_attention_num_buckets", c.relative_attention_num_buckets);
     add_whole(facts, "relative_attention_max_distance", c.relative_attention_max_distance);
+    add_text(facts, "feed_forward_proj", c.gated ? "gated-gelu" : "relu");
     add_real(facts, "layer_norm_epsilon", c.layer_norm_epsilon);
     return TIM_OK;
 }
