@@ -153,14 +153,83 @@ static void test_decode_strips_equal_the_whole(void **state) {
         must(tim_autoencoder_decode(a, BATCH, H, W, z, whole, &err), &err);
         for (int rows = 1; rows <= 8 * H; rows += rows < 8 ? 4 : 13) {
             memset(strips, 0, sizeof strips);
-            must(tim_autoencoder_decode_strips(a, rows, BATCH, H, W, z, strips, &err), &err);
+            must(tim_autoencoder_decode_strips(a, &(TimStrips){.rows = rows}, BATCH, H, W, z, strips, &err), &err);
             for (int i = 0; i < BATCH * PICTURE; i++) assert_near(strips[i], whole[i], 2e-5);
         }
         tim_autoencoder_free(a);
     }
-    TimAutoencoder *kl = small(&both);
-    expect_text(tim_autoencoder_decode_strips(kl, 8, 1, 2, 2, z, strips, &err), &err, "no stages that can run in strips");
-    tim_autoencoder_free(kl);
+}
+
+/* A KL of `stages` stages and no more. */
+static TimAutoencoder *small_kl(int stages, bool bf16) {
+    static const char *const kinds[] = {
+        "\"block_out_channels\": [6], \"down_block_types\": [\"DownEncoderBlock2D\"], \"up_block_types\": [\"UpDecoderBlock2D\"]",
+        "\"block_out_channels\": [6, 12], \"down_block_types\": [\"DownEncoderBlock2D\", \"DownEncoderBlock2D\"], "
+        "\"up_block_types\": [\"UpDecoderBlock2D\", \"UpDecoderBlock2D\"], \"layers_per_block\": 2",
+        "\"block_out_channels\": [6, 6, 12, 12], \"down_block_types\": [\"DownEncoderBlock2D\", \"DownEncoderBlock2D\", "
+        "\"DownEncoderBlock2D\", \"DownEncoderBlock2D\"], \"up_block_types\": [\"UpDecoderBlock2D\", \"UpDecoderBlock2D\", "
+        "\"UpDecoderBlock2D\", \"UpDecoderBlock2D\"], \"layers_per_block\": 1"};
+    const TimAutoencoderOptions options = {.isa = tim_isa_best(), .threads = 1, .bf16 = bf16, .decoder = true};
+    TimAutoencoderConfig config;
+    TimAutoencoder *a;
+    TimError err;
+    char text[1024];
+    snprintf(text, sizeof text, "{\"_class_name\": \"AutoencoderKL\", \"norm_num_groups\": 3, %s}", kinds[stages / 2]);
+    must(tim_autoencoder_config_parse(&config, text, NULL, &err), &err);
+    must(tim_autoencoder_new(&a, &config, &options, &err), &err);
+    must(tim_autoencoder_set_weights(a, read_hash, NULL, &err), &err);
+    return a;
+}
+
+/* Norms over the whole picture included. */
+static void test_decode_kl_strips_equal_the_whole(void **state) {
+    (void)state;
+    enum { H = 7, W = 3, BATCH = 2, LATENT = 4 * H * W, PICTURE = 3 * 64 * H * W };
+    static float z[BATCH * LATENT], whole[BATCH * PICTURE], strips[BATCH * PICTURE];
+    TimError err;
+    tim_rng_normal(z, BATCH * LATENT, 1, 0, 0);
+    for (int bf16 = 0; bf16 < 2; bf16++)
+        for (int stages = 2; stages <= 4; stages += 2) {
+            TimAutoencoder *a = small_kl(stages, bf16);
+            const int scale = tim_autoencoder_factor(tim_autoencoder_config(a));
+            must(tim_autoencoder_decode(a, BATCH, H, W, z, whole, &err), &err);
+            for (int stage = 1; stage < stages; stage++)
+                for (int rows = 1; rows <= scale * H; rows += rows < 8 ? 4 : 13) {
+                    const TimStrips cut = {.rows = rows, .stage = stage};
+                    memset(strips, 0, sizeof strips);
+                    must(tim_autoencoder_decode_strips(a, &cut, BATCH, H, W, z, strips, &err), &err);
+                    for (int i = 0; i < BATCH * 3 * H * W * scale * scale; i++)
+                        assert_near(strips[i], whole[i], bf16 ? 2e-2 : 2e-5);
+                }
+            expect_text(tim_autoencoder_decode_strips(a, &(TimStrips){.rows = 8}, 1, 2, 2, z, strips, &err), &err, "give 1 to");
+            tim_autoencoder_free(a);
+        }
+    TimAutoencoder *one = small_kl(1, false);
+    expect_text(tim_autoencoder_decode_strips(one, &(TimStrips){8, 1}, 1, 2, 2, z, strips, &err), &err,
+                "no stages that can run in strips");
+    tim_autoencoder_free(one);
+}
+
+/* Strips take less the more is cut; what fits is chosen with as little cut as does. */
+static void test_find_kl_strips_for_a_bound(void **state) {
+    (void)state;
+    TimError err;
+    TimStrips strips;
+    size_t whole, bytes, last;
+    int seen = 0;
+    TimAutoencoder *a = small_kl(4, false);
+    must(tim_autoencoder_find_strips(a, 64, 16, (size_t)1 << 40, &strips, &whole, &err), &err);
+    assert_int_equal(strips.rows, 0);
+    for (last = whole;; last = bytes) {
+        must(tim_autoencoder_find_strips(a, 64, 16, last - 1, &strips, &bytes, &err), &err);
+        if (bytes >= last) break;
+        assert_true(strips.rows > 0 && strips.stage >= 1);
+        seen |= 1 << strips.stage;
+    }
+    assert_true(last < whole / 3);
+    assert_int_equal(seen & 8, 8); /* the finest stage alone */
+    assert_true(seen & 6);         /* and more of them */
+    tim_autoencoder_free(a);
 }
 
 static void test_encode_tiled_small_picture_equals_whole(void **state) {
@@ -299,6 +368,8 @@ int main(void) {
         cmocka_unit_test(test_config_shapes_that_do_not_fit_error_names_them),
         cmocka_unit_test(test_decode_batch_equals_each_by_itself),
         cmocka_unit_test(test_decode_strips_equal_the_whole),
+        cmocka_unit_test(test_decode_kl_strips_equal_the_whole),
+        cmocka_unit_test(test_find_kl_strips_for_a_bound),
         cmocka_unit_test(test_encode_tiled_small_picture_equals_whole),
         cmocka_unit_test(test_run_wrong_shapes_argument_error),
         cmocka_unit_test(test_draw_adds_scaled_noise),

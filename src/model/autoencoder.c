@@ -121,33 +121,66 @@ void tim_autoencoder_rest(TimAutoencoder *a) {
     tim_half_rest(&a->decoder);
 }
 
-TimStatus tim_autoencoder_strip_rows(TimAutoencoder *a, int height, int width, size_t most, int *rows, size_t *bytes,
-                                     TimError *err) {
-    const TimDcConfig *dc = &a->config.dc;
-    TIM_TRY(check(a, &a->decoder, 1, height, width, err));
-    *rows = 0;
-    TIM_TRY(tim_half_bytes(&a->decoder, TIM_HALF_WHOLE, 1, height, width, bytes, err));
-    if (a->config.kind != TIM_AUTOENCODER_DC || !tim_dc_fine_stages(dc)) return TIM_OK;
-    const int scale = tim_dc_fine_scale(dc);
-    for (int strip = height * tim_autoencoder_factor(&a->config) / scale; *bytes > most && strip > 1;) {
-        size_t smaller;
-        strip = (strip + 1) / 2;
-        TIM_TRY(tim_half_strips_bytes(&a->decoder, strip, height, width, &smaller, err));
-        if (smaller >= *bytes) break; /* the coarse part is what it takes */
-        *rows = strip * scale;
-        *bytes = smaller;
+/* ---- strips ---- */
+
+/* Whether there is anything to cut. */
+static bool has_strips(const TimAutoencoderConfig *c) {
+    return c->kind == TIM_AUTOENCODER_KL ? c->kl.stages > 1 : tim_dc_fine_stages(&c->dc) > 0;
+}
+
+/* Rows of the picture for one of the map that is cut. */
+static int strip_scale(const TimAutoencoderConfig *c, int stage) {
+    return c->kind == TIM_AUTOENCODER_KL ? 1 << (c->kl.stages - stage) : tim_dc_fine_scale(&c->dc);
+}
+
+static TimStatus strips_bytes(TimAutoencoder *a, const TimStrips *s, int height, int width, size_t *bytes, TimError *err) {
+    if (a->config.kind == TIM_AUTOENCODER_KL)
+        return tim_half_kl_strips_bytes(&a->decoder, s->stage, s->rows, height, width, bytes, err);
+    return tim_half_strips_bytes(&a->decoder, s->rows / strip_scale(&a->config, 0), height, width, bytes, err);
+}
+
+/* From the whole picture's half down, as long as it helps and is needed; `best` and `bytes` are the best that is known. */
+static TimStatus halve_strips(TimAutoencoder *a, int stage, int height, int width, size_t most, TimStrips *best, size_t *bytes,
+                              TimError *err) {
+    const int scale = strip_scale(&a->config, stage);
+    size_t last = SIZE_MAX;
+    for (int rows = height * tim_autoencoder_factor(&a->config) / scale; *bytes > most && rows > 1;) {
+        size_t now;
+        rows = (rows + 1) / 2;
+        const TimStrips next = {.rows = rows * scale, .stage = stage};
+        TIM_TRY(strips_bytes(a, &next, height, width, &now, err));
+        if (now >= last) break; /* what is not cut is what it takes */
+        last = now;
+        if (now < *bytes) *best = next, *bytes = now;
     }
     return TIM_OK;
 }
 
-TimStatus tim_autoencoder_decode_strips(TimAutoencoder *a, int rows, int64_t batch, int height, int width, const float *z, float *x,
-                                        TimError *err) {
+TimStatus tim_autoencoder_find_strips(TimAutoencoder *a, int height, int width, size_t most, TimStrips *strips, size_t *bytes,
+                                      TimError *err) {
+    TIM_TRY(check(a, &a->decoder, 1, height, width, err));
+    *strips = (TimStrips){0};
+    TIM_TRY(tim_half_whole_bytes(&a->decoder, height, width, bytes, err));
+    if (!has_strips(&a->config)) return TIM_OK;
+    const int stages = a->config.kind == TIM_AUTOENCODER_KL ? a->config.kl.stages : 1; /* the fewest cut stages first */
+    for (int stage = stages - 1; *bytes > most && stage >= (stages > 1); stage--)
+        TIM_TRY(halve_strips(a, stage, height, width, most, strips, bytes, err));
+    return TIM_OK;
+}
+
+TimStatus tim_autoencoder_decode_strips(TimAutoencoder *a, const TimStrips *strips, int64_t batch, int height, int width,
+                                        const float *z, float *x, TimError *err) {
     TIM_TRY(check(a, &a->decoder, batch, height, width, err));
-    if (a->config.kind != TIM_AUTOENCODER_DC || !tim_dc_fine_stages(&a->config.dc))
+    if (!has_strips(&a->config))
         return tim_fail(err, TIM_E_UNSUPPORTED,
                         "this autoencoder has no stages that can run in strips; decode the picture whole or in tiles");
-    const int scale = tim_dc_fine_scale(&a->config.dc);
-    return tim_half_run_strips(&a->decoder, rows < scale ? 1 : rows / scale, batch, height, width, z, x, err);
+    if (a->config.kind == TIM_AUTOENCODER_DC) {
+        const int scale = strip_scale(&a->config, 0);
+        return tim_half_run_strips(&a->decoder, strips->rows < scale ? 1 : strips->rows / scale, batch, height, width, z, x, err);
+    }
+    if (strips->stage < 1 || strips->stage >= a->config.kl.stages)
+        return tim_fail(err, TIM_E_ARGUMENT, "strips from up block %d on; give 1 to %d", strips->stage, a->config.kl.stages - 1);
+    return tim_half_run_kl_strips(&a->decoder, strips->stage, strips->rows, batch, height, width, z, x, err);
 }
 
 TimStatus tim_autoencoder_decode_tiled(TimAutoencoder *a, const TimTiling *tiling, int64_t batch, int height, int width,
@@ -171,7 +204,7 @@ static size_t half_bytes(const TimHalf *half) {
 }
 
 TimStatus tim_autoencoder_encode_bytes(TimAutoencoder *a, int height, int width, size_t *bytes, TimError *err) {
-    return tim_half_bytes(&a->encoder, TIM_HALF_WHOLE, 1, height, width, bytes, err);
+    return tim_half_whole_bytes(&a->encoder, height, width, bytes, err);
 }
 
 size_t tim_autoencoder_bytes(const TimAutoencoder *a) {

@@ -67,10 +67,17 @@ void tim_autoencoder_draw(float *z, const float *mean, const float *logvar, cons
 TimStatus tim_autoencoder_decode(TimAutoencoder *autoencoder, int64_t batch, int height, int width, const float *z, float *x,
                                  TimError *err);
 
-/* *rows = of the strips in which a picture from a latent of these sides is decoded with at most `most` bytes of tapes, as few strips as do,
- * 0 for one whole; *bytes = what it takes then. When not even the smallest strips fit, or there are none, *bytes is more than `most`. */
-TimStatus tim_autoencoder_strip_rows(TimAutoencoder *autoencoder, int height, int width, size_t most, int *rows, size_t *bytes,
-                                     TimError *err);
+/* How a picture is decoded in strips; {0}: whole. */
+typedef struct TimStrips {
+    int rows; /* of the picture */
+    int stage; /* of a KL: up blocks from this one on are cut, 1 ... stages - 1. Norms see the whole picture, so that each of these stages
+                * runs about half as many times as it has norms */
+} TimStrips;
+
+/* *strips = those in which a picture from a latent of these sides is decoded with at most `most` bytes of tapes and maps, at as little
+ * work as does; *bytes = what it takes then. When not even the smallest strips fit, or there are none, *bytes is more than `most`. */
+TimStatus tim_autoencoder_find_strips(TimAutoencoder *autoencoder, int height, int width, size_t most, TimStrips *strips,
+                                      size_t *bytes, TimError *err);
 
 /* *bytes = of the tape that encodes a picture of these sides, whole. */
 TimStatus tim_autoencoder_encode_bytes(TimAutoencoder *autoencoder, int height, int width, size_t *bytes, TimError *err);
@@ -78,10 +85,10 @@ TimStatus tim_autoencoder_encode_bytes(TimAutoencoder *autoencoder, int height, 
 /* Lets the tapes go; the next call makes them anew. NULL is fine: a model on pixels has none. */
 void tim_autoencoder_rest(TimAutoencoder *autoencoder);
 
-/* The same with the stages that are local in strips of `rows` rows of the picture, rounded to what the stages divide into: the whole
- * picture's result but for rounding, in less memory. TIM_E_UNSUPPORTED for a KL, whose norms see the whole picture at every stage. */
-TimStatus tim_autoencoder_decode_strips(TimAutoencoder *autoencoder, int rows, int64_t batch, int height, int width, const float *z,
-                                        float *x, TimError *err);
+/* The same in strips, their rows rounded to what the stages divide into: the whole picture's result but for rounding, in less memory.
+ * TIM_E_UNSUPPORTED when no stage can be cut, TIM_E_ARGUMENT for a stage that there is not. */
+TimStatus tim_autoencoder_decode_strips(TimAutoencoder *autoencoder, const TimStrips *strips, int64_t batch, int height, int width,
+                                        const float *z, float *x, TimError *err);
 
 /* ---- tiled mode, as published: each tile by itself, blended where they overlap. Not the whole picture's result. ---- */
 

@@ -26,28 +26,41 @@ static TimMap network(TimTape *tape, const TimHalf *half, TimMap x) {
 
 /* ---- tapes ---- */
 
+static TimMap coarse(TimHalfTape *t, const TimHalf *half, TimMap x) {
+    const TimAutoencoderConfig *c = half->config;
+    return c->kind == TIM_AUTOENCODER_KL ? tim_kl_decoder_before(t->tape, &c->kl, t->shape.stage, x)
+                                         : tim_dc_decoder_coarse(t->tape, &c->dc, x);
+}
+
 static TimRef record_from_pictures(TimHalfTape *t, const TimHalf *half) {
+    const TimHalfShape *s = &t->shape;
     const int channels = tim_half_in_channels(half);
-    t->in = tim_tape_input(t->tape, TIM_F32, t->batch, (int64_t)channels * t->height * t->width, false);
-    const TimMap x = tim_map_of_pictures(t->tape, t->in, channels, t->height, t->width);
-    if (t->part == TIM_HALF_COARSE) return tim_dc_decoder_coarse(t->tape, &half->config->dc, x).x;
+    t->in = tim_tape_input(t->tape, TIM_F32, s->batch, (int64_t)channels * s->height * s->width, false);
+    const TimMap x = tim_map_of_pictures(t->tape, t->in, channels, s->height, s->width);
+    if (s->part == TIM_HALF_COARSE) return coarse(t, half, x).x;
     return tim_pictures_of_map(t->tape, network(t->tape, half, x));
 }
 
+/* The last local part ends in pictures. */
 static TimRef record_fine(TimHalfTape *t, const TimHalf *half) {
-    const TimDcConfig *dc = &half->config->dc;
-    t->in = tim_tape_input(t->tape, TIM_F32, t->batch * t->height * t->width, dc->decoder[tim_dc_fine_stages(dc)].channels, false);
-    return tim_pictures_of_map(t->tape, tim_dc_decoder_fine(t->tape, dc, (TimMap){t->in, t->height, t->width}));
+    const TimAutoencoderConfig *c = half->config;
+    const TimHalfShape *s = &t->shape;
+    const bool kl = c->kind == TIM_AUTOENCODER_KL;
+    const int channels = kl ? tim_kl_stage_channels(&c->kl, s->stage - 1) : c->dc.decoder[tim_dc_fine_stages(&c->dc)].channels;
+    t->in = tim_tape_input(t->tape, TIM_F32, s->batch * s->height * s->width, channels, false);
+    const TimMap x = {t->in, s->height, s->width};
+    const TimMap y = kl ? tim_kl_decoder_stage(t->tape, &c->kl, s->stage, x, &t->norms) : tim_dc_decoder_fine(t->tape, &c->dc, x);
+    return kl && s->stage + 1 < c->kl.stages ? y.x : tim_pictures_of_map(t->tape, y);
 }
 
 static TimStatus record(TimHalfTape *t, TimHalf *half, TimError *err) {
     const TimTapeOptions options = {.isa = half->options.isa,
                                     .threads = half->options.threads,
-                                    .samples = t->batch,
+                                    .samples = t->shape.batch,
                                     .product = half->options.bf16 ? TIM_BF16 : TIM_F32,
                                     .dry = t->dry};
     TIM_TRY(tim_tape_new(&t->tape, &options, &half->params, err));
-    t->out = t->part == TIM_HALF_FINE ? record_fine(t, half) : record_from_pictures(t, half);
+    t->out = t->shape.part == TIM_HALF_FINE ? record_fine(t, half) : record_from_pictures(t, half);
     tim_tape_keep(t->tape, t->out, false);
     return tim_tape_plan(t->tape, err);
 }
@@ -57,12 +70,16 @@ static void drop(TimHalfTape *t) {
     *t = (TimHalfTape){0};
 }
 
-TimStatus tim_half_bytes(TimHalf *half, TimHalfPart part, int64_t batch, int height, int width, size_t *bytes, TimError *err) {
-    TimHalfTape t = {.part = part, .batch = batch, .height = height, .width = width, .dry = true};
+TimStatus tim_half_bytes(TimHalf *half, const TimHalfShape *shape, size_t *bytes, TimError *err) {
+    TimHalfTape t = {.shape = *shape, .dry = true};
     const TimStatus status = record(&t, half, err);
     if (status == TIM_OK) *bytes = tim_tape_bytes(t.tape);
     drop(&t);
     return status;
+}
+
+TimStatus tim_half_whole_bytes(TimHalf *half, int height, int width, size_t *bytes, TimError *err) {
+    return tim_half_bytes(half, &(TimHalfShape){.batch = 1, .height = height, .width = width}, bytes, err);
 }
 
 /* A place for a new tape: the one used longest ago goes when there are as many as may be. */
@@ -81,17 +98,20 @@ static TimHalfTape *make_place(TimHalf *half) {
     }
 }
 
-TimStatus tim_half_tape(TimHalf *half, TimHalfPart part, int64_t batch, int height, int width, const TimHalfTape **out,
-                        TimError *err) {
+static bool same_shape(const TimHalfShape *a, const TimHalfShape *b) {
+    return a->part == b->part && a->stage == b->stage && a->batch == b->batch && a->height == b->height && a->width == b->width;
+}
+
+TimStatus tim_half_tape(TimHalf *half, const TimHalfShape *shape, const TimHalfTape **out, TimError *err) {
     for (int i = 0; i < TIM_HALF_TAPES; i++) {
         TimHalfTape *t = &half->tapes[i];
-        if (!t->tape || t->part != part || t->batch != batch || t->height != height || t->width != width) continue;
+        if (!t->tape || !same_shape(&t->shape, shape)) continue;
         t->used = ++half->clock;
         *out = t;
         return TIM_OK;
     }
     TimHalfTape *t = make_place(half);
-    *t = (TimHalfTape){.part = part, .batch = batch, .height = height, .width = width, .used = ++half->clock};
+    *t = (TimHalfTape){.shape = *shape, .used = ++half->clock};
     TimStatus status = record(t, half, err);
     if (status == TIM_OK) status = tim_tape_bind(t->tape, &half->bound, NULL, err);
     if (status != TIM_OK) drop(t);
@@ -134,7 +154,7 @@ static TimStatus make_room(TimHalf *half, TimError *err) {
 /* The parameters are known once the network has been recorded, for the smallest picture there is. */
 static TimStatus find_params(TimHalf *half, TimError *err) {
     const int side = half->decoder ? 1 : tim_autoencoder_factor(half->config);
-    TimHalfTape t = {.batch = 1, .height = side, .width = side, .dry = true};
+    TimHalfTape t = {.shape = {.batch = 1, .height = side, .width = side}, .dry = true};
     const TimStatus status = record(&t, half, err);
     drop(&t);
     return status;
@@ -253,7 +273,7 @@ TimStatus tim_half_set_weights(TimHalf *half, TimAutoencoderRead read, void *fro
 
 TimStatus tim_half_run(TimHalf *half, int64_t batch, int height, int width, const float *in, float *out, TimError *err) {
     const TimHalfTape *t;
-    TIM_TRY(tim_half_tape(half, TIM_HALF_WHOLE, batch, height, width, &t, err));
+    TIM_TRY(tim_half_tape(half, &(TimHalfShape){.batch = batch, .height = height, .width = width}, &t, err));
     const TimMatrix x = tim_tape_value(t->tape, t->in), y = tim_tape_value(t->tape, t->out);
     memcpy(x.data, in, (size_t)(x.rows * x.cols) * sizeof *in);
     tim_tape_forward(t->tape, false);

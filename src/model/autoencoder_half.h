@@ -6,18 +6,25 @@
 
 enum { TIM_HALF_TAPES = 2 /* a tiled row has two shapes: whole tiles and the last one */ };
 
-/* What a tape runs: all of the half, or one part of DC-AE's decoder (autoencoder_dc.h), with the map between the two in rows of pixels. */
+/* What a tape runs: all of the half, or of a decoder the part before the local ones, or a local one, with the map between parts in rows of
+ * pixels (autoencoder_dc.h has one local part, autoencoder_kl.h one a stage). */
 typedef enum TimHalfPart { TIM_HALF_WHOLE, TIM_HALF_COARSE, TIM_HALF_FINE } TimHalfPart;
 
-/* A tape recorded for inputs (B, C, H, W), of the fine part (B H W, C). */
-typedef struct TimHalfTape {
+/* Inputs (B, C, H, W), of a local part (B H W, C). */
+typedef struct TimHalfShape {
     TimHalfPart part;
-    TimTape *tape; /* NULL: none */
-    TimRef in, out;
+    int stage; /* of a KL: the first that is not in the coarse part, or the local part's; else 0 */
     int64_t batch;
     int height, width;
-    bool dry;      /* it tells its bytes, and cannot run */
-    uint64_t used; /* when, by the half's clock */
+} TimHalfShape;
+
+typedef struct TimHalfTape {
+    TimHalfShape shape;
+    TimTape *tape; /* NULL: none */
+    TimRef in, out;
+    TimKlNorms norms; /* of a KL's local part */
+    bool dry;         /* it tells its bytes, and cannot run */
+    uint64_t used;    /* when, by the half's clock */
 } TimHalfTape;
 
 typedef struct TimHalf {
@@ -42,18 +49,21 @@ void tim_half_done(TimHalf *half);
 TimStatus tim_half_set_weights(TimHalf *half, TimAutoencoderRead read, void *from, TimError *err);
 
 /* The tape for this shape, recorded unless it is there. */
-TimStatus tim_half_tape(TimHalf *half, TimHalfPart part, int64_t batch, int height, int width, const TimHalfTape **out,
-                        TimError *err);
+TimStatus tim_half_tape(TimHalf *half, const TimHalfShape *shape, const TimHalfTape **out, TimError *err);
 
 /* Channels that come in and go out; a KL encoder gives mean and logvar. */
 int tim_half_in_channels(const TimHalf *half);
 int tim_half_out_channels(const TimHalf *half);
 
 /* *bytes = of a tape for this shape. */
-TimStatus tim_half_bytes(TimHalf *half, TimHalfPart part, int64_t batch, int height, int width, size_t *bytes, TimError *err);
+TimStatus tim_half_bytes(TimHalf *half, const TimHalfShape *shape, size_t *bytes, TimError *err);
 
-/* The same of tim_half_run_strips with as many rows: the larger of its two tapes, and the map. */
+/* The same of a whole picture. */
+TimStatus tim_half_whole_bytes(TimHalf *half, int height, int width, size_t *bytes, TimError *err);
+
+/* The same of tim_half_run_strips and tim_half_run_kl_strips: the largest tape with the maps beside it. */
 TimStatus tim_half_strips_bytes(TimHalf *half, int rows, int height, int width, size_t *bytes, TimError *err);
+TimStatus tim_half_kl_strips_bytes(TimHalf *half, int stage, int rows, int height, int width, size_t *bytes, TimError *err);
 
 /* Lets the tapes go. */
 void tim_half_rest(TimHalf *half);
@@ -65,6 +75,11 @@ TimStatus tim_half_run(TimHalf *half, int64_t batch, int height, int width, cons
  * but for rounding, in less memory. */
 TimStatus tim_half_run_strips(TimHalf *half, int rows, int64_t batch, int height, int width, const float *in, float *out,
                               TimError *err);
+
+/* The same of a KL's decoder, up blocks `stage` > 0 and later in strips of `rows` rows of the picture. Norms see the whole picture: a stage
+ * runs once more for each of its norms, as far as that norm, before it runs for its result. */
+TimStatus tim_half_run_kl_strips(TimHalf *half, int stage, int rows, int64_t batch, int height, int width, const float *in,
+                                 float *out, TimError *err);
 
 /* The same tile by tile. */
 TimStatus tim_half_run_tiled(TimHalf *half, const TimTiling *tiling, int64_t batch, int height, int width, const float *in,

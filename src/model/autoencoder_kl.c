@@ -2,16 +2,15 @@
 
 #include "nn/layers.h"
 
-static const float eps = 1e-6F;
-
 typedef struct Net {
     TimTape *tape;
     const TimKlConfig *kl;
     TimDtype product;
+    TimKlNorms *norms; /* NULL: the maps are whole, and have their own moments */
 } Net;
 
 static Net net_of(TimTape *tape, const TimKlConfig *kl) {
-    return (Net){tape, kl, tim_tape_options(tape)->product};
+    return (Net){tape, kl, tim_tape_options(tape)->product, NULL};
 }
 
 static TimMap convolve(const Net *n, TimMap x, int64_t channels, TimWindowSpec window, TimDtype out, const char *name) {
@@ -21,9 +20,17 @@ static TimMap convolve(const Net *n, TimMap x, int64_t channels, TimWindowSpec w
 
 static const TimWindowSpec one = {.kernel_h = 1, .kernel_w = 1}, three = {.kernel_h = 3, .kernel_w = 3, .pad_y = 1, .pad_x = 1};
 
+/* An input for the moments of a norm of x. */
+static TimRef moments_input(const Net *n, TimMap x) {
+    TimKlNorms *norms = n->norms;
+    if (!norms) return TIM_NONE;
+    norms->in[norms->count] = x.x;
+    return norms->moments[norms->count++] = tim_tape_input(n->tape, TIM_F32, 1, (int64_t)2 * n->kl->groups, false);
+}
+
 static TimMap norm(const Net *n, TimMap x, bool silu, const char *name) {
-    const TimGroupNormParams params = {.groups = n->kl->groups, .silu = silu, .eps = eps, .out = n->product};
-    return tim_group_norm(n->tape, x, &params, name);
+    const TimGroupNormParams params = {.groups = n->kl->groups, .silu = silu, .eps = TIM_KL_NORM_EPS, .out = n->product};
+    return tim_group_norm(n->tape, x, moments_input(n, x), &params, name);
 }
 
 /* x + conv(silu(norm(conv(silu(norm(x)))))), x through a 1 x 1 convolution where the channels change. */
@@ -94,20 +101,61 @@ TimMap tim_kl_encoder(TimTape *tape, const TimKlConfig *kl, TimMap x) {
     return x;
 }
 
-TimMap tim_kl_decoder(TimTape *tape, const TimKlConfig *kl, TimMap x) {
-    const Net net = net_of(tape, kl), *n = &net;
-    char name[TIM_NAME_BYTES], at[TIM_NAME_BYTES];
-    if (kl->post_quant_conv) x = convolve(n, x, kl->latent_channels, one, TIM_F32, "post_quant_conv");
-    x = convolve(n, x, kl->channels[kl->stages - 1], three, TIM_F32, "decoder.conv_in");
-    x = middle(n, x, "decoder.mid_block");
-    for (int i = 0; i < kl->stages; i++) {
-        const int64_t channels = kl->channels[kl->stages - 1 - i];
-        tim_name(n->tape, name, "decoder.up_blocks.%d", i);
-        x = stage(n, x, channels, kl->layers + 1, name);
-        if (i + 1 < kl->stages)
-            x = convolve(n, tim_upsample(tape, x, n->product), channels, three, TIM_F32,
-                         tim_name(n->tape, at, "%s.upsamplers.0.conv", name));
-    }
+/* ---- the decoder ---- */
+
+static int64_t up_channels(const TimKlConfig *kl, int block) {
+    return kl->channels[kl->stages - 1 - block];
+}
+
+static TimMap up_block(const Net *n, TimMap x, int block) {
+    char name[TIM_NAME_BYTES];
+    return stage(n, x, up_channels(n->kl, block), n->kl->layers + 1, tim_name(n->tape, name, "decoder.up_blocks.%d", block));
+}
+
+/* What stands at the end of the block before. */
+static TimMap upsample(const Net *n, TimMap x, int block) {
+    char name[TIM_NAME_BYTES];
+    tim_name(n->tape, name, "decoder.up_blocks.%d.upsamplers.0.conv", block - 1);
+    return convolve(n, tim_upsample(n->tape, x, n->product), up_channels(n->kl, block - 1), three, TIM_F32, name);
+}
+
+static TimMap to_picture(const Net *n, TimMap x) {
     x = norm(n, x, true, "decoder.conv_norm_out");
-    return convolve(n, x, kl->out_channels, three, TIM_F32, "decoder.conv_out");
+    return convolve(n, x, n->kl->out_channels, three, TIM_F32, "decoder.conv_out");
+}
+
+static TimMap before(const Net *n, int block, TimMap x) {
+    if (n->kl->post_quant_conv) x = convolve(n, x, n->kl->latent_channels, one, TIM_F32, "post_quant_conv");
+    x = convolve(n, x, up_channels(n->kl, 0), three, TIM_F32, "decoder.conv_in");
+    x = up_block(n, middle(n, x, "decoder.mid_block"), 0);
+    for (int i = 1; i < block; i++) x = up_block(n, upsample(n, x, i), i);
+    return x;
+}
+
+TimMap tim_kl_decoder(TimTape *tape, const TimKlConfig *kl, TimMap z) {
+    const Net net = net_of(tape, kl);
+    return to_picture(&net, before(&net, kl->stages, z));
+}
+
+TimMap tim_kl_decoder_before(TimTape *tape, const TimKlConfig *kl, int stage, TimMap z) {
+    const Net net = net_of(tape, kl);
+    return before(&net, stage, z);
+}
+
+TimMap tim_kl_decoder_stage(TimTape *tape, const TimKlConfig *kl, int stage, TimMap x, TimKlNorms *norms) {
+    Net net = net_of(tape, kl);
+    net.norms = norms;
+    norms->count = 0;
+    x = up_block(&net, upsample(&net, x, stage), stage);
+    return stage + 1 < kl->stages ? x : to_picture(&net, x);
+}
+
+int tim_kl_stage_channels(const TimKlConfig *kl, int stage) {
+    return stage + 1 < kl->stages ? (int)up_channels(kl, stage) : kl->out_channels;
+}
+
+/* 3 x 3 windows: that of the upsampling, two in each residual block, and the last. */
+int tim_kl_stage_halo(const TimKlConfig *kl, int stage) {
+    const int windows = 1 + 2 * (kl->layers + 1) + (stage + 1 == kl->stages);
+    return (windows + 1) / 2;
 }

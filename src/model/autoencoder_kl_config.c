@@ -17,7 +17,7 @@ static TimStatus read_stages(TimKlConfig *kl, TimDiffusersConfig *config, TimErr
     if (kl->stages < 1) return tim_fail(err, TIM_E_FORMAT, "'block_out_channels' is empty; an autoencoder has a stage at least");
     TIM_TRY(read_block_types(config, "down_block_types", "DownEncoderBlock2D", kl->stages, err));
     TIM_TRY(read_block_types(config, "up_block_types", "UpDecoderBlock2D", kl->stages, err));
-    TIM_TRY(tim_diffusers_int(config, "layers_per_block", 1, 64, &kl->layers, err));
+    TIM_TRY(tim_diffusers_int(config, "layers_per_block", 1, TIM_KL_MAX_LAYERS, &kl->layers, err));
     TIM_TRY(tim_diffusers_int(config, "norm_num_groups", 1, MAX_CHANNELS, &kl->groups, err));
     for (int i = 0; i < kl->stages; i++)
         if (kl->channels[i] % kl->groups)

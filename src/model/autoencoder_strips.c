@@ -30,7 +30,8 @@ static int window_of(const TimHalf *half, int rows, int height) {
 
 static TimStatus run_coarse(Strips *s, int height, int width, const float *in, TimError *err) {
     const TimHalfTape *t;
-    TIM_TRY(tim_half_tape(s->half, TIM_HALF_COARSE, s->batch, height, width, &t, err));
+    TIM_TRY(tim_half_tape(s->half, &(TimHalfShape){.part = TIM_HALF_COARSE, .batch = s->batch, .height = height, .width = width},
+                          &t, err));
     const TimMatrix x = tim_tape_value(t->tape, t->in), y = tim_tape_value(t->tape, t->out);
     s->channels = (int)y.cols;
     s->height = map_rows(s->half, height);
@@ -57,7 +58,8 @@ static TimStatus run_strip(Strips *s, int64_t b, int first, int count, TimError 
     const int halo = (s->window - s->rows) / 2, wanted = first - halo > 0 ? first - halo : 0,
               top = smaller(wanted, s->height - s->window);
     const size_t row = (size_t)s->width * (size_t)s->channels;
-    TIM_TRY(tim_half_tape(s->half, TIM_HALF_FINE, 1, s->window, s->width, &t, err));
+    TIM_TRY(tim_half_tape(s->half, &(TimHalfShape){.part = TIM_HALF_FINE, .batch = 1, .height = s->window, .width = s->width}, &t,
+                          err));
     const TimMatrix x = tim_tape_value(t->tape, t->in), y = tim_tape_value(t->tape, t->out);
     memcpy(x.data, s->map + ((size_t)b * (size_t)s->height + (size_t)top) * row, (size_t)s->window * row * sizeof *s->map);
     tim_tape_forward(t->tape, false);
@@ -77,9 +79,12 @@ TimStatus tim_half_strips_bytes(TimHalf *half, int rows, int height, int width, 
     const int map_height = map_rows(half, height), map_width = map_rows(half, width);
     const size_t map =
         (size_t)map_height * (size_t)map_width * (size_t)dc->decoder[tim_dc_fine_stages(dc)].channels * sizeof(float);
+    const TimHalfShape before = {.part = TIM_HALF_COARSE, .batch = 1, .height = height, .width = width},
+                       window = {
+                           .part = TIM_HALF_FINE, .batch = 1, .height = window_of(half, rows, map_height), .width = map_width};
     size_t coarse, fine;
-    TIM_TRY(tim_half_bytes(half, TIM_HALF_COARSE, 1, height, width, &coarse, err));
-    TIM_TRY(tim_half_bytes(half, TIM_HALF_FINE, 1, window_of(half, rows, map_height), map_width, &fine, err));
+    TIM_TRY(tim_half_bytes(half, &before, &coarse, err));
+    TIM_TRY(tim_half_bytes(half, &window, &fine, err));
     *bytes = map + (coarse > fine ? coarse : fine);
     return TIM_OK;
 }

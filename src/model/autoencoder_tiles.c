@@ -180,8 +180,8 @@ TimStatus tim_half_run_tiled(TimHalf *half, const TimTiling *tiling, int64_t bat
 TimStatus tim_half_tiled_bytes(TimHalf *half, const TimTiling *tiling, int height, int width, size_t *bytes, TimError *err) {
     TIM_TRY(check(half, tiling, err));
     const Tiled t = tiled_of(half, tiling, 1, height, width);
-    if (is_one_tile(&t)) return tim_half_bytes(half, TIM_HALF_WHOLE, 1, height, width, bytes, err);
-    TIM_TRY(tim_half_bytes(half, TIM_HALF_WHOLE, 1, smaller(height, t.y.in_tile), smaller(width, t.x.in_tile), bytes, err));
+    if (is_one_tile(&t)) return tim_half_whole_bytes(half, height, width, bytes, err);
+    TIM_TRY(tim_half_whole_bytes(half, smaller(height, t.y.in_tile), smaller(width, t.x.in_tile), bytes, err));
     *bytes = TIM_HALF_TAPES * *bytes + sizeof(float) * (in_elements(&t) + 2 * (size_t)t.x.count * out_elements(&t));
     return TIM_OK;
 }

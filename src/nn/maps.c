@@ -84,12 +84,12 @@ static TimRef vector(TimTape *tape, TimInit init, int64_t length, const char *na
     return tim_prefixed_param(tape, TIM_F32, init, 1, &length, name, part);
 }
 
-TimMap tim_group_norm(TimTape *tape, TimMap map, const TimGroupNormParams *params, const char *name) {
+TimMap tim_group_norm(TimTape *tape, TimMap map, TimRef moments, const TimGroupNormParams *params, const char *name) {
     const int64_t channels = tim_tape_shape(tape, map.x).cols;
-    TimRef in[3] = {map.x};
+    TimRef in[4] = {map.x, TIM_NONE, TIM_NONE, moments};
     in[1] = vector(tape, TIM_INIT_ONE, channels, name, "weight");
     in[2] = vector(tape, TIM_INIT_ZERO, channels, name, "bias");
-    map.x = tim_tape_add(tape, TIM_OP_GROUP_NORM, (TimOpParams){.group_norm = *params}, 3, in);
+    map.x = tim_tape_add(tape, TIM_OP_GROUP_NORM, (TimOpParams){.group_norm = *params}, moments == TIM_NONE ? 3 : 4, in);
     return map;
 }
 

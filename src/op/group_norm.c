@@ -1,5 +1,6 @@
 /* y = (x - mean) / sqrt(var + eps) w + b, then [SiLU]; mean and variance over the pixels of a picture and the channels of a group
  * (Wu and He, arXiv 1803.08494). x, y (B N, C), pictures as many rows each; w, b (1, C) f32. Inference only.
+ * Of a part of a picture, in[3] gives the whole picture's moments, (B, 2 groups) f32: every group's mean, then every 1 / sqrt(var + eps).
  * One pass over x sums d and d^2 for each channel, where d = x - first pixel: a mean far from zero then costs no digits. Sums of 64
  * rows are fp32, all others fp64. */
 #include "op/vec.h"
@@ -9,11 +10,15 @@ enum { BLOCK = 64 };
 static TimStatus infer(TimNode *node, TimError *err) {
     const TimGroupNormParams *p = &node->params.group_norm;
     const TimMatrix *x = &node->in[0], *w = &node->in[1], *b = &node->in[2];
-    TIM_TRY(require(node, node->n_in == 3 && is_float(x) && w->dtype == TIM_F32 && b->dtype == TIM_F32,
-                    "wants x, and weight and bias in f32", err));
+    TIM_TRY(require(node, (node->n_in == 3 || node->n_in == 4) && is_float(x) && w->dtype == TIM_F32 && b->dtype == TIM_F32,
+                    "wants x, weight and bias in f32, and perhaps moments", err));
     TIM_TRY(require(node, w->cols == x->cols && b->cols == x->cols, "weight or bias have another width than x", err));
     TIM_TRY(require(node, p->groups > 0 && x->cols % p->groups == 0 && x->rows % node->samples == 0,
                     "groups or samples do not divide the shape", err));
+    if (node->n_in == 4)
+        TIM_TRY(require(
+            node, node->in[3].dtype == TIM_F32 && node->in[3].rows == node->samples && node->in[3].cols == (int64_t)2 * p->groups,
+            "moments are no (B, 2 groups) in f32", err));
     node->n_out = 1;
     node->out[0] = matrix_of(p->out, x->rows, x->cols);
     return want_scratch(node, 11 * scratch_floats(x->cols), err);
@@ -68,7 +73,16 @@ static void sum_rows(const TimNode *node, Space s, const float *first, int64_t b
     }
 }
 
-/* The group's map from its channels' sums: their means and variances, and how far the means lie apart. */
+/* The map of channels begin ... end - 1 from their group's moments. */
+static void set_map(const TimNode *node, Space s, int64_t begin, int64_t end, double mean, double rstd) {
+    const float *w = node->in[1].data, *b = node->in[2].data;
+    for (int64_t c = begin; c < end; c++) {
+        s.scale[c] = (float)(rstd * (double)w[c]);
+        s.offset[c] = (float)((double)b[c] - mean * rstd * (double)w[c]);
+    }
+}
+
+/* The same from its channels' sums: their means and variances, and how far the means lie apart. */
 static void solve_group(const TimNode *node, Space s, int64_t begin, int64_t end, double pixels) {
     double mean = 0, variance = 0;
     const double channels = (double)(end - begin);
@@ -77,12 +91,7 @@ static void solve_group(const TimNode *node, Space s, int64_t begin, int64_t end
         const double d = s.sum[c] / pixels, apart = (double)s.first[c] + d - mean;
         variance += (s.square[c] / pixels - d * d + apart * apart) / channels;
     }
-    const double rstd = 1.0 / sqrt((variance > 0 ? variance : 0) + (double)node->params.group_norm.eps);
-    const float *w = node->in[1].data, *b = node->in[2].data;
-    for (int64_t c = begin; c < end; c++) {
-        s.scale[c] = (float)(rstd * (double)w[c]);
-        s.offset[c] = (float)((double)b[c] - mean * rstd * (double)w[c]);
-    }
+    set_map(node, s, begin, end, mean, 1.0 / sqrt((variance > 0 ? variance : 0) + (double)node->params.group_norm.eps));
 }
 
 /* scale and offset of every channel of the picture whose rows are first_row ... first_row + pixels - 1. */
@@ -99,6 +108,14 @@ static void solve_picture(const TimNode *node, int64_t first_row, int64_t pixels
         for (int64_t c = 0; c < n; c++) all.sum[c] += s.sum[c], all.square[c] += s.square[c];
     }
     for (int64_t c = 0; c < n; c += width) solve_group(node, all, c, c + width, (double)pixels);
+}
+
+/* The same of picture b from its moments. */
+static void take_moments(const TimNode *node, int64_t b) {
+    const int64_t groups = node->params.group_norm.groups, width = node->in[0].cols / groups;
+    const float *mean = tim_matrix_f32(&node->in[3], b), *rstd = mean + groups;
+    for (int64_t g = 0; g < groups; g++)
+        set_map(node, space_of(node, 0), g * width, (g + 1) * width, (double)mean[g], (double)rstd[g]);
 }
 
 static void map_row(float *restrict y, const float *restrict x, const float *restrict scale, const float *restrict offset,
@@ -134,7 +151,10 @@ static void map_picture(const TimNode *node, int64_t first_row, int64_t pixels) 
 static void forward(const TimNode *node) {
     const int64_t pixels = node->in[0].rows / node->samples;
     for (int64_t b = 0; b < node->samples; b++) {
-        solve_picture(node, b * pixels, pixels);
+        if (node->n_in == 4)
+            take_moments(node, b);
+        else
+            solve_picture(node, b * pixels, pixels);
         map_picture(node, b * pixels, pixels);
     }
 }

@@ -149,8 +149,8 @@ static TimStatus decode(const Run *run, TimError *err) {
     const TimTiling tiling = tim_autoencoder_tiling(tim_autoencoder_config(autoencoder));
     if (run->options->tiled)
         return tim_autoencoder_decode_tiled(autoencoder, &tiling, 1, run->height, run->width, run->input, run->chw, err);
-    if (run->plan->strip_rows)
-        return tim_autoencoder_decode_strips(autoencoder, run->plan->strip_rows, 1, run->height, run->width, run->input, run->chw,
+    if (run->plan->strips.rows)
+        return tim_autoencoder_decode_strips(autoencoder, &run->plan->strips, 1, run->height, run->width, run->input, run->chw,
                                              err);
     return tim_autoencoder_decode(autoencoder, 1, run->height, run->width, run->input, run->chw, err);
 }

@@ -229,8 +229,8 @@ static TimStatus count_decoder(TimPlan *plan, TimPipeline *p, const TimSampleOpt
     const TimTiling tiling = tim_autoencoder_tiling(tim_autoencoder_config(p->autoencoder));
     const size_t left = o->memory > need->always ? o->memory - need->always : 0;
     if (plan->tiled) return tim_autoencoder_tiled_bytes(p->autoencoder, true, &tiling, height, width, &need->decoder, err);
-    return tim_autoencoder_strip_rows(p->autoencoder, height, width, o->memory ? left : usual_decoder, &plan->strip_rows,
-                                      &need->decoder, err);
+    return tim_autoencoder_find_strips(p->autoencoder, height, width, o->memory ? left : usual_decoder, &plan->strips,
+                                       &need->decoder, err);
 }
 
 static TimStatus count_need(TimPlan *plan, TimPipeline *p, const TimSampleOptions *o, Need *need, TimError *err) {
@@ -263,7 +263,7 @@ static bool tiles_would_do(const TimPlan *plan, TimPipeline *p, const TimSampleO
 static TimStatus plan_memory(TimPlan *plan, TimPipeline *p, const TimSampleOptions *o, TimError *err) {
     Need need;
     TIM_TRY(count_need(plan, p, o, &need, err));
-    plan->rests = o->memory || plan->strip_rows || plan->tiled;
+    plan->rests = o->memory || plan->strips.rows || plan->tiled;
     const size_t phases = plan->rests ? larger(larger(need.encoder, need.captions), larger(need.network, need.decoder))
                                       : need.encoder + need.captions + need.network + need.decoder;
     plan->info.memory = need.always + phases;
@@ -274,9 +274,9 @@ static TimStatus plan_memory(TimPlan *plan, TimPipeline *p, const TimSampleOptio
         "%.2f for the network, %.2f for the decoder%s; allow more, or draw smaller or fewer pictures at once%s",
         1e-9 * (double)plan->info.memory, 1e-9 * (double)o->memory, 1e-9 * (double)need.always, 1e-9 * (double)need.encoder,
         1e-9 * (double)need.captions, 1e-9 * (double)need.network, 1e-9 * (double)need.decoder,
-        plan->tiled        ? " in tiles"
-        : plan->strip_rows ? " in its smallest strips"
-                           : "",
+        plan->tiled         ? " in tiles"
+        : plan->strips.rows ? " in its smallest strips"
+                            : "",
         tiles_would_do(plan, p, o, &need) ? ", or decode in tiles" : "");
 }
 

@@ -14,7 +14,7 @@ typedef struct TimPlan {
     size_t stages;               /* pictures kept of each that is drawn */
     int *tokens;                 /* (count) of each prompt's caption; NULL: the model knows classes */
     int64_t *order;              /* (count) the pictures, those whose captions are equally long together; NULL: as they come */
-    int strip_rows;              /* in which pictures are decoded; 0: whole */
+    TimStrips strips;            /* in which pictures are decoded */
     bool tiled;                  /* the autoencoder works in tiles */
     bool rests;                  /* parts let go of what they can make anew while others work */
 } TimPlan;

@@ -474,6 +474,12 @@ void tim_tape_forward(TimTape *tape, bool tangents) {
     }
 }
 
+void tim_tape_forward_to(TimTape *tape, TimRef value) {
+    const Value *wanted = get(tape, value);
+    for (int s = 0; wanted && wanted->kind == OUTPUT && s <= wanted->node; s++)
+        run(tape, &tape->steps[s], tape->steps[s].node.op->forward, tape->times ? tape->times->forward : NULL);
+}
+
 void tim_tape_backward(TimTape *tape) {
     for (size_t s = tape->step_count; s-- > 0;) {
         const Step *step = &tape->steps[s];

@@ -67,6 +67,9 @@ size_t tim_tape_bytes_unshared(const TimTape *tape);
 TimStatus tim_tape_bind(TimTape *tape, const TimWeights *weights, float *gradients, TimError *err);
 
 void tim_tape_forward(TimTape *tape, bool tangents);
+
+/* Without tangents and no further than the op that makes `value`, which is readable then, kept or not, until the tape runs again. */
+void tim_tape_forward_to(TimTape *tape, TimRef value);
 void tim_tape_backward(TimTape *tape);
 
 /* Time spent in each op kind's forward, jvp and vjp, added up since the tape was made, in seconds. */

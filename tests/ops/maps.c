@@ -62,13 +62,14 @@ static void list_group_norm(OpCases *cases, TimDtype dtype) {
                                                    .out = i % 7 == 3 ? TIM_F32 : dtype};
         c.slack = 1 + c.in[0].center;
         ops_add(cases, c);
+        c.n_in = 4; /* the whole picture's moments are given */
+        c.in[3] = (OpInput){.rows = c.samples, .cols = 2 * count, .dtype = TIM_F32, .center = 2, .spread = 0.5};
+        if (i % 4 == 0 && spread == 1) ops_add(cases, c);
     }
 }
 
-/* Columns first ... first + width - 1 of the rows of one picture. */
-static void norm_group(const OpCase *c, double *const *in, double *y, const double *x, int64_t pixels, int64_t first,
-                       int64_t width) {
-    const TimGroupNormParams *p = &c->params.group_norm;
+/* Mean, and 1 / sqrt(var + eps), of columns first ... first + width - 1 of the rows of one picture. */
+static void moments_of(const OpCase *c, const double *x, int64_t pixels, int64_t first, int64_t width, double out[2]) {
     const int64_t n = c->in[0].cols;
     const double count = (double)(pixels * width);
     double mean = 0, variance = 0;
@@ -76,9 +77,21 @@ static void norm_group(const OpCase *c, double *const *in, double *y, const doub
         for (int64_t i = first; i < first + width; i++) mean += x[r * n + i] / count;
     for (int64_t r = 0; r < pixels; r++)
         for (int64_t i = first; i < first + width; i++) variance += pow(x[r * n + i] - mean, 2) / count;
+    out[0] = mean, out[1] = 1 / sqrt(variance + (double)c->params.group_norm.eps);
+}
+
+/* Those columns of picture b. */
+static void norm_group(const OpCase *c, double *const *in, double *const *out, int64_t b, int64_t pixels, int64_t first,
+                       int64_t width) {
+    const TimGroupNormParams *p = &c->params.group_norm;
+    const int64_t n = c->in[0].cols, group = first / width;
+    const double *x = in[0] + b * pixels * n;
+    double *y = out[0] + b * pixels * n, moments[2];
+    moments_of(c, x, pixels, first, width, moments);
+    if (c->n_in == 4) moments[0] = in[3][b * 2 * p->groups + group], moments[1] = in[3][(b * 2 + 1) * p->groups + group];
     for (int64_t r = 0; r < pixels; r++)
         for (int64_t i = first; i < first + width; i++) {
-            const double v = (x[r * n + i] - mean) / sqrt(variance + (double)p->eps) * in[1][i] + in[2][i];
+            const double v = (x[r * n + i] - moments[0]) * moments[1] * in[1][i] + in[2][i];
             y[r * n + i] = p->silu ? v / (1 + exp(-v)) : v;
         }
 }
@@ -86,8 +99,7 @@ static void norm_group(const OpCase *c, double *const *in, double *y, const doub
 static void group_norm(const OpCase *c, double *const *in, double *const *out) {
     const int64_t n = c->in[0].cols, pixels = c->in[0].rows / c->samples, width = n / c->params.group_norm.groups;
     for (int64_t b = 0; b < c->samples; b++)
-        for (int64_t first = 0; first < n; first += width)
-            norm_group(c, in, out[0] + b * pixels * n, in[0] + b * pixels * n, pixels, first, width);
+        for (int64_t first = 0; first < n; first += width) norm_group(c, in, out, b, pixels, first, width);
 }
 
 const OpSuite ops_suite_group_norm = {"group_norm", list_group_norm, group_norm};
