@@ -1,5 +1,6 @@
 /* tim inspect: what a model, one of its files or any file of tensors holds, for people or (--json) for programs.
  * Names and texts come from files that may be hostile: control characters never reach the terminal as they are. */
+#include <dirent.h>
 #include <inttypes.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -8,14 +9,20 @@
 
 #include "commands.h"
 #include "options.h"
+#include "support.h"
 #include "tim/facts.h"
 #include "tim/file.h"
 
 /* ---- printing ---- */
 
-/* One line of text: control characters become spaces. */
+/* One line of text, of which nothing makes a terminal do anything: control characters, U+0080 ... U+009F included, become spaces. */
 static void print_plain(const char *text) {
-    for (; *text; text++) putchar((unsigned char)*text < 0x20 || *text == 0x7F ? ' ' : *text);
+    for (; *text; text++) {
+        const unsigned char c = (unsigned char)*text, next = (unsigned char)text[1];
+        const bool pair = c == 0xC2 && next >= 0x80 && next < 0xA0;
+        putchar(c < 0x20 || c == 0x7F || pair ? ' ' : c);
+        text += pair;
+    }
 }
 
 /* A JSON string; the text is UTF-8. */
@@ -181,6 +188,11 @@ static bool say(const TimError *err) {
     return false;
 }
 
+static bool say_no_config(const char *path) {
+    fprintf(stderr, "tim inspect: --config: %s is a tokenizer; give a configuration\n", path);
+    return false;
+}
+
 static bool read_facts(Subject *s, const char *path) {
     TimError err;
     TimFacts facts;
@@ -207,6 +219,17 @@ static void measure(Subject *s) {
     }
 }
 
+/* Whether the folder has a file that may be one of weights, sound or not. */
+static bool has_weights(const char *folder) {
+    static const char *const ends[] = {".safetensors", ".index.json", ".bin", ".pt", ".pth", NULL};
+    bool found = false;
+    DIR *stream = opendir(folder);
+    for (const struct dirent *entry; stream && (entry = readdir(stream));)
+        for (int i = 0; ends[i]; i++) found |= ends_with(entry->d_name, ends[i]);
+    if (stream) closedir(stream);
+    return found;
+}
+
 /* The weights and what lies beside them; a folder may hold a tokenizer or a configuration alone. */
 static bool look(Subject *s, const char *path, const char *config) {
     static const char *const configs[] = {"config.yaml", "config.json", NULL}, *const tokenizers[] = {"tokenizer.json",
@@ -214,6 +237,7 @@ static bool look(Subject *s, const char *path, const char *config) {
                                                                                                       "spiece.model", NULL};
     TimError err;
     if (config && !read_facts(s, config)) return false;
+    if (config && !s->config.kind) return say_no_config(config);
     if (!config) find_facts(s, path, configs);
     if (is_kind(path, S_IFDIR)) find_facts(s, path, tokenizers);
     const TimStatus status = tim_tensor_file_open(&s->file, path, &err);
@@ -222,8 +246,7 @@ static bool look(Subject *s, const char *path, const char *config) {
         measure(s);
         return true;
     }
-    say(&err);
-    return status == TIM_E_IO && is_kind(path, S_IFDIR) && (s->config.kind || s->tokenizer.kind);
+    return (is_kind(path, S_IFDIR) && (s->config.kind || s->tokenizer.kind) && !has_weights(path)) || say(&err);
 }
 
 static ExitCode inspect(const char *path, const char *config, bool json) {

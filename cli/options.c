@@ -8,6 +8,7 @@
 #include <string.h>
 
 #include "nearest.h"
+#include "support.h"
 
 void number_list_done(NumberList *list) {
     free(list->items);
@@ -15,12 +16,13 @@ void number_list_done(NumberList *list) {
 }
 
 ExitCode command_line_misused(const char *command, const char *format, ...) {
+    char text[4096];
     va_list args;
     va_start(args, format);
-    fprintf(stderr, "tim %s: ", command);
-    vfprintf(stderr, format, args);
-    fprintf(stderr, "\nTry 'tim %s --help'.\n", command);
+    vsnprintf(text, sizeof text, format, args);
     va_end(args);
+    disarm(text);
+    fprintf(stderr, "tim %s: %s\nTry 'tim %s --help'.\n", command, text, command);
     return EXIT_MISUSED;
 }
 

@@ -76,7 +76,7 @@ enum { SAMPLE_TEXT_BYTES = 65536 };
 #define SAMPLE_SETTINGS_LINE "Steps: "
 
 /* The last line of the text that begins so; NULL without one. */
-char *sample_find_line(char *text, const char *start);
+const char *sample_find_line(const char *text, const char *start);
 
 /* Writes what a PNG says of how picture `index` of the run, or (-1) all of a sheet, was drawn, in the form that other tools write and read:
  * the prompt, "Negative prompt: ..." where there is one, then a line "Steps: 4, Sampler: ..., Model: "a, b"". */

@@ -130,7 +130,7 @@ int64_t sample_batch(const Sampling *d, int64_t first) {
 /* What is said once of all pictures. */
 typedef struct Remarks {
     int64_t cut_prompts;
-    bool guidance, window, noise, negative, tiled;
+    bool guidance, window, noise, negative, tiled, cut_negative;
 } Remarks;
 
 /* A guidance of at most 1 is none. */
@@ -196,7 +196,9 @@ static void say_remarks(const TimSampleOptions *o, const TimSampleInfo *info, Re
     if (info->tiled_without_effect && !said->tiled)
         fputs("tim sample: --tiled has no effect: a picture is no larger than one tile, or made of pixels without an autoencoder\n",
               stderr);
-    said->negative |= negative, said->tiled |= info->tiled_without_effect;
+    if (info->cut_negative && !said->cut_negative)
+        fputs("tim sample: the end of the negative prompt is not seen: it is too long\n", stderr);
+    said->negative |= negative, said->tiled |= info->tiled_without_effect, said->cut_negative |= info->cut_negative;
     said->guidance |= info->guidance_without_effect, said->window |= none, said->noise |= quiet;
 }
 
@@ -213,6 +215,17 @@ static TimStatus check_pictures(Sampling *d, int64_t row, int64_t first, int64_t
     return status;
 }
 
+/* The line of the list that the failure of pictures first ... first + count comes from: of a group, the first that fails alone. */
+static int64_t line_of(const Sampling *d, int64_t row, int64_t first, int64_t count) {
+    TimSampleInfo info;
+    TimError err;
+    for (int64_t i = first; i < first + count; i++) {
+        const TimSampleOptions o = sample_options(d, row, i, 1);
+        if (tim_pipeline_plan(d->pipeline, &o, &info, &err) != TIM_OK) return prompt_of(d, i)->line;
+    }
+    return prompt_of(d, first)->line;
+}
+
 /* In one go what is alike for all; batch by batch, as they are drawn, settings of prompts and a bound on memory. */
 static TimStatus check_row(Sampling *d, int64_t row, Remarks *remarks, TimError *err) {
     const bool whole = !d->list.own_settings && !d->request->sample.memory;
@@ -223,7 +236,7 @@ static TimStatus check_row(Sampling *d, int64_t row, Remarks *remarks, TimError 
         const TimError cause = *err;
         return d->list.own_settings ? fail_with(err, status, "%.400s: line %" PRId64 ": %.500s",
                                                 sample_reads_input(d->request) ? "standard input" : d->request->prompts_file,
-                                                prompt_of(d, first)->line, cause.text)
+                                                line_of(d, row, first, count), cause.text)
                                     : status;
     }
     return TIM_OK;

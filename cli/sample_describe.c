@@ -61,15 +61,31 @@ static void add_text(Line *line, const char *key, const char *value) {
 
 /* ---- parts of the text ---- */
 
-static void add_prompt(Line *line, const Sampling *d, int64_t index) {
-    if (!d->prompts || (index < 0 && d->list.count > 1)) return;
-    add(line, "%.*s\n", MOST_PROMPT, d->prompts[index < 0 ? 0 : index]);
+/* Bytes of the text, at most `most`, that end with a whole character. */
+static int whole_characters(const char *text, int most) {
+    const size_t length = strnlen(text, (size_t)most + 1);
+    if (length <= (size_t)most) return (int)length;
+    while (most > 0 && ((unsigned char)text[most] & 0xC0U) == 0x80U) most--;
+    return most;
 }
 
-/* An empty one behind a prompt that has such a line itself. */
+/* A negative prompt that can stand in a line of its own: none of its lines looks like that one. */
+static bool has_plain_negative(const TimSampleOptions *o) {
+    return o->negative_prompt && !sample_find_line(o->negative_prompt, SAMPLE_NEGATIVE_LINE);
+}
+
+static void add_prompt(Line *line, const Sampling *d, int64_t index) {
+    if (!d->prompts || (index < 0 && d->list.count > 1)) return;
+    const char *prompt = d->prompts[index < 0 ? 0 : index];
+    add(line, "%.*s\n", whole_characters(prompt, MOST_PROMPT), prompt);
+}
+
+/* The last line that begins so is what is read: empty behind a prompt that has one itself. */
 static void add_negative(Line *line, const TimSampleOptions *o) {
-    if (o->negative_prompt || sample_find_line(line->text, SAMPLE_NEGATIVE_LINE))
-        add(line, SAMPLE_NEGATIVE_LINE "%.*s\n", MOST_PROMPT / 2, o->negative_prompt ? o->negative_prompt : "");
+    if (has_plain_negative(o))
+        add(line, SAMPLE_NEGATIVE_LINE "%.*s\n", whole_characters(o->negative_prompt, MOST_PROMPT / 2), o->negative_prompt);
+    else if (sample_find_line(line->text, SAMPLE_NEGATIVE_LINE))
+        add(line, SAMPLE_NEGATIVE_LINE "\n");
 }
 
 /* "Steps: 4", of a sheet of several "Steps: 1/2/4". */
@@ -91,6 +107,7 @@ static void add_settings(Line *line, const Sampling *d, const TimSampleOptions *
     add(line, ", Guidance window: %.17g-%.17g, Stochasticity: %.17g, Precision: %s, Rounding: %s, Version: tim " TIM_VERSION,
         o->guidance_low, o->guidance_high, o->stochasticity, sample_precision_words[r->precision],
         sample_rounding_words[r->rounding]);
+    if (!has_plain_negative(o)) add_text(line, "Negative", o->negative_prompt);
     add_text(line, "Imitate", r->imitate);
     if (o->tiled) add(line, ", Decoder: tiled");
     if (r->init) add(line, ", Denoising strength: %.17g", o->strength);

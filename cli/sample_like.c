@@ -72,6 +72,7 @@ static bool take(SampleRequest *r, const char *key, const char *value) {
     if (strcmp(key, "Class") == 0 || strcmp(key, "Classes") == 0) r->classes_text = value;
     if (strcmp(key, "Prompts") == 0) r->prompts_file = value;
     if (strcmp(key, "Denoising strength") == 0) return read_real(value, &o->strength);
+    if (strcmp(key, "Negative") == 0) o->negative_prompt = value;
     if (strcmp(key, "Decoder") == 0) o->tiled = strcmp(value, "tiled") == 0;
     if (strcmp(key, "Imitate") == 0) r->imitate = value;
     if (strcmp(key, "Init") == 0) r->init = value;
@@ -128,10 +129,16 @@ static TimStatus take_all(SampleRequest *r, char *settings, const char *path, Ti
     return TIM_OK;
 }
 
+/* The line that begins so, in a text of the caller's. */
+static char *find_own_line(char *text, const char *start) {
+    const char *found = sample_find_line(text, start);
+    return found ? text + (found - text) : NULL;
+}
+
 /* What stands before the settings. */
 static void take_prompts(SampleRequest *r, char *text, char *settings) {
     settings[-1] = '\0';
-    char *negative = sample_find_line(text, SAMPLE_NEGATIVE_LINE);
+    char *negative = find_own_line(text, SAMPLE_NEGATIVE_LINE);
     if (negative) r->sample.negative_prompt = negative + strlen(SAMPLE_NEGATIVE_LINE);
     if (negative == text) return;
     if (negative) negative[-1] = '\0';
@@ -141,7 +148,7 @@ static void take_prompts(SampleRequest *r, char *text, char *settings) {
 TimStatus sample_like(SampleRequest *r, const char *path, char text[SAMPLE_TEXT_BYTES], TimError *err) {
     const TimStatus status = tim_image_read_text(text, SAMPLE_TEXT_BYTES, "parameters", path, err);
     if (status != TIM_OK) return status;
-    char *settings = sample_find_line(text, SAMPLE_SETTINGS_LINE);
+    char *settings = find_own_line(text, SAMPLE_SETTINGS_LINE);
     if (!settings) return fail_with(err, TIM_E_FORMAT, "%.1000s: its text 'parameters' has no line that begins with Steps", path);
     if (settings > text) take_prompts(r, text, settings);
     return take_all(r, settings, path, err);

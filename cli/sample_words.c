@@ -10,10 +10,10 @@ const char *const sample_mode_words[] = {"transition", "diffusion", NULL};
 const char *const sample_precision_words[] = {"fp32", "bf16", NULL};
 const char *const sample_rounding_words[] = {"t2i", "c2i", NULL};
 
-char *sample_find_line(char *text, const char *start) {
+const char *sample_find_line(const char *text, const char *start) {
     const size_t length = strlen(start);
-    char *found = NULL;
-    for (char *at = text; at;) {
+    const char *found = NULL;
+    for (const char *at = text; at;) {
         if (strncmp(at, start, length) == 0) found = at;
         at = strchr(at, '\n');
         if (at) at++;

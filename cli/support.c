@@ -8,8 +8,7 @@
 #include <sys/stat.h>
 #include <time.h>
 
-/* What files say may hold what a terminal would obey: control characters, and those of U+0080 ... U+009F, become question marks. */
-static void disarm(char *text) {
+void disarm(char *text) {
     for (unsigned char *c = (unsigned char *)text; *c; c++) {
         if (*c < ' ' || *c == 0x7F) *c = '?';
         if (*c == 0xC2 && c[1] >= 0x80 && c[1] < 0xA0) c[0] = c[1] = '?';

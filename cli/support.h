@@ -6,6 +6,9 @@
 
 #include "tim/status.h"
 
+/* What files say may hold what a terminal would obey: control characters, and those of U+0080 ... U+009F, become question marks. */
+void disarm(char *text);
+
 /* Writes the text into *err as printf would, without control characters, sets its status and returns it. */
 TimStatus fail_with(TimError *err, TimStatus status, const char *format, ...) __attribute__((format(printf, 3, 4)));
 

@@ -769,6 +769,13 @@ static void read_output(char out[OUTPUT_BYTES]) {
     fclose(stream);
 }
 
+static void read_said(char said[PATH_BYTES]) {
+    FILE *stream = fopen(in_folder("stderr"), "rb");
+    assert_non_null(stream);
+    said[fread(said, 1, PATH_BYTES - 1, stream)] = '\0';
+    fclose(stream);
+}
+
 static void assert_shown(const char *words, const char *const *parts) {
     static char out[OUTPUT_BYTES];
     assert_runs(words, "");
@@ -793,24 +800,40 @@ static void test_cli_inspect_shows_every_part(void **state) {
     const char *const yaml[] = {"configuration of TiM", "text-to-image", "vae_dir                         maker/dc-ae-f32\n", NULL};
     const char *const json[] = {"\"tokenizer\": {\"kind\": \"tokenizer.json\", \"pieces\": ", "\"config\": null", NULL};
     assert_shown("inspect text/text_encoder", gemma);
-    assert_shown("inspect hub/tokenizer", tokenizer);
     assert_shown("inspect text/text_encoder/tokenizer.model", tokenizer);
     assert_shown("inspect text/vae", dc);
     assert_shown("inspect class/vae/config.json", kl);
     assert_shown("inspect text/config.yaml", yaml);
     copy_file("tests/golden/tokenizer/bpe_tokenizer.json", "tokenizer.json");
     assert_shown("inspect --json tokenizer.json", json);
-    static const char t5[] = "{\"model_type\": \"t5\", \"d_ff\": 2.5}";
+    const char *const weights = "{\"weight_map\": {\"a\": \"missing.safetensors\"}}";
     char said[PATH_BYTES];
+    assert_shown("inspect hub/tokenizer", tokenizer);
+    read_said(said);
+    assert_string_equal(said, ""); /* nobody expects weights there */
+    write_file(in_folder("hub/tokenizer/model.safetensors.index.json"), weights, strlen(weights));
+    assert_int_equal(tim("inspect hub/tokenizer", "", said), 1);
+    assert_non_null(strstr(said, "missing.safetensors"));
+    assert_int_equal(remove(in_folder("hub/tokenizer/model.safetensors.index.json")), 0);
+    static const char t5[] = "{\"model_type\": \"t5\", \"d_ff\": 2.5}";
     write_file(in_folder("config.json"), t5, strlen(t5));
     assert_int_equal(tim("inspect config.json", "", said), 1);
     assert_non_null(strstr(said, "d_ff"));
+    static const char other[] = "{\"model_type\": \"bert\"}";
+    write_file(in_folder("config.json"), other, strlen(other));
+    assert_int_equal(tim("inspect config.json", "", said), 1);
+    assert_non_null(strstr(said, "model_type gemma3_text or t5"));
 }
 
 /* A prompt with lines that look like those behind it. */
 static void test_cli_prompt_with_lines_of_the_settings(void **state) {
     (void)state;
     assert_runs("sample --model text --prompt 'a\nNegative prompt: b\nSteps: 9' --out odd.png", "");
+    assert_runs("sample --like odd.png --out odd2.png", "");
+    assert_same_picture("odd.png", "odd2.png");
+    assert_runs(
+        "sample --model text --prompt a --negative-prompt 'x\nNegative prompt: y' --guidance 2 --guidance-high 2 --out odd.png",
+        "");
     assert_runs("sample --like odd.png --out odd2.png", "");
     assert_same_picture("odd.png", "odd2.png");
     assert_runs("sample --model text --prompt 'Negative prompt: b' --guidance 2 --guidance-high 2 --out odd.png", "");
@@ -823,6 +846,12 @@ static void test_cli_negative_prompt_without_effect_is_said(void **state) {
     char said[PATH_BYTES];
     assert_int_equal(tim("sample --model text --prompt a --negative-prompt b --out x.png", "", said), 0);
     assert_non_null(strstr(said, "the negative prompt has no effect"));
+    assert_int_equal(tim("sample --model text --prompt a --guidance 2 --guidance-high 2 --negative-prompt 'a b c d e f g h i j k l "
+                         "m n o p q r s' "
+                         "--out x.png",
+                         "", said),
+                     0);
+    assert_non_null(strstr(said, "the end of the negative prompt is not seen"));
     assert_int_equal(tim("sample --model class --negative-prompt b --out x.png", "", said), 1);
     assert_non_null(strstr(said, "the model draws classes, not texts"));
 }
@@ -884,6 +913,10 @@ static void test_cli_settings_of_a_later_line_refused_first(void **state) {
     write_file(in_folder("late.jsonl"), lines, strlen(lines));
     assert_int_equal(tim("sample --model text --prompts late.jsonl --out late/", "", said), 1);
     assert_non_null(strstr(said, "late.jsonl: line 2: width is 33; give a multiple of"));
+    static const char group[] = "{\"prompt\": \"a\", \"seed\": 1}\nb\xff\n";
+    write_file(in_folder("group.jsonl"), group, strlen(group));
+    assert_int_equal(tim("sample --model text --prompts group.jsonl --out late/", "", said), 1);
+    assert_non_null(strstr(said, "group.jsonl: line 2: "));
     assert_absent("late/000000.png");
     assert_int_equal(tim("sample --model text --prompt a --size 16384x32 --out x.webp", "", said), 1);
     assert_non_null(strstr(said, "x.webp: WebP has at most 16383 pixels a side, not 16384"));

@@ -30,11 +30,12 @@ typedef bool (*TimSampleProgress)(int64_t done, int64_t total, void *user);
 typedef struct TimSampleOptions {
     const int64_t *labels;      /* (count) the pictures' classes, borrowed; NULL: picture i gets class i mod num_classes */
     const char *const *prompts; /* (count) the pictures' prompts in UTF-8, borrowed; of a pipeline with a text encoder, else NULL */
-    const char
-        *negative_prompt; /* what guidance leads away from, borrowed; NULL: the empty prompt, as trained. Of a model of texts */
-    int64_t count;        /* number of pictures, at least 1 */
-    int64_t
-        first; /* index of the first picture, at least 0; picture i depends on (seed, i), its class or prompt and the options below */
+    /* What guidance leads away from, UTF-8, borrowed, cut as prompts are; NULL: the empty prompt, as trained. Of a pipeline with a text
+     * encoder, else NULL. Both captions of a guided picture are as long as the longer one. */
+    const char *negative_prompt;
+    int64_t count; /* number of pictures, at least 1 */
+    /* Index of the first picture, at least 0; picture i depends on (its seed, i), its class or prompt and the options below. */
+    int64_t first;
     int steps; /* 1 ... TIM_SAMPLE_MAX_STEPS jumps from T_max to T_min, evenly spaced but for the model's transport.last_jump */
     TimSampleMode mode;
     double guidance;      /* s of F_null + s (F_class - F_null); at 1 or less there is no guidance */
@@ -75,6 +76,7 @@ typedef struct TimSampleInfo {
     size_t memory;                /* bytes that are held at once, about: weights, tapes and pictures; of a run
                           * with a bound or of large pictures, else 0 */
     int64_t cut_prompts;          /* prompts longer than the model's captions: the end was not seen */
+    bool cut_negative;            /* so was the negative prompt, where steps are guided */
     double seconds_captions, seconds_network, seconds_decoder; /* of the run; 0 in a plan */
 } TimSampleInfo;
 
@@ -85,7 +87,7 @@ TIM_API TimStatus tim_sample_plan(TimModel *model, const TimSampleOptions *optio
 
 /* Draws options->count pictures, times options->steps with options->stages, from a class model that works on pixels.
  * `pictures` is written over, not freed, and left empty on failure; `info` may be NULL. The state is kept in fp64; one call at a
- * time on one model. The first noise of picture i are the normal numbers of (seed, i), those of its step k of (seed, i, k): they
+ * time on one model. The first noise of picture i are the normal numbers of (its seed, i), those of its step k of (its seed, i, k): they
  * depend on neither batch, threads nor the other pictures.
  * Errors: TIM_E_ARGUMENT for an option out of range (named with its value and range) or a class the model does not have;
  * TIM_E_UNSUPPORTED for a model on latents or on text (tim/pipeline.h), other than 1 or 3 channels, or guidance of a model without

@@ -97,7 +97,7 @@ typedef struct TimTiling {
     int tile_h, tile_w, stride_h, stride_w;
 } TimTiling;
 
-/* What diffusers would use: for a KL tiles of sample_size overlapping by a quarter, for a DC 512 every 448. */
+/* What diffusers would use, rounded down to the factor: for a KL tiles of sample_size overlapping by a quarter, for a DC 512 every 448. */
 TimTiling tim_autoencoder_tiling(const TimAutoencoderConfig *config);
 
 TimStatus tim_autoencoder_encode_tiled(TimAutoencoder *autoencoder, const TimTiling *tiling, int64_t batch, int height, int width,

@@ -61,7 +61,10 @@ double tim_autoencoder_scaling(const TimAutoencoderConfig *config) {
 }
 
 TimTiling tim_autoencoder_tiling(const TimAutoencoderConfig *config) {
-    if (config->kind == TIM_AUTOENCODER_DC) return (TimTiling){512, 512, 448, 448};
-    const int factor = tim_autoencoder_factor(config), tile = config->kl.sample_size / factor, stride = tile * 3 / 4;
+    const int factor = tim_autoencoder_factor(config);
+    int tile = config->kl.sample_size / factor, stride = tile * 3 / 4;
+    if (config->kind == TIM_AUTOENCODER_DC) tile = 512 / factor, stride = 448 / factor;
+    if (tile < 1) tile = 1;
+    if (stride < 1) stride = 1;
     return (TimTiling){tile * factor, tile * factor, stride * factor, stride * factor};
 }

@@ -54,12 +54,29 @@ static TimStatus check(const TimT5Config *c, TimError *err) {
     return TIM_OK;
 }
 
+/* Saved files repeat what follows from feed_forward_proj; transformers would obey the copy. */
+static TimStatus check_activation(const TimT5Config *c, const json_t *object, TimError *err) {
+    const char *name = json_string_value(json_object_get(object, "dense_act_fn")), *wanted = c->gated ? "gelu_new" : "relu";
+    const json_t *gated = json_object_get(object, "is_gated_act");
+    if ((!name || strcmp(name, wanted) == 0) && (!gated || json_is_true(gated) == c->gated)) return TIM_OK;
+    return tim_fail(
+        err, TIM_E_UNSUPPORTED,
+        "'dense_act_fn' is \"%s\" and 'is_gated_act' %s, where 'feed_forward_proj' is \"%s\"; this library runs \"relu\" "
+        "and \"gated-gelu\" as the published models have them",
+        name ? name : "(absent)",
+        !gated                ? "(absent)"
+        : json_is_true(gated) ? "true"
+                              : "false",
+        c->gated ? "gated-gelu" : "relu");
+}
+
 static TimStatus read_object(TimT5Config *config, json_t *object, TimError *err) {
     *config =
         (TimT5Config){.relative_attention_num_buckets = 32, .relative_attention_max_distance = 128, .layer_norm_epsilon = 1e-6};
     TIM_TRY(tim_hf_config_read(config, fields, sizeof fields / sizeof *fields, object, err));
     const char *proj = json_string_value(json_object_get(object, "feed_forward_proj"));
     config->gated = proj && strcmp(proj, "gated-gelu") == 0;
+    TIM_TRY(check_activation(config, object, err));
     return check(config, err);
 }
 

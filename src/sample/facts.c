@@ -205,7 +205,7 @@ static void add_token(TimFacts *facts, const char *id_key, const char *piece_key
 static TimStatus read_tokenizer(TimFacts *facts, const char *path, TimError *err) {
     TimTokenizer *t;
     TIM_TRY(tim_tokenizer_open(&t, path, err));
-    facts->kind = tim_ends_with(path, ".json") ? "tokenizer.json" : "tokenizer, SentencePiece";
+    facts->kind = tim_tokenizer_is_json(t) ? "tokenizer.json" : "tokenizer, SentencePiece";
     facts->tokenizer = true;
     add_whole(facts, "pieces", (int64_t)tim_tokenizer_count(t));
     add_token(facts, "bos_id", "bos_piece", t, tim_tokenizer_bos(t));
@@ -220,16 +220,28 @@ static TimStatus read_tokenizer(TimFacts *facts, const char *path, TimError *err
 
 typedef TimStatus (*Reader)(TimFacts *facts, const char *path, TimError *err);
 
-/* By what text encoders and autoencoders say of themselves. */
+/* By what text encoders and autoencoders say of themselves; NULL for other models. */
+static Reader reader_of(const json_t *object) {
+    const char *type = json_string_value(json_object_get(object, "model_type"));
+    if (json_object_get(object, "_class_name")) return read_autoencoder;
+    if (type && strcmp(type, "gemma3_text") == 0) return read_gemma3;
+    return type && strcmp(type, "t5") == 0 ? read_t5 : NULL;
+}
+
 static TimStatus read_config_json(TimFacts *facts, const char *path, TimError *err) {
     json_t *object;
     TIM_TRY(tim_hf_config_open(&object, path, err));
-    const char *type = json_string_value(json_object_get(object, "model_type"));
-    const Reader reader = json_object_get(object, "_class_name") ? read_autoencoder
-                          : type && strcmp(type, "t5") == 0      ? read_t5
-                                                                 : read_gemma3;
+    const Reader reader = reader_of(object);
     json_decref(object);
-    return reader(facts, path, err);
+    if (reader) return reader(facts, path, err);
+    return tim_fail(err, TIM_E_UNSUPPORTED,
+                    "%s: neither a text encoder that is known here (model_type gemma3_text or t5) nor an autoencoder (_class_name)",
+                    path);
+}
+
+static bool is_config_json(const char *path) {
+    const char *slash = strrchr(path, '/');
+    return strcmp(slash ? slash + 1 : path, "config.json") == 0;
 }
 
 static bool is_yaml(const char *path) {
@@ -246,5 +258,5 @@ TimStatus tim_facts_read(TimFacts *facts, const char *path, TimError *err) {
         return tim_fail(err, TIM_E_ARGUMENT, "%s: by its name no configuration (.yaml, .json) and no tokenizer (.json, .model)",
                         path);
     if (is_yaml(path)) return read_yaml(facts, path, err);
-    return tim_ends_with(path, "config.json") ? read_config_json(facts, path, err) : read_tokenizer(facts, path, err);
+    return is_config_json(path) ? read_config_json(facts, path, err) : read_tokenizer(facts, path, err);
 }

@@ -66,8 +66,8 @@ static void fill_state(const Run *run, int64_t place, int64_t count) {
 static TimStatus encode_init(Run *run, TimError *err) {
     const double begin = tim_clock();
     TIM_TRY(tim_new(&run->init, run->size, sizeof *run->init, "the picture to start from", err));
-    TIM_TRY(tim_pipeline_encode(run->pipeline, run->options->init, run->out->height, run->out->width, run->options->tiled,
-                                run->init, err));
+    TIM_TRY(tim_pipeline_encode(run->pipeline, run->options->init, run->out->height, run->out->width, run->plan->tiled, run->init,
+                                err));
     if (run->plan->rests) tim_autoencoder_rest(run->pipeline->encoder);
     run->plan->info.seconds_decoder += tim_clock() - begin;
     return TIM_OK;
@@ -147,7 +147,7 @@ static TimStatus decode(const Run *run, TimError *err) {
     TimAutoencoder *autoencoder = run->pipeline->autoencoder;
     if (!autoencoder) return TIM_OK;
     const TimTiling tiling = tim_autoencoder_tiling(tim_autoencoder_config(autoencoder));
-    if (run->options->tiled)
+    if (run->plan->tiled)
         return tim_autoencoder_decode_tiled(autoencoder, &tiling, 1, run->height, run->width, run->input, run->chw, err);
     if (run->plan->strips.rows)
         return tim_autoencoder_decode_strips(autoencoder, &run->plan->strips, 1, run->height, run->width, run->input, run->chw,

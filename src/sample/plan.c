@@ -44,11 +44,22 @@ static TimPlan start(const TimPipeline *p, const TimSampleOptions *o) {
                      .height = o->height ? o->height : own,
                      .width = o->width ? o->width : own,
                      .channels = channels_of(p),
-                     .tiled = o->tiled && p->autoencoder,
                      .stages = o->stages ? (size_t)o->steps : 1};
 }
 
 /* ---- checks ---- */
+
+static bool is_one_tile(const TimPlan *plan, const TimPipeline *p) {
+    if (!p->autoencoder) return true;
+    const TimTiling tiling = tim_autoencoder_tiling(tim_autoencoder_config(p->autoencoder));
+    return plan->height <= tiling.tile_h && plan->width <= tiling.tile_w;
+}
+
+/* Tiles where they change anything. */
+static void plan_tiles(TimPlan *plan, const TimPipeline *p, const TimSampleOptions *o) {
+    plan->info.tiled_without_effect = o->tiled && is_one_tile(plan, p);
+    plan->tiled = o->tiled && !plan->info.tiled_without_effect;
+}
 
 static TimStatus check_parts(const TimPipeline *p, bool guided, TimError *err) {
     const TimConfig *config = &p->model->config;
@@ -137,6 +148,7 @@ static TimStatus count_negative(TimPlan *plan, const TimPipeline *p, const TimSa
     if (status != TIM_OK) return tim_fail_within(err, status, "the negative prompt");
     for (int64_t i = 0; i < o->count; i++)
         if (plan->tokens[i] < tokens) plan->tokens[i] = tokens;
+    plan->info.cut_negative = cut;
     return TIM_OK;
 }
 
@@ -177,6 +189,14 @@ static size_t larger(size_t a, size_t b) {
     return a > b ? a : b;
 }
 
+/* Captions of a batch, null ones included, and the sampler's copies. */
+static size_t captions_needed(const TimPlan *plan, const TimPipeline *p, const TimSampleOptions *o, int64_t batch) {
+    const size_t passes = plan->info.guided_steps > 0 ? 2 : 1;
+    if (!p->captioner) return 0;
+    return sizeof(float) * (size_t)longest_caption(plan, o->count) * (size_t)tim_captioner_width(p->captioner) *
+           (2 * ((size_t)batch + 1) + passes * (size_t)batch);
+}
+
 /* What is held throughout, with `batch` pictures at once. */
 static size_t always_needed(const TimPlan *plan, const TimPipeline *p, const TimSampleOptions *o, int64_t batch) {
     const size_t pixels = (size_t)plan->height * (size_t)plan->width * (size_t)plan->channels;
@@ -185,7 +205,7 @@ static size_t always_needed(const TimPlan *plan, const TimPipeline *p, const Tim
     const size_t weights = p->model->frozen.copied + (p->autoencoder ? tim_autoencoder_bytes(p->autoencoder) : 0) +
                            (p->captioner ? tim_captioner_copied(p->captioner) : 0);
     const size_t states = (size_t)batch * input * sizeof(double), passes = plan->info.guided_steps > 0 ? 2 : 1;
-    return weights + pixels * (plan->stages * (size_t)o->count + sizeof(float)) +
+    return weights + captions_needed(plan, p, o, batch) + pixels * (plan->stages * (size_t)o->count + sizeof(float)) +
            (o->stages ? plan->stages * (size_t)batch * input * sizeof(float) : 0) +
            states * (1 + passes) /* and what goes into the network and comes out of it */ + 2 * input * sizeof(float);
 }
@@ -282,12 +302,6 @@ static TimStatus plan_memory(TimPlan *plan, TimPipeline *p, const TimSampleOptio
 
 /* ---- the whole ---- */
 
-static bool is_one_tile(const TimPlan *plan, const TimPipeline *p) {
-    if (!p->autoencoder) return true;
-    const TimTiling tiling = tim_autoencoder_tiling(tim_autoencoder_config(p->autoencoder));
-    return plan->height <= tiling.tile_h && plan->width <= tiling.tile_w;
-}
-
 TimStatus tim_plan_make(TimPlan *plan, TimPipeline *p, const TimSampleOptions *options, TimError *err) {
     *plan = start(p, options);
     TIM_TRY(check_strength(options, err));
@@ -295,7 +309,7 @@ TimStatus tim_plan_make(TimPlan *plan, TimPipeline *p, const TimSampleOptions *o
     TIM_TRY(check_parts(p, plan->info.guided_steps > 0, err));
     TIM_TRY(check_options(plan, p, options, err));
     TIM_TRY(check_conditions(plan, p, options, err));
-    plan->info.tiled_without_effect = options->tiled && is_one_tile(plan, p);
+    plan_tiles(plan, p, options);
     const bool large = p->autoencoder && (size_t)plan->height * (size_t)plan->width > small_picture;
     return options->memory || large ? plan_memory(plan, p, options, err) : TIM_OK;
 }

@@ -173,6 +173,10 @@ TimStatus tim_tokenizer_encode(const TimTokenizer *tokenizer, const char *text, 
                            : tim_sentencepiece_encode(tokenizer->sentencepiece, text, size, ids, err);
 }
 
+bool tim_tokenizer_is_json(const TimTokenizer *tokenizer) {
+    return tokenizer->json != NULL;
+}
+
 size_t tim_tokenizer_count(const TimTokenizer *tokenizer) {
     return tokenizer->count;
 }

@@ -4,6 +4,7 @@
 #ifndef TIM_TEXT_TOKENIZER_H
 #define TIM_TEXT_TOKENIZER_H
 
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 
@@ -36,6 +37,9 @@ void tim_tokenizer_close(TimTokenizer *tokenizer);
 /* Appends the ids of `size` bytes of UTF-8 to `ids`: those of the text alone, without tokens that begin or end it. A zero byte is a
  * character like others. TIM_E_ARGUMENT when the text is not UTF-8 or too long; after a failure `ids` may hold a part. */
 TimStatus tim_tokenizer_encode(const TimTokenizer *tokenizer, const char *text, size_t size, TimTokenIds *ids, TimError *err);
+
+/* Whether the file was a tokenizer.json; else a SentencePiece model. */
+bool tim_tokenizer_is_json(const TimTokenizer *tokenizer);
 
 /* One more than the largest id. */
 size_t tim_tokenizer_count(const TimTokenizer *tokenizer);
