@@ -154,11 +154,17 @@ static TimStatus settle(SampleRequest *r, TimError *err) {
     return status;
 }
 
+static TimPartPrecision decoder_precision(const SampleRequest *r) {
+    if (r->decoder_precision == SAMPLE_AUTOMATIC) return TIM_PART_AS_MODEL;
+    return r->decoder_precision ? TIM_PART_BF16 : TIM_PART_F32;
+}
+
 static TimStatus run(Sampling *d, TimError *err) {
     const SampleRequest *r = d->request;
     const TimModelOptions options = {.precision = r->precision ? TIM_PRECISION_BF16 : TIM_PRECISION_F32,
                                      .threads = r->threads,
                                      .rounded_rotary = r->rounded_rotary,
+                                     .autoencoder = decoder_precision(r),
                                      .isa = r->isa ? isa_words[r->isa] : NULL};
     TimStatus status = sample_place_open(r, err);
     if (status == TIM_OK && r->init) status = tim_image_read(&d->init, r->init, err);
@@ -200,7 +206,10 @@ static bool default_steps(NumberList *steps) {
 }
 
 int cmd_sample(int count, char **words) {
-    SampleRequest request = {.first = SAMPLE_AUTOMATIC, .rounding = SAMPLE_AUTOMATIC, .precision = SAMPLE_AUTOMATIC};
+    SampleRequest request = {.first = SAMPLE_AUTOMATIC,
+                             .rounding = SAMPLE_AUTOMATIC,
+                             .precision = SAMPLE_AUTOMATIC,
+                             .decoder_precision = SAMPLE_AUTOMATIC};
     ExitCode code = EXIT_FAILED;
     tim_sample_options_init(&request.sample);
     char *text = malloc(SAMPLE_TEXT_BYTES);

@@ -1,5 +1,6 @@
 /* tim verify: what the parts of a model are, and whether they would run together. */
 #include <stdio.h>
+#include <string.h>
 
 #include "commands.h"
 #include "options.h"
@@ -16,6 +17,12 @@ static void print_part(const TimPartReport *p) {
     if (p->status != TIM_OK) printf("%-13s would not run: %s\n", "", p->err.text);
 }
 
+static bool has_part(const TimPartReport *reports, int count, const char *part) {
+    for (int i = 0; i < count; i++)
+        if (strcmp(reports[i].part, part) == 0) return true;
+    return false;
+}
+
 static ExitCode verify(const TimPipelineParts *parts) {
     TimError err;
     TimPartReport reports[TIM_PIPELINE_PARTS];
@@ -24,6 +31,8 @@ static ExitCode verify(const TimPipelineParts *parts) {
         fprintf(stderr, "tim verify: %s\n", err.text);
         return EXIT_FAILED;
     }
+    if (parts->text_encoder && !has_part(reports, count, "text encoder"))
+        fputs("tim verify: the model draws classes: a text encoder has no effect\n", stderr);
     for (int i = 0; i < count; i++) {
         print_part(&reports[i]);
         failed += reports[i].status != TIM_OK;
@@ -40,9 +49,9 @@ int cmd_verify(int count, char **words) {
     const Option options[] = {
         option_required(option_text("model", &parts.model, "DIR|FILE", "folder with weights, the file, or a published YAML")),
         option_text("config", &parts.config, "YAML", "configuration (default: config.yaml beside the weights)"),
-        option_text("text-encoder", &parts.text_encoder, "DIR", "Gemma 3 or T5 (default: found beside the model)"),
+        option_text("text-encoder", &parts.text_encoder, "DIR|FILE", "Gemma 3 or T5 (default: found beside the model)"),
         option_text("tokenizer", &parts.tokenizer, "DIR|FILE", "its tokenizer (default: found beside the model)"),
-        option_text("autoencoder", &parts.autoencoder, "DIR", "AutoencoderKL or DC (default: found beside the model)"),
+        option_text("autoencoder", &parts.autoencoder, "DIR|FILE", "AutoencoderKL or DC (default: found beside the model)"),
     };
     const CommandLine line = {
         .command = "verify",

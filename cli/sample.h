@@ -32,7 +32,7 @@ typedef struct SampleRequest {
     bool strip;          /* every picture as a row of what it was expected to become after each step */
     bool overwrite;      /* pictures that are in the folder already */
     bool rounded_rotary; /* of imitate */
-    int mode, precision, rounding, isa, threads, layout; /* precision and rounding may be SAMPLE_AUTOMATIC */
+    int mode, precision, decoder_precision, rounding, isa, threads, layout; /* precisions and rounding may be SAMPLE_AUTOMATIC */
     TimSampleOptions sample;
 } SampleRequest;
 

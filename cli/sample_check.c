@@ -130,7 +130,7 @@ int64_t sample_batch(const Sampling *d, int64_t first) {
 /* What is said once of all pictures. */
 typedef struct Remarks {
     int64_t cut_prompts;
-    bool guidance, window, noise, negative, tiled, cut_negative;
+    bool guidance, window, noise, negative, tiled, cut_negative, times;
 } Remarks;
 
 /* A guidance of at most 1 is none. */
@@ -181,6 +181,15 @@ static TimStatus check_image(const Sampling *d, TimError *err) {
                      WEBP_MAX_SIDE, side);
 }
 
+/* Multiples of such a share of T_max are what they are in bf16 too. */
+static bool has_exact_times(const TimSampleOptions *o) {
+    return o->steps <= 256 && (o->steps & (o->steps - 1)) == 0 && !o->init;
+}
+
+static void remark_times(const TimSampleOptions *o) {
+    fprintf(stderr, "tim sample: --imitate times has no effect with --steps %d: its times are the same in bf16\n", o->steps);
+}
+
 /* Settings without an effect, each kind once. */
 static void say_remarks(const TimSampleOptions *o, const TimSampleInfo *info, Remarks *said) {
     TimSampleOptions usual;
@@ -193,6 +202,8 @@ static void say_remarks(const TimSampleOptions *o, const TimSampleInfo *info, Re
     if (none && !said->window) remark_no_guidance(o, &usual);
     if (quiet && !said->noise) remark_noise(o);
     if (negative && !said->negative) remark_negative();
+    if (o->rounded_times && has_exact_times(o) && !said->times) remark_times(o);
+    said->times |= o->rounded_times && has_exact_times(o);
     if (info->tiled_without_effect && !said->tiled)
         fputs("tim sample: --tiled has no effect: a picture is no larger than one tile, or made of pixels without an autoencoder\n",
               stderr);
@@ -245,6 +256,8 @@ static TimStatus check_row(Sampling *d, int64_t row, Remarks *remarks, TimError 
 TimStatus sample_check(Sampling *d, TimError *err) {
     Remarks remarks = {0};
     TimStatus status = sample_place_check(d, err);
+    if (d->init.pixels && d->request->sample.strength == 1)
+        fputs("tim sample: --init has no effect but on the size: --strength 1 leaves nothing of the picture\n", stderr);
     d->total = d->count * d->request->steps.count;
     for (int64_t row = 0; row < d->request->steps.count && status == TIM_OK; row++) status = check_row(d, row, &remarks, err);
     if (status == TIM_OK && remarks.cut_prompts) remark_cut(d, remarks.cut_prompts);

@@ -59,7 +59,8 @@ static TimStatus own_folder(Path out, const char *folder, int64_t index, TimErro
     return join_path(out, folder, name, "", err);
 }
 
-static TimStatus write_samples(const char *folder, const TimPictures *pictures, int64_t first, TimError *err) {
+static TimStatus write_samples(const Sampling *d, int64_t index, const char *folder, const TimPictures *pictures, int64_t first,
+                               TimError *err) {
     Path samples, path;
     TimStatus status = folder_in(samples, folder, "samples", err);
     for (int i = 0; i < 4 && status == TIM_OK; i++) {
@@ -67,19 +68,19 @@ static TimStatus write_samples(const char *folder, const TimPictures *pictures, 
         const TimImage one = picture(pictures, first + i);
         snprintf(name, sizeof name, "%05d.png", i);
         status = join_path(path, samples, name, "", err);
-        if (status == TIM_OK) status = tim_image_write_png(&one, path, NULL, 0, err);
+        if (status == TIM_OK) status = sample_write_image(d, &one, index + i, path, err);
     }
     return status;
 }
 
-static TimStatus write_geneval(const char *folder, const Prompt *prompt, int64_t index, const TimPictures *pictures, int64_t first,
-                               TimError *err) {
+static TimStatus write_geneval(const Sampling *d, const Prompt *prompt, int64_t number, int64_t index, const TimPictures *pictures,
+                               int64_t first, TimError *err) {
     Path own, path;
-    TimStatus status = own_folder(own, folder, index, err);
+    TimStatus status = own_folder(own, d->request->out, number, err);
     if (status == TIM_OK) status = make_folder(own, err);
     if (status == TIM_OK) status = join_path(path, own, "metadata.jsonl", "", err);
     if (status == TIM_OK) status = write_line(path, prompt->record, err);
-    if (status == TIM_OK) status = write_samples(own, pictures, first, err);
+    if (status == TIM_OK) status = write_samples(d, index, own, pictures, first, err);
     if (status == TIM_OK) status = join_path(path, own, "grid.png", "", err);
     return status == TIM_OK ? write_grid(pictures, first, path, err) : status;
 }
@@ -118,14 +119,15 @@ int layout_pictures(PromptLayout layout) {
     return layout == LAYOUT_MJHQ ? 1 : 4;
 }
 
-TimStatus layout_write(PromptLayout layout, const char *folder, const Prompt *prompt, int64_t index, const TimPictures *pictures,
-                       int64_t first, TimError *err) {
-    switch (layout) {
+TimStatus layout_write(const Sampling *d, int64_t index, const TimPictures *pictures, int64_t first, TimError *err) {
+    const int64_t number = (d->first + index) / d->each; /* of the prompt */
+    const Prompt *prompt = &d->list.items[number];
+    switch (d->request->layout) {
     case LAYOUT_GENEVAL:
-        return write_geneval(folder, prompt, index, pictures, first, err);
+        return write_geneval(d, prompt, number, index, pictures, first, err);
     case LAYOUT_DPG:
-        return write_dpg(folder, prompt, pictures, first, err);
+        return write_dpg(d->request->out, prompt, pictures, first, err);
     default:
-        return write_mjhq(folder, prompt, pictures, first, err);
+        return write_mjhq(d->request->out, prompt, pictures, first, err);
     }
 }

@@ -2,9 +2,7 @@
 #ifndef TIM_CLI_SAMPLE_LAYOUT_H
 #define TIM_CLI_SAMPLE_LAYOUT_H
 
-#include "sample_prompts.h"
-#include "support.h"
-#include "tim/pictures.h"
+#include "sample.h"
 
 /* Pictures of one prompt. */
 int layout_pictures(PromptLayout layout);
@@ -13,8 +11,8 @@ int layout_pictures(PromptLayout layout);
 TimStatus layout_first_path(char out[MAX_PATH_BYTES], PromptLayout layout, const char *folder, const Prompt *prompt, int64_t index,
                             TimError *err);
 
-/* Writes the pictures of prompt number `index`, layout_pictures of them from `first` on, below `folder`, which is there. */
-TimStatus layout_write(PromptLayout layout, const char *folder, const Prompt *prompt, int64_t index, const TimPictures *pictures,
-                       int64_t first, TimError *err);
+/* Writes the pictures of a prompt, layout_pictures of them from number `first` of `pictures` on, which is picture `index` of the run. A PNG
+ * that shows one of them says how it was drawn. */
+TimStatus layout_write(const Sampling *sampling, int64_t index, const TimPictures *pictures, int64_t first, TimError *err);
 
 #endif

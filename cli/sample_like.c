@@ -23,6 +23,13 @@ static bool read_between(const char *text, int64_t low, int64_t high, int64_t *o
     return read_integer(text, out) && *out >= low && *out <= high;
 }
 
+static bool read_tokens(const char *text, int *out) {
+    int64_t value;
+    if (!read_between(text, 1, 65536, &value)) return false;
+    *out = (int)value;
+    return true;
+}
+
 static bool read_seed(const char *text, uint64_t *out) {
     char *end;
     *out = strtoull(text, &end, 10);
@@ -73,6 +80,8 @@ static bool take(SampleRequest *r, const char *key, const char *value) {
     if (strcmp(key, "Prompts") == 0) r->prompts_file = value;
     if (strcmp(key, "Denoising strength") == 0) return read_real(value, &o->strength);
     if (strcmp(key, "Negative") == 0) o->negative_prompt = value;
+    if (strcmp(key, "Caption tokens") == 0) return read_tokens(value, &o->caption_tokens);
+    if (strcmp(key, "Decoder precision") == 0) return read_word(value, sample_precision_words, &r->decoder_precision);
     if (strcmp(key, "Decoder") == 0) o->tiled = strcmp(value, "tiled") == 0;
     if (strcmp(key, "Imitate") == 0) r->imitate = value;
     if (strcmp(key, "Init") == 0) r->init = value;

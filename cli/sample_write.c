@@ -71,10 +71,8 @@ static TimStatus write_pngs(const Sampling *d, const TimPictures *pictures, int6
 /* Whole groups: all pictures of each prompt. */
 static TimStatus write_groups(const Sampling *d, const TimPictures *pictures, int64_t first, TimError *err) {
     TimStatus status = TIM_OK;
-    for (int64_t i = 0; i < pictures->count && status == TIM_OK; i += d->each) {
-        const int64_t index = (d->first + first + i) / d->each;
-        status = layout_write((PromptLayout)d->request->layout, d->request->out, &d->list.items[index], index, pictures, i, err);
-    }
+    for (int64_t i = 0; i < pictures->count && status == TIM_OK; i += d->each)
+        status = layout_write(d, first + i, pictures, i, err);
     return status;
 }
 

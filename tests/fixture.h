@@ -23,9 +23,9 @@ static TimError err;
 
 /* A path in the temporary directory; four may be in use at a time. */
 static inline const char *in_folder(const char *name) {
-    static char paths[4][PATH_BYTES];
+    static char paths[8][PATH_BYTES];
     static int turn;
-    char *path = paths[turn++ % 4];
+    char *path = paths[turn++ % 8];
     snprintf(path, PATH_BYTES, "%s/%s", folder, name);
     return path;
 }

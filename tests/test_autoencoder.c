@@ -279,7 +279,7 @@ static void test_draw_adds_scaled_noise(void **state) {
 /* ---- folders ---- */
 
 /* Writes a folder whose weights are those the small KL wants, but for one tensor that is left out, renamed or reshaped. */
-typedef enum Change { NOTHING, OLD_NAMES, MISSING, UNKNOWN, FEW, RESHAPED } Change;
+typedef enum Change { NOTHING, OLD_NAMES, MISSING, UNKNOWN, FEW, RESHAPED, STRAY } Change;
 
 typedef struct Collect {
     TimSafetensorsWriter writer;
@@ -305,6 +305,8 @@ static TimStatus collect(void *from, const char *name, int rank, const size_t *d
     if (chosen && c->change == RESHAPED) return tim_safetensors_writer_add(&c->writer, name, TIM_F32, 1, &flat, kept, err);
     if (chosen && c->change == UNKNOWN)
         TIM_TRY(tim_safetensors_writer_add(&c->writer, "decoder.extra.weight", TIM_F32, rank, dims, kept, err));
+    if (chosen && c->change == STRAY)
+        TIM_TRY(tim_safetensors_writer_add(&c->writer, "extra.weight", TIM_F32, rank, dims, kept, err));
     if (c->change == OLD_NAMES && strcmp(name, "decoder.mid_block.attentions.0.to_out.0.bias") == 0)
         name = "decoder.mid_block.attentions.0.proj_attn.bias";
     return tim_safetensors_writer_add(&c->writer, name, TIM_F32, rank, dims, kept, err);
@@ -338,6 +340,7 @@ static void test_open_wrong_tensors_error_names_file_and_tensor(void **state) {
         [MISSING] = "'decoder.conv_in.weight' (8, 4, 3, 3) is missing",
         [UNKNOWN] = "'decoder.extra.weight' (8, 4, 3, 3) belongs to no layer",
         [FEW] = "288 numbers, where config.json asks for",
+        [STRAY] = "'extra.weight' (8, 4, 3, 3) belongs to no layer",
         [RESHAPED] = "'decoder.conv_in.weight' has the shape (288), and config.json wants (8, 4, 3, 3)",
     };
     char folder[] = "/tmp/tim-autoencoder-XXXXXX", command[64];
@@ -345,9 +348,10 @@ static void test_open_wrong_tensors_error_names_file_and_tensor(void **state) {
     TimError err;
     assert_non_null(mkdtemp(folder));
     expect_text(tim_autoencoder_open(&a, folder, &both, &err), &err, "config.json");
-    for (Change change = NOTHING; change <= RESHAPED; change++) {
+    static const TimAutoencoderOptions decoder = {.isa = TIM_ISA_GENERIC, .threads = 1, .decoder = true};
+    for (Change change = NOTHING; change <= STRAY; change++) {
         write_folder(folder, change);
-        const TimStatus status = tim_autoencoder_open(&a, folder, &both, &err);
+        const TimStatus status = tim_autoencoder_open(&a, folder, change == STRAY ? &decoder : &both, &err);
         if (change > OLD_NAMES) {
             assert_int_equal(status, TIM_E_FORMAT);
             assert_null(a);

@@ -2,6 +2,7 @@
  * The oracle is the parts called one by one, each of which is held against golden values elsewhere. Runs from the root of the sources, or of
  * TIM_SOURCE_DIR; writes into a temporary directory only. */
 #include <dirent.h>
+#include <jansson.h>
 #include <stdlib.h>
 #include <sys/stat.h>
 #include <sys/wait.h>
@@ -13,6 +14,8 @@
 #include "io/file.h"
 #include "io/tensor_set.h"
 #include "model/gemma3.h"
+#include "model/old_names.h"
+#include "model/published.h"
 #include "model/store.h"
 #include "sample/pipeline.h"
 #include "sample/sampler.h"
@@ -176,7 +179,8 @@ static void draw_by_hand(const char *prompt, const TimSampleOptions *o, uint8_t 
     double state[LATENTS * GRID * GRID];
     int64_t ids[2 * LONGEST] = {0}, empty[LONGEST];
     const int64_t lengths[2] = {tokens_of(prompt, ids), tokens_of(o->negative_prompt ? o->negative_prompt : "", empty)};
-    const int64_t tokens = lengths[0] > lengths[1] ? lengths[0] : lengths[1];
+    const int64_t longer = lengths[0] > lengths[1] ? lengths[0] : lengths[1],
+                  tokens = o->caption_tokens > longer ? o->caption_tokens : longer;
     TimGemma3 gemma;
     TimModel *model;
     TimAutoencoder *autoencoder;
@@ -253,6 +257,30 @@ static void test_draw_picture_does_not_depend_on_its_batch(void **state) {
     }
     assert_memory_not_equal(together.pixels, together.pixels + 4 * bytes, bytes);
     tim_pictures_done(&together);
+    tim_pipeline_free(pipeline);
+}
+
+/* Padded to a length, a caption is what a longer prompt beside it would have made of it in the published runs. */
+static void test_draw_padded_captions_are_seen(void **state) {
+    (void)state;
+    const char *const prompts[] = {"a red cube", "two dogs"};
+    TimPipeline *pipeline = open_text();
+    TimPictures own, padded;
+    const size_t bytes = (size_t)SIZE * SIZE * 3;
+    static uint8_t expected[SIZE * SIZE * 3];
+    TimSampleOptions options = options_for(prompts, 2, 2);
+    options.guidance = 2, options.guidance_high = 2;
+    assert_ok(tim_pipeline_draw(pipeline, &options, &own, NULL, &err));
+    options.caption_tokens = LONGEST;
+    assert_ok(tim_pipeline_draw(pipeline, &options, &padded, NULL, &err));
+    assert_memory_not_equal(own.pixels, padded.pixels, bytes);
+    options.negative_prompt = ""; /* by hand the null caption has the length that is asked for */
+    draw_by_hand(prompts[0], &options, expected);
+    assert_same_pixels(padded.pixels, expected, bytes, 1);
+    tim_pictures_done(&own), tim_pictures_done(&padded);
+    options.caption_tokens = LONGEST + 1;
+    assert_int_equal(tim_pipeline_draw(pipeline, &options, &own, NULL, &err), TIM_E_ARGUMENT);
+    assert_says("captions are to have 13 tokens; the model's have up to 12");
     tim_pipeline_free(pipeline);
 }
 
@@ -482,10 +510,14 @@ static void test_open_finds_parts_by_published_names(void **state) {
     TimPipeline *pipeline = open_text();
     assert_ok(tim_pipeline_draw(pipeline, &options, &pictures, NULL, &err));
     tim_pipeline_free(pipeline);
+    char encoder[PATH_BYTES], decoder[PATH_BYTES];
+    snprintf(encoder, sizeof encoder, "%s/text/text_encoder/model.safetensors", folder);
+    snprintf(decoder, sizeof decoder, "%s/text/vae/diffusion_pytorch_model.safetensors", folder);
     const TimPipelineParts ways[] = {
         {.model = in_folder("hub")},
         {.model = in_folder("hub/config.yaml")},
         {.model = in_folder("hub/model.safetensors"), .autoencoder = in_folder("text/vae")},
+        {.model = in_folder("hub/model.safetensors"), .text_encoder = encoder, .autoencoder = decoder},
     };
     for (size_t i = 0; i < sizeof ways / sizeof *ways; i++) {
         pipeline = open_parts(&ways[i]);
@@ -519,6 +551,12 @@ static void test_open_missing_and_unfit_parts_named(void **state) {
     assert_no_pipeline(&(TimPipelineParts){.model = in_folder("text"), .text_encoder = in_folder("class/vae")}, TIM_E_UNSUPPORTED,
                        (const char *const[]){"class/vae/config.json", "model_type is 'missing'", NULL});
     assert_no_pipeline(&(TimPipelineParts){.model = in_folder("nowhere")}, TIM_E_IO, (const char *const[]){"nowhere", NULL});
+    assert_no_pipeline(&(TimPipelineParts){.model = in_folder("text/config.yaml"), .config = in_folder("class/config.yaml")},
+                       TIM_E_ARGUMENT, (const char *const[]){"text/config.yaml is a configuration", NULL});
+    mkdir(in_folder("alone"), 0777);
+    copy_file("configs/tim_b_p4.yaml", "alone/tim.yaml");
+    assert_no_pipeline(&(TimPipelineParts){.model = in_folder("alone/tim.yaml")}, TIM_E_IO,
+                       (const char *const[]){"is looked for weights beside it", NULL});
     config.network.cap_feat_dim = 16;
     save_model(&config, "narrow");
     assert_no_pipeline(&(TimPipelineParts){.model = in_folder("narrow"), .text_encoder = in_folder("text/text_encoder")},
@@ -528,24 +566,64 @@ static void test_open_missing_and_unfit_parts_named(void **state) {
 /* Names of the official files' tensors, as a table of the library has them, and those of the networks that the configurations make. */
 static void test_open_failures_name_the_published_file(void **state) {
     (void)state;
-    static const char *const published[][2] = {{"tim_b_p4", "TiM-B/4, classes at 256"},
-                                               {"tim_xl_p2_256", "TiM-XL/2, classes at 256"},
-                                               {"tim_xl_p1_512", "TiM-XL/1, classes at 512"},
-                                               {"tim_xl_p1_t2i", "TiM-XL/1, text at native"}};
+    static const char *const published[][2] = {
+        {"tim_b_p4", "the configuration wants TiM-B/4, classes at 256"},
+        {"tim_xl_p2_256", "the configuration wants GoodEnough/TiM-C2I: c2i_model_256.safetensors"},
+        {"tim_xl_p1_512", "the configuration wants GoodEnough/TiM-C2I: c2i_model_512.safetensors"},
+        {"tim_xl_p1_t2i", "the configuration wants GoodEnough/TiM-T2I: t2i_model.bin"}};
     for (size_t i = 0; i < sizeof published / sizeof *published; i++) {
         char config[PATH_BYTES], copy[PATH_BYTES];
         snprintf(config, sizeof config, "configs/%s.yaml", published[i][0]);
         snprintf(copy, sizeof copy, "%s/config.yaml", published[i][0]);
         mkdir(in_folder(published[i][0]), 0777);
         copy_file(config, copy);
-        assert_no_pipeline(
-            &(TimPipelineParts){.model = in_folder(published[i][0])}, TIM_E_IO,
-            (const char *const[]){"the folder has none of", "the configuration wants WZDTHU/TiM", published[i][1], NULL});
+        assert_no_pipeline(&(TimPipelineParts){.model = in_folder(published[i][0])}, TIM_E_IO,
+                           (const char *const[]){"the folder has none of", published[i][1], NULL});
     }
     assert_no_pipeline(
         &(TimPipelineParts){.model = in_folder("text/model.safetensors"), .config = in_folder("tim_b_p4/config.yaml")},
         TIM_E_FORMAT,
-        (const char *const[]){"text/model.safetensors: the tensor '", "WZDTHU/TiM: TiM-B/4, classes at 256 pixels)", NULL});
+        (const char *const[]){"text/model.safetensors: the tensor '", "the configuration wants TiM-B/4, classes at 256 pixels",
+                              NULL});
+}
+
+enum { MOST_TENSORS = 300 };
+
+/* The tensors that a manifest lists, under the names of 2022. */
+static size_t read_manifest(const char *manifest, TimStoredTensor tensors[MOST_TENSORS],
+                            char names[MOST_TENSORS][TIM_OLD_NAME_BYTES]) {
+    char path[PATH_BYTES];
+    const char *name;
+    json_t *dims;
+    size_t count = 0;
+    snprintf(path, sizeof path, "%s/tests/golden/manifests/%s", TIM_SOURCE_DIR, manifest);
+    json_t *root = json_load_file(path, 0, NULL);
+    assert_non_null(root);
+    json_object_foreach(json_object_get(root, "tensors"), name, dims) {
+        TimStoredTensor *t = &tensors[count];
+        char old[TIM_OLD_NAME_BYTES];
+        assert_true(count < MOST_TENSORS);
+        snprintf(names[count], TIM_OLD_NAME_BYTES, "%s", tim_old_name(old, name));
+        *t = (TimStoredTensor){.name = names[count++], .rank = (int)json_array_size(dims)};
+        for (int i = 0; i < t->rank; i++) t->dims[i] = (size_t)json_integer_value(json_array_get(dims, (size_t)i));
+    }
+    json_decref(root);
+    return count;
+}
+
+/* The official file of sd-vae-ft-ema is of 2022. */
+static void test_published_name_whatever_attention_is_called(void **state) {
+    (void)state;
+    static TimStoredTensor tensors[MOST_TENSORS];
+    static char names[MOST_TENSORS][TIM_OLD_NAME_BYTES];
+    TimTensorSet set = {.tensors = tensors};
+    set.count = read_manifest("sd_vae_ft_ema.json", tensors, names);
+    assert_ok(tim_stored_index(&set.by_name, tensors, set.count, &err));
+    assert_string_equal(tim_published_name(&set), "stabilityai/sd-vae-ft-ema");
+    bool old = false;
+    for (size_t i = 0; i < set.count; i++) old |= strstr(names[i], ".proj_attn.") != NULL;
+    assert_true(old);
+    tim_free(set.by_name);
 }
 
 /* Cut short, and of another shape. */
@@ -755,6 +833,19 @@ static void test_cli_tiled_can_be_drawn_again(void **state) {
     assert_runs("sample --like tiled.png --out tiled2.png", "");
     assert_same_picture("tiled.png", "tiled2.png");
     assert_runs("sample --model class --classes 2 --size 96x128 --count 1 --tiled --init tiled.png --out tiled3.png", "");
+    assert_int_equal(
+        tim("sample --model class --count 1 --imitate times --steps 4 --init tiled.png --strength 1 --out small.png", "", said), 0);
+    assert_non_null(strstr(said, "--init has no effect but on the size"));
+    assert_int_equal(tim("sample --model class --count 1 --imitate times --steps 4 --out small.png", "", said), 0);
+    assert_non_null(strstr(said, "--imitate times has no effect"));
+    assert_int_equal(tim("verify --model class --text-encoder text/text_encoder", "", said), 0);
+    assert_non_null(strstr(said, "a text encoder has no effect"));
+    assert_runs("sample --model class --count 1 --precision bf16 --decoder-precision fp32 --out wide.png", "");
+    assert_runs("sample --like wide.png --out wide2.png", "");
+    assert_same_picture("wide.png", "wide2.png");
+    assert_runs("sample --model text --prompt a --caption-tokens 9 --out padded.png", "");
+    assert_runs("sample --like padded.png --out padded2.png", "");
+    assert_same_picture("padded.png", "padded2.png");
     assert_int_equal(tim("sample --model class --tiled --count 1 --out small.png", "", said), 0);
     assert_non_null(strstr(said, "--tiled has no effect"));
 }
@@ -1000,6 +1091,9 @@ static void test_cli_layouts_are_those_of_the_evaluations(void **state) {
     assert_runs("sample --model text --prompts meta.jsonl --layout geneval --batch 3 --out geneval/", "");
     assert_picture("geneval/00001/samples/00003.png", SIZE, SIZE);
     assert_picture("geneval/00000/grid.png", 2 * SIZE, 2 * SIZE);
+    assert_runs("sample --model text --prompts meta.jsonl --layout geneval --precision fp32 --out gen32/", "");
+    assert_runs("sample --like gen32/00001/samples/00002.png --out liked-gen.png", "");
+    assert_near_picture("liked-gen.png", "gen32/00001/samples/00002.png", 1);
     FILE *stream = fopen(in_folder("geneval/00001/metadata.jsonl"), "r");
     assert_non_null(stream);
     assert_non_null(fgets(line, sizeof line, stream));
@@ -1108,6 +1202,7 @@ int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_draw_is_what_the_parts_make),
         cmocka_unit_test(test_draw_picture_does_not_depend_on_its_batch),
+        cmocka_unit_test(test_draw_padded_captions_are_seen),
         cmocka_unit_test(test_draw_equal_lengths_share_evaluations),
         cmocka_unit_test(test_draw_other_prompt_other_picture_and_sides_are_free),
         cmocka_unit_test(test_draw_classes_through_latents),
@@ -1119,6 +1214,7 @@ int main(void) {
         cmocka_unit_test(test_open_missing_and_unfit_parts_named),
         cmocka_unit_test(test_open_failures_name_the_published_file),
         cmocka_unit_test(test_open_damaged_parts_named_as_published),
+        cmocka_unit_test(test_published_name_whatever_attention_is_called),
         cmocka_unit_test(test_verify_says_of_each_part),
         cmocka_unit_test(test_draw_bad_options_named),
         cmocka_unit_test(test_plan_long_prompts_are_said),

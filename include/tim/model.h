@@ -15,12 +15,17 @@ extern "C" {
 /* Opaque. One call at a time on one model; different models are independent. */
 typedef struct TimModel TimModel;
 
+/* The precision of a part that need not be the model's own. */
+typedef enum TimPartPrecision { TIM_PART_AS_MODEL, TIM_PART_F32, TIM_PART_BF16 } TimPartPrecision;
+
 typedef struct TimModelOptions {
     TimPrecision precision; /* of the matrix products' inputs */
     int threads;            /* 0: as many as OpenMP would use */
     bool rounded_rotary; /* angles of the rotary embedding, their cosines and sines rounded to bf16, as where the published samplers
                              * cast their model to it: to draw what they draw. Training knows no such rounding */
-    const char *isa;     /* "ref", "generic", "avx2", "avx512", "avx512_bf16", "amx_bf16"; NULL: the best this processor has */
+    /* Of a pipeline (tim/pipeline.h); the published scripts run theirs in fp32 beside a model in bf16. */
+    TimPartPrecision autoencoder;
+    const char *isa; /* "ref", "generic", "avx2", "avx512", "avx512_bf16", "amx_bf16"; NULL: the best this processor has */
 } TimModelOptions;
 
 /* Opens a model for inference. `path` is a file of weights with the official tensor names, or a folder with one, whatever tim/file.h

@@ -21,9 +21,9 @@ typedef struct TimPipeline TimPipeline;
 typedef struct TimPipelineParts {
     const char *model;        /* a folder with weights and config.yaml, a file of weights, or a published YAML beside the weights */
     const char *config;       /* YAML */
-    const char *text_encoder; /* Hugging Face folder of Gemma 3 (text) or T5 */
+    const char *text_encoder; /* Hugging Face folder of Gemma 3 (text) or T5, or its weights with config.json beside them */
     const char *tokenizer;    /* tokenizer.json, tokenizer.model, spiece.model, or a folder with one of them */
-    const char *autoencoder;  /* diffusers folder of AutoencoderKL or AutoencoderDC */
+    const char *autoencoder;  /* diffusers folder of AutoencoderKL or AutoencoderDC, or its weights with config.json beside them */
 } TimPipelineParts;
 
 /* Reads the configuration of the model alone, where tim_pipeline_open would. `config` needs tim_config_done also after a failure. */

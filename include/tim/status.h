@@ -27,7 +27,7 @@ typedef enum TimStatus {
  * status". */
 typedef struct TimError {
     TimStatus status;
-    char text[512]; /* UTF-8, always terminated, cut with "..." when longer */
+    char text[1024]; /* UTF-8, always terminated, cut with "..." when longer */
 } TimError;
 
 /* The name of a status, such as "argument". Static storage; any thread. */

@@ -91,6 +91,10 @@ TimStatus tim_path_beside(char **out, const char *path, const char *name, TimErr
     return status;
 }
 
+TimStatus tim_path_at(char **out, const char *place, const char *name, TimError *err) {
+    return tim_is_file(place) ? tim_path_beside(out, place, name, err) : tim_join_path(out, place, name, err);
+}
+
 /* Frees the texts; the stream is closed already. */
 static void end(TimFileWriter *writer) {
     tim_free(writer->path);

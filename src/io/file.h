@@ -37,6 +37,9 @@ TimStatus tim_join_path(char **out, const char *folder, const char *name, TimErr
 /* The path of `name` in the folder that the file `path` lies in, in a text from tim_alloc. */
 TimStatus tim_path_beside(char **out, const char *path, const char *name, TimError *err);
 
+/* The path of `name` in the folder `place`, or beside the file `place`, in a text from tim_alloc. */
+TimStatus tim_path_at(char **out, const char *place, const char *name, TimError *err);
+
 /* A file being written as "<path>.tmp"; one writer per path. Ends with commit or abandon, whichever comes first. */
 typedef struct TimFileWriter {
     FILE *stream; /* NULL once ended */

@@ -17,6 +17,7 @@ static const char *const usual[] = {
     "model.safetensors.index.json",
     "diffusion_pytorch_model.safetensors",
     "diffusion_pytorch_model.safetensors.index.json",
+    "diffusion_pytorch_model.bin",
     "pytorch_model.bin",
     "pytorch_model.bin.index.json",
 };

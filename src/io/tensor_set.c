@@ -328,12 +328,6 @@ void tim_tensor_set_close(TimTensorSet *set) {
     *set = (TimTensorSet){0};
 }
 
-size_t tim_tensor_set_bytes(const TimTensorSet *set) {
-    size_t sum = 0;
-    for (size_t i = 0; i < set->count; i++) sum += set->tensors[i].bytes;
-    return sum;
-}
-
 void tim_tensor_set_rest(const TimTensorSet *set) {
     for (size_t i = 0; i < set->part_count; i++) {
         tim_file_rest(&set->parts[i].safetensors.file);

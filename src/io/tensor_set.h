@@ -38,9 +38,6 @@ TimStatus tim_tensor_set_fail(const TimTensorSet *set, TimStatus status, TimErro
 
 void tim_tensor_set_close(TimTensorSet *set);
 
-/* Bytes of all tensors. */
-size_t tim_tensor_set_bytes(const TimTensorSet *set);
-
 /* Lets the pages of its files that were read go; touching them brings them back. */
 void tim_tensor_set_rest(const TimTensorSet *set);
 

@@ -7,6 +7,7 @@
 #include "base/memory.h"
 #include "io/tensor_set.h"
 #include "model/autoencoder_half.h"
+#include "model/old_names.h"
 #include "model/store.h"
 
 #define CONFIG_FILE "config.json"
@@ -223,29 +224,12 @@ void tim_autoencoder_measure(TimAutoencoder *a, TimTapeTimes *times) {
 
 /* ---- files ---- */
 
-enum { NAME_BYTES = 192 };
-
-/* Attention's layers as files of 2022 name them, sd-vae-ft-ema among them; diffusers renames them when it loads. */
-static const char *const old_parts[][2] = {
-    {".query.", ".to_q."}, {".key.", ".to_k."}, {".value.", ".to_v."}, {".proj_attn.", ".to_out.0."}};
-
-/* `name` with the first part found replaced, from old_parts[.][!to] to [to]; in `out`, or `name` itself. */
-static const char *renamed(char out[NAME_BYTES], const char *name, int to) {
-    for (size_t i = 0; i < sizeof old_parts / sizeof *old_parts; i++) {
-        const char *at = strstr(name, old_parts[i][!to]);
-        if (!at || !strstr(name, ".attentions.")) continue;
-        snprintf(out, NAME_BYTES, "%.*s%s%s", (int)(at - name), name, old_parts[i][to], at + strlen(old_parts[i][!to]));
-        return out;
-    }
-    return name;
-}
-
 /* A TimAutoencoderRead from an open TimTensorSet. */
 static TimStatus read_stored(void *from, const char *name, int rank, const size_t *dims, float *out, TimError *err) {
     const TimTensorSet *file = from;
-    char old[NAME_BYTES];
+    char old[TIM_OLD_NAME_BYTES];
     const TimStoredTensor *tensor = tim_tensor_set_find(file, name);
-    if (!tensor) tensor = tim_tensor_set_find(file, renamed(old, name, 0));
+    if (!tensor) tensor = tim_tensor_set_find(file, tim_old_name(old, name));
     const TimWantedTensor wanted = {
         name, rank, dims, CONFIG_FILE, "does " CONFIG_FILE " belong to these weights?", "do the two belong together?"};
     TIM_TRY(tim_stored_check(tensor, &wanted, file->count, err));
@@ -256,10 +240,12 @@ static bool starts_with(const char *text, const char *start) {
     return strncmp(text, start, strlen(start)) == 0;
 }
 
-/* The half whose tensor it would be, or NULL for a half that is not open. */
+/* The half whose tensor it would be, or NULL for a half that is not open. What belongs to neither is looked for in one that is. */
 static const TimHalf *half_of(const TimAutoencoder *a, const char *name) {
-    const bool decoder = starts_with(name, "decoder.") || starts_with(name, "post_quant_conv.");
+    const bool decoder = starts_with(name, "decoder.") || starts_with(name, "post_quant_conv."),
+               encoder = starts_with(name, "encoder.") || starts_with(name, "quant_conv.");
     const TimHalf *half = decoder ? &a->decoder : &a->encoder;
+    if (!decoder && !encoder && !half->params.count) half = &a->decoder;
     return half->params.count ? half : NULL;
 }
 
@@ -278,11 +264,12 @@ static bool is_batch_norm(const TimHalf *half, const char *name) {
 }
 
 static TimStatus check_known(const TimAutoencoder *a, const TimTensorSet *file, TimError *err) {
-    char shape[TIM_SHAPE_TEXT], modern[NAME_BYTES];
+    char shape[TIM_SHAPE_TEXT], modern[TIM_OLD_NAME_BYTES];
     for (size_t i = 0; i < file->count; i++) {
         const TimStoredTensor *t = &file->tensors[i];
         const TimHalf *half = half_of(a, t->name);
-        if (!half || tim_params_find(&half->params, renamed(modern, t->name, 1)) >= 0 || is_batch_norm(half, t->name)) continue;
+        if (!half || tim_params_find(&half->params, tim_modern_name(modern, t->name)) >= 0 || is_batch_norm(half, t->name))
+            continue;
         return tim_fail(err, TIM_E_FORMAT,
                         "the tensor '%s' %s belongs to no layer of the network; does " CONFIG_FILE " belong to these weights?",
                         t->name, tim_shape_text(shape, t->rank, t->dims));
@@ -327,7 +314,7 @@ static TimStatus open_folder(TimAutoencoder **out, const char *config_path, cons
 TimStatus tim_autoencoder_open(TimAutoencoder **out, const char *folder, const TimAutoencoderOptions *options, TimError *err) {
     char *config = NULL;
     *out = NULL;
-    TimStatus status = tim_join_path(&config, folder, CONFIG_FILE, err);
+    TimStatus status = tim_path_at(&config, folder, CONFIG_FILE, err);
     if (status == TIM_OK) status = open_folder(out, config, folder, options, err);
     tim_free(config);
     return status;

@@ -44,7 +44,7 @@ static TimStatus new_copy(TimFrozen *frozen, size_t i, TimError *err) {
 
 /* ---- from a file ---- */
 
-enum { CHUNK = 4096 };
+enum { CHUNK = 4096, LARGE = 1 << 20 /* bytes */ };
 
 /* Elements first ... first + count of `tensor`. */
 static TimStoredTensor part_of(const TimStoredTensor *tensor, size_t first, size_t count) {
@@ -75,10 +75,12 @@ static bool is_aligned(const TimStoredTensor *tensor) {
 static TimStatus take(TimFrozen *frozen, size_t i, const TimStoredTensor *tensor, TimError *err) {
     if (tensor->dtype == dtype_of(frozen, i) && is_aligned(tensor)) {
         point(frozen, i, tensor->data);
+        frozen->mapped += tensor->bytes;
         return TIM_OK;
     }
     TIM_TRY(new_copy(frozen, i, err));
     convert(frozen, i, tensor);
+    if (tensor->bytes >= LARGE) tim_tensor_set_rest(&frozen->set); /* what was converted is not read again */
     return TIM_OK;
 }
 

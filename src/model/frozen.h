@@ -15,6 +15,7 @@ typedef struct TimFrozen {
     TimWeights bound; /* what a tape binds */
     void **copies;    /* (params.count); NULL: in the map */
     size_t copied;    /* bytes of all copies */
+    size_t mapped;    /* bytes of what is used in the map */
     TimTensorSet set; /* the files; empty without any */
 } TimFrozen;
 

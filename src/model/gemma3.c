@@ -197,7 +197,7 @@ static TimStatus open_files(TimGemma3 *gemma, const char *config_path, const cha
 TimStatus tim_gemma3_open(TimGemma3 *gemma, const char *folder, const TimNetworkOptions *options, TimError *err) {
     char *config_path = NULL;
     *gemma = (TimGemma3){0};
-    TimStatus status = tim_join_path(&config_path, folder, "config.json", err);
+    TimStatus status = tim_path_at(&config_path, folder, "config.json", err);
     if (status == TIM_OK) status = open_files(gemma, config_path, folder, options, err);
     tim_free(config_path);
     if (status != TIM_OK) tim_gemma3_done(gemma);

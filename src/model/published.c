@@ -5,6 +5,7 @@
 #include <string.h>
 
 #include "base/memory.h"
+#include "model/old_names.h"
 
 typedef struct Published {
     const char *name;
@@ -12,12 +13,12 @@ typedef struct Published {
     uint64_t hash; /* FNV-1a of the lines "NAME AXIS,AXIS,...\n", sorted by name */
 } Published;
 
-/* From the list of names and shapes of each official file. */
+/* From the list of names and shapes of each official file; named as on the Hugging Face hub. */
 static const Published all[] = {
-    {"WZDTHU/TiM: TiM-B/4, classes at 256 pixels", 271, 0x21654A7A929DA029U},
-    {"WZDTHU/TiM: TiM-XL/2, classes at 256 pixels", 607, 0xB109AA3A423934B0U},
-    {"WZDTHU/TiM: TiM-XL/1, classes at 512 pixels", 607, 0x4232789AE237FD01U},
-    {"WZDTHU/TiM: TiM-XL/1, text at native resolutions", 894, 0x2438A73450F09BA6U},
+    {"TiM-B/4, classes at 256 pixels, of which no weights are published", 271, 0x21654A7A929DA029U},
+    {"GoodEnough/TiM-C2I: c2i_model_256.safetensors, TiM-XL/2, classes at 256 pixels", 607, 0xB109AA3A423934B0U},
+    {"GoodEnough/TiM-C2I: c2i_model_512.safetensors, TiM-XL/1, classes at 512 pixels", 607, 0x4232789AE237FD01U},
+    {"GoodEnough/TiM-T2I: t2i_model.bin, TiM-XL/1, text at native resolutions", 894, 0x2438A73450F09BA6U},
     {"google/gemma-3-1b-it", 340, 0x8960F3F6F406E78DU},
     {"mit-han-lab/dc-ae-f32c32-sana-1.1-diffusers", 375, 0x7F0AE05D1A0F9D9DU},
     {"stabilityai/sd-vae-ft-ema", 248, 0x20498DB8D89BE505U},
@@ -55,9 +56,10 @@ const char *tim_published_name(const TimTensorSet *set) {
     uint64_t hash = start;
     size_t tensors = 0;
     for (size_t i = 0; i < set->count; i++) {
+        char modern[TIM_OLD_NAME_BYTES]; /* new names sort as the old ones do */
         const TimStoredTensor *t = set->by_name[i];
         if (is_projector(t->name)) continue;
-        hash = add_tensor(hash, t->name, t->rank, t->dims);
+        hash = add_tensor(hash, tim_modern_name(modern, t->name), t->rank, t->dims);
         tensors++;
     }
     return name_of(hash, tensors);

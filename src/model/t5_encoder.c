@@ -145,7 +145,7 @@ static TimStatus open_files(TimT5 *t5, const char *config_path, const char *fold
 TimStatus tim_t5_open(TimT5 *t5, const char *folder, const TimNetworkOptions *options, TimError *err) {
     char *config_path = NULL;
     *t5 = (TimT5){0};
-    TimStatus status = tim_join_path(&config_path, folder, "config.json", err);
+    TimStatus status = tim_path_at(&config_path, folder, "config.json", err);
     if (status == TIM_OK) status = open_files(t5, config_path, folder, options, err);
     tim_free(config_path);
     if (status != TIM_OK) tim_t5_done(t5);

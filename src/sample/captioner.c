@@ -41,7 +41,7 @@ static TimStatus read_kind(Kind *kind, const char *path, TimError *err) {
 
 static TimStatus find_kind(Kind *kind, const char *folder, TimError *err) {
     char *path;
-    TIM_TRY(tim_join_path(&path, folder, "config.json", err));
+    TIM_TRY(tim_path_at(&path, folder, "config.json", err));
     const TimStatus status = read_kind(kind, path, err);
     tim_free(path);
     return status;
@@ -118,7 +118,7 @@ static TimStatus t5_tape_bytes(TimT5 *t5, int64_t count, int tokens, size_t *byt
 TimStatus tim_captioner_bytes(TimCaptioner *c, int64_t count, int tokens, size_t *bytes, TimError *err) {
     TIM_TRY(c->kind == GEMMA3 ? gemma3_tape_bytes(&c->gemma3, count, tokens, c->output, bytes, err)
                               : t5_tape_bytes(&c->t5, count, tokens, bytes, err));
-    *bytes += tim_tensor_set_bytes(&c->gemma3.weights.set) + tim_tensor_set_bytes(&c->t5.weights.set);
+    *bytes += c->gemma3.weights.mapped + c->t5.weights.mapped;
     return TIM_OK;
 }
 

@@ -67,8 +67,16 @@ static bool is_yaml(const char *path) {
     return tim_ends_with(path, ".yaml") || tim_ends_with(path, ".yml");
 }
 
+static TimStatus check_one_config(const TimPipelineParts *parts, TimError *err) {
+    if (!parts->config || !is_yaml(parts->model)) return TIM_OK;
+    return tim_fail(err, TIM_E_ARGUMENT,
+                    "%s is a configuration, and %s another; give weights, or the folder that holds them, as the model",
+                    parts->model, parts->config);
+}
+
 static TimStatus read_config(TimConfig *config, const TimPipelineParts *parts, const char *base, TimError *err) {
     char *path = NULL;
+    TIM_TRY(check_one_config(parts, err));
     if (parts->config) return tim_config_read(config, parts->config, err);
     if (is_yaml(parts->model)) return tim_config_read(config, parts->model, err);
     TIM_TRY(tim_join_path(&path, base, "config.yaml", err));
@@ -94,7 +102,9 @@ static TimStatus find_text(TimPlaces *places, const TimPipelineParts *parts, con
     TIM_TRY(find_part(&places->encoder, parts->text_encoder, places->base, &wanted, err));
     if (parts->tokenizer) return tim_copy_text(&places->tokenizer, parts->tokenizer, err);
     TIM_TRY(try_place(&places->tokenizer, places->base, "tokenizer", unused, sizeof unused, err));
-    return places->tokenizer ? TIM_OK : tim_copy_text(&places->tokenizer, places->encoder, err);
+    if (places->tokenizer) return TIM_OK;
+    return tim_is_file(places->encoder) ? tim_path_beside(&places->tokenizer, places->encoder, ".", err)
+                                        : tim_copy_text(&places->tokenizer, places->encoder, err);
 }
 
 static TimStatus find_autoencoder(TimPlaces *places, const TimPipelineParts *parts, const TimConfig *config, TimError *err) {
@@ -126,11 +136,13 @@ TimStatus tim_pipeline_open_model(TimModel **model, const TimPipelineParts *part
     const bool yaml = is_yaml(parts->model);
     char *base = NULL;
     *model = NULL;
+    TIM_TRY(check_one_config(parts, err));
     TIM_TRY(find_base(&base, parts->model, err));
-    const TimStatus status =
-        tim_model_open(model, yaml ? base : parts->model, yaml && !parts->config ? parts->model : parts->config, options, err);
+    const TimStatus status = tim_model_open(model, yaml ? base : parts->model, yaml ? parts->model : parts->config, options, err);
     tim_free(base);
-    return status;
+    if (status != TIM_E_IO || !yaml) return status;
+    return tim_fail_further(err, status, " (%s is looked for weights beside it; of weights elsewhere it is the configuration)",
+                            parts->model);
 }
 
 TimStatus tim_places_check_latents(const TimAutoencoder *autoencoder, const TimConfig *config, const char *folder, TimError *err) {
@@ -157,8 +169,7 @@ static TimStatus open_captioner(TimPipeline *p, const TimPlaces *places, TimErro
 
 static TimStatus open_autoencoder(TimPipeline *p, TimPlaces *places, TimError *err) {
     const TimNetworkOptions *run = &p->model->options;
-    const TimAutoencoderOptions options = {
-        .isa = run->isa, .threads = run->threads, .bf16 = run->precision == TIM_PRECISION_BF16, .decoder = true};
+    const TimAutoencoderOptions options = {.isa = run->isa, .threads = run->threads, .bf16 = p->autoencoder_bf16, .decoder = true};
     if (places->latents_status != TIM_OK) {
         if (err) *err = places->latents_err;
         return places->latents_status;
@@ -172,8 +183,7 @@ static TimStatus open_autoencoder(TimPipeline *p, TimPlaces *places, TimError *e
 
 TimStatus tim_pipeline_encoder(TimPipeline *p, TimAutoencoder **encoder, TimError *err) {
     const TimNetworkOptions *run = &p->model->options;
-    const TimAutoencoderOptions options = {
-        .isa = run->isa, .threads = run->threads, .bf16 = run->precision == TIM_PRECISION_BF16, .encoder = true};
+    const TimAutoencoderOptions options = {.isa = run->isa, .threads = run->threads, .bf16 = p->autoencoder_bf16, .encoder = true};
     if (!p->encoder) TIM_TRY(tim_autoencoder_open(&p->encoder, p->autoencoder_folder, &options, err));
     *encoder = p->encoder;
     return TIM_OK;
@@ -184,8 +194,18 @@ static TimStatus open_parts(TimPipeline *p, TimPlaces *places, TimError *err) {
     return places->wants_latents ? open_autoencoder(p, places, err) : TIM_OK;
 }
 
+/* Of the autoencoder, which need not be the model's. */
+static TimStatus read_precision(TimPipeline *p, const TimModelOptions *options, TimError *err) {
+    const TimPartPrecision part = options ? options->autoencoder : TIM_PART_AS_MODEL;
+    if ((unsigned)part > TIM_PART_BF16)
+        return tim_fail(err, TIM_E_ARGUMENT, "the autoencoder's precision is %d; give one of TimPartPrecision", (int)part);
+    p->autoencoder_bf16 = part == TIM_PART_AS_MODEL ? options && options->precision == TIM_PRECISION_BF16 : part == TIM_PART_BF16;
+    return TIM_OK;
+}
+
 static TimStatus open_all(TimPipeline *p, const TimPipelineParts *parts, const TimModelOptions *options, TimError *err) {
     TimPlaces places;
+    TIM_TRY(read_precision(p, options, err));
     TIM_TRY(tim_pipeline_open_model(&p->model, parts, options, err));
     TIM_TRY(tim_places_find(&places, parts, &p->model->config, err));
     const TimStatus status = open_parts(p, &places, err);

@@ -13,6 +13,7 @@ struct TimPipeline {
     TimAutoencoder *autoencoder; /* its decoder */
     TimAutoencoder *encoder;     /* opened when it is first needed */
     char *autoencoder_folder;
+    bool autoencoder_bf16; /* its products */
 };
 
 /* Where the parts of a model lie; each from tim_alloc. A part the model needs and that is not there stays NULL, with its status and error. */

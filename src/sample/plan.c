@@ -139,6 +139,18 @@ static TimStatus order_pictures(TimPlan *plan, int64_t count, TimError *err) {
     return TIM_OK;
 }
 
+/* Padded places are seen, so this changes pictures. */
+static TimStatus pad_captions(TimPlan *plan, const TimPipeline *p, const TimSampleOptions *o, TimError *err) {
+    const int most = p->model->config.max_seq_length;
+    if (o->caption_tokens < 0 || o->caption_tokens > most)
+        return tim_fail(err, TIM_E_ARGUMENT,
+                        "captions are to have %d tokens; the model's have up to %d, and 0 is the prompt's own length",
+                        o->caption_tokens, most);
+    for (int64_t i = 0; i < o->count; i++)
+        if (plan->tokens[i] < o->caption_tokens) plan->tokens[i] = o->caption_tokens;
+    return TIM_OK;
+}
+
 /* Both captions of a guided picture are as long as the longer of them. */
 static TimStatus count_negative(TimPlan *plan, const TimPipeline *p, const TimSampleOptions *o, TimError *err) {
     int tokens = 0;
@@ -163,13 +175,14 @@ static TimStatus check_prompts(TimPlan *plan, const TimPipeline *p, const TimSam
         if (status != TIM_OK) return tim_fail_within(err, status, "the prompt of picture %lld", (long long)(o->first + i));
         plan->info.cut_prompts += cut;
     }
+    TIM_TRY(pad_captions(plan, p, o, err));
     TIM_TRY(count_negative(plan, p, o, err));
     return order_pictures(plan, o->count, err);
 }
 
 static TimStatus check_conditions(TimPlan *plan, const TimPipeline *p, const TimSampleOptions *o, TimError *err) {
     if (p->captioner) return check_prompts(plan, p, o, err);
-    if (o->prompts || o->negative_prompt)
+    if (o->prompts || o->negative_prompt || o->caption_tokens)
         return tim_fail(err, TIM_E_ARGUMENT, "the model is conditioned on classes, not on text: give classes");
     return check_labels(&p->model->config, o, err);
 }
@@ -239,7 +252,7 @@ static TimStatus count_network(const TimPlan *plan, TimPipeline *p, int64_t batc
     size_t plain = 0, twice = 0;
     if (guided < plan->sampler.steps) TIM_TRY(tim_model_tape_bytes(p->model, batch, height, width, tokens, &plain, err));
     if (guided) TIM_TRY(tim_model_tape_bytes(p->model, 2 * batch, height, width, tokens, &twice, err));
-    need->network = plain + twice + tim_tensor_set_bytes(&p->model->frozen.set);
+    need->network = plain + twice + p->model->frozen.mapped;
     return TIM_OK;
 }
 

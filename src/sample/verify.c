@@ -53,7 +53,7 @@ static void verify_tokenizer(TimPartReport *report, const TimPlaces *places) {
 }
 
 static void verify_autoencoder(TimPartReport *report, const TimPlaces *places, const TimConfig *config) {
-    const TimAutoencoderOptions options = {.isa = run.isa, .threads = 1, .bf16 = true, .decoder = true};
+    const TimAutoencoderOptions options = {.isa = run.isa, .threads = 1, .bf16 = true, .encoder = true, .decoder = true};
     TimAutoencoder *autoencoder = NULL;
     look(report, places->autoencoder);
     if (report->status == TIM_OK) report->status = tim_autoencoder_open(&autoencoder, places->autoencoder, &options, &report->err);
