@@ -47,6 +47,8 @@ static void test_config_setting_not_run_error_names_key_and_value(void **state) 
     static const char *const wrong[][2] = {
         {"\"act_fn\": \"gelu\"", "'act_fn' is \"gelu\"; this library runs networks where it is \"silu\" or \"swish\""},
         {"\"latents_mean\": [0.5]", "'latents_mean' is [0.5]"},
+        {"\"latents_std\": [1, 2, 3, null]", "'latents_std' is [1,2,3,null]"},
+        {"\"latents_mean\": [1, 2, 3, 4], \"latents_std\": [1, 2, 0, 4]", "'latents_std' is 0 for channel 2"},
         {"\"layers_per_block\": 0", "'layers_per_block' is 0"},
         {"\"layers_per_block\": 1.5", "'layers_per_block' is 1.5"},
         {"\"use_quant_conv\": 1", "'use_quant_conv' is 1"},
@@ -58,6 +60,9 @@ static void test_config_setting_not_run_error_names_key_and_value(void **state) 
     for (size_t i = 0; i < sizeof wrong / sizeof *wrong; i++) expect_text(parse(&config, wrong[i][0], &err), &err, wrong[i][1]);
     must(parse(&config, "\"shift_factor\": null, \"force_upcast\": false", &err), &err);
     assert_int_equal(tim_autoencoder_factor(&config), 2);
+    assert_true(tim_autoencoder_scaling(&config, 3) == 0.18215 && tim_autoencoder_shift(&config, 3) == 0);
+    must(parse(&config, "\"latents_mean\": [1, -1.5, 3, 4], \"latents_std\": [1, 8, 2, 4], \"scaling_factor\": 0.5", &err), &err);
+    assert_true(tim_autoencoder_scaling(&config, 1) == 0.0625 && tim_autoencoder_shift(&config, 1) == -1.5);
 }
 
 static void test_config_shapes_that_do_not_fit_error_names_them(void **state) {

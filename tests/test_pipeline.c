@@ -186,7 +186,7 @@ static void draw_by_hand(const char *prompt, const TimSampleOptions *o, uint8_t 
     TimAutoencoder *autoencoder;
     memcpy(ids + tokens, empty, (size_t)lengths[1] * sizeof *ids);
     assert_ok(tim_gemma3_open(&gemma, in_folder("text/text_encoder"), &(TimNetworkOptions){.threads = 1}, &err));
-    assert_ok(tim_gemma3_encode(&gemma, ids, lengths, 2, tokens, TIM_GEMMA3_LAST, captions, &err));
+    assert_ok(tim_gemma3_encode(&gemma, ids, lengths, 2, tokens, TIM_HIDDEN_LAST, captions, &err));
     assert_ok(tim_model_open(&model, in_folder("text"), NULL, &one_thread, &err));
     const TimAutoencoderOptions decoder = {.isa = tim_isa_best(), .threads = 1, .decoder = true};
     assert_ok(tim_autoencoder_open(&autoencoder, in_folder("text/vae"), &decoder, &err));
@@ -913,7 +913,7 @@ static void test_cli_inspect_shows_every_part(void **state) {
     static const char other[] = "{\"model_type\": \"bert\"}";
     write_file(in_folder("config.json"), other, strlen(other));
     assert_int_equal(tim("inspect config.json", "", said), 1);
-    assert_non_null(strstr(said, "model_type gemma3_text or t5"));
+    assert_non_null(strstr(said, "model_type gemma3_text, t5 or mt5"));
 }
 
 /* A prompt with lines that look like those behind it. */

@@ -145,6 +145,12 @@ static void test_gemma_config_refused_settings_named(void **state) {
         {GEMMA(", \"rope_scaling\": {\"type\": \"yarn\", \"factor\": 8}"), "'rope_scaling' is of type yarn", TIM_E_UNSUPPORTED},
         {GEMMA(", \"rope_scaling\": {\"rope_type\": \"linear\", \"factor\": 0}"), "has the factor 0", TIM_E_FORMAT},
         {GEMMA(", \"rope_scaling\": {\"rope_type\": \"linear\"}"), "has the factor 0", TIM_E_FORMAT},
+        {GEMMA(", \"rope_parameters\": {\"full_attention\": {\"rope_type\": \"yarn\"}}"), "'rope_parameters' is of type yarn",
+         TIM_E_UNSUPPORTED},
+        {GEMMA(", \"rope_parameters\": {\"full_attention\": {\"rope_type\": \"default\", \"rope_theta\": 1}}"), "the rope_theta 1;",
+         TIM_E_FORMAT},
+        {GEMMA(", \"rope_parameters\": {\"sliding_attention\": {\"rope_type\": \"linear\", \"factor\": 2}}"),
+         "scales the sliding layers by 2", TIM_E_UNSUPPORTED},
         {GEMMA(", \"attn_logit_softcapping\": 50"), "'attn_logit_softcapping' is 50", TIM_E_UNSUPPORTED},
         {GEMMA(", \"use_bidirectional_attention\": true"), "'use_bidirectional_attention' is true", TIM_E_UNSUPPORTED},
         {GEMMA(", \"quantization_config\": {}"), "'quantization_config' is {}; this library does not know", TIM_E_FORMAT},
@@ -229,7 +235,7 @@ static double distance(const float *a, const float *b, size_t count) {
 
 static void encode(TimGemma3 *gemma, float hidden[HIDDEN]) {
     TimError err;
-    must(tim_gemma3_encode(gemma, ids, lengths, PROMPTS, TOKENS, TIM_GEMMA3_LAST, hidden, &err), &err);
+    must(tim_gemma3_encode(gemma, ids, lengths, PROMPTS, TOKENS, TIM_HIDDEN_LAST, hidden, &err), &err);
 }
 
 static void test_gemma_open_matching_dtype_used_in_map(void **state) {
@@ -331,7 +337,7 @@ static void test_gemma_encode_batch_equals_each_alone(void **state) {
     must(tim_gemma3_open(&gemma, tiny, &in_f32, &err), &err);
     encode(&gemma, together);
     for (int b = 0; b < PROMPTS; b++) {
-        must(tim_gemma3_encode(&gemma, ids + b * TOKENS, lengths + b, 1, TOKENS, TIM_GEMMA3_LAST, alone, &err), &err);
+        must(tim_gemma3_encode(&gemma, ids + b * TOKENS, lengths + b, 1, TOKENS, TIM_HIDDEN_LAST, alone, &err), &err);
         assert_true(distance(together + b * TOKENS * WIDTH, alone, TOKENS * WIDTH) < 1e-5);
     }
     tim_gemma3_done(&gemma);
@@ -344,7 +350,7 @@ static void test_gemma_encode_padding_is_one_constant(void **state) {
     static float hidden[HIDDEN], before[HIDDEN];
     must(tim_gemma3_open(&gemma, tiny, &in_f32, &err), &err);
     encode(&gemma, hidden);
-    must(tim_gemma3_encode(&gemma, ids, lengths, PROMPTS, TOKENS, TIM_GEMMA3_BEFORE_LAST, before, &err), &err);
+    must(tim_gemma3_encode(&gemma, ids, lengths, PROMPTS, TOKENS, TIM_HIDDEN_BEFORE_LAST, before, &err), &err);
     tim_gemma3_done(&gemma);
     const size_t last = (size_t)(PROMPTS * TOKENS - 1) * WIDTH, row = WIDTH * sizeof *hidden;
     for (int i = 13; i < PROMPTS * TOKENS; i++) {
@@ -361,15 +367,15 @@ static void test_gemma_encode_wrong_prompts_argument_error(void **state) {
     static float hidden[HIDDEN];
     const int64_t long_one[] = {11, 0, 0}, negative[] = {1, -1, 0}, all[] = {10, 10, 10};
     must(tim_gemma3_open(&gemma, tiny, &in_f32, &err), &err);
-    expect_error(tim_gemma3_encode(&gemma, ids, long_one, PROMPTS, TOKENS, TIM_GEMMA3_LAST, hidden, &err), TIM_E_ARGUMENT, &err,
+    expect_error(tim_gemma3_encode(&gemma, ids, long_one, PROMPTS, TOKENS, TIM_HIDDEN_LAST, hidden, &err), TIM_E_ARGUMENT, &err,
                  "prompt 0 has 11 tokens, not 0 to 10");
-    expect_error(tim_gemma3_encode(&gemma, ids, negative, PROMPTS, TOKENS, TIM_GEMMA3_LAST, hidden, &err), TIM_E_ARGUMENT, &err,
+    expect_error(tim_gemma3_encode(&gemma, ids, negative, PROMPTS, TOKENS, TIM_HIDDEN_LAST, hidden, &err), TIM_E_ARGUMENT, &err,
                  "prompt 1 has -1 tokens");
-    expect_error(tim_gemma3_encode(&gemma, ids, all, PROMPTS, TOKENS, TIM_GEMMA3_LAST, hidden, &err), TIM_E_ARGUMENT, &err,
+    expect_error(tim_gemma3_encode(&gemma, ids, all, PROMPTS, TOKENS, TIM_HIDDEN_LAST, hidden, &err), TIM_E_ARGUMENT, &err,
                  "token 3 of prompt 1 is -5, not 0 to 319");
-    expect_error(tim_gemma3_encode(&gemma, ids, lengths, 0, TOKENS, TIM_GEMMA3_LAST, hidden, &err), TIM_E_ARGUMENT, &err,
+    expect_error(tim_gemma3_encode(&gemma, ids, lengths, 0, TOKENS, TIM_HIDDEN_LAST, hidden, &err), TIM_E_ARGUMENT, &err,
                  "0 prompts of 10 tokens");
-    expect_error(tim_gemma3_encode(&gemma, ids, lengths, 1, 129, TIM_GEMMA3_LAST, hidden, &err), TIM_E_ARGUMENT, &err,
+    expect_error(tim_gemma3_encode(&gemma, ids, lengths, 1, 129, TIM_HIDDEN_LAST, hidden, &err), TIM_E_ARGUMENT, &err,
                  "tokens at most 128");
     tim_gemma3_done(&gemma);
 }
@@ -407,7 +413,7 @@ static void test_t5_encode_padded_places_as_reference(void **state) {
     tim_safetensors_close(&file);
     for (int i = 0; i < B * M; i++) real[i / M] += mask[i];
     t5_with_hash_weights(&t5);
-    must(tim_t5_encode(&t5, tokens, real, B, M, hidden, &err), &err);
+    must(tim_t5_encode(&t5, tokens, real, B, M, TIM_HIDDEN_LAST, hidden, &err), &err);
     tim_t5_done(&t5);
     assert_true(distance(hidden, expected, COUNT) < 5e-5);
 }
@@ -439,11 +445,11 @@ static void test_t5_open_shared_embedding_and_decoder_fine(void **state) {
     TimT5 t5, opened;
     TimError err;
     t5_with_hash_weights(&t5);
-    must(tim_t5_encode(&t5, ids, &length, 1, 5, made, &err), &err);
+    must(tim_t5_encode(&t5, ids, &length, 1, 5, TIM_HIDDEN_LAST, made, &err), &err);
     for (int i = 0; i < 2; i++) {
         write_t5(&t5, names[i], "decoder.block.0.layer.0.layer_norm.weight");
         must(tim_t5_open(&opened, folder, &in_f32, &err), &err);
-        must(tim_t5_encode(&opened, ids, &length, 1, 5, read, &err), &err);
+        must(tim_t5_encode(&opened, ids, &length, 1, 5, TIM_HIDDEN_LAST, read, &err), &err);
         assert_memory_equal(read, made, sizeof made);
         tim_t5_done(&opened);
     }
@@ -476,10 +482,12 @@ static void test_t5_encode_wrong_prompts_argument_error(void **state) {
     static float hidden[HIDDEN];
     const int64_t empty[] = {10, 0, 3}, full[] = {10, 10, 10};
     t5_with_hash_weights(&t5);
-    expect_error(tim_t5_encode(&t5, ids, empty, PROMPTS, TOKENS, hidden, &err), TIM_E_ARGUMENT, &err,
+    expect_error(tim_t5_encode(&t5, ids, empty, PROMPTS, TOKENS, TIM_HIDDEN_LAST, hidden, &err), TIM_E_ARGUMENT, &err,
                  "prompt 1 has 0 tokens, not 1 to 10");
-    expect_error(tim_t5_encode(&t5, ids, full, PROMPTS, TOKENS, hidden, &err), TIM_E_ARGUMENT, &err, "token 3 of prompt 1 is -5");
-    expect_error(tim_t5_encode(&t5, ids, full, 1, -1, hidden, &err), TIM_E_ARGUMENT, &err, "1 prompts of -1 tokens");
+    expect_error(tim_t5_encode(&t5, ids, full, PROMPTS, TOKENS, TIM_HIDDEN_LAST, hidden, &err), TIM_E_ARGUMENT, &err,
+                 "token 3 of prompt 1 is -5");
+    expect_error(tim_t5_encode(&t5, ids, full, 1, -1, TIM_HIDDEN_LAST, hidden, &err), TIM_E_ARGUMENT, &err,
+                 "1 prompts of -1 tokens");
     tim_t5_done(&t5);
 }
 
@@ -490,7 +498,7 @@ static TimStatus open_and_encode(TimError *err) {
     TimGemma3 gemma;
     static float hidden[HIDDEN];
     TIM_TRY(tim_gemma3_open(&gemma, tiny, &in_bf16, err));
-    const TimStatus status = tim_gemma3_encode(&gemma, ids, lengths, PROMPTS, TOKENS, TIM_GEMMA3_LAST, hidden, err);
+    const TimStatus status = tim_gemma3_encode(&gemma, ids, lengths, PROMPTS, TOKENS, TIM_HIDDEN_LAST, hidden, err);
     tim_gemma3_done(&gemma);
     return status;
 }

@@ -64,6 +64,8 @@ static const char *const shared_keys[] = {
     "torchscript",
     "transformers_version",
     "typical_p",
+    "unsloth_fixed",
+    "unsloth_version",
     "use_bfloat16",
     "use_cache",
 };

@@ -26,9 +26,9 @@ int tim_autoencoder_factor(const TimAutoencoderConfig *config);
 int tim_autoencoder_picture_channels(const TimAutoencoderConfig *config, bool decoder);
 int tim_autoencoder_latent_channels(const TimAutoencoderConfig *config);
 
-/* What the network knows is (latent - shift) scaling; before decoding it is divided by `scaling`, and `shift` is added. */
-double tim_autoencoder_scaling(const TimAutoencoderConfig *config);
-double tim_autoencoder_shift(const TimAutoencoderConfig *config);
+/* What the network knows of a channel is (latent - shift) scaling; before decoding it is divided by `scaling`, and `shift` is added. */
+double tim_autoencoder_scaling(const TimAutoencoderConfig *config, int channel);
+double tim_autoencoder_shift(const TimAutoencoderConfig *config, int channel);
 
 typedef struct TimAutoencoderOptions {
     TimIsa isa;

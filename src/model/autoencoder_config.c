@@ -17,10 +17,10 @@ static TimStatus read_config(TimAutoencoderConfig *config, json_t *object, const
                         class_name ? class_name : "missing");
     *config = (TimAutoencoderConfig){.kind = (TimAutoencoderKind)kind};
     TIM_TRY(kind == TIM_AUTOENCODER_KL ? tim_kl_config_read(&config->kl, &json, err) : tim_dc_config_read(&config->dc, &json, err));
-    if (tim_autoencoder_scaling(config) > 0) return TIM_OK;
+    if (tim_autoencoder_scaling(config, 0) > 0) return TIM_OK;
     return tim_fail(err, TIM_E_FORMAT,
                     "'scaling_factor' is %g, and latents are divided by it; take config.json as it was published",
-                    tim_autoencoder_scaling(config));
+                    tim_autoencoder_scaling(config, 0));
 }
 
 TimStatus tim_autoencoder_config_read(TimAutoencoderConfig *config, const char *path, TimError *err) {
@@ -52,12 +52,14 @@ int tim_autoencoder_latent_channels(const TimAutoencoderConfig *config) {
     return config->kind == TIM_AUTOENCODER_KL ? config->kl.latent_channels : config->dc.latent_channels;
 }
 
-double tim_autoencoder_shift(const TimAutoencoderConfig *config) {
-    return config->kind == TIM_AUTOENCODER_KL ? config->kl.shift_factor : 0;
+double tim_autoencoder_shift(const TimAutoencoderConfig *config, int channel) {
+    if (config->kind == TIM_AUTOENCODER_DC) return 0;
+    return config->kl.normalized ? config->kl.latents_mean[channel] : config->kl.shift_factor;
 }
 
-double tim_autoencoder_scaling(const TimAutoencoderConfig *config) {
-    return config->kind == TIM_AUTOENCODER_KL ? config->kl.scaling_factor : config->dc.scaling_factor;
+double tim_autoencoder_scaling(const TimAutoencoderConfig *config, int channel) {
+    if (config->kind == TIM_AUTOENCODER_DC) return config->dc.scaling_factor;
+    return config->kl.normalized ? config->kl.scaling_factor / config->kl.latents_std[channel] : config->kl.scaling_factor;
 }
 
 TimTiling tim_autoencoder_tiling(const TimAutoencoderConfig *config) {

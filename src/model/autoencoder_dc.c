@@ -168,6 +168,7 @@ TimMap tim_dc_encoder(TimTape *tape, const TimDcConfig *dc, TimMap x) {
         if (i + 1 < dc->stages && s->layers) x = halve(n, x, dc->encoder[i + 1].channels, true, name);
     }
     const TimMap y = convolve(n, x, dc->latent_channels, "encoder.conv_out");
+    if (!dc->out_shortcut) return y;
     return tim_pixel_unshuffle(tape, x, 1, (int)(channels_of(n, x) / dc->latent_channels), y.x);
 }
 
@@ -223,7 +224,7 @@ TimMap tim_dc_decoder_coarse(TimTape *tape, const TimDcConfig *dc, TimMap z) {
     const Net net = net_of(tape, dc), *n = &net;
     const int64_t coarsest = dc->decoder[dc->stages - 1].channels;
     const TimMap first = convolve(n, z, coarsest, "decoder.conv_in");
-    TimMap x = tim_pixel_shuffle(tape, z, 1, (int)(coarsest / dc->latent_channels), first.x);
+    TimMap x = dc->in_shortcut ? tim_pixel_shuffle(tape, z, 1, (int)(coarsest / dc->latent_channels), first.x) : first;
     for (int i = dc->stages - 1; i >= tim_dc_fine_stages(dc); i--) x = decoder_stage(n, x, i);
     return x;
 }
@@ -231,7 +232,8 @@ TimMap tim_dc_decoder_coarse(TimTape *tape, const TimDcConfig *dc, TimMap z) {
 TimMap tim_dc_decoder_fine(TimTape *tape, const TimDcConfig *dc, TimMap x) {
     const Net net = net_of(tape, dc), *n = &net;
     for (int i = tim_dc_fine_stages(dc) - 1; i >= 0; i--) x = decoder_stage(n, x, i);
-    x = tim_channel_norm(tape, x, TIM_NONE, true, n->product, "decoder.norm_out");
+    x = tim_channel_norm(tape, x, TIM_NONE, !dc->silu_out, n->product, "decoder.norm_out");
+    if (dc->silu_out) x.x = tim_tape_add(tape, TIM_OP_SILU, (TimOpParams){0}, 1, &x.x);
     return dc->decoder[0].layers ? convolve(n, x, dc->in_channels, "decoder.conv_out")
                                  : twice(n, x, dc->in_channels, false, "decoder.conv_out");
 }

@@ -21,6 +21,8 @@ typedef struct TimDcStage {
 typedef struct TimDcConfig {
     int in_channels, latent_channels, head_width, stages;
     TimDcStage encoder[TIM_DC_MAX_STAGES], decoder[TIM_DC_MAX_STAGES]; /* from the picture to the latent */
+    bool out_shortcut, in_shortcut;  /* of the encoder's last and the decoder's first convolution */
+    bool silu_out;                   /* before the decoder's last convolution; else ReLU */
     bool unshuffle_down, shuffle_up; /* sides change by moving pixels; else by a stride and by nearest pixels */
     double scaling_factor;
 } TimDcConfig;

@@ -88,8 +88,10 @@ TimStatus tim_dc_config_read(TimDcConfig *dc, TimDiffusersConfig *config, TimErr
                           decoder = {"decoder_block_types", "decoder_block_out_channels", "decoder_layers_per_block",
                                      "decoder_qkv_multiscales"};
     static const char *const downs[] = {"Conv", "pixel_unshuffle", NULL}, *const ups[] = {"interpolate", "pixel_shuffle", NULL};
-    int down = 1, up = 1, stages;
-    *dc = (TimDcConfig){.in_channels = 3, .latent_channels = 32, .head_width = 32, .scaling_factor = 1};
+    static const char *const acts[] = {"silu", "relu", NULL};
+    int down = 1, up = 1, act = 1, stages;
+    *dc = (TimDcConfig){
+        .in_channels = 3, .latent_channels = 32, .head_width = 32, .scaling_factor = 1, .out_shortcut = true, .in_shortcut = true};
     for (int i = 0; i < 6; i++) {
         dc->encoder[i] = (TimDcStage){.layers = i < 3 ? 2 : 3, .scales = {5}, .scale_count = i >= 3};
         dc->decoder[i] = (TimDcStage){.layers = 3, .scales = {5}, .scale_count = i >= 3};
@@ -98,6 +100,10 @@ TimStatus tim_dc_config_read(TimDcConfig *dc, TimDiffusersConfig *config, TimErr
     TIM_TRY(tim_diffusers_int(config, "latent_channels", 1, 4096, &dc->latent_channels, err));
     TIM_TRY(tim_diffusers_int(config, "attention_head_dim", 1, 1024, &dc->head_width, err));
     TIM_TRY(tim_diffusers_number(config, "scaling_factor", &dc->scaling_factor, err));
+    TIM_TRY(tim_diffusers_flag(config, "encoder_out_shortcut", &dc->out_shortcut, err));
+    TIM_TRY(tim_diffusers_flag(config, "decoder_in_shortcut", &dc->in_shortcut, err));
+    TIM_TRY(tim_diffusers_name(config, "decoder_conv_act_fn", acts, &act, err));
+    dc->silu_out = act == 0;
     TIM_TRY(tim_diffusers_name(config, "downsample_block_type", downs, &down, err));
     TIM_TRY(tim_diffusers_name(config, "upsample_block_type", ups, &up, err));
     dc->unshuffle_down = down, dc->shuffle_up = up;

@@ -6,7 +6,7 @@
 #include "model/diffusers_config.h"
 #include "nn/maps.h"
 
-enum { TIM_KL_MAX_STAGES = 8, TIM_KL_MAX_LAYERS = 64, TIM_KL_MAX_NORMS = 2 * TIM_KL_MAX_LAYERS + 3 };
+enum { TIM_KL_MAX_STAGES = 8, TIM_KL_MAX_LAYERS = 64, TIM_KL_MAX_NORMS = 2 * TIM_KL_MAX_LAYERS + 3, TIM_KL_MAX_NORMALIZED = 64 };
 
 #define TIM_KL_NORM_EPS 1e-6F
 
@@ -18,6 +18,8 @@ typedef struct TimKlConfig {
     bool quant_conv, post_quant_conv, mid_attention;
     int sample_size; /* side of a tile in tiled mode */
     double scaling_factor, shift_factor;
+    bool normalized; /* channels have means and standard deviations of their own, in place of shift_factor */
+    double latents_mean[TIM_KL_MAX_NORMALIZED], latents_std[TIM_KL_MAX_NORMALIZED];
 } TimKlConfig;
 
 TimStatus tim_kl_config_read(TimKlConfig *kl, TimDiffusersConfig *config, TimError *err);

@@ -26,6 +26,33 @@ static TimStatus read_stages(TimKlConfig *kl, TimDiffusersConfig *config, TimErr
     return TIM_OK;
 }
 
+/* A list of a number for each channel of the latents; *found: whether there is one. */
+static TimStatus read_per_channel(double *out, bool *found, TimDiffusersConfig *config, const char *key, int channels,
+                                  TimError *err) {
+    const json_t *value = tim_diffusers_get(config, key);
+    *found = value != NULL;
+    if (!value) return TIM_OK;
+    if (!json_is_array(value) || json_array_size(value) != (size_t)channels || channels > TIM_KL_MAX_NORMALIZED)
+        return tim_diffusers_refuse(key, value, "a list with a number for each of at most 64 'latent_channels'", err);
+    for (int i = 0; i < channels; i++) {
+        const json_t *item = json_array_get(value, (size_t)i);
+        if (!json_is_number(item)) return tim_diffusers_refuse(key, value, "a list of numbers", err);
+        out[i] = json_number_value(item);
+    }
+    return TIM_OK;
+}
+
+static TimStatus read_normalization(TimKlConfig *kl, TimDiffusersConfig *config, TimError *err) {
+    bool mean, deviation;
+    TIM_TRY(read_per_channel(kl->latents_mean, &mean, config, "latents_mean", kl->latent_channels, err));
+    TIM_TRY(read_per_channel(kl->latents_std, &deviation, config, "latents_std", kl->latent_channels, err));
+    kl->normalized = mean && deviation; /* one alone is not looked at by the published pipelines */
+    for (int i = 0; kl->normalized && i < kl->latent_channels; i++)
+        if (!(kl->latents_std[i] > 0))
+            return tim_fail(err, TIM_E_FORMAT, "'latents_std' is %g for channel %d; it must be above 0", kl->latents_std[i], i);
+    return TIM_OK;
+}
+
 TimStatus tim_kl_config_read(TimKlConfig *kl, TimDiffusersConfig *config, TimError *err) {
     static const char *const acts[] = {"silu", "swish", NULL};
     int act = 0;
@@ -52,8 +79,7 @@ TimStatus tim_kl_config_read(TimKlConfig *kl, TimDiffusersConfig *config, TimErr
     TIM_TRY(tim_diffusers_flag(config, "mid_block_add_attention", &kl->mid_attention, err));
     TIM_TRY(tim_diffusers_number(config, "scaling_factor", &kl->scaling_factor, err));
     TIM_TRY(tim_diffusers_number(config, "shift_factor", &kl->shift_factor, err));
-    TIM_TRY(tim_diffusers_absent(config, "latents_mean", err));
-    TIM_TRY(tim_diffusers_absent(config, "latents_std", err));
+    TIM_TRY(read_normalization(kl, config, err));
     tim_diffusers_skip(config, "force_upcast"); /* norms and sums are fp32 here in any case */
     return tim_diffusers_finish(config, err);
 }

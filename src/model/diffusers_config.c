@@ -101,11 +101,6 @@ TimStatus tim_diffusers_ints(TimDiffusersConfig *config, const char *key, int lo
     return value ? tim_diffusers_list(value, key, low, high, most, out, count, err) : TIM_OK;
 }
 
-TimStatus tim_diffusers_absent(TimDiffusersConfig *config, const char *key, TimError *err) {
-    const json_t *value = tim_diffusers_get(config, key);
-    return value ? tim_diffusers_refuse(key, value, "absent or null", err) : TIM_OK;
-}
-
 TimStatus tim_diffusers_finish(const TimDiffusersConfig *config, TimError *err) {
     const char *key;
     json_t *value;

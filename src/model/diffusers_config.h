@@ -44,9 +44,6 @@ TimStatus tim_diffusers_list(const json_t *list, const char *key, int low, int h
 /* Counts `key` as asked for: it says nothing about how the network runs. */
 void tim_diffusers_skip(TimDiffusersConfig *config, const char *key);
 
-/* Fails unless the key is absent or null. */
-TimStatus tim_diffusers_absent(TimDiffusersConfig *config, const char *key, TimError *err);
-
 /* Fails when the file has a key that nobody asked for. */
 TimStatus tim_diffusers_finish(const TimDiffusersConfig *config, TimError *err);
 

@@ -101,11 +101,11 @@ static TimRef embed(const Recording *r, TimRef ids) {
     return tim_tape_add(r->tape, TIM_OP_EMBEDDING, (TimOpParams){.embedding = {.scale = embedding_scale(r)}}, 2, in);
 }
 
-static TimRef record(const Recording *r, TimRef ids, TimGemma3Output output) {
-    const int layers = (int)r->c->num_hidden_layers - (output == TIM_GEMMA3_BEFORE_LAST);
+static TimRef record(const Recording *r, TimRef ids, TimHiddenState output) {
+    const int layers = (int)r->c->num_hidden_layers - (output == TIM_HIDDEN_BEFORE_LAST);
     TimRef x = embed(r, ids);
     for (int layer = 0; layer < layers; layer++) x = block(r, x, layer);
-    if (output == TIM_GEMMA3_BEFORE_LAST) return x;
+    if (output == TIM_HIDDEN_BEFORE_LAST) return x;
     return tim_rms_norm(r->tape, x, (float)r->c->rms_norm_eps, 1, TIM_F32, "model.norm");
 }
 
@@ -256,7 +256,7 @@ static void take_hidden(const TimGemma3 *gemma, const int64_t *lengths, int64_t 
 }
 
 TimStatus tim_gemma3_encode(TimGemma3 *gemma, const int64_t *ids, const int64_t *lengths, int64_t prompts, int64_t tokens,
-                            TimGemma3Output output, float *hidden, TimError *err) {
+                            TimHiddenState output, float *hidden, TimError *err) {
     TIM_TRY(check_prompts(&gemma->config, ids, lengths, prompts, tokens, err));
     int64_t rows = 0;
     for (int64_t b = 0; b < prompts; b++) rows += lengths[b];

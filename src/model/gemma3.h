@@ -9,6 +9,7 @@
 
 #include "model/frozen.h"
 #include "model/network.h"
+#include "model/prompts.h"
 
 enum { TIM_GEMMA3_MAX_LAYERS = 256 };
 
@@ -28,18 +29,12 @@ TimStatus tim_gemma3_config_read(TimGemma3Config *config, const char *path, TimE
 /* The same of a JSON text, without a file to name. */
 TimStatus tim_gemma3_config_parse(TimGemma3Config *config, const char *json_text, TimError *err);
 
-/* Which hidden state. */
-typedef enum TimGemma3Output {
-    TIM_GEMMA3_LAST,       /* after the last layer and the final norm */
-    TIM_GEMMA3_BEFORE_LAST /* before the last layer, not normed: hidden_states[-2] of transformers */
-} TimGemma3Output;
-
 /* What one recording is for. */
 typedef struct TimGemma3Shape {
     int64_t rows; /* tokens of all prompts, and one more where a padded row is wanted */
     int64_t prompts;
     int64_t tokens; /* positions are below it */
-    TimGemma3Output output;
+    TimHiddenState output;
 } TimGemma3Shape;
 
 /* A network recorded for one shape: ids (R, 1) and positions (R, 1) within their prompts, lengths (B, 2) twice the prompt's tokens, all
@@ -77,6 +72,6 @@ void tim_gemma3_done(TimGemma3 *gemma);
 /* hidden (B, M, D) of ids (B, M), of which prompt b has the first lengths[b] (0 ... M); what follows in its rows of ids is not read, and
  * in its rows of hidden is the constant of padding. TIM_E_ARGUMENT names an id or a length out of range. One call at a time. */
 TimStatus tim_gemma3_encode(TimGemma3 *gemma, const int64_t *ids, const int64_t *lengths, int64_t prompts, int64_t tokens,
-                            TimGemma3Output output, float *hidden, TimError *err);
+                            TimHiddenState output, float *hidden, TimError *err);
 
 #endif

@@ -31,7 +31,8 @@ static const TimHfField fields[] = {
     {.key = "attention_bias", .type = TIM_HF_ONLY, .only = "false"},
     {.key = "attn_logit_softcapping", .type = TIM_HF_ONLY, .only = "null"},
     {.key = "use_bidirectional_attention", .type = TIM_HF_ONLY, .only = "false"},
-    {.key = "rope_scaling", .type = TIM_HF_SKIP}, /* read below, as the next three */
+    {.key = "rope_scaling", .type = TIM_HF_SKIP}, /* read below, as the next four */
+    {.key = "rope_parameters", .type = TIM_HF_SKIP},
     {.key = "layer_types", .type = TIM_HF_SKIP},
     {.key = "sliding_window_pattern", .type = TIM_HF_SKIP},
     {.key = "_sliding_window_pattern", .type = TIM_HF_SKIP},
@@ -67,19 +68,38 @@ static TimStatus read_layers(TimGemma3Config *config, const json_t *object, TimE
     return TIM_OK;
 }
 
-/* null, or {"rope_type": "default"}, or {"rope_type": "linear", "factor": 8.0} as the larger models have it; once the key was "type". */
-static TimStatus read_rope_scaling(TimGemma3Config *config, const json_t *scaling, TimError *err) {
-    const json_t *type = json_object_get(scaling, "rope_type"), *factor = json_object_get(scaling, "factor");
-    if (!scaling || json_is_null(scaling)) return TIM_OK;
-    const char *name = json_string_value(type ? type : json_object_get(scaling, "type"));
+/* *factor of {"rope_type": "default"} or {"rope_type": "linear", "factor": 8.0}; once the key was "type". */
+static TimStatus read_rope(const json_t *rope, const char *where, double *factor, TimError *err) {
+    const json_t *type = json_object_get(rope, "rope_type");
+    const char *name = json_string_value(type ? type : json_object_get(rope, "type"));
     if (name && strcmp(name, "default") == 0) return TIM_OK;
     if (!name || strcmp(name, "linear") != 0)
-        return tim_fail(err, TIM_E_UNSUPPORTED,
-                        "'rope_scaling' is of type %.60s; this library can only run \"default\" and \"linear\"",
-                        name ? name : "(none)");
-    config->rope_factor = json_number_value(factor);
-    if (config->rope_factor >= 1 && config->rope_factor <= 1e6) return TIM_OK;
-    return tim_fail(err, TIM_E_FORMAT, "'rope_scaling' has the factor %g; it must be a number from 1 to 1e6", config->rope_factor);
+        return tim_fail(err, TIM_E_UNSUPPORTED, "'%s' is of type %.60s; this library can only run \"default\" and \"linear\"",
+                        where, name ? name : "(none)");
+    *factor = json_number_value(json_object_get(rope, "factor"));
+    if (*factor >= 1 && *factor <= 1e6) return TIM_OK;
+    return tim_fail(err, TIM_E_FORMAT, "'%s' has the factor %g; it must be a number from 1 to 1e6", where, *factor);
+}
+
+/* As newer files say it for one kind of layers: {"rope_type": ..., "rope_theta": 1e6}. */
+static TimStatus read_rope_of(const json_t *parameters, const char *layers, double *theta, double *factor, TimError *err) {
+    const json_t *rope = json_object_get(parameters, layers), *base = json_object_get(rope, "rope_theta");
+    if (!rope) return TIM_OK;
+    TIM_TRY(read_rope(rope, "rope_parameters", factor, err));
+    if (base) *theta = json_number_value(base);
+    if (*theta >= 1.001 && *theta <= 1e12) return TIM_OK;
+    return tim_fail(err, TIM_E_FORMAT, "'rope_parameters' has the rope_theta %g; it must be a number from 1.001 to 1e12", *theta);
+}
+
+static TimStatus read_ropes(TimGemma3Config *config, const json_t *object, TimError *err) {
+    const json_t *scaling = json_object_get(object, "rope_scaling"), *parameters = json_object_get(object, "rope_parameters");
+    double sliding = 1;
+    if (scaling && !json_is_null(scaling)) TIM_TRY(read_rope(scaling, "rope_scaling", &config->rope_factor, err));
+    TIM_TRY(read_rope_of(parameters, "full_attention", &config->rope_theta, &config->rope_factor, err));
+    TIM_TRY(read_rope_of(parameters, "sliding_attention", &config->rope_local_base_freq, &sliding, err));
+    if (sliding == 1) return TIM_OK;
+    return tim_fail(err, TIM_E_UNSUPPORTED,
+                    "'rope_parameters' scales the sliding layers by %g; this library scales the others alone", sliding);
 }
 
 static TimStatus check(const TimGemma3Config *c, TimError *err) {
@@ -104,7 +124,7 @@ static TimStatus read_object(TimGemma3Config *config, json_t *object, TimError *
                                 .rope_factor = 1};
     TIM_TRY(tim_hf_config_read(config, fields, sizeof fields / sizeof *fields, object, err));
     TIM_TRY(read_layers(config, object, err));
-    TIM_TRY(read_rope_scaling(config, json_object_get(object, "rope_scaling"), err));
+    TIM_TRY(read_ropes(config, object, err));
     return check(config, err);
 }
 

@@ -12,7 +12,7 @@
     }
 
 static const TimHfField fields[] = {
-    {.key = "model_type", .type = TIM_HF_ONLY, .only = "\"t5\"", .required = true},
+    {.key = "model_type", .type = TIM_HF_ONLY, .only = "\"t5\"|\"mt5\"", .required = true},
     WHOLE(vocab_size, 1, 1 << 24, true),
     WHOLE(d_model, 1, 1 << 16, true),
     WHOLE(d_kv, 1, 1024, true),
@@ -32,8 +32,9 @@ static const TimHfField fields[] = {
     {.key = "dense_act_fn", .type = TIM_HF_ONLY, .only = "\"gelu_new\"|\"relu\""}, /* follows from the one before, as the next */
     {.key = "is_gated_act", .type = TIM_HF_ONLY, .only = "true|false"},
     {.key = "num_decoder_layers", .type = TIM_HF_SKIP}, /* of the decoder */
-    {.key = "n_positions", .type = TIM_HF_SKIP},        /* no limit: the bias is relative */
-    {.key = "dropout_rate", .type = TIM_HF_SKIP},       /* of training, as the following */
+    {.key = "scale_decoder_outputs", .type = TIM_HF_SKIP},
+    {.key = "n_positions", .type = TIM_HF_SKIP},  /* no limit: the bias is relative */
+    {.key = "dropout_rate", .type = TIM_HF_SKIP}, /* of training, as the following */
     {.key = "classifier_dropout", .type = TIM_HF_SKIP},
     {.key = "initializer_factor", .type = TIM_HF_SKIP},
     {.key = "gradient_checkpointing", .type = TIM_HF_SKIP},

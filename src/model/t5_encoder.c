@@ -74,15 +74,17 @@ static TimRef block(const Recording *r, TimRef x, int layer) {
     return tim_add(r->tape, x, r->c->gated ? gated_mlp(r, h, layer) : plain_mlp(r, h, layer), 1);
 }
 
-static TimRef record(Recording *r, TimRef ids) {
+static TimRef record(Recording *r, TimRef ids, TimHiddenState output) {
     const TimT5Config *c = r->c;
+    const int layers = (int)c->num_layers - (output == TIM_HIDDEN_BEFORE_LAST);
     const int64_t table[2] = {c->vocab_size, c->d_model}, buckets[2] = {c->relative_attention_num_buckets, c->num_heads};
     TimRef in[2] = {ids};
     in[1] = tim_tape_param(r->tape, r->product, TIM_INIT_NORMAL, 2, table, "encoder.embed_tokens.weight");
     r->bias = tim_tape_param(r->tape, r->product, TIM_INIT_NORMAL, 2, buckets,
                              "encoder.block.0.layer.0.SelfAttention.relative_attention_bias.weight");
     TimRef x = tim_tape_add(r->tape, TIM_OP_EMBEDDING, (TimOpParams){0}, 2, in);
-    for (int layer = 0; layer < (int)c->num_layers; layer++) x = block(r, x, layer);
+    for (int layer = 0; layer < layers; layer++) x = block(r, x, layer);
+    if (output == TIM_HIDDEN_BEFORE_LAST) return x;
     return tim_rms_norm(r->tape, x, (float)c->layer_norm_epsilon, 0, TIM_F32, "encoder.final_layer_norm");
 }
 
@@ -95,14 +97,14 @@ static TimStatus fill_network(TimT5Network *n, const TimT5Config *config, const 
     n->ids = tim_tape_input(n->tape, TIM_I64, n->prompts * n->tokens, 1, false);
     n->lengths = tim_tape_input(n->tape, TIM_I64, n->prompts, 2, false);
     Recording r = {.tape = n->tape, .c = config, .product = product, .lengths = n->lengths};
-    n->hidden = record(&r, n->ids);
+    n->hidden = record(&r, n->ids, n->output);
     tim_tape_keep(n->tape, n->hidden, false);
     return tim_tape_plan(n->tape, err);
 }
 
 TimStatus tim_t5_network_new(TimT5Network *network, const TimT5Config *config, int64_t prompts, int64_t tokens,
-                             const TimNetworkOptions *options, TimParams *params, TimError *err) {
-    *network = (TimT5Network){.prompts = prompts, .tokens = tokens};
+                             TimHiddenState output, const TimNetworkOptions *options, TimParams *params, TimError *err) {
+    *network = (TimT5Network){.prompts = prompts, .tokens = tokens, .output = output};
     const TimStatus status = fill_network(network, config, options, params, err);
     if (status != TIM_OK) tim_t5_network_done(network);
     return status;
@@ -119,7 +121,7 @@ void tim_t5_network_done(TimT5Network *network) {
 static TimStatus declare(TimT5 *t5, TimError *err) {
     const TimNetworkOptions options = {.isa = TIM_ISA_REF, .threads = 1, .precision = TIM_PRECISION_F32};
     TimT5Network network;
-    TIM_TRY(tim_t5_network_new(&network, &t5->config, 1, 1, &options, &t5->weights.params, err));
+    TIM_TRY(tim_t5_network_new(&network, &t5->config, 1, 1, TIM_HIDDEN_LAST, &options, &t5->weights.params, err));
     tim_t5_network_done(&network);
     return tim_frozen_init(&t5->weights, t5->options.precision, t5->options.threads, err);
 }
@@ -170,20 +172,20 @@ static TimStatus check_prompts(const TimT5Config *c, const int64_t *ids, const i
 }
 
 /* The network of this shape: the last one, or a new one in its place. */
-static TimStatus network_for(TimT5 *t5, int64_t prompts, int64_t tokens, TimError *err) {
+static TimStatus network_for(TimT5 *t5, int64_t prompts, int64_t tokens, TimHiddenState output, TimError *err) {
     TimT5Network *n = &t5->network;
-    if (n->tape && n->prompts == prompts && n->tokens == tokens) return TIM_OK;
+    if (n->tape && n->prompts == prompts && n->tokens == tokens && n->output == output) return TIM_OK;
     tim_t5_network_done(n);
-    TIM_TRY(tim_t5_network_new(n, &t5->config, prompts, tokens, &t5->options, &t5->weights.params, err));
+    TIM_TRY(tim_t5_network_new(n, &t5->config, prompts, tokens, output, &t5->options, &t5->weights.params, err));
     const TimStatus status = tim_tape_bind(n->tape, &t5->weights.bound, NULL, err);
     if (status != TIM_OK) tim_t5_network_done(n);
     return status;
 }
 
-TimStatus tim_t5_encode(TimT5 *t5, const int64_t *ids, const int64_t *lengths, int64_t prompts, int64_t tokens, float *hidden,
-                        TimError *err) {
+TimStatus tim_t5_encode(TimT5 *t5, const int64_t *ids, const int64_t *lengths, int64_t prompts, int64_t tokens,
+                        TimHiddenState output, float *hidden, TimError *err) {
     TIM_TRY(check_prompts(&t5->config, ids, lengths, prompts, tokens, err));
-    TIM_TRY(network_for(t5, prompts, tokens, err));
+    TIM_TRY(network_for(t5, prompts, tokens, output, err));
     const TimT5Network *n = &t5->network;
     int64_t *id = tim_tape_value(n->tape, n->ids).data, *length = tim_tape_value(n->tape, n->lengths).data;
     for (int64_t b = 0; b < prompts; b++) {

@@ -9,6 +9,7 @@
 
 #include "model/frozen.h"
 #include "model/network.h"
+#include "model/prompts.h"
 
 typedef struct TimT5Config {
     int64_t vocab_size, d_model, d_kv, d_ff, num_layers, num_heads, pad_token_id;
@@ -28,12 +29,13 @@ TimStatus tim_t5_config_parse(TimT5Config *config, const char *json_text, TimErr
 typedef struct TimT5Network {
     TimTape *tape;
     int64_t prompts, tokens;
+    TimHiddenState output;
     TimRef ids, lengths, hidden;
 } TimT5Network;
 
 /* Records and plans. `params` gains the parameters on the first recording. */
 TimStatus tim_t5_network_new(TimT5Network *network, const TimT5Config *config, int64_t prompts, int64_t tokens,
-                             const TimNetworkOptions *options, TimParams *params, TimError *err);
+                             TimHiddenState output, const TimNetworkOptions *options, TimParams *params, TimError *err);
 
 void tim_t5_network_done(TimT5Network *network);
 
@@ -55,9 +57,9 @@ TimStatus tim_t5_open(TimT5 *t5, const char *folder, const TimNetworkOptions *op
 /* Frees what the encoder owns; {0} is fine. */
 void tim_t5_done(TimT5 *t5);
 
-/* hidden (B, M, D) after the final norm, of ids (B, M), of which prompt b has the first lengths[b] (1 ... M); what follows in its rows of
+/* hidden (B, M, D) of ids (B, M), of which prompt b has the first lengths[b] (1 ... M); what follows in its rows of
  * ids is taken as padding. TIM_E_ARGUMENT names an id or a length out of range. One call at a time. */
-TimStatus tim_t5_encode(TimT5 *t5, const int64_t *ids, const int64_t *lengths, int64_t prompts, int64_t tokens, float *hidden,
-                        TimError *err);
+TimStatus tim_t5_encode(TimT5 *t5, const int64_t *ids, const int64_t *lengths, int64_t prompts, int64_t tokens,
+                        TimHiddenState output, float *hidden, TimError *err);
 
 #endif

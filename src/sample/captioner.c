@@ -17,20 +17,20 @@ struct TimCaptioner {
     TimGemma3 gemma3;
     TimT5 t5;
     TimTokenizer *tokenizer;
-    TimGemma3Output output;
+    TimHiddenState output;
     int longest; /* tokens, those that begin or end a prompt included */
 };
 
 /* ---- opening ---- */
 
 static TimStatus read_kind(Kind *kind, const char *path, TimError *err) {
-    static const char *const names[] = {"gemma3_text", "t5"};
+    static const char *const names[] = {"gemma3_text", "t5", "mt5"};
     json_t *object;
     TIM_TRY(tim_hf_config_open(&object, path, err));
     const char *name = json_string_value(json_object_get(object, "model_type"));
     TimStatus status = TIM_E_UNSUPPORTED;
-    for (int i = 0; i < 2 && name; i++)
-        if (strcmp(name, names[i]) == 0) *kind = (Kind)i, status = TIM_OK;
+    for (int i = 0; i < 3 && name; i++)
+        if (strcmp(name, names[i]) == 0) *kind = i == 0 ? GEMMA3 : T5, status = TIM_OK;
     if (status != TIM_OK)
         tim_fail(err, status,
                  "%s: model_type is '%.60s'; text encoders are Gemma 3 (gemma3_text, such as google/gemma-3-1b-it) and T5 (t5)",
@@ -57,11 +57,9 @@ static TimStatus check_tokenizer(const TimCaptioner *c, const char *path, TimErr
 
 static TimStatus fill(TimCaptioner *c, const char *encoder, const char *tokenizer, const TimConfig *config,
                       const TimNetworkOptions *options, TimError *err) {
-    c->output = config->use_last_hidden_state ? TIM_GEMMA3_LAST : TIM_GEMMA3_BEFORE_LAST;
+    c->output = config->use_last_hidden_state ? TIM_HIDDEN_LAST : TIM_HIDDEN_BEFORE_LAST;
     c->longest = config->max_seq_length;
     TIM_TRY(find_kind(&c->kind, encoder, err));
-    if (c->kind == T5 && !config->use_last_hidden_state)
-        return tim_fail(err, TIM_E_UNSUPPORTED, "use_last_hidden_state is false, which T5 does not have; set it to true");
     TIM_TRY(tim_tokenizer_open(&c->tokenizer, tokenizer, err));
     TIM_TRY(c->kind == GEMMA3 ? tim_gemma3_open(&c->gemma3, encoder, options, err) : tim_t5_open(&c->t5, encoder, options, err));
     TIM_TRY(check_tokenizer(c, tokenizer, err));
@@ -94,7 +92,7 @@ void tim_captioner_free(TimCaptioner *c) {
     tim_free(c);
 }
 
-static TimStatus gemma3_tape_bytes(TimGemma3 *g, int64_t count, int tokens, TimGemma3Output output, size_t *bytes, TimError *err) {
+static TimStatus gemma3_tape_bytes(TimGemma3 *g, int64_t count, int tokens, TimHiddenState output, size_t *bytes, TimError *err) {
     const TimGemma3Shape shape = {.rows = count * tokens + 1, .prompts = count, .tokens = tokens, .output = output};
     TimNetworkOptions dry = g->options;
     TimGemma3Network network;
@@ -105,11 +103,11 @@ static TimStatus gemma3_tape_bytes(TimGemma3 *g, int64_t count, int tokens, TimG
     return TIM_OK;
 }
 
-static TimStatus t5_tape_bytes(TimT5 *t5, int64_t count, int tokens, size_t *bytes, TimError *err) {
+static TimStatus t5_tape_bytes(TimT5 *t5, int64_t count, int tokens, TimHiddenState output, size_t *bytes, TimError *err) {
     TimNetworkOptions dry = t5->options;
     TimT5Network network;
     dry.dry = true;
-    TIM_TRY(tim_t5_network_new(&network, &t5->config, count, tokens, &dry, &t5->weights.params, err));
+    TIM_TRY(tim_t5_network_new(&network, &t5->config, count, tokens, output, &dry, &t5->weights.params, err));
     *bytes = tim_tape_bytes(network.tape);
     tim_t5_network_done(&network);
     return TIM_OK;
@@ -117,7 +115,7 @@ static TimStatus t5_tape_bytes(TimT5 *t5, int64_t count, int tokens, size_t *byt
 
 TimStatus tim_captioner_bytes(TimCaptioner *c, int64_t count, int tokens, size_t *bytes, TimError *err) {
     TIM_TRY(c->kind == GEMMA3 ? gemma3_tape_bytes(&c->gemma3, count, tokens, c->output, bytes, err)
-                              : t5_tape_bytes(&c->t5, count, tokens, bytes, err));
+                              : t5_tape_bytes(&c->t5, count, tokens, c->output, bytes, err));
     *bytes += c->gemma3.weights.mapped + c->t5.weights.mapped;
     return TIM_OK;
 }
@@ -197,7 +195,7 @@ static TimStatus put_prompt(const TimCaptioner *c, const char *prompt, int token
 static TimStatus encode(TimCaptioner *c, const char *const *prompts, int64_t count, int tokens, int64_t *ids, int64_t *lengths,
                         float *captions, TimError *err) {
     for (int64_t b = 0; b < count; b++) TIM_TRY(put_prompt(c, prompts[b], tokens, ids + b * tokens, &lengths[b], err));
-    if (c->kind == T5) return tim_t5_encode(&c->t5, ids, lengths, count, tokens, captions, err);
+    if (c->kind == T5) return tim_t5_encode(&c->t5, ids, lengths, count, tokens, c->output, captions, err);
     return tim_gemma3_encode(&c->gemma3, ids, lengths, count, tokens, c->output, captions, err);
 }
 

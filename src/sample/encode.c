@@ -25,8 +25,11 @@ static TimStatus encode_planes(TimPipeline *p, const float *chw, int height, int
     const TimTiling tiling = tim_autoencoder_tiling(config);
     TIM_TRY(tiled ? tim_autoencoder_encode_tiled(encoder, &tiling, 1, height, width, chw, x, NULL, err)
                   : tim_autoencoder_encode(encoder, 1, height, width, chw, x, NULL, err));
-    const float scaling = (float)tim_autoencoder_scaling(config), shift = (float)tim_autoencoder_shift(config);
-    for (size_t i = 0; i < size; i++) x[i] = (x[i] - shift) * scaling;
+    const size_t pixels = (size_t)(height / factor) * (size_t)(width / factor);
+    for (size_t i = 0; i < size; i++) {
+        const int channel = (int)(i / pixels);
+        x[i] = (x[i] - (float)tim_autoencoder_shift(config, channel)) * (float)tim_autoencoder_scaling(config, channel);
+    }
     return TIM_OK;
 }
 

@@ -163,6 +163,17 @@ static void add_kl(TimFacts *facts, const TimKlConfig *kl) {
     add_whole(facts, "sample_size", kl->sample_size);
 }
 
+static void add_numbers(TimFacts *facts, const char *key, const double *numbers, int count) {
+    char text[192] = "";
+    for (int i = 0; i < count; i++) snprintf(text + strlen(text), sizeof text - strlen(text), "%s%.6g", i ? ", " : "", numbers[i]);
+    add_text(facts, key, text);
+}
+
+static void add_moments(TimFacts *facts, const TimKlConfig *kl) {
+    add_numbers(facts, "latents_mean", kl->latents_mean, kl->latent_channels);
+    add_numbers(facts, "latents_std", kl->latents_std, kl->latent_channels);
+}
+
 /* "128 x 2, 256 x 2, ..., 1024 x 3 ViT": channels and blocks of each stage. */
 static void add_stages(TimFacts *facts, const char *key, const TimDcStage *stages, int count) {
     char text[192] = "";
@@ -179,6 +190,9 @@ static void add_dc(TimFacts *facts, const TimDcConfig *dc) {
     add_stages(facts, "encoder_blocks", dc->encoder, dc->stages);
     add_stages(facts, "decoder_blocks", dc->decoder, dc->stages);
     add_whole(facts, "attention_head_dim", dc->head_width);
+    add_bool(facts, "encoder_out_shortcut", dc->out_shortcut);
+    add_bool(facts, "decoder_in_shortcut", dc->in_shortcut);
+    add_text(facts, "decoder_conv_act_fn", dc->silu_out ? "silu" : "relu");
 }
 
 static TimStatus read_autoencoder(TimFacts *facts, const char *path, TimError *err) {
@@ -189,8 +203,9 @@ static TimStatus read_autoencoder(TimFacts *facts, const char *path, TimError *e
     else
         add_dc(facts, &c.dc);
     add_whole(facts, "pixels_per_latent", tim_autoencoder_factor(&c));
-    add_real(facts, "scaling_factor", tim_autoencoder_scaling(&c));
-    add_real(facts, "shift_factor", tim_autoencoder_shift(&c));
+    add_real(facts, "scaling_factor", c.kind == TIM_AUTOENCODER_KL ? c.kl.scaling_factor : c.dc.scaling_factor);
+    if (c.kind == TIM_AUTOENCODER_KL && !c.kl.normalized) add_real(facts, "shift_factor", c.kl.shift_factor);
+    if (c.kind == TIM_AUTOENCODER_KL && c.kl.normalized) add_moments(facts, &c.kl);
     return TIM_OK;
 }
 
@@ -225,7 +240,7 @@ static Reader reader_of(const json_t *object) {
     const char *type = json_string_value(json_object_get(object, "model_type"));
     if (json_object_get(object, "_class_name")) return read_autoencoder;
     if (type && strcmp(type, "gemma3_text") == 0) return read_gemma3;
-    return type && strcmp(type, "t5") == 0 ? read_t5 : NULL;
+    return type && (strcmp(type, "t5") == 0 || strcmp(type, "mt5") == 0) ? read_t5 : NULL;
 }
 
 static TimStatus read_config_json(TimFacts *facts, const char *path, TimError *err) {
@@ -234,9 +249,9 @@ static TimStatus read_config_json(TimFacts *facts, const char *path, TimError *e
     const Reader reader = reader_of(object);
     json_decref(object);
     if (reader) return reader(facts, path, err);
-    return tim_fail(err, TIM_E_UNSUPPORTED,
-                    "%s: neither a text encoder that is known here (model_type gemma3_text or t5) nor an autoencoder (_class_name)",
-                    path);
+    return tim_fail(
+        err, TIM_E_UNSUPPORTED,
+        "%s: neither a text encoder that is known here (model_type gemma3_text, t5 or mt5) nor an autoencoder (_class_name)", path);
 }
 
 static bool is_config_json(const char *path) {

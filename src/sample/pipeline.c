@@ -134,13 +134,17 @@ static TimStatus fill_captions(Run *run, int64_t place, int64_t count, TimError 
 static void take_input(const Run *run, int64_t b, size_t stage) {
     const TimTransportConfig *c = &run->pipeline->model->config.transport;
     const TimAutoencoder *autoencoder = run->pipeline->autoencoder;
-    const double alpha = tim_transport_get(c->kind)->path(c, c->t_min).alpha,
-                 scaling = autoencoder ? tim_autoencoder_scaling(tim_autoencoder_config(autoencoder)) : 1.0,
-                 shift = autoencoder ? tim_autoencoder_shift(tim_autoencoder_config(autoencoder)) : 0.0;
+    const double alpha = tim_transport_get(c->kind)->path(c, c->t_min).alpha;
     const double *state = run->state + (size_t)b * run->size;
     const bool last = stage + 1 == run->plan->stages;
     const float *estimate = last ? NULL : run->estimates + (stage * (size_t)run->batch + (size_t)b) * run->size;
-    for (size_t i = 0; i < run->size; i++) run->input[i] = (float)((estimate ? estimate[i] : state[i]) / (alpha * scaling) + shift);
+    const size_t channels = (size_t)run->pipeline->model->config.network.in_channels, pixels = run->size / channels;
+    for (size_t i = 0; i < run->size; i++) {
+        const int channel = (int)(i / pixels);
+        const double scaling = autoencoder ? tim_autoencoder_scaling(tim_autoencoder_config(autoencoder), channel) : 1.0,
+                     shift = autoencoder ? tim_autoencoder_shift(tim_autoencoder_config(autoencoder), channel) : 0.0;
+        run->input[i] = (float)((estimate ? estimate[i] : state[i]) / (alpha * scaling) + shift);
+    }
 }
 
 static TimStatus decode(const Run *run, TimError *err) {

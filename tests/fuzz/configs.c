@@ -42,7 +42,7 @@ int fuzz_autoencoder_config(const uint8_t *data, size_t size) {
     const TimTiling tiling = tim_autoencoder_tiling(&config);
     require(tim_autoencoder_factor(&config) >= 1 && tim_autoencoder_latent_channels(&config) >= 1);
     require(tim_autoencoder_picture_channels(&config, true) >= 1 && tim_autoencoder_picture_channels(&config, false) >= 1);
-    require(tiling.tile_h >= 0 && tiling.stride_h >= 0 && tim_autoencoder_scaling(&config) > 0);
+    require(tiling.tile_h >= 0 && tiling.stride_h >= 0 && tim_autoencoder_scaling(&config, 0) > 0);
     return 1;
 }
 

@@ -101,9 +101,9 @@ static TimStatus encode_gemma(ParityFile *file, TimGemma3 *gemma, const Prompts 
     TIM_TRY(parity_new(file, &last, count, sizeof *last, err));
     TIM_TRY(parity_new(file, &before, count, sizeof *before, err));
     for (size_t i = 0; i < file->tensors.count; i++) wants_before |= strstr(file->tensors.tensors[i].name, "minus_2") != NULL;
-    TIM_TRY(tim_gemma3_encode(gemma, p->ids, p->lengths, p->count, p->tokens, TIM_GEMMA3_LAST, last, err));
+    TIM_TRY(tim_gemma3_encode(gemma, p->ids, p->lengths, p->count, p->tokens, TIM_HIDDEN_LAST, last, err));
     if (wants_before)
-        TIM_TRY(tim_gemma3_encode(gemma, p->ids, p->lengths, p->count, p->tokens, TIM_GEMMA3_BEFORE_LAST, before, err));
+        TIM_TRY(tim_gemma3_encode(gemma, p->ids, p->lengths, p->count, p->tokens, TIM_HIDDEN_BEFORE_LAST, before, err));
     for (size_t i = 0; i < file->tensors.count; i++) {
         const char *name = file->tensors.tensors[i].name;
         const bool is_before = strncmp(name, "hidden_minus_2", strlen("hidden_minus_2")) == 0;
@@ -144,10 +144,15 @@ TimStatus check_full_gemma(ParityFile *file, TimError *err) {
 /* ---- T5 ---- */
 
 static TimStatus encode_t5(ParityFile *file, TimT5 *t5, const Prompts *p, TimError *err) {
+    static const char *const names[] = {[TIM_HIDDEN_LAST] = "last_hidden_state", [TIM_HIDDEN_BEFORE_LAST] = "hidden_minus_2"};
     float *hidden;
     TIM_TRY(parity_new(file, &hidden, (size_t)(p->count * p->tokens * p->width), sizeof *hidden, err));
-    TIM_TRY(tim_t5_encode(t5, p->ids, p->lengths, p->count, p->tokens, hidden, err));
-    return compare(file, "last_hidden_state", hidden, p, file->run->options.bf16 ? tolerance_bf16 : tolerance, err);
+    for (TimHiddenState output = TIM_HIDDEN_LAST; output <= TIM_HIDDEN_BEFORE_LAST; output++) {
+        if (output && !tim_safetensors_find(&file->tensors, names[output])) continue;
+        TIM_TRY(tim_t5_encode(t5, p->ids, p->lengths, p->count, p->tokens, output, hidden, err));
+        TIM_TRY(compare(file, names[output], hidden, p, file->run->options.bf16 ? tolerance_bf16 : tolerance, err));
+    }
+    return TIM_OK;
 }
 
 TimStatus check_text_t5(ParityFile *file, TimError *err) {
