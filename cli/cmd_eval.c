@@ -228,9 +228,9 @@ static ExitCode parse(Request *r, int count, char **words) {
             "The same command goes on where a run that was ended has stopped, and with more --steps or --seeds draws only these.\n"
             "DATA is fashion-mnist (its test pictures, and its training pictures for copies), FOLDER:test with IDX files,\n"
             "a folder of PNG, JPEG or WebP files, or an .npz with arr_0. Inception v3 is a file of tensors with the names of the\n"
-            "FID network, Conv2d_1a_3x3.conv.weight and so on; it takes colour pictures of any size. --suite adm wants it, and "
-            "takes\n"
-            "ADM's reference batches: FID, sFID, inception score, precision and recall as guided-diffusion's evaluator.py.",
+            "FID network, Conv2d_1a_3x3.conv.weight and so on. Pictures are all of the reference's size; --suite adm, which wants\n"
+            "Inception, takes any. It takes ADM's reference batches too: FID, sFID, inception score, precision and recall as\n"
+            "guided-diffusion's evaluator.py.",
     };
     Operands none;
     ExitCode code;

@@ -32,7 +32,7 @@ static const Corpus corpora[] = {
     {"tensor_index", fuzz_tensor_index, 1, 3, 1},
     {"tokenizer_config", fuzz_tokenizer_config, 1, 3, 3},
     {"tokenizer_json", fuzz_tokenizer_json, 1, 2, 2},
-    {"torch_zip", fuzz_torch_zip, 1, 2, 2},
+    {"torch_zip", fuzz_torch_zip, 1, 3, 3},
     {"yaml_config", fuzz_yaml_config, 7, 6, 4},
 };
 

@@ -17,7 +17,7 @@
 #include "fuzz/replay.h"
 #include "io/pickle.h"
 #include "io/tensor_set.h"
-#include "io/torch_zip.h"
+#include "io/torch_file.h"
 #include "tim/file.h"
 #include "torch_build.h"
 
@@ -144,8 +144,84 @@ static void test_set_old_torch_formats_say_how_to_save_again(void **state) {
     memcpy(tar + 257, "ustar", 5);
     write_file(in_folder("old.pth"), tar, sizeof tar);
     assert_refused(in_folder("old.pth"), TIM_E_UNSUPPORTED, "torch.save(torch.load(");
-    write_file(in_folder("old.pt"), "\x80\x02\x8a\nl\xfc\x9c\x46\xf9 j\xa8P\x19.", 15);
+    write_file(in_folder("old.pt"), "\x80\x02}.", 4);
     assert_refused(in_folder("old.pt"), TIM_E_UNSUPPORTED, "old.pt: a pickle or tar");
+}
+
+/* ---- before torch 1.6 ---- */
+
+#define MAGIC "\x80\x02\x8a\nl\xfc\x9c\x46\xf9 j\xa8P\x19."
+#define VERSION "\x80\x02M\xe9\x03."
+#define MACHINE "\x80\x02}X\x0d\0\0\0little_endian\x88s."
+
+/* {'a': a tensor of `elements` floats}, whose storage is called 'k'. */
+static void add_object(Bytes *b, int64_t elements) {
+    pickle_op(b, "\x80\x02}");
+    pickle_text(b, "a");
+    pickle_op(b, "ctorch._utils\n_rebuild_tensor_v2\n((");
+    pickle_text(b, "storage");
+    pickle_op(b, "ctorch\nFloatStorage\n");
+    pickle_text(b, "k");
+    pickle_text(b, "cpu");
+    pickle_integer(b, elements);
+    pickle_op(b, "NtQ");
+    pickle_integer(b, 0);
+    pickle_integer(b, elements);
+    pickle_op(b, "\x85");
+    pickle_integer(b, 1);
+    pickle_op(b, "\x85\x89}tRs.");
+}
+
+static void add_keys(Bytes *b, int count, const char *key) {
+    pickle_op(b, "\x80\x02](");
+    for (int i = 0; i < count; i++) pickle_text(b, key);
+    pickle_op(b, "e.");
+}
+
+/* A whole file, then what makes it one that is not. */
+static Bytes legacy_file(int64_t elements, int keys, const char *key, uint64_t said, size_t bytes) {
+    static const float values[] = {1, 2, 3, 4};
+    Bytes b = {0};
+    bytes_add(&b, MAGIC VERSION MACHINE, sizeof MAGIC - 1 + sizeof VERSION - 1 + sizeof MACHINE - 1);
+    add_object(&b, elements);
+    add_keys(&b, keys, key);
+    bytes_number(&b, said, 8);
+    bytes_add(&b, values, bytes);
+    return b;
+}
+
+static void write_legacy(const char *name, Bytes b) {
+    write_file(in_folder(name), b.data, b.size);
+    free(b.data);
+}
+
+static void test_legacy_torch_file_read_and_its_damages_named(void **state) {
+    (void)state;
+    TimTensorSet set;
+    write_legacy("l.pth", legacy_file(3, 1, "k", 3, 12));
+    assert_ok(tim_tensor_set_open(&set, in_folder("l.pth"), &err));
+    const TimStoredTensor *a = tim_tensor_set_find(&set, "a");
+    float value;
+    assert_int_equal(a->count, 3);
+    memcpy(&value, (const char *)a->data + 8, sizeof value);
+    assert_true(value == 3);
+    tim_tensor_set_close(&set);
+    write_legacy("l.pth", legacy_file(3, 1, "k", 2, 12));
+    assert_refused(in_folder("l.pth"), TIM_E_FORMAT, "a storage has another size than the tensors say");
+    write_legacy("l.pth", legacy_file(3, 1, "k", 3, 11));
+    assert_refused(in_folder("l.pth"), TIM_E_FORMAT, "it ends before its storages do");
+    write_legacy("l.pth", legacy_file(3, 1, "x", 3, 12));
+    assert_refused(in_folder("l.pth"), TIM_E_FORMAT, "a storage belongs to no tensor");
+    write_legacy("l.pth", legacy_file(3, 0, "k", 3, 12));
+    assert_refused(in_folder("l.pth"), TIM_E_FORMAT, "its storage is not in the file");
+    write_legacy("l.pth", legacy_file(0, 2, "k", 0, 0));
+    assert_refused(in_folder("l.pth"), TIM_E_FORMAT, "a storage is there twice");
+    write_file(in_folder("l.pth"), MAGIC "\x80\x02M\xea\x03.", sizeof MAGIC - 1 + 6);
+    assert_refused(in_folder("l.pth"), TIM_E_UNSUPPORTED, "of another version than 1001");
+    write_file(in_folder("l.pth"), MAGIC VERSION "\x80\x02}.", sizeof MAGIC - 1 + sizeof VERSION - 1 + 4);
+    assert_refused(in_folder("l.pth"), TIM_E_UNSUPPORTED, "not in little-endian order");
+    write_file(in_folder("l.pth"), MAGIC, sizeof MAGIC - 1);
+    assert_refused(in_folder("l.pth"), TIM_E_UNSUPPORTED, "of another version");
 }
 
 static void test_set_folder_order_of_names(void **state) {
@@ -268,8 +344,8 @@ static void test_torch_views_point_into_the_map(void **state) {
     pickle_op(&pickle, "s.");
     Bytes bytes = torch_file(pickle.data, pickle.size);
     const TimFile file = {bytes.data, bytes.size};
-    TimTorchZip zip;
-    assert_ok(tim_torch_zip_read(&zip, &file, false, &err));
+    TimTorchFile zip;
+    assert_ok(tim_torch_file_read(&zip, &file, false, &err));
     assert_int_equal(zip.count, 2);
     const uint8_t *data = zip.tensors[0].data;
     assert_true(data > bytes.data && data < bytes.data + bytes.size);
@@ -285,7 +361,7 @@ static void test_torch_views_point_into_the_map(void **state) {
         memcpy(&value, copied + 4 * i, sizeof value);
         assert_true(value == (float)(i / 4 + i % 4 * 6));
     }
-    tim_torch_zip_done(&zip);
+    tim_torch_file_done(&zip);
     free(pickle.data);
     free(bytes.data);
 }
@@ -672,6 +748,7 @@ int main(void) {
         cmocka_unit_test(test_set_kind_told_by_content),
         cmocka_unit_test(test_set_unknown_content_says_what_to_give),
         cmocka_unit_test(test_set_old_torch_formats_say_how_to_save_again),
+        cmocka_unit_test(test_legacy_torch_file_read_and_its_damages_named),
         cmocka_unit_test(test_set_folder_order_of_names),
         cmocka_unit_test(test_set_folder_only_file_taken_and_several_listed),
         cmocka_unit_test(test_index_joins_its_files),

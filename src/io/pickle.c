@@ -312,6 +312,9 @@ static TimStatus outside(Machine *m) {
     TIM_TRY(pop(m, &name));
     TIM_TRY(new_value(m, &value, TIM_PICKLE_OUTSIDE));
     value->argument = name;
+    TimPickle *p = m->pickle;
+    TIM_TRY(tim_grow(&p->outside, &p->outside_capacity, p->outside_count, sizeof(Value *), "what a pickle asks for", m->err));
+    p->outside[p->outside_count++] = value;
     return push(m, value);
 }
 
@@ -359,6 +362,7 @@ static TimStatus protocol(Machine *m) {
 static TimStatus stop(Machine *m) {
     if (m->mark_count > 0 || m->stack.count != 1) return damaged(m, "it ends, and the stack does not hold one value");
     m->pickle->root = m->stack.items[0];
+    m->pickle->size = m->at;
     m->stopped = true;
     return TIM_OK;
 }
@@ -487,5 +491,6 @@ void tim_pickle_done(TimPickle *pickle) {
         for (size_t i = 0; i < block->count; i++) tim_free(block->values[i].items);
         tim_free(block);
     }
+    tim_free(pickle->outside);
     *pickle = (TimPickle){0};
 }

@@ -52,6 +52,9 @@ typedef struct TimPickleGlobal {
 /* A pickle that was read. The bytes and the list of globals are borrowed until tim_pickle_done. */
 typedef struct TimPickle {
     TimPickleValue *root;
+    size_t size;              /* bytes that it took */
+    TimPickleValue **outside; /* (outside_count): its OUTSIDE values in their order */
+    size_t outside_count, outside_capacity;
     struct TimPickleBlock *blocks; /* own the values */
     size_t value_count;
 } TimPickle;

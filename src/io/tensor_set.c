@@ -7,7 +7,7 @@
 #include "base/memory.h"
 #include "base/text.h"
 #include "io/tensor_folder.h"
-#include "io/torch_zip.h"
+#include "io/torch_file.h"
 
 enum { MAX_PARTS = 4096, MAX_INDEX = 256 << 20 /* bytes */ };
 
@@ -16,13 +16,13 @@ typedef struct TimTensorPart {
     const char *name; /* in the index; NULL for the only file of a set */
     TimSafetensors safetensors;
     TimFile file;
-    TimTorchZip torch;
+    TimTorchFile torch;
     bool is_torch;
 } TimTensorPart;
 
 /* ---- kinds ---- */
 
-typedef enum Kind { SAFETENSORS, TORCH, OLD_TORCH, INDEX, UNKNOWN } Kind;
+typedef enum Kind { SAFETENSORS, TORCH, OTHER_TORCH, INDEX, UNKNOWN } Kind;
 
 /* As bytes of a length, the text of an index would tell of more than any file has: the two formats exclude each other. */
 static bool begins_as_safetensors(const TimFile *file) {
@@ -40,8 +40,8 @@ static bool begins_as_json(const TimFile *file) {
 
 static Kind kind_of(const TimFile *file) {
     if (begins_as_safetensors(file)) return SAFETENSORS;
-    if (tim_torch_zip_begins(file)) return TORCH;
-    if (tim_torch_old_begins(file)) return OLD_TORCH;
+    if (tim_torch_file_begins(file)) return TORCH;
+    if (tim_torch_other_begins(file)) return OTHER_TORCH;
     return begins_as_json(file) ? INDEX : UNKNOWN;
 }
 
@@ -62,14 +62,14 @@ static TimStatus fail_unknown(const TimFile *file, const char *path, TimError *e
 
 static void part_close(TimTensorPart *part) {
     tim_safetensors_close(&part->safetensors);
-    tim_torch_zip_done(&part->torch);
+    tim_torch_file_done(&part->torch);
     tim_file_close(&part->file);
 }
 
 static TimStatus part_open_torch(TimTensorPart *part, const char *path, bool unwrap, TimError *err) {
     part->is_torch = true;
     TIM_TRY(tim_file_open(&part->file, path, err));
-    const TimStatus status = tim_torch_zip_read(&part->torch, &part->file, unwrap, err);
+    const TimStatus status = tim_torch_file_read(&part->torch, &part->file, unwrap, err);
     return status == TIM_OK ? TIM_OK : tim_fail_within(err, status, "%s", path);
 }
 
@@ -79,8 +79,8 @@ static TimStatus part_open(TimTensorPart *part, const char *path, Kind kind, con
         return tim_safetensors_open(&part->safetensors, path, err);
     case TORCH:
         return part_open_torch(part, path, unwrap, err);
-    case OLD_TORCH:
-        return tim_fail_within(err, tim_torch_old_fail(err), "%s", path);
+    case OTHER_TORCH:
+        return tim_fail_within(err, tim_torch_other_fail(err), "%s", path);
     case INDEX:
         return tim_fail(err, TIM_E_FORMAT, "%s: an index inside of an index; let the first one name files of tensors", path);
     default:

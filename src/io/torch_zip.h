@@ -1,40 +1,30 @@
-/* Files of torch.save (.bin, .pt, .pth): a zip with stored members, <archive>/data.pkl that describes the tensors and
- * <archive>/data/<key> with their bytes. Format: torch/serialization.py, since torch 1.6.
- * Invariant of an open file: every tensor is row-major and lies inside its storage, or is a copy that the file owns. Nothing in a
- * file is executed (pickle.h). */
+/* The zip of a file of torch.save since torch 1.6: stored members, <archive>/data.pkl and <archive>/data/<key> for every storage.
+ * Format: torch/serialization.py. The file may be hostile. */
 #ifndef TIM_IO_TORCH_ZIP_H
 #define TIM_IO_TORCH_ZIP_H
 
 #include "io/file.h"
-#include "io/safetensors.h"
 
-enum { TIM_TORCH_WRAPPER = 64 }; /* bytes: three keys of wrappers fit */
-
-/* A file that was read. Everything in it is borrowed until tim_torch_zip_done. Any number of threads may read it. */
+/* Its members, borrowed from the file until tim_torch_zip_done. */
 typedef struct TimTorchZip {
-    TimStoredTensor *tensors; /* (count), in the order of the pickle; names of nested dicts are joined by '.' */
-    size_t count, tensor_capacity;
-    TimStoredText *texts; /* (text_count): what else the dicts hold, as far as it is a number, a truth value or a text */
-    size_t text_count, text_capacity;
-    void **blocks; /* (block_count): names, texts and copies */
-    size_t block_count, block_capacity;
-    char wrapper[TIM_TORCH_WRAPPER]; /* the keys that led to the weights, "ema.state_dict"; empty when nothing was unwrapped */
+    const TimFile *file;
+    struct TimTorchMember *members; /* (count), sorted by name */
+    size_t count, capacity;
 } TimTorchZip;
 
 /* True when the file begins as a zip does. */
 bool tim_torch_zip_begins(const TimFile *file);
 
-/* True when the file is one that torch wrote before it wrote zips: a bare pickle, or a tar. */
-bool tim_torch_old_begins(const TimFile *file);
-
-/* Reads the file, which is borrowed until tim_torch_zip_done, as the tensors are. Only the pickle is read; where strides are not
- * row-major, the tensor is. With `unwrap` only the dict of weights is looked at where others wrap it (tim_tensor_set_open_weights).
- * TIM_E_FORMAT, TIM_E_UNSUPPORTED name tensor or byte; then `zip` is empty. */
-TimStatus tim_torch_zip_read(TimTorchZip *zip, const TimFile *file, bool unwrap, TimError *err);
+/* Lists the members. TIM_E_FORMAT, TIM_E_UNSUPPORTED say what is wrong; tim_torch_zip_done is due in any case. */
+TimStatus tim_torch_zip_open(TimTorchZip *zip, const TimFile *file, TimError *err);
 
 void tim_torch_zip_done(TimTorchZip *zip);
 
-/* The error for a file of tim_torch_old_begins: says what to do. */
-TimStatus tim_torch_old_fail(TimError *err);
+/* The pickle, held against its checksum. */
+TimStatus tim_torch_zip_pickle(const TimTorchZip *zip, const uint8_t **bytes, size_t *size, TimError *err);
+
+/* The bytes of a storage; *bytes is NULL when there is none of that key. */
+TimStatus tim_torch_zip_storage(const TimTorchZip *zip, const char *key, size_t key_size, const uint8_t **bytes, size_t *size,
+                                TimError *err);
 
 #endif

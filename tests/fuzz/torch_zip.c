@@ -3,11 +3,11 @@
 #include <string.h>
 
 #include "fuzz/targets.h"
-#include "io/torch_zip.h"
+#include "io/torch_file.h"
 #include "torch_build.h"
 
 /* Touches every byte that the file promises. */
-static unsigned touch(const TimTorchZip *zip) {
+static unsigned touch(const TimTorchFile *zip) {
     unsigned sum = 0;
     for (size_t i = 0; i < zip->count; i++) {
         const uint8_t *data = zip->tensors[i].data;
@@ -21,11 +21,11 @@ static unsigned touch(const TimTorchZip *zip) {
 static volatile unsigned touched; /* keeps the reads */
 
 static int read_file(const TimFile *file, bool unwrap) {
-    TimTorchZip zip;
+    TimTorchFile zip;
     TimError err;
-    if (tim_torch_zip_read(&zip, file, unwrap, &err) != TIM_OK) return 0;
+    if (tim_torch_file_read(&zip, file, unwrap, &err) != TIM_OK) return 0;
     touched = touch(&zip);
-    tim_torch_zip_done(&zip);
+    tim_torch_file_done(&zip);
     return 1;
 }
 
