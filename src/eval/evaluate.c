@@ -337,7 +337,8 @@ static void fill_facts(Evaluation *e) {
     r->features.test_accuracy = e->judge->extractor.test_accuracy;
     r->data.name = o->reference;
     r->data.training_count = e->judge->training.count, r->data.test_count = e->judge->reference.count;
-    r->run.samples = o->samples, r->run.seeds = o->seeds, r->run.steps = o->steps, r->run.step_count = o->step_count;
+    r->run.samples = o->samples, r->run.seeds = o->seeds, r->run.seed = o->seed;
+    r->run.steps = o->steps, r->run.step_count = o->step_count;
     tim_processor_name(e->processor);
     r->run.processor = *e->processor ? e->processor : NULL;
     r->run.threads = e->model->options.threads, r->run.isa = tim_isa_name(e->model->options.isa);

@@ -59,6 +59,15 @@ static void widen(Axis *axis, double share, double least) {
     axis->high += margin;
 }
 
+/* Room for the level's label above it, where nothing lies higher. */
+static void make_headroom(Axis *axis, double level) {
+    const double share = 18.0 / (BOTTOM - TOP);
+    if (!shows(axis, level)) return;
+    const double v = axis->logarithmic ? log10(level) : level, least = (v - share * axis->low) / (1 - share);
+    const bool highest = axis->high - v < 0.2 * (axis->high - axis->low);
+    if (highest && axis->high < least) axis->high = least;
+}
+
 static Frame lay_out(const TimPlot *plot) {
     Frame frame = {.x = {INFINITY, -INFINITY, LEFT, RIGHT, plot->x_log}, .y = {INFINITY, -INFINITY, BOTTOM, TOP, plot->y_log}};
     frame.y.share = plot->percent;
@@ -71,6 +80,7 @@ static Frame lay_out(const TimPlot *plot) {
         frame.y.high = fmin(frame.y.high, 1.005);
         frame.y.low = fmax(frame.y.low, -0.005);
     }
+    make_headroom(&frame.y, plot->level);
     return frame;
 }
 
@@ -93,6 +103,7 @@ typedef struct Ticks {
 
 static void add_tick(Ticks *ticks, const Axis *axis, double value) {
     const double v = axis->logarithmic ? log10(value) : value;
+    if (axis->share && value > 1 + 1e-9) return;
     if (v >= axis->low && v <= axis->high && ticks->count < MOST_TICKS) ticks->values[ticks->count++] = value;
 }
 
@@ -281,10 +292,10 @@ static double label_width(const TimPlot *plot) {
 
 /* As many digits as the table of numbers has: a level is measured, where a tick is round. */
 static void put_level_value(TimBuffer *out, double value, bool percent) {
-    if (percent || fabs(value) >= 1000)
+    if (fabs(value) >= 1000)
         put_tick_value(out, value, percent);
     else
-        tim_buffer_format(out, "%.3g", value);
+        tim_buffer_format(out, percent ? "%.3g %%" : "%.3g", percent ? 100 * value : value);
 }
 
 /* At either end, above or below the line: where the series leave most room. Drawn last, over a line that still crosses it. */

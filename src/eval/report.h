@@ -82,6 +82,7 @@ typedef struct TimReport {
     struct {
         int64_t samples;  /* pictures for each row and seed */
         int seeds;        /* values of each score */
+        uint64_t seed;    /* the first; the others follow */
         const int *steps; /* (step_count), the rows of the sheets */
         int step_count;
         int threads;

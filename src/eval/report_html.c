@@ -178,7 +178,8 @@ static void put_agreement_plot(Page *page, TimPlotPoint *points) {
                     .level = page->report->real[TIM_MEASURE_AGREEMENT],
                     .level_name = "real pictures"};
     fill_series(&plot, points, page->report, cost_of, TIM_MEASURE_AGREEMENT);
-    put_plot(page, &plot, "Agreement with the class", "Higher is better.", false);
+    put_plot(page, &plot, "Agreement with the class",
+             page->report->run.seeds > 1 ? "Higher is better. Bars: one standard error over seeds." : "Higher is better.", false);
 }
 
 static TimStatus put_plots(Page *page) {
@@ -215,17 +216,27 @@ static void put_values(Page *page, TimMeasure measure, const TimReportScore *sco
 
 typedef void (*PutScore)(Page *page, TimMeasure measure, const TimReportScore *score);
 
+/* Whether they say more than the steps: where steps are guided, they do. */
+static bool has_evaluations(const TimReport *report) {
+    for (int i = 0; i < report->row_count; i++)
+        if (report->rows[i].evaluations != report->rows[i].steps) return true;
+    return false;
+}
+
 static void put_row(Page *page, const TimReportRow *row, PutScore put_cell) {
-    tim_buffer_format(&page->out, "<tr><th scope=\"row\">%d</th><td>", row->steps);
-    put_count(page, row->evaluations);
-    put(page, "</td>");
+    tim_buffer_format(&page->out, "<tr><th scope=\"row\">%d</th>", row->steps);
+    if (has_evaluations(page->report)) {
+        put(page, "<td>");
+        put_count(page, row->evaluations);
+        put(page, "</td>");
+    }
     for (int i = 0; i < TIM_MEASURE_COUNT; i++)
         if (tim_report_has(page->report, i)) put_cell(page, i, &row->scores[i]);
     put(page, "</tr>\n");
 }
 
 static int column_count(const TimReport *report) {
-    int count = 2;
+    int count = 1 + has_evaluations(report);
     for (int i = 0; i < TIM_MEASURE_COUNT; i++) count += tim_report_has(report, i);
     return count;
 }
@@ -248,7 +259,8 @@ static void put_mode(Page *page, TimSampleMode mode, PutScore put_cell) {
 }
 
 static void put_columns(Page *page) {
-    put(page, "<thead><tr><th scope=\"col\">Steps</th><th scope=\"col\">Evaluations</th>");
+    put(page, "<thead><tr><th scope=\"col\">Steps</th>");
+    if (has_evaluations(page->report)) put(page, "<th scope=\"col\">Evaluations</th>");
     for (int i = 0; i < TIM_MEASURE_COUNT; i++)
         if (tim_report_has(page->report, i)) tim_buffer_format(&page->out, "<th scope=\"col\">%s</th>", tim_measures[i].title);
     put(page, "</tr></thead>\n");
@@ -258,7 +270,7 @@ static void put_columns(Page *page) {
 static void put_real(Page *page) {
     const double *real = page->report->real;
     put_group(page, "Real pictures");
-    put(page, "<tr><th scope=\"row\">–</th><td>–</td>");
+    put(page, has_evaluations(page->report) ? "<tr><th scope=\"row\">–</th><td>–</td>" : "<tr><th scope=\"row\">–</th>");
     for (int i = 0; i < TIM_MEASURE_COUNT; i++)
         if (tim_report_has(page->report, i)) put_score(page, i, &(TimReportScore){.mean = real[i], .error = NAN});
     put(page, "</tr>\n</tbody>\n");
@@ -364,7 +376,8 @@ static void put_sheet_row(Page *page, TimSampleMode mode, int row) {
         put(page, "<td>");
         begin_picture(page, p->sheets[mode] + index * picture_size(p));
         put_class(page, c);
-        tim_buffer_format(&page->out, ", %d steps\"></td>\n", page->report->run.steps[row]);
+        const int steps = page->report->run.steps[row];
+        tim_buffer_format(&page->out, ", %d step%s\"></td>\n", steps, steps == 1 ? "" : "s");
     }
     put(page, "</tr>\n");
 }
@@ -516,6 +529,7 @@ static void put_run(Page *page) {
     begin_facts(page, "Run");
     put_number_fact(page, "Pictures a row", report->run.samples, report->run.samples > 0);
     put_number_fact(page, "Seeds", report->run.seeds, report->run.seeds > 0);
+    put_number_fact(page, "First seed", (int64_t)report->run.seed, report->run.seeds > 0);
     put_steps(page);
     put_number_fact(page, "Batch", report->run.batch, report->run.batch > 0);
     put_number_fact(page, "Threads", report->run.threads, report->run.threads > 0);
@@ -567,10 +581,10 @@ static TimStatus put_page(Page *page) {
 static TimStatus put_file(Page *page, const char *path, const char *caption) {
     TimFile file;
     TIM_TRY(tim_file_open(&file, path, page->err));
-    put(page, "<figure style=\"margin:28px 0 8px\">\n<img alt=\"The sheet\" style=\"display:block;max-width:100%;height:auto\" "
-              "src=\"data:image/png;base64,");
+    put(page, "<figure class=\"drawn\">\n<div class=\"scroll\" role=\"region\" aria-label=\"The sheet\" tabindex=\"0\">\n"
+              "<img alt=\"The sheet\" src=\"data:image/png;base64,");
     tim_buffer_base64(&page->out, file.data, file.size);
-    tim_buffer_format(&page->out, "\">\n<p class=\"note\">%s</p>\n</figure>\n", caption);
+    tim_buffer_format(&page->out, "\">\n</div>\n<p class=\"note\">%s</p>\n</figure>\n", caption);
     tim_file_close(&file);
     return TIM_OK;
 }
@@ -584,7 +598,10 @@ static TimStatus put_demo(Page *page, const char *sheet) {
                      "Drawn just now on this machine: a column is a class, a row a number of evaluations of the network, "
                      "all rows of a column from the same noise."));
     put_heading(page, "Quality by steps");
-    put(page, "<p class=\"note\">From the report that comes with the model.</p>\n");
+    put(page, "<p class=\"note\">From the report that comes with the model");
+    if (known(page->report->features.name)) put(page, ", in the features of "), put_isolated(page, page->report->features.name);
+    if (known(page->report->features.hash)) put(page, " (hash "), put_isolated(page, page->report->features.hash), put(page, ")");
+    put(page, ".</p>\n");
     TIM_TRY(put_plots(page));
     put_means(page);
     put_definitions(page);

@@ -9,13 +9,13 @@ const TimMeasureInfo tim_measures[TIM_MEASURE_COUNT] = {
                              "pictures. Lower is better. A published FID has Inception's features and so another scale.",
                              "Heusel et al. 2017, arXiv 1706.08500"},
     [TIM_MEASURE_FRECHET_LIMIT] =
-        {"frechet_limit", "Its limit", false, 4,
+        {"frechet_limit", "Limit of the distance", false, 4,
          "What the Fréchet distance would fall to with ever more generated pictures: twice that of all less "
          "the mean of those of two halves, since what few pictures add is inverse to their number. It compares "
          "between different numbers of pictures.",
          "after Chong and Forsyth 2020, arXiv 1911.07023"},
     [TIM_MEASURE_FRECHET_2000] =
-        {"frechet_2000", "Of 2000", false, 4,
+        {"frechet_2000", "Distance of 2000", false, 4,
          "The Fréchet distance of the first 2000 pictures of each seed alone: what a shorter run of the same "
          "seeds, with --samples 2000, finds again.",
          "Heusel et al. 2017, arXiv 1706.08500"},
@@ -137,12 +137,16 @@ TimStatus tim_report_check(const TimReport *report, TimError *err) {
 
 enum { MOST_DECIMALS = 6 };
 
-/* Digits after the point, at most `most`; -1 asks for an exponent: beyond these bounds rows of zeros would hide the number. */
+/* Digits after the point, at most `most`, or one more where an error would be all zeros; -1 asks for an exponent: beyond these bounds rows of
+ * zeros would hide the number. */
 static int decimals_of(double value, double error, int most) {
     const double size = fabs(value);
     if (size >= 1e7 || (size != 0 && size < 1e-5 && most >= MOST_DECIMALS)) return -1;
     int decimals = size != 0 ? 2 - (int)floor(log10(size)) : 0;
-    if (isfinite(error) && error > 1e-9 && error < 1e7) decimals = (int)fmax(decimals, -floor(log10(error)));
+    if (isfinite(error) && error > 1e-9 && error < 1e7) {
+        decimals = (int)fmax(decimals, -floor(log10(error)));
+        if (most < MOST_DECIMALS && error < 0.5 * pow(10, -most)) most++;
+    }
     return decimals < 0 ? 0 : decimals > most ? most : decimals;
 }
 

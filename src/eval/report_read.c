@@ -54,7 +54,8 @@ static TimStatus read_object(TimReportFile *file, TimError *err) {
     if (!format || strcmp(format, "tim-report") != 0) return tim_fail(err, TIM_E_FORMAT, "no report of tim eval");
     r->model.name = text_of(json_object_get(file->json, "model"), "name");
     r->data.name = text_of(json_object_get(file->json, "data"), "name");
-    const json_t *run = json_object_get(file->json, "run");
+    const json_t *run = json_object_get(file->json, "run"), *features = json_object_get(file->json, "features");
+    r->features.name = text_of(features, "name"), r->features.hash = text_of(features, "hash");
     const int64_t seeds = integer_of(run, "seeds"), threads = integer_of(run, "threads");
     r->run.samples = integer_of(run, "samples");
     r->run.seeds = seeds > 0 && seeds < INT_MAX ? (int)seeds : 0;

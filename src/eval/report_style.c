@@ -55,10 +55,12 @@ const char *const tim_report_style[] = {
     ".numbers .group th{text-align:left;font-weight:650;padding-top:16px}\n"
     ".numbers tbody th{position:sticky;left:0;background:var(--paper);min-width:52px;padding-right:4px}\n"
     ".numbers .group th span{position:sticky;left:0}\n"
-    ".numbers small{color:var(--soft);font-size:12px}\n"
+    ".numbers small{display:block;color:var(--soft);font-size:12px}\n"
     ".seeds td{white-space:normal;min-width:86px;font-size:13px}\n",
     /* pictures */
     "img{display:block;width:100%;height:auto;image-rendering:pixelated;border-radius:2px}\n"
+    ".drawn{margin:28px 0 8px}\n"
+    ".drawn img{width:auto;max-width:none;image-rendering:auto}\n"
     ".sheet{width:100%;table-layout:fixed;margin:0 0 4px}\n"
     ".sheet td{padding:2px}\n"
     ".sheet th{font-weight:400;color:var(--soft);font-size:13px}\n"
@@ -97,7 +99,7 @@ const char *const tim_report_style[] = {
     "*{-webkit-print-color-adjust:exact;print-color-adjust:exact}"
     "body{max-width:none;padding:0;font-size:10.5pt}h1{font-size:18pt}h2{font-size:13pt;margin-top:24pt;break-after:avoid}"
     "h3{break-after:avoid}.verdict{font-size:11.5pt}.note{font-size:9pt}h2+.note{break-after:avoid}"
-    ".plots{grid-template-columns:repeat(3,1fr);gap:12pt}.plots figure{max-width:none}"
+    ".plots{grid-template-columns:repeat(2,1fr);gap:14pt 18pt}.plots figure{max-width:none}.drawn img{max-width:100%}"
     ".scroll{overflow:visible}table{font-size:8pt}.numbers{min-width:0;width:100%;white-space:normal}"
     ".numbers th,.numbers td{padding:3pt 0 3pt 5pt}.numbers thead th,.numbers small{font-size:7.5pt}"
     ".seeds td{font-size:7pt;min-width:0}"

@@ -226,9 +226,13 @@ static bool are_many(const TimReport *report, const TimReportScore *share) {
     return share->mean - 2 * error > high;
 }
 
+/* Of the transition mode where there is one: pictures that few evaluations of the other blur lie near everything. */
 static Nearness read_nearness(const TimReport *report) {
     Nearness nearness = {NAN, NAN, false};
+    bool transition = false;
+    for (int i = 0; i < report->row_count; i++) transition |= report->rows[i].mode == TIM_SAMPLE_TRANSITION;
     for (int i = 0; i < report->row_count; i++) {
+        if (transition && report->rows[i].mode != TIM_SAMPLE_TRANSITION) continue;
         const double ratio = report->rows[i].scores[TIM_MEASURE_DISTANCE_RATIO].mean;
         const double share = report->rows[i].scores[TIM_MEASURE_NEAR_SHARE].mean;
         if (isfinite(ratio)) nearness.ratio = fmin(nearness.ratio, ratio); /* fmin and fmax pass a NaN over */
