@@ -38,6 +38,7 @@ int cmd_classifier(int count, char **words) {
         option_int("epochs", &o.epochs, 1, 10000, "passes over the pictures (default 16)"),
         option_int("batch", &o.batch, 1, 65536, "pictures a step (default 125)"),
         option_real("lr", &o.learning_rate, 1e-9, 10, "learning rate at its highest (default 0.003)"),
+        option_flag("no-mirror", &o.no_mirror, "leave pictures as they lie: of digits or letters (default: half are mirrored)"),
         option_uint64("seed", &o.seed, "start of the random numbers (default 0)"),
         option_int("threads", &o.threads, 1, 4096, "threads to use (default: as many as there are cores)"),
         option_text("isa", &o.isa, "NAME", "instruction set, as for tim train (default: the best there is)"),

@@ -1694,6 +1694,21 @@ static void assert_noted(const Told *told, const char *part) {
     fail();
 }
 
+static void test_train_says_what_never_begins(void **state) {
+    (void)state;
+    TimConfig config = tiny(TIM_PRECISION_F32);
+    Told told = {0};
+    config.training.max_train_steps = 3;
+    config.training.guidance_start_step = 3, config.training.composed_start_step = 9; /* nothing is composed */
+    config.transport.enhance_target = true, config.transport.w_cond = 0.5;
+    config.training.expected_loss_start_step = 2, config.transition.expected_loss = true;
+    assert_ok(run(&config, in_folder("late"), NULL, &told));
+    assert_noted(&told, "training.guidance_start_step is 3 and the training ends with step 3: guidance of the target never begins");
+    assert_null(strstr(told.notes, "composed"));
+    assert_null(strstr(told.notes, "expected_loss"));
+    tim_config_done(&config);
+}
+
 static void test_train_older_checkpoint_begins_a_branch(void **state) {
     (void)state;
     TimConfig config = tiny(TIM_PRECISION_F32);
@@ -1894,6 +1909,7 @@ int main(void) {
         cmocka_unit_test(test_train_new_run_over_checkpoints_is_refused),
         cmocka_unit_test(test_train_unwritable_folder_says_so),
         cmocka_unit_test(test_train_broken_latest_is_named_and_older_goes_on),
+        cmocka_unit_test(test_train_says_what_never_begins),
         cmocka_unit_test(test_train_older_checkpoint_begins_a_branch),
         cmocka_unit_test(test_train_checkpoint_from_elsewhere_begins_a_branch),
         cmocka_unit_test(test_train_abandoned_checkpoint_begins_a_branch),

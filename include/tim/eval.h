@@ -35,6 +35,7 @@ typedef struct TimClassifierOptions {
     int batch;            /* 1 ... 65536 pictures a step */
     double learning_rate; /* at its highest: it rises over the first twentieth and falls as a cosine */
     uint64_t seed;        /* of weights, order and augmentation */
+    bool no_mirror;       /* pictures are moved, not mirrored: of digits or letters */
     int threads;          /* 0: as many as OpenMP would use */
     const char *isa;      /* NULL: the best this processor has */
     TimClassifierProgress progress; /* NULL: nobody asks */
@@ -44,7 +45,7 @@ typedef struct TimClassifierOptions {
 /* Fills in what the shipped classifier was trained with: Fashion-MNIST, 16 epochs, batches of 125, rate 3e-3, seed 0. */
 TIM_API void tim_classifier_options_init(TimClassifierOptions *options);
 
-/* Trains a classifier (AdamW, label smoothing 0.05, mirrored and shifted pictures) and writes its weights with its test accuracy.
+/* Trains a classifier (AdamW, label smoothing 0.05, pictures shifted and, unless no_mirror says otherwise, mirrored) and writes its weights with its test accuracy.
  * `report`, unless NULL, gets the last epoch's. Borrows everything. Errors: TIM_E_ARGUMENT for an option out of range and for pictures
  * without labels or of several sizes; TIM_E_IO and TIM_E_FORMAT for the sets; TIM_E_MEMORY. */
 TIM_API TimStatus tim_classifier_train(const TimClassifierOptions *options, TimClassifierReport *report, TimError *err);

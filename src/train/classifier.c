@@ -101,10 +101,11 @@ typedef struct View {
     int down, right;
 } View;
 
-static View draw_view(uint64_t seed, uint64_t place) {
-    const uint64_t word = tim_rng_word(seed, tim_stream(TIM_STREAM_MIRROR, 0), place);
+static View draw_view(const TimClassifierOptions *o, uint64_t place) {
+    const uint64_t word = tim_rng_word(o->seed, tim_stream(TIM_STREAM_MIRROR, 0), place);
     const unsigned side = 2 * MAX_SHIFT + 1;
-    return (View){word & 1, (int)((word >> 8 & 0xFFFF) % side) - MAX_SHIFT, (int)((word >> 24 & 0xFFFF) % side) - MAX_SHIFT};
+    return (View){!o->no_mirror && (word & 1), (int)((word >> 8 & 0xFFFF) % side) - MAX_SHIFT,
+                  (int)((word >> 24 & 0xFFFF) % side) - MAX_SHIFT};
 }
 
 /* One pixel of the picture as it is shown; what moves in from outside is the nearest pixel of the edge. */
@@ -141,7 +142,7 @@ static void fill_inputs(Training *t, int64_t first) {
 #pragma omp parallel for num_threads(t->threads) schedule(static)
     for (int64_t i = 0; i < t->options->batch; i++)
         show(tim_matrix_f32(&x, i), tim_picture_array_at(&t->train, t->order[first + i]), &t->shape,
-             draw_view(t->options->seed, place + (uint64_t)i));
+             draw_view(t->options, place + (uint64_t)i));
 }
 
 /* Losses and hits of the batch; the gradient of the logits goes to the tape. */

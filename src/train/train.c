@@ -272,12 +272,29 @@ static TimStatus resume(Run *run, const char *path, const char *config, TimError
     return keep_config(run, config, err);
 }
 
+static void note_late(Run *run, bool wanted, int64_t start, const char *key, const char *what) {
+    const int64_t end = run->trainer->model->config.training.max_train_steps;
+    if (wanted && start >= end)
+        note(run, "training.%s is %lld and the training ends with step %lld: %s never begin%s", key, (long long)start,
+             (long long)end, what, strcmp(what, "composed samples") == 0 ? "" : "s");
+}
+
+/* What a training of fewer steps than its configuration was made for would leave out in silence. */
+static void note_late_starts(Run *run) {
+    const TimConfig *c = &run->trainer->model->config;
+    const TimTrainingConfig *t = &c->training;
+    note_late(run, c->transition.composed_ratio > 0, t->composed_start_step, "composed_start_step", "composed samples");
+    note_late(run, c->transition.expected_loss, t->expected_loss_start_step, "expected_loss_start_step", "expected_loss");
+    note_late(run, c->transport.enhance_target, t->guidance_start_step, "guidance_start_step", "guidance of the target");
+}
+
 static TimStatus start(Run *run, TimError *err) {
     char path[TIM_MAX_PATH], config[TIM_MAX_PATH];
     TIM_TRY(find_start(run, path, err));
     TIM_TRY(tim_path(config, err, "%s/configs/config.yaml", run->options->out));
     TIM_TRY(*path ? resume(run, path, config, err) : start_new(run, err));
     TIM_TRY(tim_config_write(&run->trainer->model->config, config, err));
+    note_late_starts(run);
     tell(run, TIM_TRAIN_STARTED, NULL, *path ? path : NULL);
     return *path && run->saved < 0 ? save(run, err) : TIM_OK; /* so that the next run goes on from here */
 }
