@@ -90,20 +90,23 @@ static TimStatus take_text(char **out, const json_t *object, const char *key, Ti
     return text ? copy_text(out, text, err) : fail_with(err, TIM_E_FORMAT, "there is no text '%s'", key);
 }
 
-static TimStatus take_object(PromptList *list, json_t *object, const char *line, PromptLayout layout, TimError *err) {
-    Prompt *p = append(list, err);
-    if (!p) return err->status;
+static TimStatus take_record(Prompt *p, const json_t *object, const char *line, TimError *err) {
     TimStatus status = take_text(&p->text, object, "prompt", err);
     if (status != TIM_OK) return status;
-    if (layout == LAYOUT_NONE) {
-        status = prompt_settings_read(&p->settings, object, err);
-        list->own_settings = list->own_settings || prompt_settings_any(&p->settings);
-        return status;
-    }
     char *escaped = unicode_escape(p->text);
     free(p->text);
     p->text = escaped;
     return escaped ? copy_text(&p->record, line, err) : no_memory(err);
+}
+
+/* Keys first: a misspelt "prompt" is not merely missing. */
+static TimStatus take_object(PromptList *list, json_t *object, const char *line, PromptLayout layout, TimError *err) {
+    Prompt *p = append(list, err);
+    if (!p) return err->status;
+    if (layout != LAYOUT_NONE) return take_record(p, object, line, err);
+    const TimStatus status = prompt_settings_read(&p->settings, object, err);
+    list->own_settings = list->own_settings || prompt_settings_any(&p->settings);
+    return status == TIM_OK ? take_text(&p->text, object, "prompt", err) : status;
 }
 
 static TimStatus take_json_line(PromptList *list, const char *line, PromptLayout layout, TimError *err) {

@@ -1070,6 +1070,8 @@ static void test_cli_bad_prompt_files_named(void **state) {
     assert_misread("a\n {\"prompt\": \"a\", \"guidance\": \"2\"}\n", "plain",
                    "line 2: 'guidance' is \"2\"; give a number from 0 to 1000");
     assert_misread("{\"prompt\": \"a\", \"step\": 2}\n", "plain", "line 1: 'step' is none of prompt, seed,");
+    assert_misread("{\"promt\": \"a\"}\n", "plain", "line 1: 'promt' is none of prompt, seed,");
+    assert_misread("{\"seed\": 1}\n", "plain", "line 1: there is no text 'prompt'");
     assert_misread("{\"prompt\"", "plain", "line 1: it is no JSON object");
     assert_misread("a\n", "geneval", "line 1: it is no JSON object");
     assert_misread("[]", "mjhq", "no JSON object of prompts");
