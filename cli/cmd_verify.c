@@ -15,6 +15,7 @@ static void print_part(const TimPartReport *p) {
                p->published ? "names and shapes of " : "", p->published ? p->published : "none of the published checkpoints",
                p->hash_weights ? "; hash weights, made by tim synth" : "");
     if (p->status != TIM_OK) printf("%-13s would not run: %s\n", "", p->err.text);
+    if (p->init_status != TIM_OK) printf("%-13s runs, but not for --init: %s\n", "", p->err.text);
 }
 
 static bool has_part(const TimPartReport *reports, int count, const char *part) {

@@ -181,9 +181,14 @@ static TimStatus check_image(const Sampling *d, TimError *err) {
                      WEBP_MAX_SIDE, side);
 }
 
-/* Multiples of such a share of T_max are what they are in bf16 too. */
-static bool has_exact_times(const TimSampleOptions *o) {
-    return o->steps <= 256 && (o->steps & (o->steps - 1)) == 0 && !o->init;
+/* Multiples of such a share of 1 are what they are in bf16 too; noise and the ends of a window are not. */
+static bool has_exact_times(const Sampling *d, const TimSampleOptions *o) {
+    const TimTransportConfig *t = &tim_pipeline_config(d->pipeline)->transport;
+    TimSampleOptions usual;
+    tim_sample_options_init(&usual);
+    return o->steps <= 256 && (o->steps & (o->steps - 1)) == 0 && !o->init && o->stochasticity <= 0 && t->t_max == 1 &&
+           t->t_min == 0 && t->last_jump * o->steps <= 1 && o->guidance_low == usual.guidance_low &&
+           o->guidance_high == usual.guidance_high;
 }
 
 static void remark_times(const TimSampleOptions *o) {
@@ -191,7 +196,7 @@ static void remark_times(const TimSampleOptions *o) {
 }
 
 /* Settings without an effect, each kind once. */
-static void say_remarks(const TimSampleOptions *o, const TimSampleInfo *info, Remarks *said) {
+static void say_remarks(const Sampling *d, const TimSampleOptions *o, const TimSampleInfo *info, Remarks *said) {
     TimSampleOptions usual;
     tim_sample_options_init(&usual);
     const bool window = o->guidance_low != usual.guidance_low || o->guidance_high != usual.guidance_high;
@@ -202,8 +207,9 @@ static void say_remarks(const TimSampleOptions *o, const TimSampleInfo *info, Re
     if (none && !said->window) remark_no_guidance(o, &usual);
     if (quiet && !said->noise) remark_noise(o);
     if (negative && !said->negative) remark_negative();
-    if (o->rounded_times && has_exact_times(o) && !said->times) remark_times(o);
-    said->times |= o->rounded_times && has_exact_times(o);
+    const bool exact = o->rounded_times && has_exact_times(d, o);
+    if (exact && !said->times) remark_times(o);
+    said->times |= exact;
     if (info->tiled_without_effect && !said->tiled)
         fputs("tim sample: --tiled has no effect: a picture is no larger than one tile, or made of pixels without an autoencoder\n",
               stderr);
@@ -222,7 +228,7 @@ static TimStatus check_pictures(Sampling *d, int64_t row, int64_t first, int64_t
     d->size.height = side_of(d, o.height), d->size.width = side_of(d, o.width);
     status = check_image(d, err);
     if (row == 0) remarks->cut_prompts += info.cut_prompts;
-    if (status == TIM_OK) say_remarks(&o, &info, remarks);
+    if (status == TIM_OK) say_remarks(d, &o, &info, remarks);
     return status;
 }
 

@@ -25,7 +25,7 @@ static const char notes[] =
     "clean "
     "estimate,\n"
     "               no evaluation more), the last being the picture itself; in a folder beside it, 000000-strip.png\n"
-    "--imitate      rounds to bf16 what the published samplers round: times (pictures of 1, 2, 4, ... 256 steps stay the same), "
+    "--imitate      rounds to bf16 what the published samplers round: times (those of 1, 2, 4, ... 256 equal steps are exact), "
     "and "
     "the\n"
     "               angles of the rotary embedding (all pictures differ). The published figures were made so; training knows "

@@ -21,7 +21,7 @@ enum { PATH_BYTES = 512 };
 static char folder[] = "/tmp/tim-test-XXXXXX"; /* mkdtemp makes its name */
 static TimError err;
 
-/* A path in the temporary directory; four may be in use at a time. */
+/* A path in the temporary directory; eight may be in use at a time. */
 static inline const char *in_folder(const char *name) {
     static char paths[8][PATH_BYTES];
     static int turn;

@@ -771,6 +771,15 @@ static void assert_same_picture(const char *name, const char *other) {
     assert_near_picture(name, other, 0);
 }
 
+static void assert_other_picture(const char *name, const char *other) {
+    TimImage a, b;
+    assert_ok(tim_image_read(&a, in_folder(name), &err));
+    assert_ok(tim_image_read(&b, in_folder(other), &err));
+    assert_int_equal(a.height, b.height), assert_int_equal(a.width, b.width);
+    assert_memory_not_equal(a.pixels, b.pixels, (size_t)a.height * (size_t)a.width * 3);
+    tim_image_done(&a), tim_image_done(&b);
+}
+
 static void test_cli_prompt_makes_a_picture_that_can_be_drawn_again(void **state) {
     (void)state;
     assert_runs("sample --model text --prompt 'a red cube, \xC3\xA9' --steps 2 --size 96x32 --seed 7 --guidance 2.5 --out a.png",
@@ -843,6 +852,8 @@ static void test_cli_tiled_can_be_drawn_again(void **state) {
     assert_runs("sample --model class --count 1 --precision bf16 --decoder-precision fp32 --out wide.png", "");
     assert_runs("sample --like wide.png --out wide2.png", "");
     assert_same_picture("wide.png", "wide2.png");
+    assert_runs("sample --model class --count 1 --precision bf16 --out narrow.png", "");
+    assert_other_picture("wide.png", "narrow.png");
     assert_runs("sample --model text --prompt a --caption-tokens 9 --out padded.png", "");
     assert_runs("sample --like padded.png --out padded2.png", "");
     assert_same_picture("padded.png", "padded2.png");

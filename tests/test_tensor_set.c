@@ -161,7 +161,7 @@ static void add_object(Bytes *b, int64_t elements) {
     pickle_op(b, "ctorch._utils\n_rebuild_tensor_v2\n((");
     pickle_text(b, "storage");
     pickle_op(b, "ctorch\nFloatStorage\n");
-    pickle_text(b, "k");
+    pickle_text(b, elements < 0 ? "a key of more than fifty-six bytes, which torch would not write" : "k");
     pickle_text(b, "cpu");
     pickle_integer(b, elements);
     pickle_op(b, "NtQ");
@@ -214,6 +214,8 @@ static void test_legacy_torch_file_read_and_its_damages_named(void **state) {
     assert_refused(in_folder("l.pth"), TIM_E_FORMAT, "a storage belongs to no tensor");
     write_legacy("l.pth", legacy_file(3, 0, "k", 3, 12));
     assert_refused(in_folder("l.pth"), TIM_E_FORMAT, "its storage is not in the file");
+    write_legacy("l.pth", legacy_file(-1, 1, "k", 3, 12));
+    assert_refused(in_folder("l.pth"), TIM_E_FORMAT, "a storage is not described as torch does");
     write_legacy("l.pth", legacy_file(0, 2, "k", 0, 0));
     assert_refused(in_folder("l.pth"), TIM_E_FORMAT, "a storage is there twice");
     write_file(in_folder("l.pth"), MAGIC "\x80\x02M\xea\x03.", sizeof MAGIC - 1 + 6);
@@ -406,7 +408,7 @@ static void test_torch_lying_storage_refused(void **state) {
     char key[100];
     memset(key, '1', sizeof key);
     key[sizeof key - 1] = '\0';
-    assert_tensor_refused("Byte", key, 4, 0, 1, one, one, TIM_E_FORMAT, "too long");
+    assert_tensor_refused("Byte", key, 4, 0, 1, one, one, TIM_E_FORMAT, "its storage is not described as torch does");
 }
 
 static void test_torch_empty_and_scalar_tensors(void **state) {

@@ -27,7 +27,7 @@ typedef struct TimFileTensor {
 } TimFileTensor;
 
 /* Opens and checks the file at `path`, or the one in the folder `path`: model.safetensors, diffusion_pytorch_model.safetensors,
- * their indices, pytorch_model.bin or its index, or the only file of weights of another name. Only descriptions are read, and
+ * their indices, diffusion_pytorch_model.bin, pytorch_model.bin or its index, or the only file of weights of another name. Only descriptions are read, and
  * tensors that torch stored in another order than row by row. Nothing in a file is executed. Close with tim_tensor_file_close.
  * Errors: TIM_E_IO when it cannot be opened, or a folder has none; TIM_E_ARGUMENT when it has several; TIM_E_FORMAT, naming file
  * and tensor, when it is not sound; TIM_E_UNSUPPORTED for what this library does not read: an element type, an old format, Python

@@ -20,7 +20,7 @@ typedef struct TimPipeline TimPipeline;
  * F/LAST-PART-OF-NAME and NAME. */
 typedef struct TimPipelineParts {
     const char *model;        /* a folder with weights and config.yaml, a file of weights, or a published YAML beside the weights */
-    const char *config;       /* YAML */
+    const char *config;       /* YAML; NULL where the model is one */
     const char *text_encoder; /* Hugging Face folder of Gemma 3 (text) or T5, or its weights with config.json beside them */
     const char *tokenizer;    /* tokenizer.json, tokenizer.model, spiece.model, or a folder with one of them */
     const char *autoencoder;  /* diffusers folder of AutoencoderKL or AutoencoderDC, or its weights with config.json beside them */
@@ -30,7 +30,8 @@ typedef struct TimPipelineParts {
 TIM_API TimStatus tim_pipeline_read_config(TimConfig *config, const TimPipelineParts *parts, TimError *err);
 
 /* Opens all parts that the model needs. Errors: TIM_E_IO for a part that is not found, with the places looked at and the name under
- * which it is published; TIM_E_FORMAT, TIM_E_UNSUPPORTED for a part that cannot be used or does not fit the others, naming the file.
+ * which it is published; TIM_E_FORMAT, TIM_E_UNSUPPORTED for a part that cannot be used or does not fit the others, naming the file;
+ * TIM_E_ARGUMENT for a precision that there is not, or a configuration beside a model that is one.
  * Free with tim_pipeline_free. Any thread. */
 TIM_API TimStatus tim_pipeline_open(TimPipeline **pipeline, const TimPipelineParts *parts, const TimModelOptions *options,
                                     TimError *err);
@@ -46,11 +47,12 @@ typedef struct TimPartReport {
     size_t tensors, bytes; /* of weights; 0 of a tokenizer */
     bool hash_weights;     /* made by tim_synth */
     TimStatus status;      /* TIM_OK: it opens and fits the configuration */
+    TimStatus init_status; /* of an autoencoder whose status is TIM_OK: whether pictures to start from can be encoded */
     TimError err;          /* of another status */
 } TimPartReport;
 
 /* Looks for the parts that tim_pipeline_open would open, opens one after the other, and says of each what it is and whether it would run;
- * *count of them, a part that is missing included. Fails only without a model's configuration: then no part can be told. Any thread. */
+ * *count of them, a part that is missing included. Fails only without a model's configuration, or with two: then no part can be told. Any thread. */
 TIM_API TimStatus tim_pipeline_verify(const TimPipelineParts *parts, TimPartReport reports[TIM_PIPELINE_PARTS], int *count,
                                       TimError *err);
 

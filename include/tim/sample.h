@@ -46,7 +46,7 @@ typedef struct TimSampleOptions {
     double stochasticity; /* share of fresh noise in each jump, at least 0; above 0 for the OT-FM transport only */
     bool
         rounded_times; /* times, and what is computed of them, rounded to bf16, as where the published samplers draw their noise in it:
-                         * to draw what they draw. Of the OT-FM transport. With a power of 2 up to 256 as steps nothing is rounded */
+                         * to draw what they draw. Of the OT-FM transport. Of a power of 2 up to 256 as steps from 1 to 0 the times are exact already */
     uint64_t seed;
     const uint64_t *seeds; /* (count) the pictures' own, borrowed, in place of `seed`; NULL: it is the seed of all */
     const TimImage *init;  /* a picture to start from, borrowed, resized to the pictures' size (bicubic); NULL: noise alone */

@@ -529,7 +529,8 @@ static void put_run(Page *page) {
     begin_facts(page, "Run");
     put_number_fact(page, "Pictures a row", report->run.samples, report->run.samples > 0);
     put_number_fact(page, "Seeds", report->run.seeds, report->run.seeds > 0);
-    put_number_fact(page, "First seed", (int64_t)report->run.seed, report->run.seeds > 0);
+    if (report->run.seeds > 0)
+        tim_buffer_format(&page->out, "<dt>First seed</dt><dd>%llu</dd>\n", (unsigned long long)report->run.seed);
     put_steps(page);
     put_number_fact(page, "Batch", report->run.batch, report->run.batch > 0);
     put_number_fact(page, "Threads", report->run.threads, report->run.threads > 0);

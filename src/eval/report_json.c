@@ -120,7 +120,8 @@ static void put_run(Json *json, const TimReport *report) {
     open_group(json, "run", "{");
     put_integer(json, "samples", report->run.samples);
     put_integer(json, "seeds", report->run.seeds);
-    put_integer(json, "first_seed", (int64_t)report->run.seed);
+    begin_value(json, "first_seed");
+    tim_buffer_format(&json->out, "%llu", (unsigned long long)report->run.seed);
     put_integers(json, "steps", report->run.steps, report->run.step_count);
     put_integer(json, "threads", report->run.threads);
     put_text(json, "processor", report->run.processor);

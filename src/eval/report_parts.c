@@ -137,7 +137,7 @@ TimStatus tim_report_check(const TimReport *report, TimError *err) {
 
 enum { MOST_DECIMALS = 6 };
 
-/* Digits after the point, at most `most`, or one more where an error would be all zeros; -1 asks for an exponent: beyond these bounds rows of
+/* Digits after the point, at most `most`, or more where an error would be all zeros; -1 asks for an exponent: beyond these bounds rows of
  * zeros would hide the number. */
 static int decimals_of(double value, double error, int most) {
     const double size = fabs(value);
@@ -145,7 +145,7 @@ static int decimals_of(double value, double error, int most) {
     int decimals = size != 0 ? 2 - (int)floor(log10(size)) : 0;
     if (isfinite(error) && error > 1e-9 && error < 1e7) {
         decimals = (int)fmax(decimals, -floor(log10(error)));
-        if (most < MOST_DECIMALS && error < 0.5 * pow(10, -most)) most++;
+        while (most < MOST_DECIMALS && error < 0.5 * pow(10, -most)) most++;
     }
     return decimals < 0 ? 0 : decimals > most ? most : decimals;
 }

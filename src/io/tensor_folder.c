@@ -112,8 +112,9 @@ static TimStatus find_in(char **file, const char *folder, TimError *err) {
     if (!*file) TIM_TRY(only_file(file, folder, file_ends, err));
     if (*file) return TIM_OK;
     return tim_fail(err, TIM_E_IO,
-                    "%s: the folder has none of model.safetensors, diffusion_pytorch_model.safetensors (or their .index.json) and "
-                    "pytorch_model.bin, nor another file in .safetensors, .bin, .pt or .pth; give the file itself",
+                    "%s: the folder has none of model.safetensors, diffusion_pytorch_model.safetensors (or their .index.json), "
+                    "diffusion_pytorch_model.bin and pytorch_model.bin, nor another file in .safetensors, .bin, .pt or .pth; give "
+                    "the file itself",
                     folder);
 }
 

@@ -19,6 +19,8 @@ enum { TIM_TORCH_GLOBAL_COUNT = TIM_TORCH_STORAGES + 10 };
 
 extern const TimPickleGlobal tim_torch_globals[TIM_TORCH_GLOBAL_COUNT];
 
+enum { TIM_TORCH_MAX_KEY = 56 /* bytes of a storage's key; torch writes numbers */ };
+
 typedef struct TimTorchStorage {
     TimDtype dtype;
     const char *key; /* in the pickle, not terminated */

@@ -6,6 +6,7 @@
 #include <zlib.h>
 
 #include "base/memory.h"
+#include "io/torch_storage.h"
 #include "io/zip.h"
 
 enum { MAX_MEMBERS = 1 << 20 };
@@ -118,9 +119,8 @@ TimStatus tim_torch_zip_pickle(const TimTorchZip *zip, const uint8_t **bytes, si
 
 TimStatus tim_torch_zip_storage(const TimTorchZip *zip, const char *key, size_t key_size, const uint8_t **bytes, size_t *size,
                                 TimError *err) {
-    char path[64];
+    char path[sizeof "data/" + TIM_TORCH_MAX_KEY];
     *bytes = NULL, *size = 0;
-    if (key_size > sizeof path - sizeof "data/") return tim_fail(err, TIM_E_FORMAT, "the key of its storage is too long");
     const int length = snprintf(path, sizeof path, "data/%.*s", (int)key_size, key);
     const Member *member = find_member(zip, path, (size_t)length);
     return member ? member_bytes(zip, member, bytes, size, err) : TIM_OK;

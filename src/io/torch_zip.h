@@ -23,7 +23,7 @@ void tim_torch_zip_done(TimTorchZip *zip);
 /* The pickle, held against its checksum. */
 TimStatus tim_torch_zip_pickle(const TimTorchZip *zip, const uint8_t **bytes, size_t *size, TimError *err);
 
-/* The bytes of a storage; *bytes is NULL when there is none of that key. */
+/* The bytes of a storage; *bytes is NULL when there is none of that key, which has at most TIM_TORCH_MAX_KEY bytes. */
 TimStatus tim_torch_zip_storage(const TimTorchZip *zip, const char *key, size_t key_size, const uint8_t **bytes, size_t *size,
                                 TimError *err);
 

@@ -140,12 +140,18 @@ static TimStatus strips_bytes(TimAutoencoder *a, const TimStrips *s, int height,
     return tim_half_strips_bytes(&a->decoder, s->rows / strip_scale(&a->config, 0), height, width, bytes, err);
 }
 
-/* From the whole picture's half down, as long as it helps and is needed; `best` and `bytes` are the best that is known. */
-static TimStatus halve_strips(TimAutoencoder *a, int stage, int height, int width, size_t most, TimStrips *best, size_t *bytes,
-                              TimError *err) {
+/* Rows of the map that is cut which a strip sees above and below. */
+static int strip_halo(const TimAutoencoderConfig *c, int stage) {
+    return c->kind == TIM_AUTOENCODER_KL ? tim_kl_stage_halo(&c->kl, stage) : tim_dc_fine_halo(&c->dc);
+}
+
+/* From the whole picture's half down to `least` rows of the map, as long as it helps and is needed; `best` and `bytes` are the best that is
+ * known. */
+static TimStatus halve_strips(TimAutoencoder *a, int stage, int least, int height, int width, size_t most, TimStrips *best,
+                              size_t *bytes, TimError *err) {
     const int scale = strip_scale(&a->config, stage);
     size_t last = SIZE_MAX;
-    for (int rows = height * tim_autoencoder_factor(&a->config) / scale; *bytes > most && rows > 1;) {
+    for (int rows = height * tim_autoencoder_factor(&a->config) / scale; *bytes > most && rows > least;) {
         size_t now;
         rows = (rows + 1) / 2;
         const TimStrips next = {.rows = rows * scale, .stage = stage};
@@ -157,15 +163,18 @@ static TimStatus halve_strips(TimAutoencoder *a, int stage, int height, int widt
     return TIM_OK;
 }
 
+/* Strips that see twice their own rows at most, in as few stages as do; then all others. */
 TimStatus tim_autoencoder_find_strips(TimAutoencoder *a, int height, int width, size_t most, TimStrips *strips, size_t *bytes,
                                       TimError *err) {
     TIM_TRY(check(a, &a->decoder, 1, height, width, err));
     *strips = (TimStrips){0};
     TIM_TRY(tim_half_whole_bytes(&a->decoder, height, width, bytes, err));
     if (!has_strips(&a->config)) return TIM_OK;
-    const int stages = a->config.kind == TIM_AUTOENCODER_KL ? a->config.kl.stages : 1; /* the fewest cut stages first */
-    for (int stage = stages - 1; *bytes > most && stage >= (stages > 1); stage--)
-        TIM_TRY(halve_strips(a, stage, height, width, most, strips, bytes, err));
+    const bool kl = a->config.kind == TIM_AUTOENCODER_KL;
+    for (int narrow = 0; narrow < 2; narrow++)
+        for (int stage = kl ? a->config.kl.stages - 1 : 0; *bytes > most && stage >= kl; stage--)
+            TIM_TRY(
+                halve_strips(a, stage, narrow ? 1 : 4 * strip_halo(&a->config, stage), height, width, most, strips, bytes, err));
     return TIM_OK;
 }
 

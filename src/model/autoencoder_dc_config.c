@@ -59,11 +59,11 @@ static TimStatus read_decoder_styles(TimDcConfig *dc, TimDiffusersConfig *config
 }
 
 /* The shortcuts copy or average whole channels. */
-static TimStatus check_half(const TimDcConfig *dc, const TimDcStage *s, const char *half, TimError *err) {
+static TimStatus check_half(const TimDcConfig *dc, const TimDcStage *s, bool shortcut, const char *half, TimError *err) {
     for (int i = 0; i < dc->stages; i++) {
         const int fine = s[i].channels, coarse = i + 1 < dc->stages ? s[i + 1].channels : dc->latent_channels;
         const bool last = i + 1 == dc->stages;
-        if (last ? fine % coarse : (4 * fine) % coarse || coarse % 4 || fine % 4)
+        if (last ? shortcut && fine % coarse : (4 * fine) % coarse || coarse % 4 || fine % 4)
             return tim_fail(err, TIM_E_UNSUPPORTED,
                             "'%s_block_out_channels' go from %d to %d at stage %d; shortcuts need multiples of four where four "
                             "times the first is a multiple of the second, and the last a multiple of 'latent_channels'",
@@ -113,7 +113,7 @@ TimStatus tim_dc_config_read(TimDcConfig *dc, TimDiffusersConfig *config, TimErr
         return tim_fail(err, TIM_E_UNSUPPORTED, "the encoder has %d stages and the decoder %d; both need as many", dc->stages,
                         stages);
     TIM_TRY(read_decoder_styles(dc, config, err));
-    TIM_TRY(check_half(dc, dc->encoder, "encoder", err));
-    TIM_TRY(check_half(dc, dc->decoder, "decoder", err));
+    TIM_TRY(check_half(dc, dc->encoder, dc->out_shortcut, "encoder", err));
+    TIM_TRY(check_half(dc, dc->decoder, dc->in_shortcut, "decoder", err));
     return tim_diffusers_finish(config, err);
 }

@@ -24,11 +24,15 @@ typedef struct Stage {
     float *out;
     float *moments; /* (norms, 2 groups) */
     Sums *sums;     /* (groups) */
-    float *row;     /* a pixel of a bf16 map */
+    Sums *parts;    /* (threads, groups) */
 } Stage;
 
 static int smaller(int a, int b) {
     return a < b ? a : b;
+}
+
+static int thread_count(const TimHalf *half) {
+    return half->options.threads > 0 ? half->options.threads : 1;
 }
 
 static const TimKlConfig *kl_of(const Stage *s) {
@@ -62,33 +66,42 @@ static void load(const Stage *s, const TimHalfTape *t, int top) {
 
 /* ---- moments ---- */
 
-static const float *pixel(const Stage *s, const TimMatrix *x, int64_t row) {
-    if (x->dtype == TIM_F32) return tim_matrix_f32(x, row);
-    const TimBf16 *from = (const TimBf16 *)x->data + row * x->stride;
-    for (int64_t c = 0; c < x->cols; c++) s->row[c] = tim_bf16_to_f32(from[c]);
-    return s->row;
+static double value_at(const TimMatrix *x, int64_t row, int64_t column) {
+    if (x->dtype == TIM_F32) return (double)tim_matrix_f32(x, row)[column];
+    return (double)tim_bf16_to_f32(tim_matrix_bf16(x, row)[column]);
 }
 
-/* Rows first ... first + count - 1 of the matrix, pixels of the strip's own. */
-static void add_pixels(const Stage *s, const TimMatrix *x, int64_t first, int64_t count) {
+/* Rows first ... first + count - 1 of the matrix into `sums`, (groups). */
+static void add_rows(const Stage *s, const TimMatrix *x, int64_t first, int64_t count, Sums *sums) {
     const int64_t width = x->cols / s->groups;
-    for (int64_t r = first; r < first + count; r++) {
-        const float *values = pixel(s, x, r);
-        for (int g = 0; g < s->groups; g++) {
-            Sums *sums = &s->sums[g];
+    for (int64_t r = first; r < first + count; r++)
+        for (int g = 0; g < s->groups; g++)
             for (int64_t c = g * width; c < (g + 1) * width; c++) {
-                const double d = (double)values[c] - sums->start;
-                sums->sum += d;
-                sums->square += d * d;
+                const double d = value_at(x, r, c) - s->sums[g].start;
+                sums[g].sum += d;
+                sums[g].square += d * d;
             }
-        }
+}
+
+/* Pixels of the strip's own, a share for each thread. */
+static void add_pixels(const Stage *s, const TimMatrix *x, int64_t first, int64_t count) {
+    const int threads = thread_count(s->half);
+    memset(s->parts, 0, (size_t)threads * (size_t)s->groups * sizeof *s->parts);
+#pragma omp parallel for num_threads(threads) schedule(static)
+    for (int part = 0; part < threads; part++) {
+        const int64_t begin = first + count * part / threads, end = first + count * (part + 1) / threads;
+        add_rows(s, x, begin, end - begin, s->parts + (size_t)part * (size_t)s->groups);
     }
+    for (int part = 0; part < threads; part++)
+        for (int g = 0; g < s->groups; g++) {
+            const Sums *more = &s->parts[(size_t)part * (size_t)s->groups + (size_t)g];
+            s->sums[g].sum += more->sum, s->sums[g].square += more->square;
+        }
 }
 
 /* Every group starts from its first value, so that a mean far from zero costs no digits. */
 static void start_sums(const Stage *s, const TimMatrix *x) {
-    const float *values = pixel(s, x, 0);
-    for (int g = 0; g < s->groups; g++) s->sums[g] = (Sums){.start = (double)values[g * (x->cols / s->groups)]};
+    for (int g = 0; g < s->groups; g++) s->sums[g] = (Sums){.start = value_at(x, 0, g * (x->cols / s->groups))};
 }
 
 static void solve(const Stage *s, float *moments, double count) {
@@ -199,19 +212,17 @@ static TimStatus pass(Stage *s, float **map, float *out, TimError *err) {
 }
 
 static TimStatus make_workspace(Stage *s, TimError *err) {
-    int widest = 0;
-    const TimKlConfig *kl = kl_of(s);
-    for (int i = 0; i < kl->stages; i++) widest = kl->channels[i] > widest ? kl->channels[i] : widest;
-    TIM_TRY(tim_new(&s->moments, TIM_KL_MAX_NORMS, (size_t)s->groups * 2 * sizeof *s->moments, "the norms' moments", err));
-    TIM_TRY(tim_new(&s->sums, (size_t)s->groups, sizeof *s->sums, "the norms' sums", err));
-    return tim_new(&s->row, (size_t)widest, sizeof *s->row, "a pixel", err);
+    const size_t groups = (size_t)s->groups, threads = (size_t)thread_count(s->half);
+    TIM_TRY(tim_new(&s->moments, TIM_KL_MAX_NORMS, groups * 2 * sizeof *s->moments, "the norms' moments", err));
+    TIM_TRY(tim_new(&s->sums, groups, sizeof *s->sums, "the norms' sums", err));
+    return tim_new(&s->parts, groups * threads, sizeof *s->parts, "the norms' sums", err);
 }
 
 static TimStatus run_stages(TimHalf *half, int first, int rows, int height, int width, const Stage *work, float **map, float *out,
                             TimError *err) {
     for (int i = first; i < half->config->kl.stages; i++) {
         Stage s = stage_of(half, i, rows, height, width);
-        s.moments = work->moments, s.sums = work->sums, s.row = work->row;
+        s.moments = work->moments, s.sums = work->sums, s.parts = work->parts;
         TIM_TRY(pass(&s, map, out, err));
     }
     return TIM_OK;
@@ -227,7 +238,7 @@ static TimStatus run_picture(TimHalf *half, int stage, int rows, int height, int
     tim_free(map);
     tim_free(work.moments);
     tim_free(work.sums);
-    tim_free(work.row);
+    tim_free(work.parts);
     return status;
 }
 

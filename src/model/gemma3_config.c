@@ -68,10 +68,11 @@ static TimStatus read_layers(TimGemma3Config *config, const json_t *object, TimE
     return TIM_OK;
 }
 
-/* *factor of {"rope_type": "default"} or {"rope_type": "linear", "factor": 8.0}; once the key was "type". */
-static TimStatus read_rope(const json_t *rope, const char *where, double *factor, TimError *err) {
+/* *factor of {"rope_type": "default"} or {"rope_type": "linear", "factor": 8.0}; once the key was "type". `usual` stands for an absent one. */
+static TimStatus read_rope(const json_t *rope, const char *where, const char *usual, double *factor, TimError *err) {
     const json_t *type = json_object_get(rope, "rope_type");
-    const char *name = json_string_value(type ? type : json_object_get(rope, "type"));
+    if (!type) type = json_object_get(rope, "type");
+    const char *name = type ? json_string_value(type) : usual;
     if (name && strcmp(name, "default") == 0) return TIM_OK;
     if (!name || strcmp(name, "linear") != 0)
         return tim_fail(err, TIM_E_UNSUPPORTED, "'%s' is of type %.60s; this library can only run \"default\" and \"linear\"",
@@ -85,21 +86,32 @@ static TimStatus read_rope(const json_t *rope, const char *where, double *factor
 static TimStatus read_rope_of(const json_t *parameters, const char *layers, double *theta, double *factor, TimError *err) {
     const json_t *rope = json_object_get(parameters, layers), *base = json_object_get(rope, "rope_theta");
     if (!rope) return TIM_OK;
-    TIM_TRY(read_rope(rope, "rope_parameters", factor, err));
+    if (!json_is_object(rope)) return tim_fail(err, TIM_E_FORMAT, "'rope_parameters' has '%s', which is no object", layers);
+    TIM_TRY(read_rope(rope, "rope_parameters", "default", factor, err));
     if (base) *theta = json_number_value(base);
     if (*theta >= 1.001 && *theta <= 1e12) return TIM_OK;
     return tim_fail(err, TIM_E_FORMAT, "'rope_parameters' has the rope_theta %g; it must be a number from 1.001 to 1e12", *theta);
 }
 
-static TimStatus read_ropes(TimGemma3Config *config, const json_t *object, TimError *err) {
-    const json_t *scaling = json_object_get(object, "rope_scaling"), *parameters = json_object_get(object, "rope_parameters");
+static TimStatus read_rope_parameters(TimGemma3Config *config, const json_t *parameters, TimError *err) {
     double sliding = 1;
-    if (scaling && !json_is_null(scaling)) TIM_TRY(read_rope(scaling, "rope_scaling", &config->rope_factor, err));
+    const size_t known =
+        (json_object_get(parameters, "full_attention") != NULL) + (json_object_get(parameters, "sliding_attention") != NULL);
+    if (!parameters || json_is_null(parameters)) return TIM_OK;
+    if (!json_is_object(parameters) || json_object_size(parameters) != known)
+        return tim_fail(err, TIM_E_UNSUPPORTED,
+                        "'rope_parameters' must be an object with full_attention and sliding_attention alone");
     TIM_TRY(read_rope_of(parameters, "full_attention", &config->rope_theta, &config->rope_factor, err));
     TIM_TRY(read_rope_of(parameters, "sliding_attention", &config->rope_local_base_freq, &sliding, err));
     if (sliding == 1) return TIM_OK;
     return tim_fail(err, TIM_E_UNSUPPORTED,
                     "'rope_parameters' scales the sliding layers by %g; this library scales the others alone", sliding);
+}
+
+static TimStatus read_ropes(TimGemma3Config *config, const json_t *object, TimError *err) {
+    const json_t *scaling = json_object_get(object, "rope_scaling");
+    if (scaling && !json_is_null(scaling)) TIM_TRY(read_rope(scaling, "rope_scaling", NULL, &config->rope_factor, err));
+    return read_rope_parameters(config, json_object_get(object, "rope_parameters"), err);
 }
 
 static TimStatus check(const TimGemma3Config *c, TimError *err) {

@@ -32,9 +32,10 @@ static TimStatus read_kind(Kind *kind, const char *path, TimError *err) {
     for (int i = 0; i < 3 && name; i++)
         if (strcmp(name, names[i]) == 0) *kind = i == 0 ? GEMMA3 : T5, status = TIM_OK;
     if (status != TIM_OK)
-        tim_fail(err, status,
-                 "%s: model_type is '%.60s'; text encoders are Gemma 3 (gemma3_text, such as google/gemma-3-1b-it) and T5 (t5)",
-                 path, name ? name : "missing");
+        tim_fail(
+            err, status,
+            "%s: model_type is '%.60s'; text encoders are Gemma 3 (gemma3_text, such as google/gemma-3-1b-it) and T5 (t5, mt5)",
+            path, name ? name : "missing");
     json_decref(object);
     return status;
 }

@@ -262,7 +262,11 @@ static TimStatus count_decoder(TimPlan *plan, TimPipeline *p, const TimSampleOpt
     const TimTiling tiling = tim_autoencoder_tiling(tim_autoencoder_config(p->autoencoder));
     const size_t left = o->memory > need->always ? o->memory - need->always : 0;
     if (plan->tiled) return tim_autoencoder_tiled_bytes(p->autoencoder, true, &tiling, height, width, &need->decoder, err);
-    return tim_autoencoder_find_strips(p->autoencoder, height, width, o->memory ? left : usual_decoder, &plan->strips,
+    TIM_TRY(tim_autoencoder_find_strips(p->autoencoder, height, width, o->memory ? left : usual_decoder, &plan->strips,
+                                        &need->decoder, err));
+    if (o->memory || need->decoder <= usual_decoder) return TIM_OK;
+    /* nobody asked for the least: nearly as little in far wider strips */
+    return tim_autoencoder_find_strips(p->autoencoder, height, width, need->decoder + need->decoder / 8, &plan->strips,
                                        &need->decoder, err);
 }
 

@@ -52,13 +52,21 @@ static void verify_tokenizer(TimPartReport *report, const TimPlaces *places) {
     tim_tokenizer_close(tokenizer);
 }
 
+static TimStatus open_half(TimAutoencoder **autoencoder, const TimPlaces *places, bool encoder, TimError *err) {
+    const TimAutoencoderOptions options = {.isa = run.isa, .threads = 1, .bf16 = true, .encoder = encoder, .decoder = !encoder};
+    return tim_autoencoder_open(autoencoder, places->autoencoder, &options, err);
+}
+
+/* The decoder, which every picture needs, then the encoder. */
 static void verify_autoencoder(TimPartReport *report, const TimPlaces *places, const TimConfig *config) {
-    const TimAutoencoderOptions options = {.isa = run.isa, .threads = 1, .bf16 = true, .encoder = true, .decoder = true};
     TimAutoencoder *autoencoder = NULL;
     look(report, places->autoencoder);
-    if (report->status == TIM_OK) report->status = tim_autoencoder_open(&autoencoder, places->autoencoder, &options, &report->err);
+    if (report->status == TIM_OK) report->status = open_half(&autoencoder, places, false, &report->err);
     if (report->status == TIM_OK) report->status = tim_places_check_latents(autoencoder, config, places->autoencoder, &report->err);
-    tim_places_name(report->status, config->vae_dir, &report->err);
+    tim_autoencoder_free(autoencoder);
+    autoencoder = NULL;
+    if (report->status == TIM_OK) report->init_status = open_half(&autoencoder, places, true, &report->err);
+    tim_places_name(report->status != TIM_OK ? report->status : report->init_status, config->vae_dir, &report->err);
     tim_autoencoder_free(autoencoder);
 }
 
