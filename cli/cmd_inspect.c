@@ -12,6 +12,7 @@
 #include "support.h"
 #include "tim/facts.h"
 #include "tim/file.h"
+#include "tim/pipeline.h"
 
 /* ---- printing ---- */
 
@@ -211,6 +212,14 @@ static void find_facts(Subject *s, const char *path, const char *const *names) {
         }
 }
 
+/* Official weights bring the configuration with their tensors' names and shapes. */
+static void find_published(Subject *s, const char *path) {
+    TimConfig config;
+    const TimPipelineParts parts = {.model = path};
+    if (tim_pipeline_read_config(&config, &parts, NULL) == TIM_OK) tim_facts_of_config(&s->config, &config);
+    tim_config_done(&config);
+}
+
 static void measure(Subject *s) {
     TimFileTensor tensor;
     for (size_t i = 0; tim_tensor_file_tensor(s->file, i, &tensor, NULL) == TIM_OK; i++) {
@@ -230,6 +239,11 @@ static bool has_weights(const char *folder) {
     return found;
 }
 
+static bool has_config(const char *path) {
+    char found[MAX_PATH];
+    return path_in(found, path, "config.yaml") || path_in(found, path, "config.json");
+}
+
 /* The weights and what lies beside them; a folder may hold a tokenizer or a configuration alone. */
 static bool look(Subject *s, const char *path, const char *config) {
     static const char *const configs[] = {"config.yaml", "config.json", NULL}, *const tokenizers[] = {"tokenizer.json",
@@ -243,6 +257,7 @@ static bool look(Subject *s, const char *path, const char *config) {
     const TimStatus status = tim_tensor_file_open(&s->file, path, &err);
     if (status == TIM_OK) {
         s->path = tim_tensor_file_path(s->file);
+        if (!config && !has_config(path)) find_published(s, path);
         measure(s);
         return true;
     }

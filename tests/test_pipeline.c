@@ -21,6 +21,7 @@
 #include "sample/sampler.h"
 #include "small_model.h"
 #include "text/tokenizer.h"
+#include "tim/facts.h"
 #include "tim/synth.h"
 #include "transport/transport.h"
 
@@ -587,7 +588,7 @@ static void test_open_failures_name_the_published_file(void **state) {
                               NULL});
 }
 
-enum { MOST_TENSORS = 300 };
+enum { MOST_TENSORS = 1000 };
 
 /* The tensors that a manifest lists, under the names of 2022. */
 static size_t read_manifest(const char *manifest, TimStoredTensor tensors[MOST_TENSORS],
@@ -609,6 +610,68 @@ static size_t read_manifest(const char *manifest, TimStoredTensor tensors[MOST_T
     }
     json_decref(root);
     return count;
+}
+
+static void assert_same_facts(const TimConfig *a, const TimConfig *b) {
+    TimFacts x, y;
+    tim_facts_of_config(&x, a), tim_facts_of_config(&y, b);
+    assert_int_equal(x.count, y.count);
+    for (int i = 0; i < x.count; i++) {
+        assert_string_equal(x.items[i].key, y.items[i].key);
+        assert_string_equal(x.items[i].value, y.items[i].value);
+    }
+    assert_true(a->use_last_hidden_state == b->use_last_hidden_state && a->max_seq_length == b->max_seq_length);
+    assert_true(a->transport.p_mean == b->transport.p_mean && a->transport.p_std == b->transport.p_std);
+}
+
+/* A safetensors file of these tensors in bf16, all zeros: the file system keeps nothing of them. */
+static void write_zeros(const char *path, const TimStoredTensor *tensors, size_t count) {
+    static char header[1 << 20];
+    size_t at = 8, offset = 0;
+    for (size_t i = 0; i < count; i++) {
+        size_t bytes = 2;
+        at += (size_t)snprintf(header + at, sizeof header - at, "%c\"%s\":{\"dtype\":\"BF16\",\"shape\":[", i ? ',' : '{',
+                               tensors[i].name);
+        for (int k = 0; k < tensors[i].rank; k++) {
+            at += (size_t)snprintf(header + at, sizeof header - at, "%s%zu", k ? "," : "", tensors[i].dims[k]);
+            bytes *= tensors[i].dims[k];
+        }
+        at += (size_t)snprintf(header + at, sizeof header - at, "],\"data_offsets\":[%zu,%zu]}", offset, offset + bytes);
+        offset += bytes;
+    }
+    header[at++] = '}';
+    const uint64_t size = at - 8;
+    memcpy(header, &size, sizeof size);
+    write_file(path, header, at);
+    assert_int_equal(truncate(path, (off_t)(at + offset)), 0);
+}
+
+/* The official weights come without a configuration, and are known by their tensors. */
+static void test_published_weights_bring_their_configuration(void **state) {
+    (void)state;
+    static const char *const names[] = {"tim_b_p4", "tim_xl_p2_256", "tim_xl_p1_512", "tim_xl_p1_t2i"};
+    static TimStoredTensor tensors[MOST_TENSORS];
+    static char texts[MOST_TENSORS][TIM_OLD_NAME_BYTES];
+    for (size_t i = 0; i < sizeof names / sizeof *names; i++) {
+        char manifest[64], yaml[PATH_BYTES];
+        TimConfig found, wanted;
+        snprintf(manifest, sizeof manifest, "%s.json", names[i]);
+        snprintf(yaml, sizeof yaml, "%s/configs/%s.yaml", TIM_SOURCE_DIR, names[i]);
+        mkdir(in_folder("official"), 0777);
+        write_zeros(in_folder("official/any.safetensors"), tensors, read_manifest(manifest, tensors, texts));
+        assert_ok(tim_pipeline_read_config(&found, &(TimPipelineParts){.model = in_folder("official")}, &err));
+        assert_ok(tim_config_read(&wanted, yaml, &err));
+        assert_same_facts(&found, &wanted);
+        tim_config_done(&found), tim_config_done(&wanted);
+    }
+    TimModel *model;
+    const TimModelOptions options = {.precision = TIM_PRECISION_BF16, .threads = 1};
+    assert_ok(tim_model_open(&model, in_folder("official/any.safetensors"), NULL, &options, &err));
+    assert_int_equal(tim_model_config(model)->network.cap_feat_dim, 1152);
+    tim_model_free(model);
+    assert_no_pipeline(&(TimPipelineParts){.model = in_folder("official")}, TIM_E_IO,
+                       (const char *const[]){"the text encoder google/gemma-3-1b-it is not there", NULL});
+    assert_int_equal(remove(in_folder("official/any.safetensors")), 0);
 }
 
 /* The official file of sd-vae-ft-ema is of 2022. */
@@ -927,6 +990,17 @@ static void test_cli_inspect_shows_every_part(void **state) {
     assert_non_null(strstr(said, "model_type gemma3_text, t5 or mt5"));
 }
 
+static void test_cli_inspect_knows_official_weights(void **state) {
+    (void)state;
+    static TimStoredTensor tensors[MOST_TENSORS];
+    static char texts[MOST_TENSORS][TIM_OLD_NAME_BYTES];
+    const char *const parts[] = {"parameters in", "configuration of TiM", "num_classes                     1000\n", NULL};
+    mkdir(in_folder("b4"), 0777);
+    write_zeros(in_folder("b4/weights.safetensors"), tensors, read_manifest("tim_b_p4.json", tensors, texts));
+    assert_shown("inspect b4", parts);
+    assert_int_equal(remove(in_folder("b4/weights.safetensors")), 0);
+}
+
 /* A prompt with lines that look like those behind it. */
 static void test_cli_prompt_with_lines_of_the_settings(void **state) {
     (void)state;
@@ -1228,6 +1302,7 @@ int main(void) {
         cmocka_unit_test(test_open_failures_name_the_published_file),
         cmocka_unit_test(test_open_damaged_parts_named_as_published),
         cmocka_unit_test(test_published_name_whatever_attention_is_called),
+        cmocka_unit_test(test_published_weights_bring_their_configuration),
         cmocka_unit_test(test_verify_says_of_each_part),
         cmocka_unit_test(test_draw_bad_options_named),
         cmocka_unit_test(test_plan_long_prompts_are_said),
@@ -1237,6 +1312,7 @@ int main(void) {
         cmocka_unit_test(test_cli_settings_of_a_line_are_those_of_the_command),
         cmocka_unit_test(test_cli_tiled_can_be_drawn_again),
         cmocka_unit_test(test_cli_inspect_shows_every_part),
+        cmocka_unit_test(test_cli_inspect_knows_official_weights),
         cmocka_unit_test(test_cli_prompt_with_lines_of_the_settings),
         cmocka_unit_test(test_cli_negative_prompt_without_effect_is_said),
         cmocka_unit_test(test_cli_first_goes_on_where_a_run_ended),

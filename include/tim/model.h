@@ -29,7 +29,8 @@ typedef struct TimModelOptions {
 } TimModelOptions;
 
 /* Opens a model for inference. `path` is a file of weights with the official tensor names, or a folder with one, whatever tim/file.h
- * opens. The configuration is read from `config_path`, or (NULL) from config.yaml beside the weights. `options` NULL: fp32, as many threads
+ * opens. The configuration is read from `config_path`, or (NULL) from config.yaml beside the weights; official weights
+ * without one are known by their tensors. `options` NULL: fp32, as many threads
  * as OpenMP would use, the best instruction set. A tensor that is missing (but of the projector, which drawing does not use), unknown or of
  * another shape is TIM_E_FORMAT, named with what was expected and found. Free with tim_model_free. */
 TIM_API TimStatus tim_model_open(TimModel **model, const char *path, const char *config_path, const TimModelOptions *options,

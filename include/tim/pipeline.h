@@ -19,7 +19,8 @@ typedef struct TimPipeline TimPipeline;
  * the text encoder's folder; else the folders that the configuration names (text_encoder_dir, vae_dir), looked for as F/NAME,
  * F/LAST-PART-OF-NAME and NAME. */
 typedef struct TimPipelineParts {
-    const char *model;        /* a folder with weights and config.yaml, a file of weights, or a published YAML beside the weights */
+    const char *model;        /* a folder with weights and config.yaml (which official weights do without), a file of weights, or a
+                               * published YAML beside the weights */
     const char *config;       /* YAML; NULL where the model is one */
     const char *text_encoder; /* Hugging Face folder of Gemma 3 (text) or T5, or its weights with config.json beside them */
     const char *tokenizer;    /* tokenizer.json, tokenizer.model, spiece.model, or a folder with one of them */

@@ -141,6 +141,11 @@ static TimStatus read_config(TimConfig *config, const TimFile *file, TimError *e
     return TIM_OK;
 }
 
+TimStatus tim_config_parse(TimConfig *config, const char *text, TimError *err) {
+    tim_config_init(config);
+    return read_config(config, &(TimFile){.data = (const uint8_t *)text, .size = strlen(text)}, err);
+}
+
 TimStatus tim_config_read(TimConfig *config, const char *path, TimError *err) {
     tim_config_init(config);
     TimFile file;

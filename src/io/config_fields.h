@@ -34,6 +34,9 @@ typedef struct TimField {
 
 enum { TIM_MAX_FIELDS = 128, TIM_MAX_FIELD_PATH = 256 };
 
+/* Reads a configuration from a text, as tim_config_read from a file. `config` needs tim_config_done also after a failure. */
+TimStatus tim_config_parse(TimConfig *config, const char *text, TimError *err);
+
 /* One value of a file. */
 typedef struct TimFieldValue {
     const char *path;

@@ -5,7 +5,10 @@
 #include <sys/stat.h>
 
 #include "base/memory.h"
+#include "io/config_fields.h"
+#include "io/file.h"
 #include "io/tensor_set.h"
+#include "model/published.h"
 #include "model/store.h"
 
 /* ---- weights ---- */
@@ -75,10 +78,37 @@ static TimStatus find_places(Places *places, const char *path, const char *confi
                                  : tim_path_beside(&places->config, path, TIM_CONFIG_FILE, err);
 }
 
+/* The official files come without a configuration: their tensors tell which it is. */
+static TimStatus read_published(TimConfig *config, const char *weights, bool *found, TimError *err) {
+    TimTensorSet set;
+    *found = false;
+    if (tim_tensor_set_open_weights(&set, weights, NULL) != TIM_OK) return TIM_OK; /* which whoever opens them will say */
+    const char *text = tim_published_config(&set);
+    *found = text != NULL;
+    const TimStatus status = text ? tim_config_parse(config, text, err) : TIM_OK;
+    tim_tensor_set_close(&set);
+    return status;
+}
+
 static TimStatus read_config(TimConfig *config, const Places *places, bool given, TimError *err) {
+    bool found = false;
+    if (!given && !tim_is_file(places->config)) {
+        tim_config_init(config);
+        TIM_TRY(read_published(config, places->weights, &found, err));
+        if (found) return TIM_OK;
+    }
     const TimStatus status = tim_config_read(config, places->config, err);
     if (status != TIM_E_IO || given) return status;
     return tim_fail_within(err, status, "no configuration beside the weights");
+}
+
+TimStatus tim_model_config_read(TimConfig *config, const char *path, const char *config_path, TimError *err) {
+    Places places;
+    tim_config_init(config);
+    TimStatus status = find_places(&places, path, config_path, err);
+    if (status == TIM_OK) status = read_config(config, &places, config_path != NULL, err);
+    free_places(&places);
+    return status;
 }
 
 static TimStatus network_options(TimNetworkOptions *out, const TimModelOptions *options, TimError *err) {

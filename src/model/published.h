@@ -8,6 +8,10 @@
 /* The name of the published checkpoint that has these tensors, the projector's aside; NULL for none. Static storage. */
 const char *tim_published_name(const TimTensorSet *set);
 
+/* The configuration, YAML, that was published with the TiM weights that have these tensors: what of it drawing depends on. NULL for other
+ * weights. Static storage. */
+const char *tim_published_config(const TimTensorSet *set);
+
 /* The name of the published checkpoint that a network with these parameters opens; NULL for none, and when memory is out. */
 const char *tim_published_of(const TimParams *params);
 

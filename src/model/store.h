@@ -17,6 +17,10 @@
  * TIM_E_FORMAT names file, tensor, what was expected and what was found; then `vector` is undefined. */
 TimStatus tim_weights_read(float *vector, const TimParams *params, const char *path, TimError *err);
 
+/* Reads the configuration of the weights in the file or folder `path`: `config_path`, or (NULL) config.yaml beside them, or the published
+ * one where there is none and the tensors are those of a published model. `config` needs tim_config_done also after a failure. */
+TimStatus tim_model_config_read(TimConfig *config, const char *path, const char *config_path, TimError *err);
+
 /* Writes the parameters of `vector` to a safetensors file, as TIM_F32 or TIM_BF16, with `text_count` metadata texts. */
 TimStatus tim_weights_write(const float *vector, const TimParams *params, TimDtype dtype, const TimStoredText *texts,
                             size_t text_count, const char *path, TimError *err);

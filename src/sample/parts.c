@@ -7,6 +7,7 @@
 #include "base/memory.h"
 #include "base/text.h"
 #include "io/file.h"
+#include "model/store.h"
 #include "sample/pipeline.h"
 
 /* ---- places ---- */
@@ -74,24 +75,11 @@ static TimStatus check_one_config(const TimPipelineParts *parts, TimError *err) 
                     parts->model, parts->config);
 }
 
-static TimStatus read_config(TimConfig *config, const TimPipelineParts *parts, const char *base, TimError *err) {
-    char *path = NULL;
-    TIM_TRY(check_one_config(parts, err));
-    if (parts->config) return tim_config_read(config, parts->config, err);
-    if (is_yaml(parts->model)) return tim_config_read(config, parts->model, err);
-    TIM_TRY(tim_join_path(&path, base, "config.yaml", err));
-    const TimStatus status = tim_config_read(config, path, err);
-    tim_free(path);
-    return status;
-}
-
 TimStatus tim_pipeline_read_config(TimConfig *config, const TimPipelineParts *parts, TimError *err) {
-    char *base = NULL;
     tim_config_init(config);
-    TIM_TRY(find_base(&base, parts->model, err));
-    const TimStatus status = read_config(config, parts, base, err);
-    tim_free(base);
-    return status;
+    TIM_TRY(check_one_config(parts, err));
+    if (is_yaml(parts->model)) return tim_config_read(config, parts->model, err);
+    return tim_model_config_read(config, parts->model, parts->config, err);
 }
 
 /* ---- all places ---- */
