@@ -11,7 +11,8 @@ TimStatus tim_lane_init(TimLane *lane, int64_t micro, size_t picture, TimError *
     if (!tim_mul_size((size_t)micro, picture, &count))
         return tim_fail(err, TIM_E_MEMORY, "a micro-batch of %lld pictures does not fit; use a smaller one", (long long)micro);
     for (size_t i = 0; i < sizeof all / sizeof *all; i++) TIM_TRY(tim_new(all[i], count, sizeof **all[i], "a micro-batch", err));
-    return tim_new(&lane->sample_losses, (size_t)micro, sizeof *lane->sample_losses, "a micro-batch", err);
+    TIM_TRY(tim_new(&lane->sample_losses, (size_t)micro, sizeof *lane->sample_losses, "a micro-batch", err));
+    return tim_new(&lane->guided, (size_t)micro, sizeof *lane->guided, "a micro-batch", err);
 }
 
 static void free_tape(TimLaneTape *tape) {
@@ -25,6 +26,7 @@ void tim_lane_done(TimLane *lane) {
     float *const all[] = {r->x_t, r->v_t, r->derivative, r->f_cond, r->f_null, r->target};
     for (size_t i = 0; i < sizeof all / sizeof *all; i++) tim_free(all[i]);
     tim_free(lane->sample_losses);
+    tim_free(lane->guided);
 }
 
 static bool fits(const TimLaneTape *tape, TimPurpose purpose, const TimNetworkShape *shape) {

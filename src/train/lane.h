@@ -4,9 +4,10 @@
 
 #include "train/objective.h"
 
-/* Tapes by purpose and size: a batch is cut into at most two sizes of each kind of micro-batches; those of diffusion have their guidance,
- * those of transitions also their finite difference or direction, composed ones their jumps. */
-enum { TIM_LANE_TAPES = 16 };
+/* Tapes by purpose and size: a batch is cut into at most two sizes of each kind of micro-batches; those of diffusion have their guidance
+ * (of a quarter, half, three quarters or all of the samples), those of transitions also their finite difference or direction, composed ones
+ * their jumps. */
+enum { TIM_LANE_TAPES = 32 };
 
 typedef enum TimPurpose { TIM_FOR_TRAINING, TIM_FOR_DIFFERENCE, TIM_FOR_AVERAGE } TimPurpose;
 
@@ -31,6 +32,7 @@ typedef struct TimLane {
     int tape_count;
     TimRows rows;
     TimSampleLoss *sample_losses; /* (micro) */
+    int64_t *guided;              /* (micro) which of them are guided */
     float *gradients;             /* (params.elements); the first lane uses the caller's */
     TimLosses losses;
     TimTapeTimes *times; /* NULL: not measured */

@@ -205,19 +205,20 @@ static bool is_guided(const TimObjective *o, Part part, int64_t k) {
     return !part.batch->unguided && tim_transport_guides(&o->config->transport, part.batch->t[part.first + k]);
 }
 
-static bool any_guided(const TimObjective *o, Part part) {
-    bool any = false;
-    for (int64_t k = 0; k < part.size; k++) any = any || is_guided(o, part, k);
-    return any;
+/* How many of the part's samples are guided; the lane lists them. */
+static int64_t list_guided(const TimObjective *o, Part part) {
+    int64_t count = 0;
+    for (int64_t k = 0; k < part.size; k++)
+        if (is_guided(o, part, k)) part.lane->guided[count++] = k;
+    return count;
 }
 
-static void fill_average(const TimObjective *o, TimNetwork *n, Part part, int64_t row, const TimCondition *condition) {
-    for (int64_t k = 0; k < part.size; k++) {
-        const double t = part.batch->t[part.first + k];
-        memcpy(picture_row(n, n->x, row + k), part.lane->rows.x_t + (size_t)k * o->picture, o->picture * sizeof(float));
-        fill_times(o, n, row + k, t, t);
-    }
-    fill_condition(o, n, row, condition, part.first, part.size);
+/* Row `row` of the tape = sample k of the part, at (x_t, t, t). */
+static void fill_average(const TimObjective *o, TimNetwork *n, Part part, int64_t row, int64_t k, const TimCondition *condition) {
+    const double t = part.batch->t[part.first + k];
+    memcpy(picture_row(n, n->x, row), part.lane->rows.x_t + (size_t)k * o->picture, o->picture * sizeof(float));
+    fill_times(o, n, row, t, t);
+    fill_condition(o, n, row, condition, part.first + k, 1);
 }
 
 /* Its tape for `size` samples, with its weights. */
@@ -230,21 +231,35 @@ static TimStatus average_for(const TimObjective *o, Part part, int64_t size, con
     return tim_tape_bind((*out)->tape, ema, NULL, err);
 }
 
-/* F_cond and F_null of the guiding network at (x_t, t, t), in one batch; the conditional half is left out when w_cond = 0. */
+/* Rows from `row` on = the guided samples, the last of them repeated up to `rows`. */
+static void fill_guided(const TimObjective *o, TimNetwork *n, Part part, int64_t row, int64_t rows, int64_t count,
+                        const TimCondition *condition) {
+    for (int64_t j = 0; j < rows; j++) fill_average(o, n, part, row + j, part.lane->guided[j < count ? j : count - 1], condition);
+}
+
+/* out = F of the guided samples, from row `row` on, each in its place. */
+static void take_guided(const TimObjective *o, const TimNetwork *n, Part part, int64_t row, int64_t count, float *out) {
+    for (int64_t j = 0; j < count; j++)
+        memcpy(out + (size_t)part.lane->guided[j] * o->picture, picture_row(n, n->f, row + j), o->picture * sizeof *out);
+}
+
+/* F_cond and F_null of the guiding network at (x_t, t, t) of the guided samples, in one batch; the conditional half is left out when
+ * w_cond = 0. Batches come in quarters of the part, so that a few tapes serve all. */
 static TimStatus guide(const TimObjective *o, Part part, const TimWeights *ema, TimError *err) {
-    if (!any_guided(o, part)) return TIM_OK;
     const bool both = o->config->transport.w_cond != 0;
+    const int64_t count = list_guided(o, part), quarter = (part.size + 3) / 4, up = (count + quarter - 1) / quarter * quarter,
+                  rows = up < part.size ? up : part.size;
     TimNetwork *n;
-    TIM_TRY(average_for(o, part, both ? 2 * part.size : part.size, ema, &n, err));
-    fill_average(o, n, part, 0, &part.batch->null);
-    if (both) fill_average(o, n, part, part.size, &part.batch->teacher);
+    if (count == 0) return TIM_OK;
+    TIM_TRY(average_for(o, part, both ? 2 * rows : rows, ema, &n, err));
+    fill_guided(o, n, part, 0, rows, count, &part.batch->null);
+    if (both) fill_guided(o, n, part, rows, rows, count, &part.batch->teacher);
     tim_tape_forward(n->tape, false);
-    const size_t bytes = (size_t)part.size * o->picture * sizeof(float);
-    memcpy(part.lane->rows.f_null, picture_row(n, n->f, 0), bytes);
+    take_guided(o, n, part, 0, count, part.lane->rows.f_null);
     if (both)
-        memcpy(part.lane->rows.f_cond, picture_row(n, n->f, part.size), bytes);
+        take_guided(o, n, part, rows, count, part.lane->rows.f_cond);
     else
-        memset(part.lane->rows.f_cond, 0, bytes);
+        memset(part.lane->rows.f_cond, 0, (size_t)part.size * o->picture * sizeof(float));
     return TIM_OK;
 }
 
@@ -252,7 +267,7 @@ static TimStatus guide(const TimObjective *o, Part part, const TimWeights *ema, 
 static TimStatus find_direction(const TimObjective *o, const TimNetwork *trained, Part part, const TimWeights *ema, TimError *err) {
     TimNetwork *n;
     TIM_TRY(average_for(o, part, part.size, ema, &n, err));
-    fill_average(o, n, part, 0, &part.batch->condition);
+    for (int64_t k = 0; k < part.size; k++) fill_average(o, n, part, k, k, &part.batch->condition);
     tim_tape_forward(n->tape, false);
     const TimMatrix tangent = tim_tape_tangent(trained->tape, trained->x);
     memcpy(tangent.data, picture_row(n, n->f, 0), (size_t)part.size * o->picture * sizeof(float));
