@@ -288,7 +288,7 @@ static void test_recording_failed_text_kept_cut_with_dots(void **state) {
     (void)state;
     Fixture f;
     fixture_init(&f, &plain);
-    tim_tape_fail(f.tape, TIM_E_UNSUPPORTED, "%0600d", 0);
+    tim_tape_fail(f.tape, TIM_E_UNSUPPORTED, "%01100d", 0);
     assert_int_equal(tim_tape_plan(f.tape, &f.err), TIM_E_UNSUPPORTED);
     assert_int_equal(strlen(f.err.text), sizeof f.err.text - 1);
     assert_string_equal(f.err.text + sizeof f.err.text - 4, "...");
