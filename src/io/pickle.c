@@ -368,9 +368,11 @@ static TimStatus stop(Machine *m) {
 }
 
 static TimStatus unknown(const Machine *m) {
-    return tim_fail(m->err, TIM_E_UNSUPPORTED,
-                    "the pickle's opcode 0x%02x at byte %zu is none that torch writes for tensors; save them again with torch.save",
-                    m->bytes[m->opcode_at], m->opcode_at);
+    return tim_fail(
+        m->err, TIM_E_UNSUPPORTED,
+        "the pickle's opcode 0x%02x at byte %zu is none that torch writes for tensors under Python 3; save them again with "
+        "torch.save",
+        m->bytes[m->opcode_at], m->opcode_at);
 }
 
 static TimStatus step(Machine *m) {

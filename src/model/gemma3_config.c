@@ -68,11 +68,25 @@ static TimStatus read_layers(TimGemma3Config *config, const json_t *object, TimE
     return TIM_OK;
 }
 
+static TimStatus check_rope_keys(const json_t *rope, const char *where, TimError *err) {
+    static const char *const known[] = {"rope_type", "type", "factor", "rope_theta"};
+    const char *key;
+    json_t *value;
+    json_object_foreach((json_t *)rope, key, value) {
+        size_t i = 0;
+        while (i < sizeof known / sizeof *known && strcmp(key, known[i]) != 0) i++;
+        if (i == sizeof known / sizeof *known)
+            return tim_fail(err, TIM_E_UNSUPPORTED, "'%s' has '%.60s', which this library does not know", where, key);
+    }
+    return TIM_OK;
+}
+
 /* *factor of {"rope_type": "default"} or {"rope_type": "linear", "factor": 8.0}; once the key was "type". `usual` stands for an absent one. */
 static TimStatus read_rope(const json_t *rope, const char *where, const char *usual, double *factor, TimError *err) {
     const json_t *type = json_object_get(rope, "rope_type");
     if (!type) type = json_object_get(rope, "type");
     const char *name = type ? json_string_value(type) : usual;
+    TIM_TRY(check_rope_keys(rope, where, err));
     if (name && strcmp(name, "default") == 0) return TIM_OK;
     if (!name || strcmp(name, "linear") != 0)
         return tim_fail(err, TIM_E_UNSUPPORTED, "'%s' is of type %.60s; this library can only run \"default\" and \"linear\"",

@@ -82,7 +82,7 @@ static TimStatus find_places(Places *places, const char *path, const char *confi
 static TimStatus read_published(TimConfig *config, const char *weights, bool *found, TimError *err) {
     TimTensorSet set;
     *found = false;
-    if (tim_tensor_set_open_weights(&set, weights, NULL) != TIM_OK) return TIM_OK; /* which whoever opens them will say */
+    TIM_TRY(tim_tensor_set_open_weights(&set, weights, err));
     const char *text = tim_published_config(&set);
     *found = text != NULL;
     const TimStatus status = text ? tim_config_parse(config, text, err) : TIM_OK;
@@ -130,7 +130,8 @@ static TimStatus open_places(TimModel **model, const Places *places, bool config
     TimStatus status = read_config(&config, places, config_given, err);
     if (status == TIM_OK) {
         status = tim_model_new_frozen(model, &config, options, err);
-        if (status != TIM_OK) tim_fail_within(err, status, "%s", places->config);
+        const char *source = config_given || tim_is_file(places->config) ? places->config : places->weights;
+        if (status != TIM_OK) tim_fail_within(err, status, "%s", source);
     }
     tim_config_done(&config);
     return status == TIM_OK ? tim_frozen_open(&(*model)->frozen, places->weights, &names, err) : status;

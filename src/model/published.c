@@ -11,7 +11,7 @@ typedef struct Published {
     const char *name;
     size_t tensors;
     uint64_t hash;      /* FNV-1a of the lines "NAME AXIS,AXIS,...\n", sorted by name */
-    const char *config; /* YAML: what of the published configuration drawing depends on; NULL: no TiM */
+    const char *config; /* YAML: what of the published configuration drawing depends on, and the loss; NULL: no TiM */
 } Published;
 
 #define CLASSES                                                                                                                    \
@@ -24,7 +24,9 @@ typedef struct Published {
 #define BASE "depth: 12, hidden_size: 768, num_heads: 12, lora_hidden_size: 256, encoder_depth: 4}\n"
 #define TRANSPORT(mean, deviation)                                                                                                 \
     "  transport:\n    target: tim.schedulers.transports.OT_FM\n    params: {P_mean: " mean ", P_std: " deviation                  \
-    ", sigma_d: 1.0}\n"
+    ", sigma_d: 1.0}\n"                                                                                                            \
+    "  transition_loss: {diffusion_ratio: 0.5, consistency_ratio: 0.1, derivative_type: dde, differential_epsilon: 0.005, "        \
+    "weight_time_type: sqrt, weight_time_tangent: true}\n"
 #define SD_VAE "  vae_dir: stabilityai/sd-vae-ft-ema\n"
 #define DC_AE "  vae_dir: mit-han-lab/dc-ae-f32c32-sana-1.1-diffusers\n"
 #define GEMMA "  text_encoder_dir: google/gemma-3-1b-it\n  use_last_hidden_state: true\n  max_seq_length: 256\n"

@@ -1,4 +1,4 @@
-/* config.json of T5. Absent keys have the values of transformers' T5Config. */
+/* config.json of T5. Absent keys have the values of transformers' T5Config, and of its MT5Config. */
 #include <jansson.h>
 #include <string.h>
 
@@ -76,7 +76,8 @@ static TimStatus read_object(TimT5Config *config, json_t *object, TimError *err)
         (TimT5Config){.relative_attention_num_buckets = 32, .relative_attention_max_distance = 128, .layer_norm_epsilon = 1e-6};
     TIM_TRY(tim_hf_config_read(config, fields, sizeof fields / sizeof *fields, object, err));
     const char *proj = json_string_value(json_object_get(object, "feed_forward_proj"));
-    config->gated = proj && strcmp(proj, "gated-gelu") == 0;
+    const char *type = json_string_value(json_object_get(object, "model_type"));
+    config->gated = strcmp(proj ? proj : type && strcmp(type, "mt5") == 0 ? "gated-gelu" : "relu", "gated-gelu") == 0;
     TIM_TRY(check_activation(config, object, err));
     return check(config, err);
 }
