@@ -60,7 +60,8 @@ int cmd_convert(int count, char **words) {
     Request r = {0};
     const Option options[] = {
         option_required(option_text("model", &r.model, "DIR|FILE", "model to read")),
-        option_text("config", &r.config, "YAML", "its configuration (default: config.yaml beside the weights)"),
+        option_text("config", &r.config, "YAML",
+                    "its configuration (default: config.yaml beside the weights, or the official one)"),
         option_required(option_text("out", &r.out, "DIR", "folder to write model.safetensors and config.yaml to")),
         option_choice("precision", &r.precision, precision_words, "of the weights written (default bf16)"),
     };

@@ -148,6 +148,8 @@ static TimStatus settle(SampleRequest *r, TimError *err) {
     r->sample.rounding = r->rounding ? TIM_IMAGE_ROUNDING_C2I : TIM_IMAGE_ROUNDING_T2I;
     if (status == TIM_OK && !text && (r->parts.text_encoder || r->parts.tokenizer))
         fputs("tim sample: the model draws classes: a text encoder and its tokenizer have no effect\n", stderr);
+    if (status == TIM_OK && r->decoder_precision != SAMPLE_AUTOMATIC && !config.vae_dir && !r->parts.autoencoder)
+        fputs("tim sample: the model draws pixels: --decoder-precision has no effect\n", stderr);
     const bool nothing = text && !r->prompt && !r->prompts_file && !r->classes_text;
     if (nothing && r->form == SAMPLE_FOLDER && isatty(STDIN_FILENO) == 1) r->prompts_file = "-";
     tim_config_done(&config);

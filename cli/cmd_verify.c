@@ -49,7 +49,8 @@ int cmd_verify(int count, char **words) {
     TimPipelineParts parts = {0};
     const Option options[] = {
         option_required(option_text("model", &parts.model, "DIR|FILE", "folder with weights, the file, or a published YAML")),
-        option_text("config", &parts.config, "YAML", "configuration (default: config.yaml beside the weights)"),
+        option_text("config", &parts.config, "YAML",
+                    "configuration (default: config.yaml beside the weights, or the official one)"),
         option_text("text-encoder", &parts.text_encoder, "DIR|FILE", "Gemma 3 or T5 (default: found beside the model)"),
         option_text("tokenizer", &parts.tokenizer, "DIR|FILE", "its tokenizer (default: found beside the model)"),
         option_text("autoencoder", &parts.autoencoder, "DIR|FILE", "AutoencoderKL or DC (default: found beside the model)"),

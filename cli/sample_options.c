@@ -40,7 +40,8 @@ static const char notes[] =
 static bool parse(SampleRequest *r, int count, char **words, ExitCode *code) {
     const Option options[] = {
         option_text("model", &r->parts.model, "DIR|FILE", "folder with weights, the file, or a published YAML; required"),
-        option_text("config", &r->parts.config, "YAML", "configuration (default: config.yaml beside the weights)"),
+        option_text("config", &r->parts.config, "YAML",
+                    "configuration (default: config.yaml beside the weights, or the official one)"),
         option_text("text-encoder", &r->parts.text_encoder, "DIR|FILE", "Gemma 3 or T5 (default: found beside the model)"),
         option_text("tokenizer", &r->parts.tokenizer, "DIR|FILE", "its tokenizer (default: found beside the model)"),
         option_text("autoencoder", &r->parts.autoencoder, "DIR|FILE", "AutoencoderKL or DC (default: found beside the model)"),
