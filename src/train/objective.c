@@ -244,13 +244,15 @@ static void take_guided(const TimObjective *o, const TimNetwork *n, Part part, i
 }
 
 /* F_cond and F_null of the guiding network at (x_t, t, t) of the guided samples, in one batch; the conditional half is left out when
- * w_cond = 0. Batches come in quarters of the part, so that a few tapes serve all. */
+ * w_cond = 0. Batches come in quarters of the part, so that a few tapes serve all; the largest is made first, so that what memory lacks
+ * shows at once and not when chance first guides all. */
 static TimStatus guide(const TimObjective *o, Part part, const TimWeights *ema, TimError *err) {
     const bool both = o->config->transport.w_cond != 0;
     const int64_t count = list_guided(o, part), quarter = (part.size + 3) / 4, up = (count + quarter - 1) / quarter * quarter,
                   rows = up < part.size ? up : part.size;
     TimNetwork *n;
     if (count == 0) return TIM_OK;
+    TIM_TRY(tape_for(o, part.lane, TIM_FOR_AVERAGE, both ? 2 * part.size : part.size, false, &n, err));
     TIM_TRY(average_for(o, part, both ? 2 * rows : rows, ema, &n, err));
     fill_guided(o, n, part, 0, rows, count, &part.batch->null);
     if (both) fill_guided(o, n, part, rows, rows, count, &part.batch->teacher);

@@ -61,8 +61,9 @@ typedef struct TimLosses {
 } TimLosses;
 
 /* Adds the gradient of weighted + proj_coeff * proj to the vector `gradients` (params.elements). `ema` holds the averaged
- * network's weights and may be NULL where nothing asks for them. Steady state allocates nothing: tapes are made for the shapes of the
- * first steps, and of those in which shares of the batch change, and kept. */
+ * network's weights and may be NULL where nothing asks for them. Tapes are made for the shapes of the first steps, of those in which
+ * shares of the batch change and, where the target is guided, of one in which another quarter of the samples is for the first time; they
+ * are kept, and other steps allocate nothing. */
 TimStatus tim_objective_step(TimObjective *objective, const TimBatch *batch, const TimWeights *weights, const TimWeights *ema,
                              float *gradients, TimLosses *losses, TimError *err);
 
