@@ -550,6 +550,8 @@ static void test_sample_settings_without_effect_said(void **state) {
     assert_contains(said, "guidance 0.5 has no effect: 1 is none");
     assert_runs("sample --model model --out quiet.png --steps 4 --guidance-high 0.5");
     assert_contains(said, "the window of guidance has no effect without --guidance");
+    assert_runs("sample --model model --steps 1 --count 1 --decoder-precision fp32 --out a.png");
+    assert_contains(said, "--decoder-precision has no effect");
     assert_runs("sample --model model --out quiet.png --steps 4 --guidance 2 --stochasticity 0.3");
     assert_null(strstr(said, "no effect"));
 }

@@ -86,6 +86,7 @@ static int tear_down(void **state) {
                                         "judge.safetensors",
                                         "again.safetensors",
                                         "plain.safetensors",
+                                        "even.npz",
                                         "report/report.json",
                                         "report/report.html",
                                         "report/finished.txt",
@@ -148,6 +149,23 @@ static void test_classifier_twice_gives_same_bits(void **state) {
     o.no_mirror = true;
     assert_int_equal(tim_classifier_train(&o, NULL, &err), TIM_OK);
     assert_false(same_bytes("judge.safetensors", "again.safetensors"));
+}
+
+/* Pictures that are their own mirror images train the same with and without: the shifts stay. */
+static void test_classifier_mirrors_and_does_nothing_else(void **state) {
+    (void)state;
+    static uint8_t pixels[TRAIN * PIXELS];
+    for (int i = 0; i < TRAIN * PIXELS; i++) {
+        const int x = i % SIDE, row = i - x;
+        pixels[i] = train_pixels[row + (x < SIDE / 2 ? x : SIDE - 1 - x)];
+    }
+    assert_int_equal(tim_npz_write_adm(in_folder("even.npz"), pixels, TRAIN, SIDE, SIDE, 1, train_labels, &err), TIM_OK);
+    TimClassifierOptions o = training_options();
+    o.train = in_folder("even.npz"), o.out = in_folder("again.safetensors"), o.epochs = 1;
+    assert_int_equal(tim_classifier_train(&o, NULL, &err), TIM_OK);
+    o.out = in_folder("plain.safetensors"), o.no_mirror = true;
+    assert_int_equal(tim_classifier_train(&o, NULL, &err), TIM_OK);
+    assert_true(same_bytes("again.safetensors", "plain.safetensors"));
 }
 
 /* The batch a picture is run in changes nothing, also where the last one is not full. */
@@ -693,6 +711,7 @@ int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_classifier_learns_and_file_keeps_it),
         cmocka_unit_test(test_classifier_twice_gives_same_bits),
+        cmocka_unit_test(test_classifier_mirrors_and_does_nothing_else),
         cmocka_unit_test(test_classifier_batches_do_not_matter),
         cmocka_unit_test(test_classifier_bad_options_named),
         cmocka_unit_test(test_classifier_file_of_other_kind_refused),

@@ -17,6 +17,7 @@
 #include "model/old_names.h"
 #include "model/published.h"
 #include "model/store.h"
+#include "model/t5_encoder.h"
 #include "sample/pipeline.h"
 #include "sample/sampler.h"
 #include "small_model.h"
@@ -66,6 +67,20 @@ static void write_manifest(const char *path, const char *config, const char *mor
     }
     fputs("}}\n", out);
     assert_int_equal(fclose(out), 0);
+}
+
+/* A T5 with rows for all tokens of the golden tokenizer. */
+static const char t5_config[] = "{\"model_type\": \"t5\", \"vocab_size\": 200, \"d_model\": 32, \"d_kv\": 16, \"d_ff\": 48, "
+                                "\"num_layers\": 2, \"num_heads\": 2, \"feed_forward_proj\": \"gated-gelu\"}";
+
+static void synth_t5(const char *name) {
+    TimT5Config config;
+    TimT5 t5;
+    assert_ok(tim_t5_config_parse(&config, t5_config, &err));
+    assert_ok(tim_t5_init(&t5, &config, &(TimNetworkOptions){.threads = 1}, &err));
+    write_manifest(in_folder("t5.json"), t5_config, "", &t5.weights.params);
+    tim_t5_done(&t5);
+    assert_ok(tim_synth(in_folder("t5.json"), in_folder(name), TIM_PRECISION_F32, NULL, &err));
 }
 
 static void synth_gemma(const char *name) {
@@ -239,6 +254,36 @@ static void test_draw_is_what_the_parts_make(void **state) {
     tim_pipeline_free(pipeline);
 }
 
+/* One picture of "a red cube" by the parts in text/ but for the text encoder, and its state before the last layer if asked for. */
+static void draw_with_encoder(const char *encoder, bool last, uint8_t pixels[SIZE * SIZE * 3]) {
+    const char *const prompts[] = {"a red cube"};
+    const TimSampleOptions options = options_for(prompts, 1, 1);
+    TimPictures pictures;
+    TimConfig config = text_config();
+    config.use_last_hidden_state = last;
+    assert_ok(tim_config_write(&config, in_folder("hidden.yaml"), &err));
+    TimPipeline *pipeline =
+        open_parts(&(TimPipelineParts){.model = in_folder("text"), .config = in_folder("hidden.yaml"), .text_encoder = encoder});
+    assert_ok(tim_pipeline_draw(pipeline, &options, &pictures, NULL, &err));
+    memcpy(pixels, pictures.pixels, SIZE * SIZE * 3);
+    tim_pictures_done(&pictures);
+    tim_pipeline_free(pipeline);
+}
+
+/* Gemma and T5, whose texts end with a token of their own, each with its last state and the one before. */
+static void test_draw_either_state_of_either_encoder(void **state) {
+    (void)state;
+    enum { BYTES = SIZE * SIZE * 3 };
+    static uint8_t pixels[4][BYTES];
+    char gemma[PATH_BYTES], t5[PATH_BYTES];
+    synth_t5("t5");
+    copy_file("tests/golden/tokenizer/unigram.model", "t5/spiece.model");
+    snprintf(gemma, sizeof gemma, "%s", in_folder("text/text_encoder")), snprintf(t5, sizeof t5, "%s", in_folder("t5"));
+    for (int i = 0; i < 4; i++) draw_with_encoder(i < 2 ? gemma : t5, i % 2 == 0, pixels[i]);
+    for (int i = 0; i < 4; i++)
+        for (int j = 0; j < i; j++) assert_memory_not_equal(pixels[i], pixels[j], BYTES);
+}
+
 /* Prompts of several lengths, some side by side, twice the same with other noise: each as if alone. */
 static void test_draw_picture_does_not_depend_on_its_batch(void **state) {
     (void)state;
@@ -353,35 +398,45 @@ static void test_draw_classes_through_latents(void **state) {
     tim_pipeline_free(pipeline);
 }
 
-/* Less memory, the same picture, until not even the smallest strips fit. */
-static void test_draw_memory_bound_makes_strips_and_the_same_picture(void **state) {
-    (void)state;
-    const char *const prompts[] = {"a red cube"};
-    TimPipeline *pipeline = open_text();
+/* Draws within ever less memory until not even the smallest strips fit: the same picture each time, and the last text of `err` says so.
+ * Returns how often. */
+static int draw_within_less(TimPipeline *pipeline, TimSampleOptions options) {
     TimPictures whole, bound;
     TimSampleInfo info;
-    TimSampleOptions options = options_for(prompts, 1, 1);
-    options.height = 8 * FACTOR;
+    int drawn = 0;
     assert_ok(tim_pipeline_draw(pipeline, &options, &whole, NULL, &err));
     options.memory = (size_t)1 << 40;
     assert_ok(tim_pipeline_plan(pipeline, &options, &info, &err));
-    const size_t free_need = info.memory;
-    assert_true(free_need > 0);
-    int drawn = 0;
-    for (options.memory = free_need;; options.memory = info.memory - 1) {
+    assert_true(info.memory > 0);
+    for (options.memory = info.memory;; options.memory = info.memory - 1) {
         const TimStatus status = tim_pipeline_plan(pipeline, &options, &info, &err);
         if (status == TIM_E_MEMORY) break;
         assert_int_equal(status, TIM_OK);
         assert_true(info.memory <= options.memory);
         assert_ok(tim_pipeline_draw(pipeline, &options, &bound, NULL, &err));
-        assert_same_pixels(bound.pixels, whole.pixels, (size_t)8 * FACTOR * SIZE * 3, 1);
+        assert_same_pixels(bound.pixels, whole.pixels, (size_t)(whole.height * whole.width * 3), 1);
         tim_pictures_done(&bound);
         drawn++;
     }
-    assert_true(drawn >= 3); /* whole, and strips of several sizes */
-    assert_says("for the decoder in its smallest strips");
     assert_int_equal(tim_pipeline_draw(pipeline, &options, &bound, NULL, &err), TIM_E_MEMORY);
+    assert_says("for the decoder in its smallest strips");
     tim_pictures_done(&whole);
+    return drawn;
+}
+
+static void test_draw_memory_bound_makes_strips_and_the_same_picture(void **state) {
+    (void)state;
+    const char *const prompts[] = {"a red cube"};
+    const int64_t label = 1;
+    TimSampleOptions options = options_for(prompts, 1, 1);
+    options.height = 8 * FACTOR;
+    TimPipeline *pipeline = open_text();
+    assert_true(draw_within_less(pipeline, options) >= 3); /* whole, and strips of several sizes */
+    tim_pipeline_free(pipeline);
+    options = options_for(NULL, 1, 1);
+    options.labels = &label, options.height = 128, options.width = 96;
+    pipeline = open_parts(&(TimPipelineParts){.model = in_folder("class")});
+    assert_true(draw_within_less(pipeline, options) >= 3); /* a KL */
     tim_pipeline_free(pipeline);
 }
 
@@ -412,6 +467,29 @@ static void draw_tiled_by_hand(int height, int width, uint8_t *pixels) {
     tim_image_done(&image);
     tim_autoencoder_free(autoencoder);
     tim_model_free(model);
+}
+
+/* A picture to start from goes through the encoder in tiles as well. */
+static void test_encode_tiled_is_what_the_tiles_make(void **state) {
+    (void)state;
+    enum { HEIGHT = 128, ACROSS = 96, COUNT = 4 * 16 * 12 };
+    static uint8_t pixels[HEIGHT * ACROSS * 3];
+    static float chw[HEIGHT * ACROSS * 3], whole[COUNT], tiled[COUNT], expected[COUNT];
+    for (int i = 0; i < HEIGHT * ACROSS * 3; i++) pixels[i] = (uint8_t)(i * 37 % 251);
+    for (int c = 0; c < 3; c++)
+        for (int i = 0; i < HEIGHT * ACROSS; i++) chw[c * HEIGHT * ACROSS + i] = (float)(pixels[3 * i + c] / 127.5 - 1);
+    const TimImage init = {.height = HEIGHT, .width = ACROSS, .channels = 3, .pixels = pixels};
+    TimPipeline *pipeline = open_parts(&(TimPipelineParts){.model = in_folder("class")});
+    assert_ok(tim_pipeline_encode(pipeline, &init, HEIGHT, ACROSS, false, whole, &err));
+    assert_ok(tim_pipeline_encode(pipeline, &init, HEIGHT, ACROSS, true, tiled, &err));
+    TimAutoencoder *encoder;
+    assert_ok(tim_pipeline_encoder(pipeline, &encoder, &err));
+    const TimTiling tiling = tim_autoencoder_tiling(tim_autoencoder_config(encoder));
+    assert_ok(tim_autoencoder_encode_tiled(encoder, &tiling, 1, HEIGHT, ACROSS, chw, expected, NULL, &err));
+    for (int i = 0; i < COUNT; i++) expected[i] *= 0.18215F;
+    for (int i = 0; i < COUNT; i++) assert_float_equal(tiled[i], expected[i], 1e-5);
+    assert_memory_not_equal(tiled, whole, sizeof whole);
+    tim_pipeline_free(pipeline);
 }
 
 /* The published tiled mode takes less memory and gives another picture than the whole; tiles of 64 pixels here. */
@@ -622,6 +700,10 @@ static void assert_same_facts(const TimConfig *a, const TimConfig *b) {
     }
     assert_true(a->use_last_hidden_state == b->use_last_hidden_state && a->max_seq_length == b->max_seq_length);
     assert_true(a->transport.p_mean == b->transport.p_mean && a->transport.p_std == b->transport.p_std);
+    const TimTransitionConfig *s = &a->transition, *t = &b->transition;
+    assert_true(s->diffusion_ratio == t->diffusion_ratio && s->consistency_ratio == t->consistency_ratio);
+    assert_true(s->derivative_type == t->derivative_type && s->differential_epsilon == t->differential_epsilon);
+    assert_true(s->weight_time_type == t->weight_time_type && s->weight_time_tangent == t->weight_time_tangent);
 }
 
 /* A safetensors file of these tensors in bf16, all zeros: the file system keeps nothing of them. */
@@ -671,6 +753,23 @@ static void test_published_weights_bring_their_configuration(void **state) {
     tim_model_free(model);
     assert_no_pipeline(&(TimPipelineParts){.model = in_folder("official")}, TIM_E_IO,
                        (const char *const[]){"the text encoder google/gemma-3-1b-it is not there", NULL});
+    write_zeros(in_folder("official/more.safetensors"), tensors, read_manifest("tim_b_p4.json", tensors, texts));
+    assert_no_pipeline(&(TimPipelineParts){.model = in_folder("official")}, TIM_E_ARGUMENT,
+                       (const char *const[]){"any.safetensors", "more.safetensors", NULL}); /* which of them, not a configuration */
+    assert_int_equal(truncate(in_folder("official/more.safetensors"), 4000), 0);
+    assert_no_pipeline(&(TimPipelineParts){.model = in_folder("official/more.safetensors")}, TIM_E_FORMAT,
+                       (const char *const[]){"more.safetensors", NULL});
+    assert_int_equal(remove(in_folder("official/more.safetensors")), 0);
+    TimConfig own, found;
+    char yaml[PATH_BYTES];
+    snprintf(yaml, sizeof yaml, "%s/configs/tim_xl_p1_t2i.yaml", TIM_SOURCE_DIR);
+    assert_ok(tim_config_read(&own, yaml, &err));
+    own.max_seq_length = 77; /* one beside the weights goes first */
+    assert_ok(tim_config_write(&own, in_folder("official/config.yaml"), &err));
+    assert_ok(tim_pipeline_read_config(&found, &(TimPipelineParts){.model = in_folder("official")}, &err));
+    assert_int_equal(found.max_seq_length, 77);
+    tim_config_done(&own), tim_config_done(&found);
+    assert_int_equal(remove(in_folder("official/config.yaml")), 0);
     assert_int_equal(remove(in_folder("official/any.safetensors")), 0);
 }
 
@@ -712,6 +811,22 @@ static void test_open_damaged_parts_named_as_published(void **state) {
         (const char *const[]){"gemma/model.safetensors: the tensor '", "(the configuration names maker/gemma)", NULL});
 }
 
+/* The weights of an autoencoder without its encoder's. */
+static void leave_out_encoder(const char *path) {
+    TimSafetensors file;
+    TimSafetensorsWriter writer;
+    assert_ok(tim_safetensors_open(&file, path, &err));
+    assert_ok(tim_safetensors_writer_init(&writer, &err));
+    for (size_t i = 0; i < file.count; i++) {
+        const TimStoredTensor *t = &file.tensors[i];
+        if (strncmp(t->name, "encoder.", 8) == 0) continue;
+        assert_ok(tim_safetensors_writer_add(&writer, t->name, t->dtype, t->rank, t->dims, t->data, &err));
+    }
+    assert_ok(tim_safetensors_writer_save(&writer, path, &err));
+    tim_safetensors_writer_done(&writer);
+    tim_safetensors_close(&file);
+}
+
 static void test_verify_says_of_each_part(void **state) {
     (void)state;
     TimPartReport reports[TIM_PIPELINE_PARTS];
@@ -727,6 +842,13 @@ static void test_verify_says_of_each_part(void **state) {
     assert_ok(tim_pipeline_verify(&(TimPipelineParts){.model = in_folder("text"), .autoencoder = in_folder("class/vae")}, reports,
                                   &count, &err));
     assert_int_equal(reports[3].status, TIM_E_FORMAT);
+    put_vae("decoder", "dc_ae_tiny");
+    leave_out_encoder(in_folder("decoder/diffusion_pytorch_model.safetensors"));
+    assert_ok(tim_pipeline_verify(&(TimPipelineParts){.model = in_folder("text"), .autoencoder = in_folder("decoder")}, reports,
+                                  &count, &err));
+    assert_int_equal(reports[3].status, TIM_OK);
+    assert_int_equal(reports[3].init_status, TIM_E_FORMAT);
+    assert_non_null(strstr(reports[3].err.text, "encoder."));
     assert_ok(tim_pipeline_verify(&(TimPipelineParts){.model = in_folder("bare")}, reports, &count, &err));
     assert_int_equal(count, 3); /* nothing to tell of the tokenizer */
     assert_int_equal(reports[1].status, TIM_E_IO);
@@ -878,20 +1000,22 @@ static void test_cli_prompts_of_a_file_and_as_they_are_typed(void **state) {
 static void test_cli_settings_of_a_line_are_those_of_the_command(void **state) {
     (void)state;
     static const char lines[] =
-        "{\"prompt\": \"a red cube\", \"seed\": 1, \"steps\": 4, \"guidance\": 3, \"guidance_low\": 0.2, \"guidance_high\": 1.5, "
+        "{\"prompt\": \"a red cube\", \"seed\": 1, \"steps\": 4, \"guidance\": 3, \"guidance_low\": 0.3, \"guidance_high\": 1.5, "
         "\"stochasticity\": 0.1, \"negative_prompt\": \"two dogs\"}\n"
-        "{\"prompt\": \"a red cube\", \"seed\": 2, \"steps\": 4, \"guidance\": 3, \"guidance_low\": 0.2, \"guidance_high\": 1.5, "
+        "{\"prompt\": \"a red cube\", \"seed\": 2, \"steps\": 4, \"guidance\": 3, \"guidance_low\": 0.3, \"guidance_high\": 1.5, "
         "\"stochasticity\": 0.1, \"negative_prompt\": \"two dogs\"}\n";
     write_file(in_folder("own.jsonl"), lines, strlen(lines));
     assert_runs("sample --model text --prompts own.jsonl --precision fp32 --out own/", "");
-    assert_runs("sample --model text --prompt 'a red cube' --first 1 --seed 2 --steps 4 --guidance 3 --guidance-low 0.2 "
+    assert_runs("sample --model text --prompt 'a red cube' --first 1 --seed 2 --steps 4 --guidance 3 --guidance-low 0.3 "
                 "--guidance-high 1.5 --stochasticity 0.1 --negative-prompt 'two dogs' --precision fp32 --out one.png",
                 "");
     assert_near_picture("own/000001.png", "one.png", 1);
     assert_runs("sample --like one.png --out again2.png", "");
     assert_same_picture("one.png", "again2.png");
+    assert_runs("sample --like one.png --guidance-low 0 --out all.png", ""); /* the last of four steps starts from 0.25 */
+    assert_other_picture("one.png", "all.png");
     assert_runs("sample --like one.png --negative-prompt '' --out without.png", "");
-    assert_runs("sample --model text --prompt 'a red cube' --first 1 --seed 2 --steps 4 --guidance 3 --guidance-low 0.2 "
+    assert_runs("sample --model text --prompt 'a red cube' --first 1 --seed 2 --steps 4 --guidance 3 --guidance-low 0.3 "
                 "--guidance-high 1.5 --stochasticity 0.1 --precision fp32 --out without2.png",
                 "");
     assert_same_picture("without.png", "without2.png");
@@ -910,6 +1034,9 @@ static void test_cli_tiled_can_be_drawn_again(void **state) {
     assert_non_null(strstr(said, "--init has no effect but on the size"));
     assert_int_equal(tim("sample --model class --count 1 --imitate times --steps 4 --out small.png", "", said), 0);
     assert_non_null(strstr(said, "--imitate times has no effect"));
+    assert_int_equal(tim("sample --model class --count 1 --imitate times --steps 4 --stochasticity 0.1 --out small.png", "", said),
+                     0);
+    assert_null(strstr(said, "--imitate times")); /* jumps end between the quarters */
     assert_int_equal(tim("verify --model class --text-encoder text/text_encoder", "", said), 0);
     assert_non_null(strstr(said, "a text encoder has no effect"));
     assert_runs("sample --model class --count 1 --precision bf16 --decoder-precision fp32 --out wide.png", "");
@@ -920,6 +1047,8 @@ static void test_cli_tiled_can_be_drawn_again(void **state) {
     assert_runs("sample --model text --prompt a --caption-tokens 9 --out padded.png", "");
     assert_runs("sample --like padded.png --out padded2.png", "");
     assert_same_picture("padded.png", "padded2.png");
+    assert_runs("sample --model text --prompt a --out own.png", "");
+    assert_other_picture("padded.png", "own.png");
     assert_int_equal(tim("sample --model class --tiled --count 1 --out small.png", "", said), 0);
     assert_non_null(strstr(said, "--tiled has no effect"));
 }
@@ -966,6 +1095,8 @@ static void test_cli_inspect_shows_every_part(void **state) {
     const char *const json[] = {"\"tokenizer\": {\"kind\": \"tokenizer.json\", \"pieces\": ", "\"config\": null", NULL};
     assert_shown("inspect text/text_encoder", gemma);
     assert_shown("inspect text/text_encoder/tokenizer.model", tokenizer);
+    const char *const encoder[] = {"text encoder, T5", "feed_forward", "tokenizer, SentencePiece", NULL};
+    assert_shown("inspect t5", encoder);
     assert_shown("inspect text/vae", dc);
     assert_shown("inspect class/vae/config.json", kl);
     assert_shown("inspect text/config.yaml", yaml);
@@ -988,6 +1119,16 @@ static void test_cli_inspect_shows_every_part(void **state) {
     write_file(in_folder("config.json"), other, strlen(other));
     assert_int_equal(tim("inspect config.json", "", said), 1);
     assert_non_null(strstr(said, "model_type gemma3_text, t5 or mt5"));
+}
+
+/* What misleads is said to whoever might believe it, and cannot paint on the terminal. */
+static void test_cli_verify_of_half_an_autoencoder(void **state) {
+    (void)state;
+    char said[PATH_BYTES];
+    assert_shown("verify --model text --autoencoder decoder", (const char *const[]){"runs, but not for --init: ", NULL});
+    assert_int_equal(tim("sample --model class --count 1 --imitate '\033[2Jx' --out small.png", "", said), 2);
+    assert_non_null(strstr(said, "[2Jx"));
+    assert_null(strchr(said, 033));
 }
 
 static void test_cli_inspect_knows_official_weights(void **state) {
@@ -1288,12 +1429,14 @@ static void test_synth_bad_manifests_named(void **state) {
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_draw_is_what_the_parts_make),
+        cmocka_unit_test(test_draw_either_state_of_either_encoder),
         cmocka_unit_test(test_draw_picture_does_not_depend_on_its_batch),
         cmocka_unit_test(test_draw_padded_captions_are_seen),
         cmocka_unit_test(test_draw_equal_lengths_share_evaluations),
         cmocka_unit_test(test_draw_other_prompt_other_picture_and_sides_are_free),
         cmocka_unit_test(test_draw_classes_through_latents),
         cmocka_unit_test(test_draw_memory_bound_makes_strips_and_the_same_picture),
+        cmocka_unit_test(test_encode_tiled_is_what_the_tiles_make),
         cmocka_unit_test(test_draw_tiled_is_what_the_tiles_make),
         cmocka_unit_test(test_draw_stages_from_one_step_to_the_picture),
         cmocka_unit_test(test_draw_stages_stay_within_memory),
@@ -1312,6 +1455,7 @@ int main(void) {
         cmocka_unit_test(test_cli_settings_of_a_line_are_those_of_the_command),
         cmocka_unit_test(test_cli_tiled_can_be_drawn_again),
         cmocka_unit_test(test_cli_inspect_shows_every_part),
+        cmocka_unit_test(test_cli_verify_of_half_an_autoencoder),
         cmocka_unit_test(test_cli_inspect_knows_official_weights),
         cmocka_unit_test(test_cli_prompt_with_lines_of_the_settings),
         cmocka_unit_test(test_cli_negative_prompt_without_effect_is_said),

@@ -208,18 +208,21 @@ static void test_json_facts_read_back(void **state) {
     (void)state;
     SampleReport sample;
     const char *isa, *date, *hash, *name;
-    int parameters, steps, samples, seeds, last, pair_steps, index;
+    int parameters, steps, samples, seeds, first_seed, last, pair_steps, index;
     make(&sample, 0);
+    sample.report.run.seed = 7;
     json_t *root = json_of(&sample.report);
-    assert_int_equal(json_unpack(root, "{s:{s:i, s:i, s:s}, s:{s:i, s:i, s:[iiiiii], s:s, s:s}, s:{s:s}, s:[{}{s:i, s:i}]}",
+    assert_int_equal(json_unpack(root, "{s:{s:i, s:i, s:s}, s:{s:i, s:i, s:i, s:[iiiiii], s:s, s:s}, s:{s:s}, s:[{}{s:i, s:i}]}",
                                  "model", "parameters", &parameters, "training_steps", &steps, "hash", &hash, "run", "samples",
-                                 &samples, "seeds", &seeds, "steps", &last, &last, &last, &last, &last, &last, "isa", &isa, "date",
-                                 &date, "data", "name", &name, "neighbours", "training_index", &index, "steps", &pair_steps),
+                                 &samples, "seeds", &seeds, "first_seed", &first_seed, "steps", &last, &last, &last, &last, &last,
+                                 &last, "isa", &isa, "date", &date, "data", "name", &name, "neighbours", "training_index", &index,
+                                 "steps", &pair_steps),
                      0);
     assert_int_equal(parameters, 5343248);
     assert_int_equal(steps, 60000);
     assert_int_equal(samples, 10000);
     assert_int_equal(seeds, 3);
+    assert_int_equal(first_seed, 7);
     assert_int_equal(last, 128);
     assert_int_equal(index, 1000);
     assert_int_equal(pair_steps, 2);
@@ -662,6 +665,10 @@ static void test_verdict_judges_copying(void **state) {
                   "; there are signs of copying (median distance to the nearest training picture at least 1.01 times "
                   "that of test pictures, at most 12.0 % very near where 1 % is expected).",
                   "no sign");
+    make(&sample, 0);
+    sample.rows[SAMPLE_ROWS - 1].scores[TIM_MEASURE_NEAR_SHARE].mean =
+        .12; /* of the diffusion mode, which nobody would draw with */
+    check_verdict(&sample.report, "; there is no sign of copying (", "signs");
     sample.report.run.samples = 100, sample.report.run.seeds = 1; /* 3 of 100 where 1 is expected is chance */
     sample.rows[3].scores[TIM_MEASURE_NEAR_SHARE] = (TimReportScore){.mean = .03, .error = NAN};
     check_verdict(&sample.report, "; there is no sign of copying (", "signs");

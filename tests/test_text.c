@@ -155,6 +155,9 @@ static void test_gemma_config_refused_settings_named(void **state) {
          TIM_E_FORMAT},
         {GEMMA(", \"rope_parameters\": {\"sliding_attention\": {\"rope_type\": \"linear\", \"factor\": 2}}"),
          "scales the sliding layers by 2", TIM_E_UNSUPPORTED},
+        {GEMMA(", \"rope_parameters\": {\"full_attention\": {\"rope_type\": \"linear\", \"factor\": 8, "
+               "\"partial_rotary_factor\": 0.5}}"),
+         "'rope_parameters' has 'partial_rotary_factor'", TIM_E_UNSUPPORTED},
         {GEMMA(", \"attn_logit_softcapping\": 50"), "'attn_logit_softcapping' is 50", TIM_E_UNSUPPORTED},
         {GEMMA(", \"use_bidirectional_attention\": true"), "'use_bidirectional_attention' is true", TIM_E_UNSUPPORTED},
         {GEMMA(", \"quantization_config\": {}"), "'quantization_config' is {}; this library does not know", TIM_E_FORMAT},
@@ -186,6 +189,27 @@ static void test_gemma_config_heads_do_not_divide_refused(void **state) {
     const char json[] = "{\"model_type\": \"gemma3_text\", \"vocab_size\": 320, \"hidden_size\": 32, \"intermediate_size\": 64, "
                         "\"num_hidden_layers\": 7, \"num_attention_heads\": 4, \"num_key_value_heads\": 3, \"sliding_window\": 8}";
     expect_error(tim_gemma3_config_parse(&c, json, &err), TIM_E_FORMAT, &err, "'num_key_value_heads' is 3");
+}
+
+/* An mT5 whose file does not say has the gate that its kind has. */
+static void test_t5_config_gate_of_the_kind(void **state) {
+    (void)state;
+    static const char rest[] =
+        "\"vocab_size\": 320, \"d_model\": 32, \"d_kv\": 8, \"d_ff\": 64, \"num_layers\": 3, \"num_heads\": 4}";
+    static const struct {
+        const char *begin;
+        bool gated;
+    } kinds[] = {{"{\"model_type\": \"mt5\", ", true},
+                 {"{\"model_type\": \"t5\", ", false},
+                 {"{\"model_type\": \"mt5\", \"feed_forward_proj\": \"relu\", ", false}};
+    TimT5Config c;
+    TimError err;
+    for (size_t i = 0; i < sizeof kinds / sizeof *kinds; i++) {
+        char json[512];
+        snprintf(json, sizeof json, "%s%s", kinds[i].begin, rest);
+        assert_int_equal(tim_t5_config_parse(&c, json, &err), TIM_OK);
+        assert_int_equal(c.gated, kinds[i].gated);
+    }
 }
 
 static void test_t5_config_refused_settings_named(void **state) {
@@ -526,6 +550,7 @@ int main(void) {
         cmocka_unit_test(test_gemma_config_layers_by_pattern_or_list),
         cmocka_unit_test(test_gemma_config_refused_settings_named),
         cmocka_unit_test(test_gemma_config_heads_do_not_divide_refused),
+        cmocka_unit_test(test_t5_config_gate_of_the_kind),
         cmocka_unit_test(test_t5_config_refused_settings_named),
         cmocka_unit_test(test_open_config_error_names_file),
         cmocka_unit_test(test_gemma_open_matching_dtype_used_in_map),

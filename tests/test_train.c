@@ -984,6 +984,45 @@ static void test_trainer_guidance_starts_at_its_step(void **state) {
     tim_config_done(&config);
 }
 
+/* Three of eight samples lie in the window, and four are evaluated: each sample's target is the one that it has alone. */
+static void test_objective_guides_some_samples_as_each_alone(void **state) {
+    (void)state;
+    enum { COUNT = 8 };
+    static float x[COUNT * PIXELS], z[COUNT * PIXELS], together[COUNT * PIXELS], plain[COUNT * PIXELS], alone[PIXELS];
+    int64_t labels[COUNT], dropped[COUNT], null[COUNT];
+    double times[COUNT];
+    TimConfig config = tiny(TIM_PRECISION_F32);
+    config.transport.enhance_target = true, config.transport.w_cond = 0.5, config.transport.w_gt = 1.0;
+    config.transport.w_start = 0.3, config.transport.w_end = 0.6;
+    TimTrainer *t = new_trainer(&config);
+    run_steps(t, 20);
+    tim_data_read(t->data, 1, 0, COUNT, &(TimSamples){x, labels, dropped}, 1);
+    tim_rng_normal(z, COUNT * PIXELS, 1, 1, 0);
+    for (int i = 0; i < COUNT; i++) times[i] = (i + 0.5) / COUNT, null[i] = CLASSES;
+    for (int k = -2; k < COUNT; k++) { /* all without guidance, all, each */
+        const int i = k < 0 ? 0 : k;
+        const TimBatch batch = {.size = k < 0 ? COUNT : 1,
+                                .diffusion = k < 0 ? COUNT : 1,
+                                .x = x + i * PIXELS,
+                                .z = z + i * PIXELS,
+                                .t = times + i,
+                                .r = times + i,
+                                .condition.labels = labels + i,
+                                .teacher.labels = labels + i,
+                                .null.labels = null + i,
+                                .unguided = k == -2};
+        TimLosses losses = {.target = k == -2 ? plain : k == -1 ? together : alone};
+        assert_ok(tim_objective_step(t->objective, &batch, &t->model->weights, &t->ema->weights, t->gradients, &losses, &err));
+        if (k < 0) continue;
+        const bool guided = k >= 2 && k <= 4;
+        for (int p = 0; p < PIXELS; p++) assert_close(alone[p], together[k * PIXELS + p], 1e-5);
+        if (memcmp(plain + k * PIXELS, together + k * PIXELS, sizeof alone) ? !guided : guided)
+            fail_msg("sample %d at %g is guided: %d", k, times[k], !guided);
+    }
+    tim_trainer_free(t);
+    tim_config_done(&config);
+}
+
 static void assert_refused(const TimConfig *config, const TimTrainerOptions *with, TimStatus status, const char *part) {
     TimTrainer *trainer;
     assert_int_equal(tim_trainer_new(&trainer, config, with, &err), status);
@@ -1873,6 +1912,7 @@ int main(void) {
         cmocka_unit_test(test_trainer_gradient_not_finite_skips_the_update),
         cmocka_unit_test(test_trainer_guidance_runs_on_the_ema),
         cmocka_unit_test(test_trainer_guidance_starts_at_its_step),
+        cmocka_unit_test(test_objective_guides_some_samples_as_each_alone),
         cmocka_unit_test(test_trainer_new_bad_values_are_named),
         cmocka_unit_test(test_trainer_new_other_training_is_refused),
         cmocka_unit_test(test_trainer_new_time_weight_beyond_its_end_is_refused),
