@@ -487,6 +487,10 @@ TimStatus tim_pickle_read(TimPickle *pickle, const uint8_t *bytes, size_t size, 
     return status;
 }
 
+bool tim_pickle_is_text(const TimPickleValue *value, const char *text) {
+    return value->kind == TIM_PICKLE_TEXT && value->count == strlen(text) && memcmp(value->text, text, value->count) == 0;
+}
+
 void tim_pickle_done(TimPickle *pickle) {
     for (TimPickleBlock *block = pickle->blocks, *next; block; block = next) {
         next = block->next;

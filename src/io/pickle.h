@@ -64,6 +64,9 @@ typedef struct TimPickle {
 TimStatus tim_pickle_read(TimPickle *pickle, const uint8_t *bytes, size_t size, const TimPickleGlobal *globals, size_t global_count,
                           TimError *err);
 
+/* Whether the value is this text. */
+bool tim_pickle_is_text(const TimPickleValue *value, const char *text);
+
 void tim_pickle_done(TimPickle *pickle);
 
 #endif

@@ -57,10 +57,6 @@ static bool is_tensor(const TimPickleValue *value) {
     return is_call(value, TIM_TORCH_REBUILD_TENSOR) || is_call(value, TIM_TORCH_REBUILD_TENSOR_OLD);
 }
 
-static bool is_text(const TimPickleValue *value, const char *text) {
-    return value->kind == TIM_PICKLE_TEXT && value->count == strlen(text) && memcmp(value->text, text, value->count) == 0;
-}
-
 /* ---- tensors ---- */
 
 /* A tensor's view of its storage. */
@@ -148,11 +144,12 @@ static bool is_row_major(const View *view) {
 }
 
 static TimStatus keep_block(Reader *r, void *out, size_t size, const char *what) {
-    TimTorchFile *zip = r->out;
+    TimTorchFile *file = r->out;
     void *block;
-    TIM_TRY(tim_grow(&zip->blocks, &zip->block_capacity, zip->block_count, sizeof *zip->blocks, "what a torch file owns", r->err));
+    TIM_TRY(
+        tim_grow(&file->blocks, &file->block_capacity, file->block_count, sizeof *file->blocks, "what a torch file owns", r->err));
     TIM_TRY(tim_new(&block, size, 1, what, r->err));
-    zip->blocks[zip->block_count++] = block;
+    file->blocks[file->block_count++] = block;
     memcpy(out, &block, sizeof block);
     return TIM_OK;
 }
@@ -222,16 +219,16 @@ static TimStatus keep_text(Reader *r, const char **out, const char *text, size_t
 }
 
 static TimStatus add_tensor(Reader *r, const Path *path, const TimPickleValue *call) {
-    TimTorchFile *zip = r->out;
+    TimTorchFile *file = r->out;
     if (path->length == 0)
         return tim_fail(r->err, TIM_E_UNSUPPORTED, "it holds one tensor that has no name; save torch.save({'name': tensor}, ...)");
-    TIM_TRY(tim_grow(&zip->tensors, &zip->tensor_capacity, zip->count, sizeof *zip->tensors, "the tensors' entries", r->err));
-    TimStoredTensor *tensor = &zip->tensors[zip->count];
+    TIM_TRY(tim_grow(&file->tensors, &file->tensor_capacity, file->count, sizeof *file->tensors, "the tensors' entries", r->err));
+    TimStoredTensor *tensor = &file->tensors[file->count];
     *tensor = (TimStoredTensor){0};
     TIM_TRY(keep_text(r, &tensor->name, path->text, path->length, "the name of a tensor"));
     const TimStatus status = read_tensor(r, tensor, call);
     if (status != TIM_OK) return tim_fail_within(r->err, status, "tensor '%s'", tensor->name);
-    zip->count++;
+    file->count++;
     return TIM_OK;
 }
 
@@ -241,7 +238,7 @@ static bool has_end(const char *text, size_t size) {
 }
 
 static TimStatus add_text(Reader *r, const Path *path, const TimPickleValue *value) {
-    TimTorchFile *zip = r->out;
+    TimTorchFile *file = r->out;
     char number[32];
     const char *text = number;
     if (value->kind == TIM_PICKLE_TEXT)
@@ -256,11 +253,12 @@ static TimStatus add_text(Reader *r, const Path *path, const TimPickleValue *val
         snprintf(number, sizeof number, "%" PRId64, value->integer);
     const size_t size = value->kind == TIM_PICKLE_TEXT ? value->count : strlen(text);
     if (path->length == 0 || has_end(text, size)) return TIM_OK;
-    TIM_TRY(tim_grow(&zip->texts, &zip->text_capacity, zip->text_count, sizeof *zip->texts, "the texts of a torch file", r->err));
-    TimStoredText *entry = &zip->texts[zip->text_count];
+    TIM_TRY(
+        tim_grow(&file->texts, &file->text_capacity, file->text_count, sizeof *file->texts, "the texts of a torch file", r->err));
+    TimStoredText *entry = &file->texts[file->text_count];
     TIM_TRY(keep_text(r, &entry->key, path->text, path->length, "the name of a text"));
     TIM_TRY(keep_text(r, &entry->value, text, size, "a text"));
-    zip->text_count++;
+    file->text_count++;
     return TIM_OK;
 }
 
@@ -388,7 +386,7 @@ static bool has_tensors(const TimPickleValue *dict) {
 /* The dict under that key; NULL when there is none. */
 static const TimPickleValue *dict_under(const TimPickleValue *dict, const char *key) {
     for (size_t i = 0; i + 1 < dict->count; i += 2)
-        if (is_text(dict->items[i], key) && is_dict(dict->items[i + 1])) return dict->items[i + 1];
+        if (tim_pickle_is_text(dict->items[i], key) && is_dict(dict->items[i + 1])) return dict->items[i + 1];
     return NULL;
 }
 

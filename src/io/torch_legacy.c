@@ -4,6 +4,7 @@
 #include <string.h>
 
 #include "base/memory.h"
+#include "base/text.h"
 
 /* The pickle of 0x1950a86a20f9469cfc6c, an integer of ten bytes, and that of the version, 1001. */
 static const uint8_t magic[] = {0x80, 2, 0x8A, 10, 0x6C, 0xFC, 0x9C, 0x46, 0xF9, 0x20, 0x6A, 0xA8, 0x50, 0x19, '.'},
@@ -46,11 +47,9 @@ static TimStatus read_version(Reader *r) {
 }
 
 static bool is_little_endian(const TimPickleValue *machine) {
-    static const char key[] = "little_endian";
     for (size_t i = 0; machine->kind == TIM_PICKLE_DICT && i + 1 < machine->count; i += 2) {
-        const TimPickleValue *name = machine->items[i], *value = machine->items[i + 1];
-        if (name->kind == TIM_PICKLE_TEXT && name->count == sizeof key - 1 && memcmp(name->text, key, sizeof key - 1) == 0)
-            return value->kind == TIM_PICKLE_BOOL && value->integer;
+        const TimPickleValue *value = machine->items[i + 1];
+        if (tim_pickle_is_text(machine->items[i], "little_endian")) return value->kind == TIM_PICKLE_BOOL && value->integer;
     }
     return false;
 }
@@ -67,15 +66,10 @@ static TimStatus check_machine(Reader *r) {
 
 /* ---- storages ---- */
 
-static int compare_keys(const char *a, size_t a_size, const char *b, size_t b_size) {
-    const int order = memcmp(a, b, a_size < b_size ? a_size : b_size);
-    return order ? order : (a_size > b_size) - (a_size < b_size);
-}
-
 static int compare(const void *left, const void *right) {
     const TimTorchStorage *a = &((const TimTorchLegacyStorage *)left)->storage,
                           *b = &((const TimTorchLegacyStorage *)right)->storage;
-    return compare_keys(a->key, a->key_size, b->key, b->key_size);
+    return tim_compare_texts(a->key, a->key_size, b->key, b->key_size);
 }
 
 static bool same(const TimTorchStorage *a, const TimTorchStorage *b) {
@@ -100,13 +94,9 @@ static TimStatus list_storages(Reader *r) {
     return TIM_OK;
 }
 
-static TimTorchLegacyStorage *find(const TimTorchLegacy *l, const char *key, size_t size) {
-    const TimTorchLegacyStorage wanted = {.storage = {.key = key, .key_size = size}};
-    return l->count ? bsearch(&wanted, l->storages, l->count, sizeof wanted, compare) : NULL;
-}
-
-const TimTorchLegacyStorage *tim_torch_legacy_find(const TimTorchLegacy *legacy, const char *key, size_t key_size) {
-    return find(legacy, key, key_size);
+TimTorchLegacyStorage *tim_torch_legacy_find(const TimTorchLegacy *legacy, const char *key, size_t key_size) {
+    const TimTorchLegacyStorage wanted = {.storage = {.key = key, .key_size = key_size}};
+    return legacy->count ? bsearch(&wanted, legacy->storages, legacy->count, sizeof wanted, compare) : NULL;
 }
 
 /* The number of elements once more, and the bytes. */
@@ -128,7 +118,7 @@ static TimStatus place_storages(Reader *r, const TimPickleValue *keys) {
     if (keys->kind != TIM_PICKLE_LIST) return damaged(r, "there is no list of its storages");
     for (size_t i = 0; i < keys->count; i++) {
         const TimPickleValue *key = keys->items[i];
-        TimTorchLegacyStorage *s = key->kind == TIM_PICKLE_TEXT ? find(r->legacy, key->text, key->count) : NULL;
+        TimTorchLegacyStorage *s = key->kind == TIM_PICKLE_TEXT ? tim_torch_legacy_find(r->legacy, key->text, key->count) : NULL;
         if (!s) return damaged(r, "a storage belongs to no tensor");
         TIM_TRY(place(r, s));
     }

@@ -30,6 +30,6 @@ TimStatus tim_torch_legacy_read(TimTorchLegacy *legacy, const TimFile *file, Tim
 void tim_torch_legacy_done(TimTorchLegacy *legacy);
 
 /* The storage of that key; NULL when there is none. */
-const TimTorchLegacyStorage *tim_torch_legacy_find(const TimTorchLegacy *legacy, const char *key, size_t key_size);
+TimTorchLegacyStorage *tim_torch_legacy_find(const TimTorchLegacy *legacy, const char *key, size_t key_size);
 
 #endif

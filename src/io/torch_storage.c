@@ -1,7 +1,5 @@
 #include "io/torch_storage.h"
 
-#include <string.h>
-
 const TimPickleGlobal tim_torch_globals[TIM_TORCH_GLOBAL_COUNT] = {
     [TIM_TORCH_REBUILD_TENSOR] = {"torch._utils", "_rebuild_tensor_v2"},
     [TIM_TORCH_REBUILD_TENSOR_OLD] = {"torch._utils", "_rebuild_tensor"},
@@ -32,13 +30,9 @@ bool tim_torch_size_of(size_t *out, const TimPickleValue *value) {
     return true;
 }
 
-static bool is_word(const TimPickleValue *value, const char *word) {
-    return value->kind == TIM_PICKLE_TEXT && value->count == strlen(word) && memcmp(value->text, word, value->count) == 0;
-}
-
 bool tim_torch_storage_of(TimTorchStorage *storage, const TimPickleValue *value) {
     const TimPickleValue *name = value->kind == TIM_PICKLE_OUTSIDE ? value->argument : NULL;
-    if (!name || name->kind != TIM_PICKLE_TUPLE || name->count < 5 || !is_word(name->items[0], "storage")) return false;
+    if (!name || name->kind != TIM_PICKLE_TUPLE || name->count < 5 || !tim_pickle_is_text(name->items[0], "storage")) return false;
     const TimPickleValue *type = name->items[1], *key = name->items[2];
     if (type->kind != TIM_PICKLE_GLOBAL || type->global < TIM_TORCH_STORAGES || key->kind != TIM_PICKLE_TEXT) return false;
     if (key->count > TIM_TORCH_MAX_KEY) return false;

@@ -6,6 +6,7 @@
 #include <zlib.h>
 
 #include "base/memory.h"
+#include "base/text.h"
 #include "io/torch_storage.h"
 #include "io/zip.h"
 
@@ -25,14 +26,9 @@ static TimStatus damaged(const char *what, TimError *err) {
     return tim_fail(err, TIM_E_FORMAT, "not a whole file of torch.save: %s; is the download complete?", what);
 }
 
-static int compare_text(const char *a, size_t a_size, const char *b, size_t b_size) {
-    const int order = memcmp(a, b, a_size < b_size ? a_size : b_size);
-    return order ? order : (a_size > b_size) - (a_size < b_size);
-}
-
 static int compare_member(const void *left, const void *right) {
     const Member *a = left, *b = right;
-    return compare_text(a->name, a->name_size, b->name, b->name_size);
+    return tim_compare_texts(a->name, a->name_size, b->name, b->name_size);
 }
 
 /* The archive's name is a folder that all members lie in; torch takes it from the first one, and so does this. */

@@ -10,10 +10,8 @@
 #include "model/t5_encoder.h"
 #include "text/tokenizer.h"
 
-typedef enum Kind { GEMMA3, T5 } Kind;
-
 struct TimCaptioner {
-    Kind kind;
+    TimTextEncoder kind;
     TimGemma3 gemma3;
     TimT5 t5;
     TimTokenizer *tokenizer;
@@ -23,14 +21,19 @@ struct TimCaptioner {
 
 /* ---- opening ---- */
 
-static TimStatus read_kind(Kind *kind, const char *path, TimError *err) {
-    static const char *const names[] = {"gemma3_text", "t5", "mt5"};
+TimTextEncoder tim_text_encoder_of(const json_t *config) {
+    const char *type = json_string_value(json_object_get(config, "model_type"));
+    if (!type) return TIM_TEXT_ENCODER_NONE;
+    if (strcmp(type, "gemma3_text") == 0) return TIM_TEXT_ENCODER_GEMMA3;
+    return strcmp(type, "t5") == 0 || strcmp(type, "mt5") == 0 ? TIM_TEXT_ENCODER_T5 : TIM_TEXT_ENCODER_NONE;
+}
+
+static TimStatus read_kind(TimTextEncoder *kind, const char *path, TimError *err) {
     json_t *object;
     TIM_TRY(tim_hf_config_open(&object, path, err));
+    *kind = tim_text_encoder_of(object);
     const char *name = json_string_value(json_object_get(object, "model_type"));
-    TimStatus status = TIM_E_UNSUPPORTED;
-    for (int i = 0; i < 3 && name; i++)
-        if (strcmp(name, names[i]) == 0) *kind = i == 0 ? GEMMA3 : T5, status = TIM_OK;
+    const TimStatus status = *kind ? TIM_OK : TIM_E_UNSUPPORTED;
     if (status != TIM_OK)
         tim_fail(
             err, status,
@@ -40,7 +43,7 @@ static TimStatus read_kind(Kind *kind, const char *path, TimError *err) {
     return status;
 }
 
-static TimStatus find_kind(Kind *kind, const char *folder, TimError *err) {
+static TimStatus find_kind(TimTextEncoder *kind, const char *folder, TimError *err) {
     char *path;
     TIM_TRY(tim_path_at(&path, folder, "config.json", err));
     const TimStatus status = read_kind(kind, path, err);
@@ -50,10 +53,10 @@ static TimStatus find_kind(Kind *kind, const char *folder, TimError *err) {
 
 /* The published tokenizer of Gemma 3 has a token more than the text model has rows, so their numbers say nothing. */
 static TimStatus check_tokenizer(const TimCaptioner *c, const char *path, TimError *err) {
-    const int32_t mark = c->kind == GEMMA3 ? tim_tokenizer_bos(c->tokenizer) : tim_tokenizer_eos(c->tokenizer);
+    const int32_t mark = c->kind == TIM_TEXT_ENCODER_GEMMA3 ? tim_tokenizer_bos(c->tokenizer) : tim_tokenizer_eos(c->tokenizer);
     if (mark >= 0) return TIM_OK;
     return tim_fail(err, TIM_E_FORMAT, "%s: the tokenizer has no token that %s a text; does it belong to the text encoder?", path,
-                    c->kind == GEMMA3 ? "begins" : "ends");
+                    c->kind == TIM_TEXT_ENCODER_GEMMA3 ? "begins" : "ends");
 }
 
 static TimStatus fill(TimCaptioner *c, const char *encoder, const char *tokenizer, const TimConfig *config,
@@ -62,7 +65,8 @@ static TimStatus fill(TimCaptioner *c, const char *encoder, const char *tokenize
     c->longest = config->max_seq_length;
     TIM_TRY(find_kind(&c->kind, encoder, err));
     TIM_TRY(tim_tokenizer_open(&c->tokenizer, tokenizer, err));
-    TIM_TRY(c->kind == GEMMA3 ? tim_gemma3_open(&c->gemma3, encoder, options, err) : tim_t5_open(&c->t5, encoder, options, err));
+    TIM_TRY(c->kind == TIM_TEXT_ENCODER_GEMMA3 ? tim_gemma3_open(&c->gemma3, encoder, options, err)
+                                               : tim_t5_open(&c->t5, encoder, options, err));
     TIM_TRY(check_tokenizer(c, tokenizer, err));
     const int64_t width = tim_captioner_width(c);
     if (width == config->network.cap_feat_dim) return TIM_OK;
@@ -115,8 +119,8 @@ static TimStatus t5_tape_bytes(TimT5 *t5, int64_t count, int tokens, TimHiddenSt
 }
 
 TimStatus tim_captioner_bytes(TimCaptioner *c, int64_t count, int tokens, size_t *bytes, TimError *err) {
-    TIM_TRY(c->kind == GEMMA3 ? gemma3_tape_bytes(&c->gemma3, count, tokens, c->output, bytes, err)
-                              : t5_tape_bytes(&c->t5, count, tokens, c->output, bytes, err));
+    TIM_TRY(c->kind == TIM_TEXT_ENCODER_GEMMA3 ? gemma3_tape_bytes(&c->gemma3, count, tokens, c->output, bytes, err)
+                                               : t5_tape_bytes(&c->t5, count, tokens, c->output, bytes, err));
     *bytes += c->gemma3.weights.mapped + c->t5.weights.mapped;
     return TIM_OK;
 }
@@ -133,7 +137,7 @@ void tim_captioner_rest(TimCaptioner *c) {
 }
 
 int64_t tim_captioner_width(const TimCaptioner *c) {
-    return c->kind == GEMMA3 ? c->gemma3.config.hidden_size : c->t5.config.d_model;
+    return c->kind == TIM_TEXT_ENCODER_GEMMA3 ? c->gemma3.config.hidden_size : c->t5.config.d_model;
 }
 
 /* ---- tokens ---- */
@@ -141,9 +145,9 @@ int64_t tim_captioner_width(const TimCaptioner *c) {
 /* The ids of a prompt, at most `longest`: Gemma's after the token that begins a text, T5's before the one that ends it. */
 static TimStatus tokenize(const TimCaptioner *c, const char *prompt, TimTokenIds *ids, bool *cut, TimError *err) {
     const size_t longest = (size_t)c->longest;
-    if (c->kind == GEMMA3) TIM_TRY(tim_token_ids_add(ids, tim_tokenizer_bos(c->tokenizer), err));
+    if (c->kind == TIM_TEXT_ENCODER_GEMMA3) TIM_TRY(tim_token_ids_add(ids, tim_tokenizer_bos(c->tokenizer), err));
     TIM_TRY(tim_tokenizer_encode(c->tokenizer, prompt, strlen(prompt), ids, err));
-    if (c->kind == GEMMA3) {
+    if (c->kind == TIM_TEXT_ENCODER_GEMMA3) {
         *cut = ids->count > longest;
         if (*cut) ids->count = longest;
         return TIM_OK;
@@ -155,7 +159,7 @@ static TimStatus tokenize(const TimCaptioner *c, const char *prompt, TimTokenIds
 
 /* The published Gemma tokenizer has a token more than the model has rows. */
 static TimStatus check_known(const TimCaptioner *c, const TimTokenIds *ids, TimError *err) {
-    const int64_t known = c->kind == GEMMA3 ? c->gemma3.config.vocab_size : c->t5.config.vocab_size;
+    const int64_t known = c->kind == TIM_TEXT_ENCODER_GEMMA3 ? c->gemma3.config.vocab_size : c->t5.config.vocab_size;
     for (size_t i = 0; i < ids->count; i++)
         if (ids->ids[i] < 0 || ids->ids[i] >= known)
             return tim_fail(
@@ -196,7 +200,7 @@ static TimStatus put_prompt(const TimCaptioner *c, const char *prompt, int token
 static TimStatus encode(TimCaptioner *c, const char *const *prompts, int64_t count, int tokens, int64_t *ids, int64_t *lengths,
                         float *captions, TimError *err) {
     for (int64_t b = 0; b < count; b++) TIM_TRY(put_prompt(c, prompts[b], tokens, ids + b * tokens, &lengths[b], err));
-    if (c->kind == T5) return tim_t5_encode(&c->t5, ids, lengths, count, tokens, c->output, captions, err);
+    if (c->kind == TIM_TEXT_ENCODER_T5) return tim_t5_encode(&c->t5, ids, lengths, count, tokens, c->output, captions, err);
     return tim_gemma3_encode(&c->gemma3, ids, lengths, count, tokens, c->output, captions, err);
 }
 

@@ -6,7 +6,14 @@
 #ifndef TIM_SAMPLE_CAPTIONER_H
 #define TIM_SAMPLE_CAPTIONER_H
 
+#include <jansson.h>
+
 #include "model/network.h"
+
+typedef enum TimTextEncoder { TIM_TEXT_ENCODER_NONE, TIM_TEXT_ENCODER_GEMMA3, TIM_TEXT_ENCODER_T5 } TimTextEncoder;
+
+/* Which one the object of a config.json is of, by its model_type. */
+TimTextEncoder tim_text_encoder_of(const json_t *config);
 
 typedef struct TimCaptioner TimCaptioner;
 

@@ -13,6 +13,7 @@
 #include "model/autoencoder.h"
 #include "model/gemma3.h"
 #include "model/t5_encoder.h"
+#include "sample/captioner.h"
 #include "text/tokenizer.h"
 
 /* ---- a list ---- */
@@ -237,10 +238,9 @@ typedef TimStatus (*Reader)(TimFacts *facts, const char *path, TimError *err);
 
 /* By what text encoders and autoencoders say of themselves; NULL for other models. */
 static Reader reader_of(const json_t *object) {
-    const char *type = json_string_value(json_object_get(object, "model_type"));
-    if (json_object_get(object, "_class_name")) return read_autoencoder;
-    if (type && strcmp(type, "gemma3_text") == 0) return read_gemma3;
-    return type && (strcmp(type, "t5") == 0 || strcmp(type, "mt5") == 0) ? read_t5 : NULL;
+    static const Reader readers[] = {
+        [TIM_TEXT_ENCODER_NONE] = NULL, [TIM_TEXT_ENCODER_GEMMA3] = read_gemma3, [TIM_TEXT_ENCODER_T5] = read_t5};
+    return json_object_get(object, "_class_name") ? read_autoencoder : readers[tim_text_encoder_of(object)];
 }
 
 static TimStatus read_config_json(TimFacts *facts, const char *path, TimError *err) {
@@ -259,12 +259,9 @@ static bool is_config_json(const char *path) {
     return strcmp(slash ? slash + 1 : path, "config.json") == 0;
 }
 
-static bool is_yaml(const char *path) {
-    return tim_ends_with(path, ".yaml") || tim_ends_with(path, ".yml");
-}
-
 bool tim_facts_known(const char *path) {
-    return is_yaml(path) || tim_ends_with(path, ".model") || (tim_ends_with(path, ".json") && !tim_ends_with(path, ".index.json"));
+    return tim_is_yaml(path) || tim_ends_with(path, ".model") ||
+           (tim_ends_with(path, ".json") && !tim_ends_with(path, ".index.json"));
 }
 
 TimStatus tim_facts_read(TimFacts *facts, const char *path, TimError *err) {
@@ -272,6 +269,6 @@ TimStatus tim_facts_read(TimFacts *facts, const char *path, TimError *err) {
     if (!tim_facts_known(path))
         return tim_fail(err, TIM_E_ARGUMENT, "%s: by its name no configuration (.yaml, .json) and no tokenizer (.json, .model)",
                         path);
-    if (is_yaml(path)) return read_yaml(facts, path, err);
+    if (tim_is_yaml(path)) return read_yaml(facts, path, err);
     return is_config_json(path) ? read_config_json(facts, path, err) : read_tokenizer(facts, path, err);
 }

@@ -64,12 +64,8 @@ static TimStatus find_part(char **path, const char *given, const char *base, con
 
 /* ---- the configuration ---- */
 
-static bool is_yaml(const char *path) {
-    return tim_ends_with(path, ".yaml") || tim_ends_with(path, ".yml");
-}
-
 static TimStatus check_one_config(const TimPipelineParts *parts, TimError *err) {
-    if (!parts->config || !is_yaml(parts->model)) return TIM_OK;
+    if (!parts->config || !tim_is_yaml(parts->model)) return TIM_OK;
     return tim_fail(err, TIM_E_ARGUMENT,
                     "%s is a configuration, and %s another; give weights, or the folder that holds them, as the model",
                     parts->model, parts->config);
@@ -78,7 +74,7 @@ static TimStatus check_one_config(const TimPipelineParts *parts, TimError *err) 
 TimStatus tim_pipeline_read_config(TimConfig *config, const TimPipelineParts *parts, TimError *err) {
     tim_config_init(config);
     TIM_TRY(check_one_config(parts, err));
-    if (is_yaml(parts->model)) return tim_config_read(config, parts->model, err);
+    if (tim_is_yaml(parts->model)) return tim_config_read(config, parts->model, err);
     return tim_model_config_read(config, parts->model, parts->config, err);
 }
 
@@ -104,7 +100,7 @@ TimStatus tim_places_find(TimPlaces *places, const TimPipelineParts *parts, cons
     *places =
         (TimPlaces){.wants_text = config->network.kind == TIM_NETWORK_T2I, .wants_latents = config->vae_dir || parts->autoencoder};
     TIM_TRY(find_base(&places->base, parts->model, err));
-    places->weights = is_yaml(parts->model) ? places->base : parts->model;
+    places->weights = tim_is_yaml(parts->model) ? places->base : parts->model;
     if (places->wants_text) places->text_status = find_text(places, parts, config, &places->text_err);
     if (places->wants_latents) places->latents_status = find_autoencoder(places, parts, config, &places->latents_err);
     return TIM_OK;
@@ -121,7 +117,7 @@ void tim_places_done(TimPlaces *places) {
 /* ---- opening ---- */
 
 TimStatus tim_pipeline_open_model(TimModel **model, const TimPipelineParts *parts, const TimModelOptions *options, TimError *err) {
-    const bool yaml = is_yaml(parts->model);
+    const bool yaml = tim_is_yaml(parts->model);
     char *base = NULL;
     *model = NULL;
     TIM_TRY(check_one_config(parts, err));

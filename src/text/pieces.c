@@ -4,6 +4,7 @@
 #include <string.h>
 
 #include "base/memory.h"
+#include "base/text.h"
 
 TimStatus tim_pieces_add(TimPieces *pieces, const char *text, size_t size, int32_t id, TimError *err) {
     TIM_TRY(tim_grow(&pieces->items, &pieces->capacity, pieces->count, sizeof *pieces->items, "the pieces of a tokenizer", err));
@@ -13,8 +14,7 @@ TimStatus tim_pieces_add(TimPieces *pieces, const char *text, size_t size, int32
 
 static int compare(const void *left, const void *right) {
     const TimPiece *a = left, *b = right;
-    const int order = memcmp(a->text, b->text, a->size < b->size ? a->size : b->size);
-    return order ? order : (a->size > b->size) - (a->size < b->size);
+    return tim_compare_texts(a->text, a->size, b->text, b->size);
 }
 
 bool tim_pieces_sort(TimPieces *pieces) {
