@@ -131,13 +131,13 @@ static bool has_strips(const TimAutoencoderConfig *c) {
 
 /* Rows of the picture for one of the map that is cut. */
 static int strip_scale(const TimAutoencoderConfig *c, int stage) {
-    return c->kind == TIM_AUTOENCODER_KL ? 1 << (c->kl.stages - stage) : tim_dc_fine_scale(&c->dc);
+    return c->kind == TIM_AUTOENCODER_KL ? tim_kl_stage_scale(&c->kl, stage) : tim_dc_fine_scale(&c->dc);
 }
 
 static TimStatus strips_bytes(TimAutoencoder *a, const TimStrips *s, int height, int width, size_t *bytes, TimError *err) {
     if (a->config.kind == TIM_AUTOENCODER_KL)
         return tim_half_kl_strips_bytes(&a->decoder, s->stage, s->rows, height, width, bytes, err);
-    return tim_half_strips_bytes(&a->decoder, s->rows / strip_scale(&a->config, 0), height, width, bytes, err);
+    return tim_half_strips_bytes(&a->decoder, tim_strip_rows(s->rows, strip_scale(&a->config, 0)), height, width, bytes, err);
 }
 
 /* Rows of the map that is cut which a strip sees above and below. */
@@ -184,10 +184,9 @@ TimStatus tim_autoencoder_decode_strips(TimAutoencoder *a, const TimStrips *stri
     if (!has_strips(&a->config))
         return tim_fail(err, TIM_E_UNSUPPORTED,
                         "this autoencoder has no stages that can run in strips; decode the picture whole or in tiles");
-    if (a->config.kind == TIM_AUTOENCODER_DC) {
-        const int scale = strip_scale(&a->config, 0);
-        return tim_half_run_strips(&a->decoder, strips->rows < scale ? 1 : strips->rows / scale, batch, height, width, z, x, err);
-    }
+    if (a->config.kind == TIM_AUTOENCODER_DC)
+        return tim_half_run_strips(&a->decoder, tim_strip_rows(strips->rows, strip_scale(&a->config, 0)), batch, height, width, z,
+                                   x, err);
     if (strips->stage < 1 || strips->stage >= a->config.kl.stages)
         return tim_fail(err, TIM_E_ARGUMENT, "strips from up block %d on; give 1 to %d", strips->stage, a->config.kl.stages - 1);
     return tim_half_run_kl_strips(&a->decoder, strips->stage, strips->rows, batch, height, width, z, x, err);

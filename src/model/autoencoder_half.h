@@ -4,6 +4,27 @@
 
 #include "model/autoencoder.h"
 
+static inline int tim_smaller(int a, int b) {
+    return a < b ? a : b;
+}
+
+/* ---- strips: rows of a map, run on a window of it that has as many rows beyond them as the result depends on ---- */
+
+/* Rows of the map for `rows` of the picture, `scale` of which show one. */
+static inline int tim_strip_rows(int rows, int scale) {
+    return rows < scale ? 1 : rows / scale;
+}
+
+static inline int tim_strip_window(int rows, int halo, int height) {
+    return tim_smaller(rows + 2 * halo, height);
+}
+
+/* The first row of the window of the strip that begins at row `first`: at the picture's edges it ends where the picture does. */
+static inline int tim_strip_top(int first, int rows, int window, int height) {
+    const int halo = (window - rows) / 2, wanted = first - halo > 0 ? first - halo : 0;
+    return tim_smaller(wanted, height - window);
+}
+
 enum { TIM_HALF_TAPES = 2 /* a tiled row has two shapes: whole tiles and the last one */ };
 
 /* What a tape runs: all of the half, or of a decoder the part before the local ones, or a local one, with the map between parts in rows of

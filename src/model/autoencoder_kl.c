@@ -154,6 +154,10 @@ int tim_kl_stage_channels(const TimKlConfig *kl, int stage) {
     return stage + 1 < kl->stages ? (int)up_channels(kl, stage) : kl->out_channels;
 }
 
+int tim_kl_stage_scale(const TimKlConfig *kl, int stage) {
+    return 1 << (kl->stages - stage);
+}
+
 /* 3 x 3 windows: that of the upsampling, two in each residual block, and the last. */
 int tim_kl_stage_halo(const TimKlConfig *kl, int stage) {
     const int windows = 1 + 2 * (kl->layers + 1) + (stage + 1 == kl->stages);

@@ -48,6 +48,9 @@ TimMap tim_kl_decoder_stage(TimTape *tape, const TimKlConfig *kl, int stage, Tim
 /* Channels of the map that up block `stage` makes; of the last, of the picture. */
 int tim_kl_stage_channels(const TimKlConfig *kl, int stage);
 
+/* Rows of the picture for one of a stage's input. */
+int tim_kl_stage_scale(const TimKlConfig *kl, int stage);
+
 /* Rows of a stage's input around a row that the result depends on, above and below. */
 int tim_kl_stage_halo(const TimKlConfig *kl, int stage);
 

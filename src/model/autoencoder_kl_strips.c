@@ -27,10 +27,6 @@ typedef struct Stage {
     Sums *parts;    /* (threads, groups) */
 } Stage;
 
-static int smaller(int a, int b) {
-    return a < b ? a : b;
-}
-
 static int thread_count(const TimHalf *half) {
     return half->options.threads > 0 ? half->options.threads : 1;
 }
@@ -41,14 +37,8 @@ static const TimKlConfig *kl_of(const Stage *s) {
 
 /* ---- windows ---- */
 
-static int window_of(const TimKlConfig *kl, int stage, int rows, int height) {
-    return smaller(rows + 2 * tim_kl_stage_halo(kl, stage), height);
-}
-
-/* The first row of the window of the strip that begins at row `first`: at the picture's edges it ends where the picture does. */
 static int top_of(const Stage *s, int first) {
-    const int halo = (s->window - s->rows) / 2, wanted = first - halo > 0 ? first - halo : 0;
-    return smaller(wanted, s->height - s->window);
+    return tim_strip_top(first, s->rows, s->window, s->height);
 }
 
 static TimStatus tape_of(const Stage *s, const TimHalfTape **t, TimError *err) {
@@ -118,7 +108,7 @@ static void find_moments(const Stage *s, const TimHalfTape *t, int index) {
     const TimMatrix x = tim_tape_shape(t->tape, t->norms.in[index]);
     const int64_t line = (int64_t)2 * s->width; /* pixels of a row */
     for (int first = 0; first < s->height; first += s->rows) {
-        const int top = top_of(s, first), count = smaller(s->rows, s->height - first);
+        const int top = top_of(s, first), count = tim_smaller(s->rows, s->height - first);
         load(s, t, top);
         tim_tape_forward_to(t->tape, t->norms.in[index]);
         const TimMatrix value = tim_tape_value(t->tape, t->norms.in[index]);
@@ -149,7 +139,7 @@ static TimStatus run_stage(const Stage *s, TimError *err) {
     TIM_TRY(tape_of(s, &t, err));
     for (int i = 0; i < t->norms.count; i++) find_moments(s, t, i);
     for (int first = 0; first < s->height; first += s->rows) {
-        const int top = top_of(s, first), count = smaller(s->rows, s->height - first);
+        const int top = top_of(s, first), count = tim_smaller(s->rows, s->height - first);
         load(s, t, top);
         tim_tape_forward(t->tape, false);
         const TimMatrix y = tim_tape_value(t->tape, t->out);
@@ -160,24 +150,14 @@ static TimStatus run_stage(const Stage *s, TimError *err) {
 
 /* ---- all stages of a picture ---- */
 
-/* Rows of the picture for a row of the input of a stage. */
-static int scale_of(const TimKlConfig *kl, int stage) {
-    return 1 << (kl->stages - stage);
-}
-
-static int strip_rows(const TimKlConfig *kl, int stage, int rows) {
-    const int scale = scale_of(kl, stage);
-    return rows < scale ? 1 : rows / scale;
-}
-
 /* The stage whose input is a map of a latent of these sides. */
 static Stage stage_of(TimHalf *half, int index, int rows, int height, int width) {
     const TimKlConfig *kl = &half->config->kl;
     Stage s = {.half = half, .index = index, .groups = kl->groups, .last = index + 1 == kl->stages};
     s.height = height << (index - 1), s.width = width << (index - 1);
     s.channels = tim_kl_stage_channels(kl, index - 1);
-    s.rows = strip_rows(kl, index, rows);
-    s.window = window_of(kl, index, s.rows, s.height);
+    s.rows = tim_strip_rows(rows, tim_kl_stage_scale(kl, index));
+    s.window = tim_strip_window(s.rows, tim_kl_stage_halo(kl, index), s.height);
     return s;
 }
 

@@ -15,17 +15,13 @@ typedef struct Strips {
     float *out;                  /* (B, C, height scale, width scale) */
 } Strips;
 
-static int smaller(int a, int b) {
-    return a < b ? a : b;
-}
-
 /* Rows of the map between the parts for a latent of `height`, and what a strip sees of them. */
 static int map_rows(const TimHalf *half, int height) {
     return height * (tim_autoencoder_factor(half->config) / tim_dc_fine_scale(&half->config->dc));
 }
 
 static int window_of(const TimHalf *half, int rows, int height) {
-    return smaller(rows + 2 * tim_dc_fine_halo(&half->config->dc), height);
+    return tim_strip_window(rows, tim_dc_fine_halo(&half->config->dc), height);
 }
 
 static TimStatus run_coarse(Strips *s, int height, int width, const float *in, TimError *err) {
@@ -55,8 +51,7 @@ static void take(const Strips *s, const TimMatrix *y, int64_t b, int top, int fi
 
 static TimStatus run_strip(Strips *s, int64_t b, int first, int count, TimError *err) {
     const TimHalfTape *t;
-    const int halo = (s->window - s->rows) / 2, wanted = first - halo > 0 ? first - halo : 0,
-              top = smaller(wanted, s->height - s->window);
+    const int top = tim_strip_top(first, s->rows, s->window, s->height);
     const size_t row = (size_t)s->width * (size_t)s->channels;
     TIM_TRY(tim_half_tape(s->half, &(TimHalfShape){.part = TIM_HALF_FINE, .batch = 1, .height = s->window, .width = s->width}, &t,
                           err));
@@ -70,7 +65,7 @@ static TimStatus run_strip(Strips *s, int64_t b, int first, int count, TimError 
 static TimStatus run_fine(Strips *s, TimError *err) {
     for (int64_t b = 0; b < s->batch; b++)
         for (int first = 0; first < s->height; first += s->rows)
-            TIM_TRY(run_strip(s, b, first, smaller(s->rows, s->height - first), err));
+            TIM_TRY(run_strip(s, b, first, tim_smaller(s->rows, s->height - first), err));
     return TIM_OK;
 }
 

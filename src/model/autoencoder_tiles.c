@@ -43,17 +43,13 @@ static Axis axis_of(const TimHalf *half, int in_size, int tile, int stride) {
     return a;
 }
 
-static int smaller(int a, int b) {
-    return a < b ? a : b;
-}
-
 /* Where tile `index` starts in the input, and how long it is. */
 static int start(const Axis *a, int index) {
     return index * a->in_stride;
 }
 
 static int length(const Axis *a, int index) {
-    return smaller(a->in_tile, a->in_size - start(a, index));
+    return tim_smaller(a->in_tile, a->in_size - start(a, index));
 }
 
 static void cut(const Tiled *t, int i, int j, int height, int width) {
@@ -67,7 +63,7 @@ static void cut(const Tiled *t, int i, int j, int height, int width) {
 
 /* b fades in over the last rows of `a`, the tile above. */
 static void blend_down(const Tile *a, Tile *b, int64_t planes, int extent) {
-    extent = smaller(extent, smaller(a->height, b->height));
+    extent = tim_smaller(extent, tim_smaller(a->height, b->height));
     for (int64_t p = 0; p < planes; p++)
         for (int y = 0; y < extent; y++) {
             const float part = (float)y / (float)extent;
@@ -79,7 +75,7 @@ static void blend_down(const Tile *a, Tile *b, int64_t planes, int extent) {
 
 /* b fades in over the last columns of `a`, the tile to its left. */
 static void blend_right(const Tile *a, Tile *b, int64_t planes, int extent) {
-    extent = smaller(extent, smaller(a->width, b->width));
+    extent = tim_smaller(extent, tim_smaller(a->width, b->width));
     for (int64_t row = 0; row < planes * b->height; row++)
         for (int x = 0; x < extent; x++) {
             const float part = (float)x / (float)extent;
@@ -90,7 +86,7 @@ static void blend_right(const Tile *a, Tile *b, int64_t planes, int extent) {
 
 static void paste(const Tiled *t, const Tile *tile, int i, int j, int64_t planes) {
     const int top = i * t->y.stride, left = j * t->x.stride;
-    const int height = smaller(t->y.stride, tile->height), width = smaller(t->x.stride, tile->width);
+    const int height = tim_smaller(t->y.stride, tile->height), width = tim_smaller(t->x.stride, tile->width);
     for (int64_t p = 0; p < planes; p++)
         for (int y = 0; y < height; y++)
             memcpy(t->out + (p * t->y.size + top + y) * t->x.size + left, tile->data + (p * tile->height + y) * tile->width,
@@ -181,7 +177,7 @@ TimStatus tim_half_tiled_bytes(TimHalf *half, const TimTiling *tiling, int heigh
     TIM_TRY(check(half, tiling, err));
     const Tiled t = tiled_of(half, tiling, 1, height, width);
     if (is_one_tile(&t)) return tim_half_whole_bytes(half, height, width, bytes, err);
-    TIM_TRY(tim_half_whole_bytes(half, smaller(height, t.y.in_tile), smaller(width, t.x.in_tile), bytes, err));
+    TIM_TRY(tim_half_whole_bytes(half, tim_smaller(height, t.y.in_tile), tim_smaller(width, t.x.in_tile), bytes, err));
     *bytes = TIM_HALF_TAPES * *bytes + sizeof(float) * (in_elements(&t) + 2 * (size_t)t.x.count * out_elements(&t));
     return TIM_OK;
 }

@@ -130,8 +130,8 @@ static TimStatus open_places(TimModel **model, const Places *places, bool config
     TimStatus status = read_config(&config, places, config_given, err);
     if (status == TIM_OK) {
         status = tim_model_new_frozen(model, &config, options, err);
-        const char *source = config_given || tim_is_file(places->config) ? places->config : places->weights;
-        if (status != TIM_OK) tim_fail_within(err, status, "%s", source);
+        if (status != TIM_OK)
+            tim_fail_within(err, status, "%s", config_given || tim_is_file(places->config) ? places->config : places->weights);
     }
     tim_config_done(&config);
     return status == TIM_OK ? tim_frozen_open(&(*model)->frozen, places->weights, &names, err) : status;
