@@ -168,20 +168,18 @@ static void print_json(const Subject *s) {
 
 /* ---- finding ---- */
 
-enum { MAX_PATH = 4096 };
-
 static bool is_kind(const char *path, mode_t kind) {
     struct stat info;
     return stat(path, &info) == 0 && (info.st_mode & S_IFMT) == kind;
 }
 
 /* `name` in the folder `path`, or in that of the file `path`. */
-static bool path_in(char out[MAX_PATH], const char *path, const char *name) {
+static bool path_in(char out[MAX_PATH_BYTES], const char *path, const char *name) {
     const bool folder = is_kind(path, S_IFDIR);
     const char *slash = strrchr(path, '/');
     const int keep = folder ? (int)strlen(path) : slash ? (int)(slash - path) : 0;
-    const int length = snprintf(out, MAX_PATH, "%.*s%s%s", keep, path, folder || slash ? "/" : "", name);
-    return length >= 0 && length < MAX_PATH && is_kind(out, S_IFREG);
+    const int length = snprintf(out, MAX_PATH_BYTES, "%.*s%s%s", keep, path, folder || slash ? "/" : "", name);
+    return length >= 0 && length < MAX_PATH_BYTES && is_kind(out, S_IFREG);
 }
 
 static bool say(const TimError *err) {
@@ -204,7 +202,7 @@ static bool read_facts(Subject *s, const char *path) {
 
 /* The first of `names` that lies there. One that was not asked for may be another program's: then the rest is still shown. */
 static void find_facts(Subject *s, const char *path, const char *const *names) {
-    char found[MAX_PATH];
+    char found[MAX_PATH_BYTES];
     for (int i = 0; names[i]; i++)
         if (path_in(found, path, names[i])) {
             read_facts(s, found);
@@ -240,7 +238,7 @@ static bool has_weights(const char *folder) {
 }
 
 static bool has_config(const char *path) {
-    char found[MAX_PATH];
+    char found[MAX_PATH_BYTES];
     return path_in(found, path, "config.yaml") || path_in(found, path, "config.json");
 }
 

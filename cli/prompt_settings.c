@@ -27,10 +27,15 @@ static const Setting settings_known[] = {
     {"stochasticity", offsetof(PromptSettings, stochasticity), false, 0, 1000},
 };
 
-enum { KNOWN = sizeof settings_known / sizeof *settings_known };
+enum { KNOWN = sizeof settings_known / sizeof *settings_known, KEYS = KNOWN + 2 /* texts */ };
 
-static const char *const keys[] = {"prompt",       "seed",          "steps",         "width",           "height", "guidance",
-                                   "guidance_low", "guidance_high", "stochasticity", "negative_prompt", NULL};
+/* All keys of a line, then NULL. */
+static void list_keys(const char *keys[KEYS + 1]) {
+    keys[0] = "prompt";
+    for (int i = 0; i < KNOWN; i++) keys[1 + i] = settings_known[i].key;
+    keys[KEYS - 1] = "negative_prompt";
+    keys[KEYS] = NULL;
+}
 
 PromptSettings prompt_settings_none(void) {
     return (PromptSettings){-1, -1, -1, -1, NAN, NAN, NAN, NAN, NULL};
@@ -82,7 +87,7 @@ static TimStatus take_negative(PromptSettings *s, const json_t *object, TimError
 }
 
 /* "'step' is none of prompt, seed, ...; did you mean 'steps'?" */
-static TimStatus fail_key(const char *key, TimError *err) {
+static TimStatus fail_key(const char *key, const char *const *keys, TimError *err) {
     char all[256] = "";
     const char *near = nearest_word(key, keys);
     for (int i = 0; keys[i]; i++) snprintf(all + strlen(all), sizeof all - strlen(all), "%s%s", i ? ", " : "", keys[i]);
@@ -91,12 +96,13 @@ static TimStatus fail_key(const char *key, TimError *err) {
 }
 
 static TimStatus check_keys(json_t *object, TimError *err) {
-    const char *key;
+    const char *key, *keys[KEYS + 1];
     json_t *value;
+    list_keys(keys);
     json_object_foreach(object, key, value) {
         int i = 0;
         while (keys[i] && strcmp(keys[i], key) != 0) i++;
-        if (!keys[i]) return fail_key(key, err);
+        if (!keys[i]) return fail_key(key, keys, err);
     }
     return TIM_OK;
 }

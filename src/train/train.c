@@ -275,17 +275,18 @@ static TimStatus resume(Run *run, const char *path, const char *config, TimError
 static void note_late(Run *run, bool wanted, int64_t start, const char *key, const char *what) {
     const int64_t end = run->trainer->model->config.training.max_train_steps;
     if (wanted && start >= end)
-        note(run, "training.%s is %lld and the training ends with step %lld: %s never begin%s", key, (long long)start,
-             (long long)end, what, strcmp(what, "composed samples") == 0 ? "" : "s");
+        note(run, "training.%s is %lld and the training ends with step %lld: %s", key, (long long)start, (long long)end, what);
 }
 
 /* What a training of fewer steps than its configuration was made for would leave out in silence. */
 static void note_late_starts(Run *run) {
     const TimConfig *c = &run->trainer->model->config;
     const TimTrainingConfig *t = &c->training;
-    note_late(run, c->transition.composed_ratio > 0, t->composed_start_step, "composed_start_step", "composed samples");
-    note_late(run, c->transition.expected_loss, t->expected_loss_start_step, "expected_loss_start_step", "expected_loss");
-    note_late(run, c->transport.enhance_target, t->guidance_start_step, "guidance_start_step", "guidance of the target");
+    note_late(run, c->transition.composed_ratio > 0, t->composed_start_step, "composed_start_step", "composed samples never begin");
+    note_late(run, c->transition.expected_loss, t->expected_loss_start_step, "expected_loss_start_step",
+              "expected_loss never begins");
+    note_late(run, c->transport.enhance_target, t->guidance_start_step, "guidance_start_step",
+              "guidance of the target never begins");
 }
 
 static TimStatus start(Run *run, TimError *err) {
