@@ -102,22 +102,56 @@ static void test_time_ends_exact_and_falling(void **state) {
     }
 }
 
-/* With few steps it is longer anyway; from a start nearer than it there is no room for it. */
-static void test_time_last_jump_is_no_shorter_than_asked_for(void **state) {
+/* One jump is the whole way; from a start nearer than it there is no room for it. */
+static void test_time_last_of_several_jumps_is_as_long_as_asked_for(void **state) {
     (void)state;
     TimTransportConfig equal, config;
     tim_transport_config_init(&equal, TIM_TRANSPORT_OT_FM);
     config = equal;
     config.last_jump = 0.125;
-    for (int steps = 1; steps <= 8; steps++)
-        for (int i = 0; i <= steps; i++)
-            assert_true(tim_sampler_time(&config, 1, steps, i) == tim_sampler_time(&equal, 1, steps, i));
-    static const double nine[] = {1, 0.890625, 0.78125, 0.671875, 0.5625, 0.453125, 0.34375, 0.234375, 0.125, 0};
-    for (int i = 0; i <= 9; i++) assert_true(fabs(tim_sampler_time(&config, 1, 9, i) - nine[i]) < 1e-15);
-    static const double half[] = {0.5, 0.375, 0.25, 0.125, 0}; /* four of them are as long */
+    static const double times[][6] = {{1, 0}, {1, 0.125, 0}, {1, 0.5625, 0.125, 0}, {1, 1 - 0.875 / 3, 1 - 1.75 / 3, 0.125, 0}};
+    for (int steps = 1; steps <= 4; steps++)
+        for (int i = 0; i <= steps; i++) assert_true(fabs(tim_sampler_time(&config, 1, steps, i) - times[steps - 1][i]) < 1e-15);
+    static const double half[] = {0.5, 0.375, 0.25, 0.125, 0};
     for (int i = 0; i <= 4; i++) assert_true(fabs(tim_sampler_time(&config, 0.5, 4, i) - half[i]) < 1e-15);
-    assert_true(fabs(tim_sampler_time(&config, 0.5, 7, 6) - 0.125) < 1e-15);
     for (int i = 0; i <= 4; i++) assert_true(tim_sampler_time(&config, 0.1, 4, i) == tim_sampler_time(&equal, 0.1, 4, i));
+}
+
+/* In the last jump only, and where it is short; never as published. */
+static void test_told_last_short_jump_leads_to_the_mean(void **state) {
+    (void)state;
+    TimTransportConfig config;
+    tim_transport_config_init(&config, TIM_TRANSPORT_OT_FM);
+    assert_true(tim_transport_told(&config, 0.001, 0) == 0);
+    config.last_jump = 0.1;
+    assert_true(tim_transport_told(&config, 0.1, 0) == 0.1);
+    assert_true(tim_transport_told(&config, 0.05, 0) == 0.05);
+    assert_true(tim_transport_told(&config, 0.05, 0.01) == 0.01);
+    assert_true(tim_transport_told(&config, 0.11, 0) == 0);
+    assert_true(tim_transport_told(&config, 1, 0) == 0);
+    for (int steps = 2; steps <= 128; steps++) {
+        const double t = tim_sampler_time(&config, 1, steps, steps - 1);
+        assert_true(tim_transport_told(&config, t, tim_sampler_time(&config, 1, steps, steps)) == t);
+    }
+}
+
+/* Two jumps, the first of a millionth: what is left is the last one, whose F is the velocity in either mode. */
+static void test_sample_last_short_jump_goes_by_the_velocity(void **state) {
+    (void)state;
+    TimModel *model = hash_model(1);
+    TimSampleOptions options = options_for(2, 2), diffusion = options;
+    const size_t bytes = 2 * (size_t)model->config.network.input_size * (size_t)model->config.network.input_size;
+    diffusion.mode = TIM_SAMPLE_DIFFUSION;
+    for (int k = 0; k < 2; k++) {
+        model->config.transport.last_jump = k ? 0.999999 : 0;
+        TimPictures a = draw(model, &options), b = draw(model, &diffusion);
+        if (k)
+            assert_same_pictures(a.pixels, b.pixels, bytes);
+        else
+            assert_memory_not_equal(a.pixels, b.pixels, bytes);
+        tim_pictures_done(&a), tim_pictures_done(&b);
+    }
+    tim_model_free(model);
 }
 
 static TimSampleInfo plan(const TimSamplerOptions *options) {
@@ -174,6 +208,12 @@ static void test_plan_noise_ends(void **state) {
     assert_int_equal(plan(&options).noised_steps, 0);
     options.steps = 5;
     assert_int_equal(plan(&options).noised_steps, 3); /* neither the first nor the last */
+    TimSampleInfo info;
+    TimTransportConfig config;
+    tim_transport_config_init(&config, TIM_TRANSPORT_OT_FM);
+    config.last_jump = 0.1; /* told r = t, but it leads to T_min all the same */
+    assert_ok(tim_sampler_plan(&config, &options, &info, &err));
+    assert_int_equal(info.noised_steps, 3);
     options.mode = TIM_SAMPLE_DIFFUSION;
     assert_int_equal(plan(&options).noised_steps, 4); /* the network's r is t: the last one too */
     options.steps = 1;
@@ -1031,7 +1071,9 @@ static void test_tensor_file_lists_what_was_saved(void **state) {
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_time_ends_exact_and_falling),
-        cmocka_unit_test(test_time_last_jump_is_no_shorter_than_asked_for),
+        cmocka_unit_test(test_time_last_of_several_jumps_is_as_long_as_asked_for),
+        cmocka_unit_test(test_told_last_short_jump_leads_to_the_mean),
+        cmocka_unit_test(test_sample_last_short_jump_goes_by_the_velocity),
         cmocka_unit_test(test_plan_default_window_never_guides_first_step),
         cmocka_unit_test(test_plan_single_step_guidance_without_effect),
         cmocka_unit_test(test_plan_window_ends_excluded),

@@ -1226,9 +1226,8 @@ static void test_trainer_direction_needs_velocities_and_the_exact_derivative(voi
 
 /* ---- composed samples ---- */
 
-/* The last two of four samples: three jumps of the average by hand. */
-static void test_objective_composed_target_is_what_the_averages_jumps_do(void **state) {
-    (void)state;
+/* The last two of four samples: three jumps of the average by hand; of the last jump's length, where that is not 0. */
+static void check_composed(double last_jump) {
     enum { COMPOSED = 2, FIRST = (JUMPS - COMPOSED) * SIDE * SIDE, STEPS = 3 };
     static float x[JUMP_PIXELS], z[JUMP_PIXELS], x_t[JUMP_PIXELS], at[JUMP_PIXELS], f[JUMP_PIXELS], target[JUMP_PIXELS];
     static const double times[JUMPS] = {0.9, 0.7, 1, 0.6}, ends[JUMPS] = {0.1, 0, 0, 0.3};
@@ -1236,6 +1235,7 @@ static void test_objective_composed_target_is_what_the_averages_jumps_do(void **
     int64_t labels[JUMPS];
     TimConfig config = tiny(TIM_PRECISION_F32);
     config.transition.composed_jumps = STEPS;
+    config.transport.last_jump = last_jump;
     config.transition.use_dir_loss = false;
     TimTrainer *t = new_trainer(&config);
     TimLosses losses = {.target = target, .time_weight = weights, .per_sample = own};
@@ -1246,12 +1246,14 @@ static void test_objective_composed_target_is_what_the_averages_jumps_do(void **
     assert_ok(tim_objective_step(t->objective, &batch, &t->model->weights, &t->ema->weights, t->gradients, &losses, &err));
     memcpy(at, x_t, sizeof at);
     for (int j = 0; j < STEPS; j++) {
-        double from[JUMPS], to[JUMPS];
+        const bool last = j == STEPS - 1;
+        double from[JUMPS], to[JUMPS], told[JUMPS];
         for (int k = 0; k < JUMPS; k++) {
-            const double length = (times[k] - ends[k]) / STEPS;
-            from[k] = times[k] - j * length, to[k] = from[k] - length;
+            const double length = (times[k] - ends[k] - last_jump) / (last_jump > 0 ? STEPS - 1 : STEPS);
+            from[k] = times[k] - j * length, to[k] = last ? ends[k] : from[k] - length;
+            told[k] = last_jump > 0 && last && ends[k] == 0 ? from[k] : to[k];
         }
-        evaluate(t, &t->ema->weights, &(TimBatch){.t = from, .condition.labels = labels}, at, at, 0, to, f);
+        evaluate(t, &t->ema->weights, &(TimBatch){.t = from, .condition.labels = labels}, at, at, 0, told, f);
         for (int i = 0; i < JUMP_PIXELS; i++) at[i] -= (float)(from[i / (SIDE * SIDE)] - to[i / (SIDE * SIDE)]) * f[i];
     }
     for (int i = FIRST; i < JUMP_PIXELS; i++) {
@@ -1265,6 +1267,12 @@ static void test_objective_composed_target_is_what_the_averages_jumps_do(void **
     assert_says("3 diffusion and 2 composed");
     tim_trainer_free(t);
     tim_config_done(&config);
+}
+
+static void test_objective_composed_target_is_what_the_averages_jumps_do(void **state) {
+    (void)state;
+    check_composed(0);
+    check_composed(0.2);
 }
 
 /* From its step on: those samples go from T_max to T_min, and the average is there for them in bf16. */

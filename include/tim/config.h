@@ -65,8 +65,8 @@ typedef struct TimTransportConfig {
     double p_mean, p_std; /* OT-FM, TrigFlow, EDM: of the normal number behind a time */
     double sigma_d;
     double t_max, t_min; /* where sampling starts and ends */
-    /* Ours: the last jump starts at least so long before t_min, however many there are: noise that a long jump takes away and many short
-     * ones leave. 0, as published: all jumps are equal. */
+    /* Ours: of several jumps the last is so long, however many there are, and leads to the mean: the network is told r = t there. That takes
+     * noise away which the jump to a picture keeps. 0, as published: all jumps are equal, and none leads to the mean. */
     double last_jump;
     double beta_min, beta_d;     /* VP-SDE */
     double sigma_min, sigma_max; /* VE-SDE */

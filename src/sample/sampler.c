@@ -15,21 +15,13 @@ TimSamplerOptions tim_sampler_options_default(void) {
 
 /* ---- the schedule ---- */
 
-/* Counted from the nearer end, as torch.linspace does. */
-static double time_between(double start, double end, int steps, int i) {
-    const double step = (end - start) / steps;
-    return i < (steps + 1) / 2 ? start + step * i : end - step * (steps - i);
-}
-
 double tim_sampler_start(const TimTransportConfig *transport, double start) {
     if (start == 0 || start == 1) return transport->t_max;
     return transport->t_min + start * (transport->t_max - transport->t_min);
 }
 
 double tim_sampler_time(const TimTransportConfig *transport, double start, int steps, int i) {
-    const double first = tim_sampler_start(transport, start), end = transport->t_min, last = end + transport->last_jump;
-    if ((first - end) / steps >= transport->last_jump || first <= last) return time_between(first, end, steps, i);
-    return i < steps ? time_between(first, last, steps - 1, i) : end;
+    return tim_transport_time(transport, tim_sampler_start(transport, start), transport->t_min, steps, i);
 }
 
 typedef struct Step {
@@ -56,10 +48,13 @@ static double time_at(const TimTransportConfig *c, const TimSamplerOptions *o, i
 
 static Step step_at(const TimTransportConfig *c, const TimSamplerOptions *o, int i) {
     Step step = {.t = time_at(c, o, i), .next = time_at(c, o, i + 1)};
-    step.r = o->mode == TIM_SAMPLE_DIFFUSION ? step.t : step.next;
+    const double t = tim_sampler_time(c, o->start, o->steps, i), next = tim_sampler_time(c, o->start, o->steps, i + 1);
+    const bool velocity = o->mode == TIM_SAMPLE_DIFFUSION || tim_transport_told(c, t, next) == t;
+    step.r = velocity ? step.t : step.next;
     step.guided =
         o->guidance > 1.0 && below(o, o->guidance_low * c->t_max, step.t) && below(o, step.t, o->guidance_high * c->t_max);
-    step.noised = o->stochasticity > 0.0 && below(o, step.t, c->t_max) && below(o, c->t_min, step.r);
+    step.noised = o->stochasticity > 0.0 && below(o, step.t, c->t_max) &&
+                  below(o, c->t_min, o->mode == TIM_SAMPLE_DIFFUSION ? step.t : step.next);
     return step;
 }
 

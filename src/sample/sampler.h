@@ -57,8 +57,7 @@ TimStatus tim_sampler_run(TimModel *model, const TimSamplerBatch *batch, const T
 /* The time that the share `start` stands for. */
 double tim_sampler_start(const TimTransportConfig *transport, double start);
 
-/* Time number i of steps + 1 from there on, evenly spaced; where that leaves less than the transport's last_jump for the last jump, it is
- * that long and the others are evenly spaced. Both ends are exact. */
+/* Time number i of steps + 1 from there to T_min, as tim_transport_time has it. */
 double tim_sampler_time(const TimTransportConfig *transport, double start, int steps, int i);
 
 /* out (count) = the normal numbers of the key's picture for step `step`; step 0 is its initial noise. */

@@ -278,16 +278,19 @@ static TimStatus find_direction(const TimObjective *o, const TimNetwork *trained
 
 /* ---- composed jumps ---- */
 
-/* When `j` of the equal jumps from t to r are done. */
+/* When `j` of the jumps from t to r are done: the times of a sampler that takes as many. */
 static double jump_time(const TimObjective *o, Part part, int64_t k, int j) {
     const double t = part.batch->t[part.first + k], r = part.batch->r[part.first + k];
-    return t - (t - r) * j / o->config->transition.composed_jumps;
+    return tim_transport_time(&o->config->transport, t, r, o->config->transition.composed_jumps, j);
 }
 
 /* Jump `j` of every row of rows.target by the average's F. */
 static void jump_once(const TimObjective *o, TimNetwork *n, Part part, int j) {
     memcpy(picture_row(n, n->x, 0), part.lane->rows.target, (size_t)part.size * o->picture * sizeof(float));
-    for (int64_t k = 0; k < part.size; k++) fill_times(o, n, k, jump_time(o, part, k, j), jump_time(o, part, k, j + 1));
+    for (int64_t k = 0; k < part.size; k++) {
+        const double t = jump_time(o, part, k, j), next = jump_time(o, part, k, j + 1);
+        fill_times(o, n, k, t, tim_transport_told(&o->config->transport, t, next));
+    }
     tim_tape_forward(n->tape, false);
     for (int64_t k = 0; k < part.size; k++) {
         const TimJump jump = o->transport->jump(&o->config->transport, jump_time(o, part, k, j), jump_time(o, part, k, j + 1));

@@ -36,6 +36,23 @@ TimTarget tim_transport_guide(const TimTransportConfig *config, TimTarget target
     return target;
 }
 
+/* Counted from the nearer end, as torch.linspace does. */
+static double time_between(double start, double end, int steps, int i) {
+    const double step = (end - start) / steps;
+    return i < (steps + 1) / 2 ? start + step * i : end - step * (steps - i);
+}
+
+double tim_transport_time(const TimTransportConfig *config, double t, double r, int steps, int i) {
+    const double last = r + config->last_jump;
+    if (config->last_jump <= 0 || steps == 1 || t <= last) return time_between(t, r, steps, i);
+    return i < steps ? time_between(t, last, steps - 1, i) : r;
+}
+
+double tim_transport_told(const TimTransportConfig *config, double t, double next) {
+    const bool to_mean = next <= config->t_min && t <= config->t_min + config->last_jump;
+    return to_mean ? t : next;
+}
+
 TimStatus tim_transport_stochastic_jump(const TimTransportConfig *config, double t, double r, double ratio, TimJump *jump,
                                         TimError *err) {
     const TimTransport *transport = tim_transport_get(config->kind);
