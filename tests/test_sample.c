@@ -109,11 +109,14 @@ static void test_time_last_of_several_jumps_is_as_long_as_asked_for(void **state
     tim_transport_config_init(&equal, TIM_TRANSPORT_OT_FM);
     config = equal;
     config.last_jump = 0.125;
-    static const double times[][6] = {{1, 0}, {1, 0.125, 0}, {1, 0.5625, 0.125, 0}, {1, 1 - 0.875 / 3, 1 - 1.75 / 3, 0.125, 0}};
+    static const double times[][5] = {{1, 0}, {1, 0.125, 0}, {1, 0.5625, 0.125, 0}, {1, 1 - 0.875 / 3, 1 - 1.75 / 3, 0.125, 0}};
     for (int steps = 1; steps <= 4; steps++)
         for (int i = 0; i <= steps; i++) assert_true(fabs(tim_sampler_time(&config, 1, steps, i) - times[steps - 1][i]) < 1e-15);
-    static const double half[] = {0.5, 0.375, 0.25, 0.125, 0};
+    static const double nine[] = {1, 0.890625, 0.78125, 0.671875, 0.5625, 0.453125, 0.34375, 0.234375, 0.125, 0};
+    for (int i = 0; i <= 9; i++) assert_true(fabs(tim_sampler_time(&config, 1, 9, i) - nine[i]) < 1e-15);
+    static const double half[] = {0.5, 0.375, 0.25, 0.125, 0}; /* four of them are as long */
     for (int i = 0; i <= 4; i++) assert_true(fabs(tim_sampler_time(&config, 0.5, 4, i) - half[i]) < 1e-15);
+    assert_true(fabs(tim_sampler_time(&config, 0.5, 7, 6) - 0.125) < 1e-15);
     for (int i = 0; i <= 4; i++) assert_true(tim_sampler_time(&config, 0.1, 4, i) == tim_sampler_time(&equal, 0.1, 4, i));
 }
 

@@ -95,7 +95,7 @@ typedef struct TimTransitionConfig {
     /* Ours: the exact derivative follows the averaged network's velocity at x_t, which is the mean of those that pass there and has none
      * of their noise; false, as published: that of the sample's own pair. */
     bool average_direction;
-    /* Ours: share of the batch that is composed, from T_max to T_min: the target is the one jump that does what so many equal jumps of the
+    /* Ours: share of the batch that is composed, from T_max to T_min: the target is the one jump that does what so many jumps of the
      * averaged network do. It has no noise, so differences count by their size, which leaves no haze on what is smooth. 0, as published:
      * none. */
     double composed_ratio;

@@ -41,20 +41,19 @@ static bool below(const TimSamplerOptions *o, double a, double b) {
     return o->rounded_times ? rounded(a) < rounded(b) : (float)a < (float)b;
 }
 
-static double time_at(const TimTransportConfig *c, const TimSamplerOptions *o, int i) {
-    const double time = tim_sampler_time(c, o->start, o->steps, i);
+static double as_computed(const TimSamplerOptions *o, double time) {
     return o->rounded_times ? rounded(time) : time;
 }
 
 static Step step_at(const TimTransportConfig *c, const TimSamplerOptions *o, int i) {
-    Step step = {.t = time_at(c, o, i), .next = time_at(c, o, i + 1)};
+    const bool diffusion = o->mode == TIM_SAMPLE_DIFFUSION;
     const double t = tim_sampler_time(c, o->start, o->steps, i), next = tim_sampler_time(c, o->start, o->steps, i + 1);
-    const bool velocity = o->mode == TIM_SAMPLE_DIFFUSION || tim_transport_told(c, t, next) == t;
-    step.r = velocity ? step.t : step.next;
+    Step step = {.t = as_computed(o, t), .next = as_computed(o, next)};
+    step.r = diffusion ? step.t : as_computed(o, tim_transport_told(c, t, next));
     step.guided =
         o->guidance > 1.0 && below(o, o->guidance_low * c->t_max, step.t) && below(o, step.t, o->guidance_high * c->t_max);
     step.noised = o->stochasticity > 0.0 && below(o, step.t, c->t_max) &&
-                  below(o, c->t_min, o->mode == TIM_SAMPLE_DIFFUSION ? step.t : step.next);
+                  below(o, c->t_min, diffusion ? step.t : step.next); /* the published diffusion mode noises the last jump too */
     return step;
 }
 

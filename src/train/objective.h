@@ -7,7 +7,7 @@
  *
  * The derivative's direction is the pair's own velocity, or on request (average_direction) the averaged network's at (x_t, t, t), as in
  * arXiv 2512.02012: given x_t its mean is the same, and its noise is not multiplied by the Jacobian.
- * Composed samples need no derivative: their target is the one jump that does what the averaged network's `composed_jumps` equal jumps
+ * Composed samples need no derivative: their target is the one jump that does what the averaged network's `composed_jumps` jumps
  * from t to r do (as in arXiv 2410.12557, there with two). It has no noise: x_t alone decides it, so
  * that absolute differences may count in place of squares (loss.h). They weigh 1 by their times.
  * The exact derivative rides beside the primal pass of the samples with r != t; the finite difference runs its two evaluations as one batch.
