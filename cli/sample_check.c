@@ -187,7 +187,7 @@ static bool has_exact_times(const Sampling *d, const TimSampleOptions *o) {
     TimSampleOptions usual;
     tim_sample_options_init(&usual);
     return o->steps <= 256 && (o->steps & (o->steps - 1)) == 0 && !o->init && o->stochasticity <= 0 && t->t_max == 1 &&
-           t->t_min == 0 && t->last_jump * o->steps <= 1 && o->guidance_low == usual.guidance_low &&
+           t->t_min == 0 && (t->last_jump <= 0 || o->steps == 1) && o->guidance_low == usual.guidance_low &&
            o->guidance_high == usual.guidance_high;
 }
 

@@ -627,6 +627,12 @@ static void test_sample_imitate_changes_what_it_says(void **state) {
     tim_image_done(&again);
     for (size_t i = 0; i < RUNS; i++) tim_image_done(&images[i]);
     assert_fails("sample --model wide --out x.png --imitate times,rope", 2, "--imitate: 'rope' does not fit; give times, rotary");
+    assert_runs("sample --model wide --steps 4 --out t.png --imitate times");
+    assert_contains(said, "has no effect");
+    config.transport.last_jump = 0.1; /* 1, 0.7, 0.4, 0.1: none of bf16's */
+    assert_int_equal(save_model("wide-jump", &config), TIM_OK);
+    assert_runs("sample --model wide-jump --steps 4 --out t.png --imitate times");
+    assert_string_equal(said, "");
 }
 
 static void test_sample_guidance_without_effect_said_once(void **state) {

@@ -971,6 +971,8 @@ static void test_config_check_unsound_value_named(void **state) {
     assert_unsound(&config, "times from 0 to 1.5");
     config = sound, config.transport.last_jump = 1.5;
     assert_unsound(&config, "last_jump is 1.5");
+    config.transport.last_jump = 1; /* a single jump would be the last of several */
+    assert_unsound(&config, "last_jump is 1; it must be shorter than the way from T_max to T_min, 1");
     config = sound, config.network.input_skip = true, config.transport.kind = TIM_TRANSPORT_TRIGFLOW;
     assert_unsound(&config, "input_skip is true, which goes with the transport OT_FM alone");
     config = sound, config.transport.w_start = 2;

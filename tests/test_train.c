@@ -35,6 +35,7 @@
 #include "train/streams.h"
 #include "train/time_pairs.h"
 #include "train/trainer.h"
+#include "transport/transport.h"
 
 #ifndef TIM_SOURCE_DIR
 #define TIM_SOURCE_DIR "."
@@ -1296,6 +1297,23 @@ static void test_trainer_composed_samples_start_at_their_step(void **state) {
     tim_config_done(&config);
 }
 
+/* T_min is no number of fp32: a composed sample's last jump leads to the mean all the same, as the sampler's does. */
+static void test_trainer_composed_samples_end_as_the_sampler_does(void **state) {
+    (void)state;
+    TimConfig config = tiny(TIM_PRECISION_F32);
+    const TimTransportConfig *transport = &config.transport;
+    config.transition.composed_ratio = 0.25, config.transition.composed_jumps = 3;
+    config.transport.t_min = 0.001, config.transport.last_jump = 0.1;
+    TimTrainer *t = new_trainer(&config);
+    run_steps(t, 1);
+    const double from = tim_transport_time(transport, t->batch.t[BATCH - 1], t->batch.r[BATCH - 1], 3, 2);
+    assert_true(t->batch.t[BATCH - 1] == 1);
+    assert_true(from == tim_transport_time(transport, 1, 0.001, 3, 2));
+    assert_true(tim_transport_told(transport, from, t->batch.r[BATCH - 1]) == from);
+    tim_trainer_free(t);
+    tim_config_done(&config);
+}
+
 /* ---- checkpoints ---- */
 
 typedef struct Resumption {
@@ -1940,6 +1958,7 @@ int main(void) {
         cmocka_unit_test(test_objective_direction_is_the_averages_on_request),
         cmocka_unit_test(test_objective_composed_target_is_what_the_averages_jumps_do),
         cmocka_unit_test(test_trainer_composed_samples_start_at_their_step),
+        cmocka_unit_test(test_trainer_composed_samples_end_as_the_sampler_does),
         cmocka_unit_test(test_trainer_direction_needs_velocities_and_the_exact_derivative),
         cmocka_unit_test(test_trainer_resume_expecting_losses_has_the_bits_of_no_stop),
         cmocka_unit_test(test_trainer_save_is_a_model_that_opens),

@@ -41,6 +41,9 @@ static void add_pictures(SHA2_CTX *hash, const TimPictureArray *a) {
     SHA256Update(hash, (const uint8_t *)a->labels, (size_t)a->count * sizeof *a->labels);
 }
 
+/* Raised whenever the same weights and settings come to draw other pictures, or the judge to judge them otherwise. */
+enum { REVISION = 2 };
+
 void tim_hash_settings(char out[TIM_HASH_TEXT], const TimEvalOptions *options, const TimModel *model, const TimJudge *judge) {
     SHA2_CTX hash;
     SHA256Init(&hash);
@@ -49,8 +52,8 @@ void tim_hash_settings(char out[TIM_HASH_TEXT], const TimEvalOptions *options, c
     add_pictures(&hash, &judge->reference);
     add_pictures(&hash, &judge->training);
     add_text(&hash, tim_isa_name(model->options.isa));
-    const int64_t numbers[] = {options->samples, (int64_t)options->seed, options->batch, options->precision,
-                               model->options.threads};
+    const int64_t numbers[] = {REVISION,       options->samples,   (int64_t)options->seed,
+                               options->batch, options->precision, model->options.threads};
     for (size_t i = 0; i < sizeof numbers / sizeof *numbers; i++) add_number(&hash, numbers[i]);
     SHA256End(&hash, out);
 }

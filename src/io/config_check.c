@@ -101,8 +101,9 @@ static TimStatus check_times(const TimTransportConfig *t, TimError *err) {
     if (!(t->t_min >= 0.0) || (t->t_min == 0.0 && !starts_at_zero(t->kind)))
         return tim_fail(err, TIM_E_ARGUMENT,
                         "model.transport: the smallest time, T_min, is %g; it must be positive for this transport", t->t_min);
-    if (t->last_jump > t->t_max - t->t_min)
-        return tim_fail(err, TIM_E_ARGUMENT, "model.transport.params.last_jump is %g; the whole way from T_max to T_min is %g",
+    if (t->last_jump >= t->t_max - t->t_min)
+        return tim_fail(err, TIM_E_ARGUMENT,
+                        "model.transport.params.last_jump is %g; it must be shorter than the way from T_max to T_min, %g",
                         t->last_jump, t->t_max - t->t_min);
     return TIM_OK;
 }

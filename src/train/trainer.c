@@ -227,8 +227,8 @@ static size_t draw_times(TimTrainer *t, size_t composed) {
     const TimConfig *config = &t->model->config;
     const size_t size = (size_t)config->training.batch_size;
     for (size_t i = size - composed; i < size; i++) {
-        t->batch.t[i] = (float)config->transport.t_max;
-        t->batch.r[i] = (float)config->transport.t_min;
+        t->batch.t[i] = config->transport.t_max;
+        t->batch.r[i] = config->transport.t_min;
     }
     return tim_time_pairs(t->batch.t, t->batch.r, size - composed, &config->transport, &config->transition, t->state.seed,
                           tim_stream(TIM_STREAM_TIMES, 0), (uint64_t)t->state.step);
