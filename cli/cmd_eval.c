@@ -200,7 +200,7 @@ static ExitCode parse(Request *r, int count, char **words) {
         option_choice("suite", &r->suite, suite_words, "the numbers of --pictures: ours, or those of ADM's suite (default own)"),
         option_text("config", &r->eval.config, "YAML",
                     "its configuration (default: config.yaml beside the weights, or the official one)"),
-        option_text("out", &r->eval.out, "DIR", "folder for report.json and report.html of a model"),
+        option_text("out", &r->eval.out, "DIR", "folder for report.json, report.html and what is finished, of a model"),
         option_text("reference", &r->eval.reference, "DATA", "real pictures to compare with (default fashion-mnist)"),
         option_text("training", &r->eval.training, "DATA",
                     "pictures the model has learned from, to find copies (default: those of fashion-mnist, else none)"),

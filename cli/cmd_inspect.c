@@ -289,7 +289,9 @@ int cmd_inspect(int count, char **words) {
         .notes = "A file is safetensors, a file of torch.save (.bin, .pt, .pth; nothing in it is run), or the index of several\n"
                  "(.safetensors.index.json). Of a folder, its model.safetensors is shown, diffusion_pytorch_model.safetensors, the "
                  "index\n"
-                 "of one of these, or diffusion_pytorch_model.bin, pytorch_model.bin. Of what is no weights: a configuration of "
+                 "of one of these, diffusion_pytorch_model.bin, pytorch_model.bin, or the only file of weights of another name. Of "
+                 "what\n"
+                 "is no weights: a configuration of "
                  "TiM (.yaml), of a text encoder or "
                  "an\n"
                  "autoencoder (config.json), a tokenizer (tokenizer.json, tokenizer.model, spiece.model).",

@@ -66,7 +66,8 @@ typedef struct TimTransportConfig {
     double sigma_d;
     double t_max, t_min; /* where sampling starts and ends */
     /* Ours: of several jumps the last is so long, however many there are, and leads to the mean: the network is told r = t there. That takes
-     * noise away which the jump to a picture keeps. 0, as published: all jumps are equal, and none leads to the mean. */
+     * noise away which the jump to a picture keeps. From a start no further than that, jumps are equal and the last leads to the mean, also a
+     * single one. Shorter than T_max - T_min. 0, as published: all jumps are equal, and none leads to the mean. */
     double last_jump;
     double beta_min, beta_d;     /* VP-SDE */
     double sigma_min, sigma_max; /* VE-SDE */
@@ -187,13 +188,17 @@ TIM_API void tim_config_done(TimConfig *config);
 /* Reads a YAML file over the defaults. `config` is initialised by the call and needs tim_config_done also after a failure.
  * Unknown keys inside model, data and training are errors that name line, key and the keys allowed there, the likeliest first. Keys of
  * the published files that mean nothing here, and those of other tools at the top, are listed in without_effect; a value that only
- * training could not heed leaves the file readable and is told in untrainable. */
+ * training could not heed leaves the file readable and is told in untrainable. Ranges are those of tim_config_check, which the caller
+ * asks (tim_model_open and tim_trainer_new do). Errors: TIM_E_IO, TIM_E_FORMAT, TIM_E_UNSUPPORTED for a network or transport that is
+ * none of these, TIM_E_MEMORY. Any thread. */
 TIM_API TimStatus tim_config_read(TimConfig *config, const char *path, TimError *err);
 
-/* Writes the YAML file that tim_config_read reads back to the same values. */
+/* Writes the YAML file that tim_config_read reads back to the same values. Errors: TIM_E_ARGUMENT where tim_config_check gives it, and for a
+ * text that is not UTF-8; TIM_E_IO, and nothing is left of a file that was begun. Any thread. */
 TIM_API TimStatus tim_config_write(const TimConfig *config, const char *path, TimError *err);
 
-/* Checks that every value is in its range and fits the others; the text names field, value and range. */
+/* Checks that every value is in its range and fits the others; the text names field, value and range.
+ * Error: TIM_E_ARGUMENT. Any thread. */
 TIM_API TimStatus tim_config_check(const TimConfig *config, TimError *err);
 
 #ifdef __cplusplus

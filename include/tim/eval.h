@@ -164,33 +164,36 @@ typedef bool (*TimEvalCallback)(const TimEvalProgress *progress, void *user);
 typedef void (*TimClassNamer)(char *text, size_t size, const TimConfig *config, int64_t class_index);
 
 typedef struct TimEvalOptions {
-    const char *model, *config;       /* as tim_model_open takes them */
+    const char *model, *config;       /* as tim_model_open takes them: config NULL is found */
     const char *reference, *training; /* as TimJudgeOptions has them */
     const char *classifier;
     const char *out; /* folder for report.json, report.html and finished.txt, made unless it is there, with those above it */
     const int *steps;
     int step_count;  /* 1 ... 64 */
     bool diffusion;  /* also the diffusion mode of the same weights, the baseline */
-    int64_t samples; /* pictures a setting and seed */
+    int64_t samples; /* pictures a setting and seed, at least 4 */
     int seeds;       /* 1 ... 100: seed, seed + 1, ... */
     uint64_t seed;
     bool
         overwrite; /* false: an `out` that tells of other weights, pictures or settings, or holds a report alone, is TIM_E_ARGUMENT */
     int batch;     /* pictures evaluated at a time; 0: 100 */
     TimPrecision precision;
-    int threads;
-    const char *isa;
+    int threads;              /* 0: as many as OpenMP would use */
+    const char *isa;          /* NULL: the best this processor has */
     const char *date;         /* for the report, in the caller's words; NULL: none */
     TimClassNamer class_name; /* NULL: classes have no names */
     TimEvalCallback progress; /* NULL: nobody asks */
     void *user;
 } TimEvalOptions;
 
-/* Fills in: steps 1, 2, 4, 8, 32, 128 (static storage), both modes, 10000 samples, 3 seeds from 0, bf16. */
+/* Fills in: steps 1, 2, 4, 8, 32, 128 (static storage), both modes, 10000 samples, 3 seeds from 0, bf16. What is left to give: model,
+ * reference, classifier and out. Any thread. */
 TIM_API void tim_eval_options_init(TimEvalOptions *options);
 
 /* Draws and judges every setting and writes the reports. A setting and seed that an earlier call with the same weights, pictures and
- * settings has done into `out`, ended or not, is taken over. Errors: as tim_model_open, tim_sample and tim_judge_open; TIM_E_IO for `out`. */
+ * settings has done into `out`, ended or not, is taken over. Borrows everything. Errors: as tim_model_open, tim_sample and tim_judge_open;
+ * TIM_E_ARGUMENT for options out of range or missing; TIM_E_UNSUPPORTED for a model on latents or of texts; TIM_E_IO for `out`;
+ * TIM_E_CANCELLED. Different calls are independent, but for `out`. */
 TIM_API TimStatus tim_eval(const TimEvalOptions *options, TimError *err);
 
 /* Writes a page to `path` that needs nothing else: the PNG at `sheet`, and quality by steps from `report`, the report.json of an earlier

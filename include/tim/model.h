@@ -32,13 +32,15 @@ typedef struct TimModelOptions {
  * opens. The configuration is read from `config_path`, or (NULL) from config.yaml beside the weights; official weights
  * without one are known by their tensors. `options` NULL: fp32, as many threads
  * as OpenMP would use, the best instruction set. A tensor that is missing (but of the projector, which drawing does not use), unknown or of
- * another shape is TIM_E_FORMAT, named with what was expected and found. Free with tim_model_free. */
+ * another shape is TIM_E_FORMAT, named with what was expected and found. Other errors: TIM_E_ARGUMENT for an option out of range,
+ * TIM_E_UNSUPPORTED for an instruction set this processor lacks and what tim_config_read calls so, TIM_E_IO, TIM_E_MEMORY; *model is NULL
+ * then. Free with tim_model_free. Any thread. */
 TIM_API TimStatus tim_model_open(TimModel **model, const char *path, const char *config_path, const TimModelOptions *options,
                                  TimError *err);
 
 /* Writes the model to `folder` (made unless it is there, with those above it) as tim_model_open reads it: model.safetensors with the
  * official tensor names in fp32 or rounded to bf16, and config.yaml. What an opened file's metadata say of its weights is kept. Each file
- * is replaced only when its new content is whole. */
+ * is replaced only when its new content is whole. Errors: TIM_E_ARGUMENT for another precision, TIM_E_IO, TIM_E_MEMORY. */
 TIM_API TimStatus tim_model_write(const TimModel *model, const char *folder, TimPrecision precision, TimError *err);
 
 /* Frees a model; NULL is fine. */

@@ -1,6 +1,6 @@
 /* From a prompt or a class to a picture with the parts of a published model: TiM itself, for text its encoder and tokenizer, for latents
  * the autoencoder. A model on pixels is a pipeline without an autoencoder.
- * Sources: the published sampling scripts (WZDTHU/TiM); folders as huggingface.co's diffusers and transformers lay them out. */
+ * Sources: the published sampling scripts (WZDTHU/TiM); folders as diffusers and transformers lay them out. */
 #ifndef TIM_PIPELINE_H
 #define TIM_PIPELINE_H
 
@@ -33,7 +33,7 @@ TIM_API TimStatus tim_pipeline_read_config(TimConfig *config, const TimPipelineP
 /* Opens all parts that the model needs. Errors: TIM_E_IO for a part that is not found, with the places looked at and the name under
  * which it is published; TIM_E_FORMAT, TIM_E_UNSUPPORTED for a part that cannot be used or does not fit the others, naming the file;
  * TIM_E_ARGUMENT for a precision that there is not, or a configuration beside a model that is one.
- * Free with tim_pipeline_free. Any thread. */
+ * TIM_E_MEMORY; *pipeline is NULL after each. Free with tim_pipeline_free. Any thread. */
 TIM_API TimStatus tim_pipeline_open(TimPipeline **pipeline, const TimPipelineParts *parts, const TimModelOptions *options,
                                     TimError *err);
 

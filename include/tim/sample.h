@@ -19,7 +19,7 @@ enum { TIM_SAMPLE_MAX_STEPS = 65535 };
 
 /* Which times the network sees in the step from t_i to t_i+1. The jump is the same in both. */
 typedef enum TimSampleMode {
-    TIM_SAMPLE_TRANSITION, /* (t_i, t_i+1): the transition itself */
+    TIM_SAMPLE_TRANSITION, /* (t_i, t_i+1): the transition itself; (t_i, t_i) in the last jump of a model with a last_jump */
     TIM_SAMPLE_DIFFUSION   /* (t_i, t_i): the velocity at t_i, as a diffusion model gives it */
 } TimSampleMode;
 
@@ -46,14 +46,14 @@ typedef struct TimSampleOptions {
     double stochasticity; /* share of fresh noise in each jump, at least 0; above 0 for the OT-FM transport only */
     bool
         rounded_times; /* times, and what is computed of them, rounded to bf16, as where the published samplers draw their noise in it:
-                         * to draw what they draw. Of the OT-FM transport. Of a power of 2 up to 256 as steps from 1 to 0 the times are exact already */
+                         * to draw what they draw. Of the OT-FM transport. Of a power of 2 up to 256 as equal steps from 1 to 0 the times are exact already */
     uint64_t seed;
     const uint64_t *seeds; /* (count) the pictures' own, borrowed, in place of `seed`; NULL: it is the seed of all */
     const TimImage *init;  /* a picture to start from, borrowed, resized to the pictures' size (bicubic); NULL: noise alone */
     double strength;       /* with init: how far it is carried towards noise, above 0 up to 1, which leaves nothing of it */
     int batch;             /* pictures evaluated at a time, at least 1; changes memory and speed, and results by rounding only */
     int height, width;     /* pixels, multiples of what a patch covers; 0: the model's own size */
-    bool tiled; /* the autoencoder works in the overlapping tiles of the published tiled mode, blended: less memory, and not what it
+    bool tiled;  /* the autoencoder works in the overlapping tiles of diffusers' tiled mode, blended: less memory, and not what it
                   * makes of the whole picture. Without one it changes nothing */
     bool stages; /* true: steps pictures of each, (count, steps): after every step the picture that its F leads to if the jump goes
                   * on to T_min. Such clean estimates cost no evaluation; a picture's last is the picture itself */
@@ -82,7 +82,7 @@ typedef struct TimSampleInfo {
     double seconds_captions, seconds_network, seconds_decoder; /* of the run; 0 in a plan */
 } TimSampleInfo;
 
-/* Says what a run with these options will do, without running it; the info is as tim_sample would give it.
+/* Says what a run with these options will do, without running it; the info is as tim_sample would give it, `info` may be NULL.
  * Errors: TIM_E_ARGUMENT for an option out of range, TIM_E_UNSUPPORTED as tim_sample; TIM_E_MEMORY when options->memory is less than the
  * run needs, which the text says. One call at a time on one model. */
 TIM_API TimStatus tim_sample_plan(TimModel *model, const TimSampleOptions *options, TimSampleInfo *info, TimError *err);

@@ -1,4 +1,4 @@
-/* Training a class-conditional TiM network: the transition objective with AdamW and an EMA of the weights
+/* Training a class-conditional TiM network: the transition objective with AdamW or Muon and an EMA of the weights
  * (Transition Models, arXiv 2509.04394, and its published trainer), on one machine's processor. */
 #ifndef TIM_TRAIN_H
 #define TIM_TRAIN_H
@@ -39,7 +39,7 @@ typedef struct TimTrainReport {
     double seconds;           /* of wall time for the whole step; its parts: */
     double seconds_data;      /* pictures, noise and times */
     double seconds_objective; /* forward, derivative and backward */
-    double seconds_update;    /* clipping, AdamW and EMA */
+    double seconds_update;    /* clipping, optimiser and EMA */
     double pictures_per_second;
 } TimTrainReport;
 
@@ -62,9 +62,9 @@ TIM_API void tim_trainer_free(TimTrainer *trainer);
 TIM_API TimStatus tim_trainer_resume(TimTrainer *trainer, const char *folder, TimError *err);
 
 /* Does one optimiser step on the next batch_size pictures and fills `report`. The learning rate follows the schedule of the
- * configuration, also beyond max_train_steps. Errors: TIM_E_MEMORY in the first steps and at the start steps of the
- * configuration, which make tapes; TIM_E_ARGUMENT after
- * 2^30 steps. A failed step changes nothing. */
+ * configuration, also beyond max_train_steps. Errors: TIM_E_MEMORY where a step makes a tape: in the first
+ * steps, at the start steps of the configuration, and when more of a batch lies in the window of guidance than before; TIM_E_ARGUMENT
+ * after 2^30 steps. A failed step changes nothing. */
 TIM_API TimStatus tim_trainer_step(TimTrainer *trainer, TimTrainReport *report, TimError *err);
 
 /* Steps done since training began, over all resumed runs. */

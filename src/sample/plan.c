@@ -340,7 +340,7 @@ void tim_plan_done(TimPlan *plan) {
 TimStatus tim_pipeline_plan(TimPipeline *p, const TimSampleOptions *options, TimSampleInfo *info, TimError *err) {
     TimPlan plan;
     const TimStatus status = tim_plan_make(&plan, p, options, err);
-    *info = plan.info;
+    if (info) *info = plan.info;
     tim_plan_done(&plan);
     return status;
 }
