@@ -14,6 +14,7 @@
 #include "fixture.h"
 #include "fuzz/replay.h"
 #include "text/charsmap.h"
+#include "text/pieces.h"
 #include "text/sentencepiece.h"
 #include "text/sentencepiece_check.h"
 #include "text/tokenizer.h"
@@ -141,6 +142,72 @@ static void test_json_damage_is_named(void **state) {
     assert_refused("{\"model\":{\"type\":\"BPE\",\"vocab\":{\"a\":0},\"unk_token\":\"u\",\"merges\":[]}}", TIM_E_FORMAT, "'u'");
     assert_refused("{\"model\":{\"type\":\"Unigram\",\"vocab\":[[\"a\"]]}}", TIM_E_FORMAT, "entry 0");
     assert_refused("{\"model\":{\"type\":\"Unigram\",\"unk_id\":7,\"vocab\":[[\"a\",0]]}}", TIM_E_FORMAT, "unk_id");
+}
+
+/* Vocabulary and merges are read without a document: escapes, order and damage as in one. */
+static void test_json_lists_are_read_as_json(void **state) {
+    (void)state;
+    assert_ids("{ \"model\" : { \"merges\" : [ [ \"a\" , \"\\u00e9\" ] ] , \"vocab\" : { \"a\" : 0 , \"\xC3\xA9\" : 1.0e0,"
+               "\"\\\"\":2,\"\\ud83d\\ude42\":3,\"a\xC3\xA9\":4} ,\n\"type\":\"BPE\"}}",
+               "a\xC3\xA9\"\xF0\x9F\x99\x82", "4 2 3");
+    static const char *const vocabs[] = {"{\"a\" 0}",       "{\"a\":0,}",       "{\"a\":}",         "{\"a\":0 \"b\":1}",
+                                         "{\"\\ud83d\":0}", "{\"a\\u0000\":0}", "{\"\xFF\":0}",     "{\"a\":01x}",
+                                         "{\"a\nb\":0}",    "{\"a\":1e400}",    "{\"a\":0.5}",      "{\"a\":4194304}",
+                                         "{a:0}",           "{\"a\":0]",        "{\"a\":0,\"a\":1}"};
+    char json[256];
+    for (size_t i = 0; i < sizeof vocabs / sizeof *vocabs; i++) {
+        snprintf(json, sizeof json, "{\"model\":{\"type\":\"BPE\",\"vocab\":%s,\"merges\":[]}}", vocabs[i]);
+        assert_refused(json, TIM_E_FORMAT, "");
+    }
+    static const char *const merges[] = {"[[\"a\"]]", "[[\"a\",\"a\",\"a\"]]", "[\"a a a\"]", "[[\"\",\"\"]]", "[\"a a\",]",
+                                         "[\"aa\"]"};
+    for (size_t i = 0; i < sizeof merges / sizeof *merges; i++) {
+        snprintf(json, sizeof json, "{\"model\":{\"type\":\"BPE\",\"vocab\":{\"a\":0,\"aa\":1},\"merges\":%s}}", merges[i]);
+        assert_refused(json, TIM_E_FORMAT, "");
+    }
+    assert_refused("{\"model\":{\"type\":\"BPE\",\"vocab\":{\"a\":0},\"vocab\":{\"b\":0},\"merges\":[]}}", TIM_E_FORMAT,
+                   "duplicate");
+    assert_refused("{\"model\":{\"type\":\"BPE\",\"vocab\":{\"a\":0},\"merges\":[]}", TIM_E_FORMAT, "not valid JSON at byte");
+    assert_refused("{\"model\":{\"type\":\"BPE\",\"vocab\":{\"a\":0},\"merges\":[]},}", TIM_E_FORMAT, "not valid JSON");
+}
+
+/* Texts whose hashes (FNV-1a, mixed) fall into one slot: those without a place in the table are found all the same. */
+static void test_pieces_with_one_hash_are_all_found(void **state) {
+    (void)state;
+    enum { COUNT = 60, SLOTS = 128 };
+    char texts[COUNT + 1][12];
+    TimPieces pieces = {0};
+    for (int count = 0, number = 0; count <= COUNT; number++) {
+        snprintf(texts[count], sizeof *texts, "%d", number);
+        uint64_t hash = 0xcbf29ce484222325U;
+        for (const char *c = texts[count]; *c; c++) hash = (hash ^ (unsigned char)*c) * 0x100000001b3U;
+        if ((hash ^ hash >> 29) % SLOTS == 5) count++;
+    }
+    for (int i = 0; i < COUNT; i++) assert_ok(tim_pieces_add(&pieces, texts[i], strlen(texts[i]), i, &err));
+    assert_true(tim_pieces_sort(&pieces));
+    assert_ok(tim_pieces_index(&pieces, &err));
+    assert_int_equal(pieces.slot_count, SLOTS);
+    for (int i = 0; i < COUNT; i++) assert_int_equal(tim_pieces_find(&pieces, texts[i], strlen(texts[i])), i);
+    assert_int_equal(tim_pieces_find(&pieces, texts[COUNT], strlen(texts[COUNT])), -1);
+    assert_int_equal(tim_pieces_find(&pieces, "", 0), -1);
+    tim_pieces_done(&pieces);
+}
+
+/* Added tokens that rules work on for hours, in a file of a few MB. */
+static void test_json_work_of_added_tokens_is_bounded(void **state) {
+    (void)state;
+    enum { TOKENS = 5000, BYTES = 1200 * TOKENS };
+    char *json = malloc(BYTES + 4096);
+    assert_non_null(json);
+    char *at = json + sprintf(json, "{\"normalizer\":{\"type\":\"Prepend\",\"prepend\":\"b\"},\"added_tokens\":[");
+    for (int i = 0; i < TOKENS; i++)
+        at += sprintf(at, "%s{\"id\":%d,\"normalized\":true,\"content\":\"%01000d\"}", i ? "," : "", i + 1, i);
+    strcpy(at, "],\"model\":{\"type\":\"BPE\",\"vocab\":{\"a\":0},\"merges\":[]}}");
+    assert_refused(json, TIM_E_FORMAT, "5000000 bytes of added tokens to normalize");
+    free(json);
+    char rule[256];
+    snprintf(rule, sizeof rule, "\"normalizer\":{\"type\":\"Prepend\",\"prepend\":\"%065d\"},", 0);
+    assert_refused(bpe(rule, ""), TIM_E_UNSUPPORTED, "'Prepend'");
 }
 
 /* 32 rules that double a text would make 4 billion letters of one. */
@@ -362,6 +429,9 @@ int main(void) {
         cmocka_unit_test(test_unigram_best_sum),
         cmocka_unit_test(test_json_what_is_not_known_is_refused_by_name),
         cmocka_unit_test(test_json_damage_is_named),
+        cmocka_unit_test(test_json_lists_are_read_as_json),
+        cmocka_unit_test(test_pieces_with_one_hash_are_all_found),
+        cmocka_unit_test(test_json_work_of_added_tokens_is_bounded),
         cmocka_unit_test(test_json_growing_rules_end),
         cmocka_unit_test(test_text_that_is_not_utf8_refused),
         cmocka_unit_test(test_folder_and_its_configuration),

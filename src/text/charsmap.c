@@ -21,7 +21,7 @@ static bool has_value(uint32_t unit) {
     return unit >> 8 & 1;
 }
 
-/* The letter that leads to the unit; that of a value equals none. */
+/* The letter that leads to the unit, 0 as well as any other; that of a value equals none. */
 static uint32_t label_of(uint32_t unit) {
     return unit & 0x800000FFU;
 }
@@ -66,7 +66,7 @@ static int most_from(Walk *w, size_t index, int letters) {
     const uint32_t unit = unit_at(w->map, index);
     const size_t base = index ^ offset_of(unit);
     int most = 0;
-    for (uint32_t letter = 1; letter < 256; letter++) {
+    for (uint32_t letter = 0; letter < 256; letter++) { /* with 0: the library walks the zero bytes of a text too */
         if (label_of(unit_at(w->map, base ^ letter)) != letter) continue;
         const int below = most_from(w, base ^ letter, letters + 1);
         if (below < 0) return -1;

@@ -24,17 +24,58 @@ bool tim_pieces_sort(TimPieces *pieces) {
     return true;
 }
 
-void tim_pieces_done(TimPieces *pieces) {
-    tim_free(pieces->items);
-    *pieces = (TimPieces){0};
+/* ---- whole texts ---- */
+
+enum { PROBES = 16 }; /* slots that a text may lie in, from its own on */
+
+/* FNV-1a, its bits mixed once more: the low ones choose the slot. */
+static size_t hash_of(const char *text, size_t size) {
+    uint64_t hash = 0xcbf29ce484222325U;
+    for (size_t i = 0; i < size; i++) hash = (hash ^ (unsigned char)text[i]) * 0x100000001b3U;
+    return (size_t)(hash ^ hash >> 29);
 }
 
-int32_t tim_pieces_find(const TimPieces *pieces, const char *text, size_t size) {
+TimStatus tim_pieces_index(TimPieces *pieces, TimError *err) {
+    size_t count = 2 * PROBES;
+    if (pieces->count >= UINT32_MAX / 4) return TIM_OK;
+    while (count < 2 * pieces->count) count *= 2;
+    TIM_TRY(tim_new(&pieces->slots, count, sizeof *pieces->slots, "the pieces of a tokenizer", err));
+    pieces->slot_count = count;
+    for (size_t i = 0; i < pieces->count; i++) {
+        const size_t own = hash_of(pieces->items[i].text, pieces->items[i].size);
+        size_t k = 0;
+        while (k < PROBES && pieces->slots[(own + k) & (count - 1)]) k++;
+        if (k < PROBES) pieces->slots[(own + k) & (count - 1)] = (uint32_t)i + 1;
+    }
+    return TIM_OK;
+}
+
+static int32_t find_sorted(const TimPieces *pieces, const char *text, size_t size) {
     const TimPiece key = {text, size, 0};
-    if (pieces->count == 0) return -1;
     const TimPiece *found = bsearch(&key, pieces->items, pieces->count, sizeof *pieces->items, compare);
     return found ? found->id : -1;
 }
+
+/* A text without a place found all of its slots taken, and so does its search. */
+int32_t tim_pieces_find(const TimPieces *pieces, const char *text, size_t size) {
+    if (pieces->count == 0) return -1;
+    const size_t own = pieces->slots ? hash_of(text, size) : 0;
+    for (size_t k = 0; k < PROBES && pieces->slots; k++) {
+        const uint32_t slot = pieces->slots[(own + k) & (pieces->slot_count - 1)];
+        if (slot == 0) return -1;
+        const TimPiece *piece = &pieces->items[slot - 1];
+        if (piece->size == size && (size == 0 || memcmp(piece->text, text, size) == 0)) return piece->id;
+    }
+    return find_sorted(pieces, text, size);
+}
+
+void tim_pieces_done(TimPieces *pieces) {
+    tim_free(pieces->items);
+    tim_free(pieces->slots);
+    *pieces = (TimPieces){0};
+}
+
+/* ---- by the first bytes ---- */
 
 TimPieceRange tim_pieces_all(const TimPieces *pieces) {
     return (TimPieceRange){0, pieces->count, 0};

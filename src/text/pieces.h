@@ -1,5 +1,6 @@
 /* A set of texts that are looked up whole or by their first bytes: a sorted list, in which the texts with a common start lie side by
- * side. Nothing hostile makes it slow, as a table of hashes would be. */
+ * side, and a table of hashes for whole ones. Texts chosen to share a hash find no place in it and are searched in the list: nothing hostile
+ * makes it slow. */
 #ifndef TIM_TEXT_PIECES_H
 #define TIM_TEXT_PIECES_H
 
@@ -18,12 +19,17 @@ typedef struct TimPiece {
 typedef struct TimPieces {
     TimPiece *items; /* (count), sorted by bytes once tim_pieces_sort was called */
     size_t count, capacity;
+    uint32_t *slots;   /* (slot_count): 1 + the item whose hash leads there, or 0; NULL before tim_pieces_index */
+    size_t slot_count; /* a power of 2 */
 } TimPieces;
 
 TimStatus tim_pieces_add(TimPieces *pieces, const char *text, size_t size, int32_t id, TimError *err);
 
 /* Sorts; false when a text is there twice. */
 bool tim_pieces_sort(TimPieces *pieces);
+
+/* Makes the table, once sorted: lookups of whole texts are several times faster. */
+TimStatus tim_pieces_index(TimPieces *pieces, TimError *err);
 
 void tim_pieces_done(TimPieces *pieces);
 

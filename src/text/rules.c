@@ -34,10 +34,16 @@ static bool take_text(const json_t *value, const char **text, size_t *size) {
     return true;
 }
 
+/* One that is searched for or put in its place: published ones have 1 to 3 bytes, and the time of a search grows with them. */
+static bool take_short(const json_t *value, const char **text, size_t *size) {
+    enum { MAX_SIZE = 64 };
+    return take_text(value, text, size) && *size <= MAX_SIZE;
+}
+
 /* A pattern is {"String": text}, or the one regular expression that is known: two or more spaces. */
 static bool take_pattern(TimRule *rule, const json_t *pattern) {
     const char *regex = json_string_value(json_object_get(pattern, "Regex"));
-    if (take_text(json_object_get(pattern, "String"), &rule->pattern, &rule->pattern_size)) return rule->pattern_size > 0;
+    if (take_short(json_object_get(pattern, "String"), &rule->pattern, &rule->pattern_size)) return rule->pattern_size > 0;
     if (!regex || strcmp(regex, " {2,}") != 0) return false;
     rule->kind = TIM_RULE_REPLACE_SPACES;
     return true;
@@ -86,10 +92,10 @@ static TimStatus read_normalizer(TimRule *rule, const json_t *value, TimError *e
     if (strcmp(type, "Replace") == 0) {
         rule->kind = TIM_RULE_REPLACE;
         known = take_pattern(rule, json_object_get(value, "pattern")) &&
-                take_text(json_object_get(value, "content"), &rule->content, &rule->content_size);
+                take_short(json_object_get(value, "content"), &rule->content, &rule->content_size);
     } else if (strcmp(type, "Prepend") == 0) {
         rule->kind = TIM_RULE_PREPEND;
-        known = take_text(json_object_get(value, "prepend"), &rule->content, &rule->content_size);
+        known = take_short(json_object_get(value, "prepend"), &rule->content, &rule->content_size);
     } else if (strcmp(type, "Strip") == 0) {
         rule->kind = TIM_RULE_STRIP;
         rule->left = json_is_true(json_object_get(value, "strip_left"));
@@ -120,7 +126,7 @@ static bool read_metaspace(TimRule *rule, const json_t *value) {
     bool known = !scheme;
     for (int i = 0; scheme && i < 3; i++)
         if (strcmp(scheme, schemes[i]) == 0) rule->prepend = (TimPrepend)i, known = true;
-    return known && take_text(json_object_get(value, "replacement"), &rule->pattern, &rule->pattern_size) && rule->pattern_size > 0;
+    return known && take_short(json_object_get(value, "replacement"), &rule->pattern, &rule->pattern_size) && rule->pattern_size > 0;
 }
 
 static TimStatus read_pre_tokenizer(TimRule *rule, const json_t *value, TimError *err) {

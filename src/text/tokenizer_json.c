@@ -6,15 +6,23 @@
 #include "base/memory.h"
 #include "base/utf8.h"
 #include "text/bpe.h"
+#include "text/json_scan.h"
 #include "text/rules.h"
 #include "text/unigram.h"
 
 enum {
     MAX_ID = (4 << 20) - 1,
-    MAX_FILE = 512 << 20 /* bytes */,
+    MAX_FILE = 128 << 20 /* bytes; Gemma's has 33 MB */,
+    MAX_DOCUMENT = 16 << 20 /* of them without vocabulary and merges */,
     MAX_PIECE = 256 /* of Unigram, whose time grows with it */,
-    MAX_ADDED = 1024 /* bytes of an added token, likewise */
+    MAX_ADDED = 1024 /* bytes of an added token, likewise */,
+    MAX_NORMALIZING = 4 << 20 /* bytes of added tokens times rules that they go through */
 };
+
+/* A value of the file. */
+typedef struct Span {
+    const char *begin, *end; /* NULL: not there */
+} Span;
 
 /* A token that is found in the text before the model sees it. */
 typedef struct Added {
@@ -27,7 +35,8 @@ typedef struct Added {
 } Added;
 
 struct TimJsonTokenizer {
-    json_t *document;   /* owns all texts */
+    json_t *document;   /* the file without vocabulary and merges; owns the texts of added tokens and rules */
+    char *texts;        /* of the vocabulary, each with its end */
     TimPieces vocab;    /* of the model */
     const char **by_id; /* (count) */
     size_t count;
@@ -38,7 +47,7 @@ struct TimJsonTokenizer {
     bool is_bpe;
     TimBpe bpe;
     TimUnigram unigram;
-    double *scores; /* (count), of a unigram */
+    double *scores; /* of a unigram's pieces */
 };
 
 /* ---- pieces ---- */
@@ -50,38 +59,72 @@ static bool read_id(const json_t *value, int32_t *id) {
     return true;
 }
 
-static TimStatus bad_id(const char *piece, TimError *err) {
-    return tim_fail(err, TIM_E_FORMAT, "the id of '%.80s' is none from 0 to %d; is the file damaged?", piece, MAX_ID);
+static TimStatus bad_id(const char *piece, size_t size, TimError *err) {
+    return tim_fail(err, TIM_E_FORMAT, "the id of '%.*s' is none from 0 to %d; is the file damaged?", size < 80 ? (int)size : 80,
+                    piece, MAX_ID);
+}
+
+/* Adds the text that was scanned; *place, where it is kept, moves on behind it. */
+static TimStatus add_piece(TimJsonTokenizer *t, const TimBuffer *text, char **place, int32_t id, TimError *err) {
+    if (text->count > 0) memcpy(*place, text->bytes, text->count);
+    (*place)[text->count] = 0;
+    TIM_TRY(tim_pieces_add(&t->vocab, *place, text->count, id, err));
+    *place += text->count + 1;
+    return TIM_OK;
 }
 
 /* The vocabulary of a BPE: piece to id. */
-static TimStatus read_vocab_object(TimJsonTokenizer *t, json_t *vocab, TimError *err) {
-    const char *piece;
-    json_t *value;
-    json_object_foreach(vocab, piece, value) {
-        int32_t id;
-        if (!read_id(value, &id)) return bad_id(piece, err);
-        TIM_TRY(tim_pieces_add(&t->vocab, piece, strlen(piece), id, err));
+static TimStatus read_vocab_object(TimJsonTokenizer *t, TimJsonScan *scan, TimError *err) {
+    char *place = t->texts;
+    (void)tim_scan_open(scan, '{');
+    for (bool first = true; tim_scan_entry(scan, '}', first); first = false) {
+        double id = -1;
+        if (!tim_scan_key(scan)) return TIM_OK;
+        const TimBuffer *piece = &scan->text;
+        const bool has_zero = piece->count > 0 && memchr(piece->bytes, 0, piece->count);
+        if (has_zero || !tim_scan_number(scan, &id) || !(id >= 0 && id <= MAX_ID && id == (int32_t)id))
+            return bad_id(piece->count > 0 ? piece->bytes : "", piece->count, err);
+        TIM_TRY(add_piece(t, piece, &place, (int32_t)id, err));
     }
     return TIM_OK;
 }
 
 /* The vocabulary of a unigram: pairs of piece and score; the place is the id. */
-static TimStatus read_vocab_array(TimJsonTokenizer *t, const json_t *vocab, TimError *err) {
-    for (size_t i = 0; i < json_array_size(vocab); i++) {
-        const json_t *entry = json_array_get(vocab, i), *piece = json_array_get(entry, 0);
-        if (i > MAX_ID || !json_is_string(piece) || !json_is_number(json_array_get(entry, 1)))
+static TimStatus read_vocab_array(TimJsonTokenizer *t, TimJsonScan *scan, TimError *err) {
+    char *place = t->texts;
+    size_t capacity = 0;
+    (void)tim_scan_open(scan, '[');
+    for (bool first = true; tim_scan_entry(scan, ']', first); first = false) {
+        const size_t i = t->vocab.count;
+        TIM_TRY(tim_grow(&t->scores, &capacity, i, sizeof *t->scores, "the scores of a tokenizer", err));
+        const bool good = tim_scan_open(scan, '[') && tim_scan_entry(scan, ']', true) && tim_scan_text(scan) &&
+                          tim_scan_entry(scan, ']', false) && tim_scan_number(scan, &t->scores[i]) &&
+                          !tim_scan_entry(scan, ']', false);
+        if (!good || !scan->good || i > MAX_ID)
             return tim_fail(err, TIM_E_FORMAT, "entry %zu of the vocabulary is no piece with its score; is the file damaged?", i);
-        TIM_TRY(tim_pieces_add(&t->vocab, json_string_value(piece), json_string_length(piece), (int32_t)i, err));
+        TIM_TRY(add_piece(t, &scan->text, &place, (int32_t)i, err));
     }
     return TIM_OK;
 }
 
-static TimStatus read_vocab(TimJsonTokenizer *t, json_t *vocab, TimError *err) {
-    if (t->is_bpe ? !json_is_object(vocab) : !json_is_array(vocab))
+/* A text in the file is longer than what it says, by its quotes: so all of them have room in as many bytes. */
+static TimStatus scan_vocab(TimJsonTokenizer *t, Span vocab, TimError *err) {
+    TimJsonScan scan = tim_scan_of(vocab.begin, vocab.end);
+    TIM_TRY(tim_new(&t->texts, (size_t)(vocab.end - vocab.begin), 1, "the vocabulary of a tokenizer", err));
+    TimStatus status = t->is_bpe ? read_vocab_object(t, &scan, err) : read_vocab_array(t, &scan, err);
+    if (status == TIM_OK) status = tim_buffer_check(&scan.text, "a piece", err);
+    if (status == TIM_OK && !scan.good)
+        status = tim_fail(err, TIM_E_FORMAT, "the vocabulary is not valid JSON behind its piece %zu; is the file damaged?",
+                          t->vocab.count);
+    tim_scan_done(&scan);
+    return status;
+}
+
+static TimStatus read_vocab(TimJsonTokenizer *t, Span vocab, TimError *err) {
+    if (!vocab.begin || *vocab.begin != (t->is_bpe ? '{' : '['))
         return tim_fail(err, TIM_E_FORMAT, "the model has no 'vocab' as its type has one; is the file damaged?");
-    TIM_TRY(t->is_bpe ? read_vocab_object(t, vocab, err) : read_vocab_array(t, vocab, err));
-    if (tim_pieces_sort(&t->vocab)) return TIM_OK;
+    TIM_TRY(scan_vocab(t, vocab, err));
+    if (tim_pieces_sort(&t->vocab)) return tim_pieces_index(&t->vocab, err);
     return tim_fail(err, TIM_E_FORMAT, "the vocabulary has a piece twice; is the file damaged?");
 }
 
@@ -122,7 +165,7 @@ static TimStatus read_added_one(Added *added, const json_t *entry, TimError *err
                         "the added token '%.80s' is a 'single_word', which is not known here; give the encoder's "
                         "SentencePiece model",
                         added->content);
-    return read_id(json_object_get(entry, "id"), &added->id) ? TIM_OK : bad_id(added->content, err);
+    return read_id(json_object_get(entry, "id"), &added->id) ? TIM_OK : bad_id(added->content, added->size, err);
 }
 
 static TimStatus read_added(TimJsonTokenizer *t, const json_t *list, TimError *err) {
@@ -145,7 +188,17 @@ static TimStatus index_added_one(TimJsonTokenizer *t, size_t place, TimError *er
     return text->count ? tim_pieces_add(&t->normalized, text->bytes, text->count, (int32_t)place, err) : TIM_OK;
 }
 
+/* A file of a few MB could else name enough of them for hours. */
+static TimStatus check_normalizing(const TimJsonTokenizer *t, TimError *err) {
+    size_t bytes = 0;
+    for (size_t i = 0; i < t->added_count; i++) bytes += t->added[i].is_normalized ? t->added[i].size : 0;
+    if (bytes * (size_t)t->normalizer.count <= MAX_NORMALIZING) return TIM_OK;
+    return tim_fail(err, TIM_E_FORMAT, "%zu bytes of added tokens to normalize by %d rules; at most %d by one are known", bytes,
+                    t->normalizer.count, MAX_NORMALIZING);
+}
+
 static TimStatus index_added(TimJsonTokenizer *t, TimError *err) {
+    TIM_TRY(check_normalizing(t, err));
     for (size_t i = 0; i < t->added_count; i++) TIM_TRY(index_added_one(t, i, err));
     if (tim_pieces_sort(&t->raw) && tim_pieces_sort(&t->normalized)) return TIM_OK;
     return tim_fail(err, TIM_E_FORMAT, "an added token is there twice; is the file damaged?");
@@ -167,55 +220,74 @@ static bool is_nothing(const json_t *value) {
            (json_is_number(value) && json_number_value(value) == 0);
 }
 
-/* The two sides of a merge: ["a", "b"], or "a b" in files before tokenizers 0.20. */
-static bool merge_sides(const json_t *value, const char *sides[2], size_t sizes[2]) {
-    const json_t *left = json_array_get(value, 0), *right = json_array_get(value, 1);
-    if (json_array_size(value) == 2 && json_is_string(left) && json_is_string(right)) {
-        sides[0] = json_string_value(left), sizes[0] = json_string_length(left);
-        sides[1] = json_string_value(right), sizes[1] = json_string_length(right);
-        return true;
+static bool keep_text(const TimJsonScan *scan, TimBuffer *out) {
+    out->count = 0;
+    tim_buffer_add(out, scan->text.bytes, scan->text.count);
+    return !out->failed;
+}
+
+/* The two sides of a merge, one after the other; *split is where the second begins: ["a", "b"], or "a b" in files before tokenizers 0.20. */
+static bool scan_merge(TimJsonScan *scan, TimBuffer *joined, size_t *split) {
+    if (tim_scan_next(scan) == '[') {
+        if (!tim_scan_open(scan, '[') || !tim_scan_entry(scan, ']', true) || !tim_scan_text(scan) || !keep_text(scan, joined))
+            return false;
+        *split = joined->count;
+        if (!tim_scan_entry(scan, ']', false) || !tim_scan_text(scan)) return false;
+        tim_buffer_add(joined, scan->text.bytes, scan->text.count);
+        return !tim_scan_entry(scan, ']', false) && scan->good && joined->count > 0;
     }
-    const char *text = json_string_value(value), *space = text ? strchr(text, ' ') : NULL;
-    if (!space || strchr(space + 1, ' ')) return false;
-    sides[0] = text, sizes[0] = (size_t)(space - text);
-    sides[1] = space + 1, sizes[1] = json_string_length(value) - sizes[0] - 1;
+    if (!tim_scan_text(scan) || !keep_text(scan, joined) || joined->count == 0) return false;
+    char *space = memchr(joined->bytes, ' ', joined->count), *end = joined->bytes + joined->count;
+    if (!space || memchr(space + 1, ' ', (size_t)(end - space) - 1)) return false;
+    *split = (size_t)(space - joined->bytes);
+    memmove(space, space + 1, (size_t)(end - space) - 1);
+    joined->count--;
     return true;
 }
 
-static TimStatus read_merge(const TimJsonTokenizer *t, TimMerge *merge, const json_t *value, size_t rank, TimBuffer *joined,
+static TimStatus read_merge(const TimJsonTokenizer *t, TimMerge *merge, TimJsonScan *scan, size_t rank, TimBuffer *joined,
                             TimError *err) {
-    const char *sides[2];
-    size_t sizes[2];
-    if (!merge_sides(value, sides, sizes)) return tim_fail(err, TIM_E_FORMAT, "merge %zu is no pair; is the file damaged?", rank);
-    joined->count = 0;
-    for (int i = 0; i < 2; i++) tim_buffer_add(joined, sides[i], sizes[i]);
+    size_t split;
+    if (!scan_merge(scan, joined, &split)) return tim_fail(err, TIM_E_FORMAT, "merge %zu is no pair; is the file damaged?", rank);
     TIM_TRY(tim_buffer_check(joined, "a merge", err));
-    *merge = (TimMerge){.left = tim_pieces_find(&t->vocab, sides[0], sizes[0]),
-                        .right = tim_pieces_find(&t->vocab, sides[1], sizes[1]),
-                        .id = joined->count ? tim_pieces_find(&t->vocab, joined->bytes, joined->count) : -1,
+    const char *right = joined->bytes + split;
+    const size_t right_size = joined->count - split;
+    *merge = (TimMerge){.left = tim_pieces_find(&t->vocab, joined->bytes, split),
+                        .right = tim_pieces_find(&t->vocab, right, right_size),
+                        .id = tim_pieces_find(&t->vocab, joined->bytes, joined->count),
                         .rank = (uint32_t)rank};
     if (merge->left >= 0 && merge->right >= 0 && merge->id >= 0) return TIM_OK;
     return tim_fail(err, TIM_E_FORMAT,
                     "merge %zu, '%.*s' and '%.*s', is of pieces that are not in the vocabulary; is the file damaged?", rank,
-                    (int)(sizes[0] < 40 ? sizes[0] : 40), sides[0], (int)(sizes[1] < 40 ? sizes[1] : 40), sides[1]);
+                    (int)(split < 40 ? split : 40), joined->bytes, (int)(right_size < 40 ? right_size : 40), right);
 }
 
-static TimStatus read_merges(TimJsonTokenizer *t, const json_t *merges, TimError *err) {
-    const size_t count = json_array_size(merges);
-    TimBuffer joined = {0};
-    TimStatus status = TIM_OK;
-    if (!json_is_array(merges) || count > UINT32_MAX)
+static TimStatus scan_merges(TimJsonTokenizer *t, TimJsonScan *scan, TimBuffer *joined, TimError *err) {
+    size_t capacity = 0;
+    (void)tim_scan_open(scan, '[');
+    for (bool first = true; tim_scan_entry(scan, ']', first); first = false) {
+        const size_t rank = t->bpe.merge_count;
+        TIM_TRY(tim_grow(&t->bpe.merges, &capacity, rank, sizeof *t->bpe.merges, "the merges of a tokenizer", err));
+        TIM_TRY(read_merge(t, &t->bpe.merges[rank], scan, rank, joined, err));
+        t->bpe.merge_count++;
+    }
+    if (scan->good) return TIM_OK;
+    return tim_fail(err, TIM_E_FORMAT, "the merges are not valid JSON behind merge %zu; is the file damaged?", t->bpe.merge_count);
+}
+
+static TimStatus read_merges(TimJsonTokenizer *t, Span merges, TimError *err) {
+    if (!merges.begin || *merges.begin != '[')
         return tim_fail(err, TIM_E_FORMAT, "the model has no list of 'merges'; is the file damaged?");
-    TIM_TRY(tim_new(&t->bpe.merges, count, sizeof *t->bpe.merges, "the merges of a tokenizer", err));
-    t->bpe.merge_count = count;
-    for (size_t i = 0; i < count && status == TIM_OK; i++)
-        status = read_merge(t, &t->bpe.merges[i], json_array_get(merges, i), i, &joined, err);
+    TimJsonScan scan = tim_scan_of(merges.begin, merges.end);
+    TimBuffer joined = {0};
+    const TimStatus status = scan_merges(t, &scan, &joined, err);
     tim_buffer_done(&joined);
+    tim_scan_done(&scan);
     TIM_TRY(status);
     return tim_bpe_sort(&t->bpe) ? TIM_OK : tim_fail(err, TIM_E_FORMAT, "a merge is there twice; is the file damaged?");
 }
 
-static TimStatus read_bpe(TimJsonTokenizer *t, const json_t *model, TimError *err) {
+static TimStatus read_bpe(TimJsonTokenizer *t, const json_t *model, Span merges, TimError *err) {
     static const char *const extras[] = {"dropout", "continuing_subword_prefix", "end_of_word_suffix"};
     for (size_t i = 0; i < sizeof extras / sizeof *extras; i++)
         if (!is_nothing(json_object_get(model, extras[i])))
@@ -231,27 +303,24 @@ static TimStatus read_bpe(TimJsonTokenizer *t, const json_t *model, TimError *er
     t->bpe.fuse_unk = json_is_true(json_object_get(model, "fuse_unk"));
     t->bpe.whole_pieces = json_is_true(json_object_get(model, "ignore_merges"));
     find_bytes(t, t->bpe.bytes);
-    return read_merges(t, json_object_get(model, "merges"), err);
+    return read_merges(t, merges, err);
 }
 
 static TimStatus read_unigram(TimJsonTokenizer *t, const json_t *model, TimError *err) {
     static const double penalty = 10; /* an unknown character is that much worse than the worst piece */
-    const json_t *vocab = json_object_get(model, "vocab"), *unk = json_object_get(model, "unk_id");
+    const json_t *unk = json_object_get(model, "unk_id");
     double least = 0;
-    TIM_TRY(tim_new(&t->scores, t->count, sizeof *t->scores, "the scores of a tokenizer", err));
     for (size_t i = 0; i < t->vocab.count; i++)
         if (t->vocab.items[i].size > MAX_PIECE)
             return tim_fail(err, TIM_E_FORMAT, "a piece of %zu bytes, '%.40s...'; at most %d are read; is the file damaged?",
                             t->vocab.items[i].size, t->vocab.items[i].text, MAX_PIECE);
-    for (size_t i = 0; i < json_array_size(vocab); i++) {
-        t->scores[i] = json_number_value(json_array_get(json_array_get(vocab, i), 1));
+    for (size_t i = 0; i < t->vocab.count; i++)
         if (i == 0 || t->scores[i] < least) least = t->scores[i];
-    }
     t->unigram = (TimUnigram){.vocab = &t->vocab, .scores = t->scores, .unk_score = least - penalty, .unk = -1};
     t->unigram.byte_fallback = json_is_true(json_object_get(model, "byte_fallback"));
     find_bytes(t, t->unigram.bytes);
     if (!unk || json_is_null(unk)) return TIM_OK;
-    if (!read_id(unk, &t->unigram.unk) || (size_t)t->unigram.unk >= json_array_size(vocab)) return bad_id("unk_id", err);
+    if (!read_id(unk, &t->unigram.unk) || (size_t)t->unigram.unk >= t->vocab.count) return bad_id("unk_id", 6, err);
     return TIM_OK;
 }
 
@@ -266,31 +335,81 @@ static TimStatus read_type(TimJsonTokenizer *t, const json_t *model, TimError *e
                     type ? type : "(none)");
 }
 
-static TimStatus read_document(TimJsonTokenizer *t, TimError *err) {
-    json_t *model = json_object_get(t->document, "model");
+/* Where the model's vocabulary and merges stand, which are nine tenths of a file. What else is wrong with it the document's reader says. */
+static void find_in_model(TimJsonScan *scan, Span *vocab, Span *merges) {
+    (void)tim_scan_open(scan, '{');
+    for (bool first = true; tim_scan_entry(scan, '}', first); first = false) {
+        if (!tim_scan_key(scan)) return;
+        Span *found = tim_scan_is(scan, "vocab") ? vocab : tim_scan_is(scan, "merges") ? merges : NULL;
+        (void)tim_scan_next(scan);
+        const char *begin = scan->at;
+        if (tim_scan_skip(scan) && found) *found = (Span){begin, scan->at};
+    }
+}
+
+static TimStatus find_lists(const char *bytes, size_t size, Span *vocab, Span *merges, TimError *err) {
+    TimJsonScan scan = tim_scan_of(bytes, bytes + size);
+    (void)tim_scan_open(&scan, '{');
+    for (bool first = true; tim_scan_entry(&scan, '}', first); first = false) {
+        if (!tim_scan_key(&scan)) break;
+        if (tim_scan_is(&scan, "model") && tim_scan_next(&scan) == '{')
+            find_in_model(&scan, vocab, merges);
+        else
+            (void)tim_scan_skip(&scan);
+    }
+    const TimStatus status = tim_buffer_check(&scan.text, "a key", err);
+    tim_scan_done(&scan);
+    if (status != TIM_OK || scan.good) return status;
+    return tim_fail(err, TIM_E_FORMAT, "not valid JSON at byte %zu; is the download complete?", (size_t)(scan.at - bytes));
+}
+
+/* The document with a 0 in place of each of the two. */
+static TimStatus parse_rest(json_t **document, const char *bytes, size_t size, const Span spans[2], TimError *err) {
+    const bool swapped = spans[0].begin > spans[1].begin;
+    TimBuffer rest = {0};
+    const char *from = bytes;
+    json_error_t cause;
+    for (int i = 0; i < 2; i++) {
+        const Span span = spans[swapped ? 1 - i : i];
+        if (!span.begin) continue;
+        tim_buffer_add(&rest, from, (size_t)(span.begin - from));
+        tim_buffer_text(&rest, "0");
+        from = span.end;
+    }
+    tim_buffer_add(&rest, from, (size_t)(bytes + size - from));
+    TimStatus status = tim_buffer_check(&rest, "a tokenizer", err);
+    if (status == TIM_OK && rest.count > MAX_DOCUMENT)
+        status =
+            tim_fail(err, TIM_E_FORMAT, "%zu bytes beside vocabulary and merges; at most %d are read", rest.count, MAX_DOCUMENT);
+    if (status == TIM_OK) *document = json_loadb(rest.bytes, rest.count, JSON_REJECT_DUPLICATES | JSON_ALLOW_NUL, &cause);
+    tim_buffer_done(&rest);
+    if (status != TIM_OK || *document) return status;
+    return tim_fail(err, json_error_code(&cause) == json_error_out_of_memory ? TIM_E_MEMORY : TIM_E_FORMAT,
+                    "not valid JSON: %s; is the download complete?", cause.text);
+}
+
+static TimStatus read_document(TimJsonTokenizer *t, Span vocab, Span merges, TimError *err) {
+    const json_t *model = json_object_get(t->document, "model");
     TIM_TRY(read_type(t, model, err));
     TIM_TRY(tim_rules_read_normalizer(&t->normalizer, json_object_get(t->document, "normalizer"), err));
     TIM_TRY(tim_rules_read_pre_tokenizer(&t->pre_tokenizer, json_object_get(t->document, "pre_tokenizer"), err));
-    TIM_TRY(read_vocab(t, json_object_get(model, "vocab"), err));
+    TIM_TRY(read_vocab(t, vocab, err));
     TIM_TRY(read_added(t, json_object_get(t->document, "added_tokens"), err));
     TIM_TRY(list_pieces(t, err));
     TIM_TRY(index_added(t, err));
-    return t->is_bpe ? read_bpe(t, model, err) : read_unigram(t, model, err);
+    return t->is_bpe ? read_bpe(t, model, merges, err) : read_unigram(t, model, err);
 }
 
 TimStatus tim_json_tokenizer_new(TimJsonTokenizer **tokenizer, const uint8_t *bytes, size_t size, TimError *err) {
-    json_error_t cause;
+    const char *file = (const char *)bytes;
+    Span lists[2] = {{NULL, NULL}, {NULL, NULL}};
     TimJsonTokenizer *t;
     *tokenizer = NULL;
     if (size > MAX_FILE) return tim_fail(err, TIM_E_FORMAT, "a tokenizer of %zu bytes; at most %d are read", size, MAX_FILE);
+    TIM_TRY(find_lists(file, size, &lists[0], &lists[1], err));
     TIM_TRY(tim_new(&t, 1, sizeof *t, "a tokenizer", err));
-    t->document = json_loadb((const char *)bytes, size, JSON_REJECT_DUPLICATES | JSON_ALLOW_NUL, &cause);
-    TimStatus status;
-    if (t->document)
-        status = read_document(t, err);
-    else
-        status = tim_fail(err, json_error_code(&cause) == json_error_out_of_memory ? TIM_E_MEMORY : TIM_E_FORMAT,
-                          "not valid JSON at byte %d: %s; is the download complete?", cause.position, cause.text);
+    TimStatus status = parse_rest(&t->document, file, size, lists, err);
+    if (status == TIM_OK) status = read_document(t, lists[0], lists[1], err);
     if (status == TIM_OK)
         *tokenizer = t;
     else
@@ -310,6 +429,7 @@ void tim_json_tokenizer_free(TimJsonTokenizer *t) {
     tim_free(t->bpe.merges);
     tim_free(t->scores);
     tim_free(t->by_id);
+    tim_free(t->texts);
     json_decref(t->document);
     tim_free(t);
 }
