@@ -6,6 +6,7 @@
 #include <stdio.h>
 #include <string.h>
 #include <sys/stat.h>
+#include <unistd.h>
 
 #include "support.h"
 
@@ -43,7 +44,8 @@ static TimStatus write_grid(const TimPictures *p, int64_t first, const char *pat
 }
 
 static TimStatus write_line(const char *path, const char *line, TimError *err) {
-    FILE *file = fopen(path, "w");
+    (void)unlink(path); /* what a link leads to stays as it is */
+    FILE *file = fopen(path, "wx");
     if (!file) return fail_with(err, TIM_E_IO, "%.800s: %.200s", path, strerror(errno));
     const bool written = fprintf(file, "%s\n", line) > 0;
     if (fclose(file) == 0 && written) return TIM_OK;

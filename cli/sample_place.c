@@ -6,6 +6,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include "sample.h"
@@ -20,13 +21,18 @@ static bool goes_into_folder(const SampleRequest *r) {
 
 /* ---- can it be written ---- */
 
+static bool is_folder(const char *path) {
+    struct stat info;
+    return lstat(path, &info) == 0 && S_ISDIR(info.st_mode);
+}
+
 /* A file appears under this name before it is renamed, so what is there under its own is not touched. */
 static TimStatus probe(const char *path, TimError *err) {
     Path temporary;
     const int length = snprintf(temporary, sizeof temporary, "%s.tmp", path);
     if (length < 0 || (size_t)length >= sizeof temporary) return fail_with(err, TIM_E_IO, "%.800s: the path is too long", path);
     const int file = open(temporary, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0666);
-    if (file < 0 && errno == EEXIST && access(temporary, W_OK) == 0) return TIM_OK; /* left by a run that was cut off */
+    if (file < 0 && errno == EEXIST && !is_folder(temporary)) return TIM_OK; /* left by a run that was cut off */
     if (file < 0)
         return fail_with(err, TIM_E_IO, "%.800s: cannot be written: %.200s; does its folder exist, and is it writable?", path,
                          strerror(errno));

@@ -15,14 +15,17 @@
 #include <zlib.h>
 
 #include <cmocka.h>
+#include <jansson.h>
 
 #include "base/bf16.h"
 #include "base/f16.h"
 #include "base/rng.h"
 #include "fixture.h"
+#include "full_disk.h"
 #include "io/config_diff.h"
 #include "io/config_json.h"
 #include "io/file.h"
+#include "io/hf_config.h"
 #include "io/idx.h"
 #include "io/number.h"
 #include "io/safetensors.h"
@@ -141,16 +144,35 @@ static void test_file_writer_pipe_and_folder_refused(void **state) {
 
 static void test_file_writer_full_disk_keeps_old_file(void **state) {
     (void)state;
-    if (!exists("/dev/full")) skip();
     const char *path = in_folder("full");
     write_file(path, "old", 3);
-    assert_int_equal(symlink("/dev/full", in_folder("full.tmp")), 0);
     TimFileWriter writer;
     assert_ok(tim_file_writer_open(&writer, path, &err));
     assert_ok(tim_file_writer_write(&writer, "x", 1, &err)); /* stays in the buffer */
-    assert_int_equal(tim_file_writer_commit(&writer, &err), TIM_E_IO);
+    set_disk_full(1);
+    const TimStatus status = tim_file_writer_commit(&writer, &err);
+    set_disk_full(0);
+    assert_int_equal(status, TIM_E_IO);
     assert_says("cannot finish writing");
     assert_content(path, "old");
+    assert_false(exists(in_folder("full.tmp")));
+}
+
+/* What lies there under the name that is written first may be a link to a file of value, from whoever made the folder. */
+static void test_file_writer_does_not_follow_links(void **state) {
+    (void)state;
+    const char *path = in_folder("linked");
+    write_file(in_folder("value"), "value", 5);
+    assert_int_equal(symlink(in_folder("value"), in_folder("linked.tmp")), 0);
+    assert_ok(tim_file_write(path, "new", 3, &err));
+    assert_content(path, "new");
+    assert_content(in_folder("value"), "value");
+    struct stat info;
+    assert_int_equal(lstat(path, &info), 0);
+    assert_true(S_ISREG(info.st_mode));
+    write_file(in_folder("linked.tmp"), "left by a run that was cut off", 30);
+    assert_ok(tim_file_write(path, "newer", 5, &err));
+    assert_content(path, "newer");
 }
 
 static void test_file_writer_missing_folder_fails(void **state) {
@@ -1011,6 +1033,25 @@ static void test_config_json_golden_text_read(void **state) {
     assert_int_equal(config.projector_dim, 2048);
 }
 
+/* jansson would make 1 GB of what lies beyond. */
+static void test_hf_config_beyond_its_cap_refused(void **state) {
+    (void)state;
+    const size_t size = TIM_HF_CONFIG_MAX + 1;
+    char *text = malloc(size);
+    json_t *object;
+    assert_non_null(text);
+    memset(text, ' ', size);
+    memcpy(text, "{}", 2);
+    assert_ok(tim_hf_config_parse(&object, text, size - 1, &err));
+    json_decref(object);
+    const char *path = in_folder("config.json");
+    write_file(path, text, size);
+    assert_int_equal(tim_hf_config_open(&object, path, &err), TIM_E_FORMAT);
+    assert_null(object);
+    assert_says("config.json: 16777217 bytes of JSON, and at most 16777216 are read");
+    free(text);
+}
+
 static void test_config_json_bad_text_refused(void **state) {
     (void)state;
     static const struct {
@@ -1161,6 +1202,7 @@ int main(void) {
         cmocka_unit_test(test_file_writer_abandon_keeps_old_file),
         cmocka_unit_test(test_file_writer_pipe_and_folder_refused),
         cmocka_unit_test(test_file_writer_full_disk_keeps_old_file),
+        cmocka_unit_test(test_file_writer_does_not_follow_links),
         cmocka_unit_test(test_file_writer_missing_folder_fails),
         cmocka_unit_test(test_dtype_every_name_reads_back),
         cmocka_unit_test(test_f16_every_finite_value_exact),
@@ -1200,6 +1242,7 @@ int main(void) {
         cmocka_unit_test(test_config_check_unsound_value_named),
         cmocka_unit_test(test_config_json_golden_text_read),
         cmocka_unit_test(test_config_json_bad_text_refused),
+        cmocka_unit_test(test_hf_config_beyond_its_cap_refused),
         cmocka_unit_test(test_idx_read_plain_pictures_and_labels),
         cmocka_unit_test(test_idx_read_compressed_damage_refused),
         cmocka_unit_test(test_idx_read_bad_header_refused),

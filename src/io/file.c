@@ -113,8 +113,16 @@ static TimStatus name_files(TimFileWriter *writer, const char *path, TimError *e
     return TIM_OK;
 }
 
+/* A new file: what has its name is what a writer left that was cut off, or a link, and goes itself, not what it leads to. */
+static int create(const char *path) {
+    enum { NEW_FILE = O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC };
+    const int fd = open(path, NEW_FILE, 0666);
+    if (fd >= 0 || errno != EEXIST || unlink(path) != 0) return fd;
+    return open(path, NEW_FILE, 0666);
+}
+
 static TimStatus open_stream(TimFileWriter *writer, TimError *err) {
-    const int fd = open(writer->temporary, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0666);
+    const int fd = create(writer->temporary);
     if (fd < 0)
         return tim_fail(err, TIM_E_IO, "%s: cannot create: %s; does the folder exist and is it writable?", writer->temporary,
                         strerror(errno));

@@ -46,7 +46,7 @@ typedef struct TimFileWriter {
     char *path, *temporary;
 } TimFileWriter;
 
-/* Starts writing. After a failure nothing is left behind and the writer is ended. */
+/* Starts writing, in place of what has the temporary name. After a failure nothing is left behind and the writer is ended. */
 TimStatus tim_file_writer_open(TimFileWriter *writer, const char *path, TimError *err);
 
 /* Appends `size` bytes. After a failure the caller abandons. */
