@@ -27,7 +27,7 @@ static const Corpus corpora[] = {
     {"png_text", fuzz_png_text, 1, 4, 3},
     {"prompts", fuzz_prompts, 1, 6, 5},
     {"safetensors", fuzz_safetensors, 1, 4, 2},
-    {"sentencepiece", fuzz_sentencepiece, 7, 2, 2},
+    {"sentencepiece", fuzz_sentencepiece, 7, 3, 2},
     {"t5_config", fuzz_t5_config, 1, 2, 1},
     {"tensor_index", fuzz_tensor_index, 1, 3, 1},
     {"tokenizer_config", fuzz_tokenizer_config, 1, 3, 3},

@@ -319,6 +319,26 @@ static void write_adm_sets(TimInception *n, const char *plain, const char *with_
     tim_adm_set_done(&set);
 }
 
+/* 1.3 KB of an npz may claim as many pictures, which would want 10 GB; only those that come get room. */
+static void test_inception_adm_set_has_room_for_what_comes(void **state) {
+    (void)state;
+    TimAdmSet set;
+    TimInception n = network(1);
+    static const uint8_t picture[3 * PIXELS];
+    assert_ok(tim_adm_set_init(&set, (int64_t)1 << 40, &err));
+    assert_int_equal(set.room, 0);
+    assert_ok(tim_inception_put(&n, 0, TIM_INCEPTION_AS_GRAPH, picture, HEIGHT, WIDTH, 3, &err));
+    assert_ok(tim_adm_set_add(&set, &n, NULL, 1, &err));
+    set.room = 1; /* as if it were full */
+    const float first = set.features[0], last = set.features[TIM_INCEPTION_FEATURES - 1];
+    assert_ok(tim_adm_set_add(&set, &n, NULL, 1, &err));
+    assert_int_equal(set.room, 2);
+    assert_true(set.features[0] == first && set.features[TIM_INCEPTION_FEATURES - 1] == last);
+    assert_memory_equal(set.features, set.features + TIM_INCEPTION_FEATURES, TIM_INCEPTION_FEATURES * sizeof(float));
+    tim_adm_set_done(&set);
+    tim_inception_done(&n);
+}
+
 static bool stop_at_end(int64_t done, int64_t total, void *user) {
     *(int64_t *)user = done;
     return done < total;
@@ -539,6 +559,7 @@ int main(void) {
         cmocka_unit_test(test_inception_bad_variance_refused),
         cmocka_unit_test(test_inception_wrong_files_name_the_tensor),
         cmocka_unit_test(test_inception_classes_of_another_network_refused),
+        cmocka_unit_test(test_inception_adm_set_has_room_for_what_comes),
         cmocka_unit_test(test_inception_adm_suite_takes_moments_of_files),
         cmocka_unit_test(test_inception_adm_moments_hostile_refused),
         cmocka_unit_test(test_inception_graph_input_is_tensorflows),

@@ -318,6 +318,14 @@ static void test_index_and_files_must_agree(void **state) {
                          "'b' is there twice");
 }
 
+static void test_index_beyond_its_cap_refused(void **state) {
+    (void)state;
+    const char *path = in_folder("large.safetensors.index.json");
+    write_text("large.safetensors.index.json", "{\"weight_map\":{}}");
+    assert_int_equal(truncate(path, (64 << 20) + 1), 0);
+    assert_refused(path, TIM_E_FORMAT, "an index of 67108865 bytes; at most 67108864 are read");
+}
+
 static void test_index_names_stay_in_folder(void **state) {
     (void)state;
     static const char *const names[] = {"../m-1.safetensors", "/etc/passwd", "..", ".", "", "a/b"};
@@ -541,21 +549,74 @@ static void test_torch_one_name_twice_refused(void **state) {
     assert_pickle_refused(&pickle, TIM_E_FORMAT, "'x' is there twice");
 }
 
-static void test_torch_copies_beyond_the_file_refused(void **state) {
-    (void)state;
+/* {"0": a tensor, "1": the same, ... */
+static Bytes shared_tensor(int count, const char *type, const char *key, int rows) {
     Bytes pickle = {0};
     pickle_op(&pickle, "\x80\x02}");
-    for (int i = 0; i < 200; i++) {
+    for (int i = 0; i < count; i++) {
         char name[8];
         snprintf(name, sizeof name, "%d", i);
         pickle_text(&pickle, name);
-        if (i == 0) pickle_tensor(&pickle, "Float", "0", 24, 0, 2, (const int64_t[]){4, 6}, (const int64_t[]){1, 4});
-        if (i == 0) pickle_op(&pickle, "q"), bytes_number(&pickle, 0, 1);
-        if (i > 0) pickle_op(&pickle, "h"), bytes_number(&pickle, 0, 1);
+        if (i == 0) pickle_tensor(&pickle, type, key, 4 * rows, 0, 2, (const int64_t[]){4, rows}, (const int64_t[]){1, 4});
+        pickle_op(&pickle, i == 0 ? "q" : "h");
+        bytes_number(&pickle, 0, 1);
         pickle_op(&pickle, "s");
     }
     pickle_op(&pickle, ".");
-    assert_pickle_refused(&pickle, TIM_E_UNSUPPORTED, "more than 4 times the file");
+    return pickle;
+}
+
+/* 7 copies of a storage of 4000 bytes, from a file of little more than these. */
+static void test_torch_copies_beyond_the_file_refused(void **state) {
+    (void)state;
+    static const char values[4000];
+    Zip zip = {0};
+    Bytes pickle = shared_tensor(7, "Byte", "0", 1000);
+    zip_add(&zip, "archive/data.pkl", pickle.data, pickle.size);
+    zip_add(&zip, "archive/data/0", values, sizeof values);
+    free(pickle.data);
+    assert_refused(write_made(zip_end(&zip)), TIM_E_UNSUPPORTED, "more than 4 times the file");
+}
+
+/* A tensor takes 400 bytes of memory for the eleven that name it once more: a few are fine, as of tied weights. */
+static void test_torch_shared_tensor_is_refused_soon(void **state) {
+    (void)state;
+    TimTensorSet set;
+    Bytes pickle = shared_tensor(4, "Byte", "1", 1);
+    assert_ok(tim_tensor_set_open(&set, write_torch(&pickle), &err));
+    assert_int_equal(set.count, 4);
+    tim_tensor_set_close(&set);
+    pickle = shared_tensor(200, "Byte", "1", 1);
+    assert_pickle_refused(&pickle, TIM_E_FORMAT, "share each other too often");
+}
+
+/* Texts a byte longer than what is left of the room that they share, and one that has room of its own. */
+static void test_torch_texts_of_many_sizes_kept(void **state) {
+    (void)state;
+    enum { COUNT = 300, LONGEST = 5000 };
+    static char text[LONGEST + 1];
+    TimTensorSet set;
+    Bytes pickle = {0};
+    pickle_op(&pickle, "\x80\x02}");
+    for (int i = 0; i < COUNT; i++) {
+        char name[8];
+        snprintf(name, sizeof name, "%d", i);
+        memset(text, 'a' + i % 26, LONGEST);
+        text[i == 7 ? LONGEST : 13 * i % 997] = '\0';
+        pickle_text(&pickle, name);
+        pickle_text(&pickle, text);
+        pickle_op(&pickle, "s");
+    }
+    pickle_op(&pickle, ".");
+    assert_ok(tim_tensor_set_open(&set, write_torch(&pickle), &err));
+    assert_int_equal(set.text_count, COUNT);
+    for (int i = 0; i < COUNT; i++) {
+        const size_t length = i == 7 ? LONGEST : (size_t)(13 * i % 997);
+        assert_int_equal(atoi(set.texts[i].key), i);
+        assert_int_equal(strlen(set.texts[i].value), length);
+        for (size_t k = 0; k < length; k++) assert_int_equal(set.texts[i].value[k], 'a' + i % 26);
+    }
+    tim_tensor_set_close(&set);
 }
 
 /* ---- the zip ---- */
@@ -683,6 +744,29 @@ static void test_pickle_numbers(void **state) {
     tim_pickle_done(&pickle);
 }
 
+/* A tuple of one is a byte of the pickle; lists that grow keep what they have. */
+static void test_pickle_containers_have_the_slots_they_need(void **state) {
+    (void)state;
+    enum { MANY = 5000 };
+    TimPickle pickle;
+    Bytes bytes = {0};
+    pickle_op(&bytes, "\x80\x02N\x85\x85\x85.");
+    assert_ok(tim_pickle_read(&pickle, bytes.data, bytes.size, NULL, 0, &err));
+    for (const TimPickleValue *value = pickle.root; value->kind == TIM_PICKLE_TUPLE; value = value->items[0])
+        assert_int_equal(value->capacity, 1);
+    tim_pickle_done(&pickle);
+    bytes.size = 0;
+    pickle_op(&bytes, "\x80\x02]");
+    for (int i = 0; i < MANY; i++) pickle_op(&bytes, "M"), bytes_number(&bytes, (uint64_t)i, 2), pickle_op(&bytes, "a");
+    pickle_op(&bytes, ".");
+    assert_ok(tim_pickle_read(&pickle, bytes.data, bytes.size, NULL, 0, &err));
+    assert_int_equal(pickle.root->count, MANY);
+    assert_true(pickle.root->capacity < 2 * MANY);
+    for (int i = 0; i < MANY; i++) assert_int_equal(pickle.root->items[i]->integer, i);
+    tim_pickle_done(&pickle);
+    free(bytes.data);
+}
+
 static void test_pickle_deep_nesting_refused(void **state) {
     (void)state;
     Bytes pickle = {0};
@@ -755,6 +839,7 @@ int main(void) {
         cmocka_unit_test(test_set_folder_only_file_taken_and_several_listed),
         cmocka_unit_test(test_index_joins_its_files),
         cmocka_unit_test(test_index_and_files_must_agree),
+        cmocka_unit_test(test_index_beyond_its_cap_refused),
         cmocka_unit_test(test_index_names_stay_in_folder),
         cmocka_unit_test(test_torch_views_point_into_the_map),
         cmocka_unit_test(test_torch_tensor_outside_its_storage_refused),
@@ -765,12 +850,15 @@ int main(void) {
         cmocka_unit_test(test_weights_wrapped_twice_or_not_at_all),
         cmocka_unit_test(test_torch_one_name_twice_refused),
         cmocka_unit_test(test_torch_copies_beyond_the_file_refused),
+        cmocka_unit_test(test_torch_shared_tensor_is_refused_soon),
+        cmocka_unit_test(test_torch_texts_of_many_sizes_kept),
         cmocka_unit_test(test_torch_zip_members_checked),
         cmocka_unit_test(test_pickle_unknown_global_named_and_not_run),
         cmocka_unit_test(test_pickle_unknown_opcode_named),
         cmocka_unit_test(test_pickle_broken_stacks_refused),
         cmocka_unit_test(test_pickle_lying_sizes_refused),
         cmocka_unit_test(test_pickle_numbers),
+        cmocka_unit_test(test_pickle_containers_have_the_slots_they_need),
         cmocka_unit_test(test_pickle_deep_nesting_refused),
         cmocka_unit_test(test_pickle_container_in_itself_refused),
         cmocka_unit_test(test_pickle_shared_lists_refused_soon),

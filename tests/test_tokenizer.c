@@ -323,6 +323,7 @@ static void test_charsmap_that_leaves_itself_refused(void **state) {
     const char *text;
     TimCharsmap opened;
     map[1] = 256U << 10;
+    map[1 + 0x100] = 0x80000000U; /* no zero byte begins anything */
     map[1 + 0x141] = 0x341U << 10 | 1U << 8 | 0x41U;
     map[1 + 0x200] = 0x80000000U;
     memcpy(&map[1 + UNITS], "a", 2);
@@ -356,7 +357,7 @@ static size_t nested_map(uint32_t *map, size_t count) {
     for (size_t i = 1; i <= count + 1; i++) {
         const size_t base = 256 * i; /* of the children of the sequence of i - 1 letters */
         map[1 + unit] = (uint32_t)(unit ^ base) << 10 | (i > 1) << 8 | (i > 1 ? 0x41U : 0);
-        if (i > 1) map[1 + base] = 0x80000000U;
+        map[1 + base] = 0x80000000U; /* the value, and no zero byte goes on */
         unit = base ^ 0x41;
     }
     memcpy(&map[1 + units], "a", 2);
@@ -376,6 +377,17 @@ static void test_charsmap_of_too_many_nested_sequences_refused(void **state) {
     size = nested_map(map, 1);
     map[1 + 0x141] = (0x141U ^ 0x100U) << 10 | 0x41U; /* back to where it came from, without a value */
     assert_non_null(strstr(tim_charsmap_open(&opened, (const uint8_t *)map, size), "without end"));
+}
+
+/* The root is its own child by a zero byte and has a value: each zero byte of a text is one more sequence. */
+static void test_charsmap_of_zero_bytes_without_end_refused(void **state) {
+    (void)state;
+    uint32_t map[1 + 256 + 75] = {4 * 256, 0x100};
+    TimCharsmap opened;
+    for (size_t i = 1; i < 256; i++) map[1 + i] = 0x80000000U;
+    const char *wrong = tim_charsmap_open(&opened, (const uint8_t *)map, sizeof map);
+    assert_non_null(wrong);
+    assert_non_null(strstr(wrong, "without end"));
 }
 
 /* A field's number as five bytes, of which the library drops the highest bits: field 3 to it, another one to a reader of 64 bits. */
@@ -438,6 +450,7 @@ int main(void) {
         cmocka_unit_test(test_sentencepiece_damaged_models_keep_memory),
         cmocka_unit_test(test_charsmap_that_leaves_itself_refused),
         cmocka_unit_test(test_charsmap_of_too_many_nested_sequences_refused),
+        cmocka_unit_test(test_charsmap_of_zero_bytes_without_end_refused),
         cmocka_unit_test(test_charsmap_under_a_long_field_number_found),
         cmocka_unit_test(test_sentencepiece_of_too_many_nested_pieces_refused),
     };

@@ -72,7 +72,9 @@ TIM_API TimStatus tim_image_write_png(const TimImage *image, const char *path, c
  * 16-bit samples are scaled to 8, fewer than 8 widened; alpha and transparent colours are dropped, not blended, as Pillow's
  * convert("RGB") does; gamma and profiles are ignored. `image` is written over, not freed, and left empty on failure.
  * Errors: TIM_E_IO when the file cannot be opened; TIM_E_FORMAT for anything but a whole, valid PNG of at most TIM_IMAGE_MAX_SIDE
- * pixels a side; TIM_E_MEMORY. The file may be hostile: memory stays in proportion to its size. */
+ * pixels a side, or for more pixels than so few bytes should hold; TIM_E_MEMORY. The file may be hostile: memory stays in proportion to
+ * its size, at most 1032 bytes of pixels for each of its own, beyond the 16777216 pixels that any PNG may have. A page of A4 with 1 bit at
+ * 600 dpi so takes 34 KB or more, with a palette 101 KB. */
 TIM_API TimStatus tim_image_read_png(TimImage *image, const char *path, TimError *err);
 
 /* value = the text `key` of the PNG file at `path`, which must fit into `size` bytes with its end; compressed texts are not read.
@@ -96,7 +98,7 @@ TIM_API TimStatus tim_image_write_webp(const TimImage *image, const char *path, 
  * `image` is written over, not freed, and left empty on failure.
  * Errors: TIM_E_IO when the file cannot be opened; TIM_E_FORMAT for another format, damage, a side beyond TIM_IMAGE_MAX_SIDE, or far
  * more pixels than so few bytes should hold; TIM_E_UNSUPPORTED for an animation or unknown colours; TIM_E_MEMORY.
- * The file may be hostile: memory stays in proportion to its size, beyond the 16 million pixels any WebP may have. */
+ * The file may be hostile: memory stays in proportion to its size, beyond the 16777216 pixels that any PNG or WebP may have. */
 TIM_API TimStatus tim_image_read(TimImage *image, const char *path, TimError *err);
 
 /* A labelled grid of equally large pictures. Everything is borrowed for the time of the call. */

@@ -7,11 +7,10 @@
 #include "eval/neighbours.h"
 #include "io/npz_read.h"
 
-enum { NEIGHBOURS = 3, SPLIT = 5000 };
+enum { NEIGHBOURS = 3, SPLIT = 5000, FIRST_ROOM = 1024 /* pictures, of 8 KB */ };
 
 TimStatus tim_adm_set_init(TimAdmSet *set, int64_t capacity, TimError *err) {
     *set = (TimAdmSet){.capacity = (size_t)capacity};
-    TIM_TRY(tim_new(&set->features, set->capacity, TIM_INCEPTION_FEATURES * sizeof *set->features, "features", err));
     TIM_TRY(tim_moments_init(&set->pool, TIM_INCEPTION_FEATURES, err));
     TIM_TRY(tim_moments_init(&set->spatial, TIM_ADM_SPATIAL, err));
     return tim_inception_score_init(&set->score, TIM_INCEPTION_CLASSES, SPLIT, err);
@@ -83,11 +82,27 @@ static TimStatus add_moments(TimAdmSet *set, const TimInceptionNetwork *n, int64
     return tim_moments_add(&set->spatial, spatial, 1, err);
 }
 
+/* Room for `count` pictures in all, of at most the capacity. */
+static TimStatus make_room(TimAdmSet *set, size_t count, TimError *err) {
+    if (count <= set->room) return TIM_OK;
+    size_t room = set->room ? 2 * set->room : FIRST_ROOM;
+    if (room < count) room = count;
+    if (room > set->capacity) room = set->capacity;
+    float *features;
+    TIM_TRY(tim_new(&features, room, TIM_INCEPTION_FEATURES * sizeof *features, "features", err));
+    if (set->count > 0) memcpy(features, set->features, set->count * TIM_INCEPTION_FEATURES * sizeof *features);
+    tim_free(set->features);
+    set->features = features;
+    set->room = room;
+    return TIM_OK;
+}
+
 TimStatus tim_adm_set_add(TimAdmSet *set, TimInception *network, const float *classes, int64_t count, TimError *err) {
     const TimInceptionNetwork *n = &network->network;
     if (count < 0 || (size_t)count > set->capacity - set->count)
         return tim_fail(err, TIM_E_ARGUMENT, "%lld more pictures for a set of %zu that holds %zu", (long long)count, set->capacity,
                         set->count);
+    TIM_TRY(make_room(set, set->count + (size_t)count, err));
     tim_tape_forward(n->tape, false);
     const TimMatrix pool = tim_tape_value(n->tape, n->outputs[TIM_INCEPTION_POOL]);
     for (int64_t i = 0; i < count; i++) {

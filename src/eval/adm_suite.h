@@ -14,14 +14,15 @@ enum { TIM_ADM_CHANNELS = 7, TIM_ADM_SPATIAL = TIM_ADM_CHANNELS * TIM_INCEPTION_
 
 /* What the suite wants of one set of pictures. */
 typedef struct TimAdmSet {
-    float *features; /* (capacity, 2048), of which `count` are there */
-    size_t count, capacity;
+    float *features; /* (room, 2048), of which `count` are there */
+    size_t count, capacity, room;
     TimMoments pool, spatial; /* of 2048 and of 2023 values */
     bool given;               /* the moments are the file's own */
     TimInceptionScore score;
 } TimAdmSet;
 
-/* A set that has room for `capacity` pictures. tim_adm_set_done is due after success and after failure. */
+/* A set for up to `capacity` pictures. Room for their features is made as they come: a file may claim more than it has.
+ * tim_adm_set_done is due after success and after failure. */
 TimStatus tim_adm_set_init(TimAdmSet *set, int64_t capacity, TimError *err);
 
 /* Takes over the moments mu, sigma, mu_s and sigma_s from the npz at `path`, all four, if it has mu; a set without pictures.

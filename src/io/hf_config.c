@@ -81,6 +81,9 @@ static bool is_shared(const char *key) {
 TimStatus tim_hf_config_parse(json_t **object, const char *text, size_t size, TimError *err) {
     json_error_t cause;
     *object = NULL;
+    if (size > TIM_HF_CONFIG_MAX)
+        return tim_fail(err, TIM_E_FORMAT, "%zu bytes of JSON, and at most %d are read; is it a configuration, manifest or report?",
+                        size, TIM_HF_CONFIG_MAX);
     json_t *root = json_loadb(text, size, JSON_REJECT_DUPLICATES, &cause);
     if (!root) return tim_fail(err, TIM_E_FORMAT, "not valid JSON at line %d: %s", cause.line, cause.text);
     if (!json_is_object(root)) {

@@ -28,7 +28,10 @@ typedef struct TimHfField {
     const char *only; /* JSON values separated by '|' */
 } TimHfField;
 
-/* The parsed object of the file at `path`, of diffusers folders too; free with json_decref. */
+enum { TIM_HF_CONFIG_MAX = 16 << 20 }; /* bytes of such a text; jansson takes up to 80 times as many */
+
+/* The parsed object of the file at `path`, of diffusers folders too; free with json_decref.
+ * TIM_E_FORMAT, naming the file, for what is no JSON object or longer than TIM_HF_CONFIG_MAX. */
 TimStatus tim_hf_config_open(struct json_t **object, const char *path, TimError *err);
 
 /* The same of a text. */

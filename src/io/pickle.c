@@ -5,7 +5,7 @@
 #include "base/memory.h"
 #include "base/utf8.h"
 
-enum { BLOCK_VALUES = 256, HIGHEST_PROTOCOL = 5 };
+enum { BLOCK_VALUES = 256, BLOCK_SLOTS = 1024, HIGHEST_PROTOCOL = 5 };
 
 typedef TimPickleValue Value;
 
@@ -14,6 +14,13 @@ typedef struct TimPickleBlock {
     size_t count;
     Value values[BLOCK_VALUES];
 } TimPickleBlock;
+
+/* Room for the items of many containers: a block for each would take 16 times what a tuple of one needs, and such a tuple is a byte. */
+typedef struct TimPickleSlots {
+    struct TimPickleSlots *next;
+    size_t count, capacity;
+    Value *items[];
+} TimPickleSlots;
 
 typedef struct Values {
     Value **items;
@@ -136,11 +143,33 @@ static TimStatus take_mark(Machine *m, size_t *height) {
 
 /* ---- containers ---- */
 
-static TimStatus extend(Machine *m, Value *value, Value *const *items, size_t count) {
-    for (size_t i = 0; i < count; i++) {
-        TIM_TRY(tim_grow(&value->items, &value->capacity, value->count, sizeof(Value *), "a list of a pickle", m->err));
-        value->items[value->count++] = items[i];
+static TimStatus take_slots(Machine *m, Value ***out, size_t count) {
+    TimPickle *pickle = m->pickle;
+    if (!pickle->slots || count > pickle->slots->capacity - pickle->slots->count) {
+        const size_t capacity = count > BLOCK_SLOTS ? count : BLOCK_SLOTS;
+        TimPickleSlots *slots;
+        TIM_TRY(tim_new(&slots, sizeof *slots + capacity * sizeof(Value *), 1, "the items of a pickle", m->err));
+        *slots = (TimPickleSlots){.next = pickle->slots, .capacity = capacity};
+        pickle->slots = slots;
     }
+    *out = pickle->slots->items + pickle->slots->count;
+    pickle->slots->count += count;
+    return TIM_OK;
+}
+
+/* A container first has just the slots it needs, then twice as many. Those it leaves are nobody's until the pickle is done: all it left
+ * are fewer than it has. */
+static TimStatus extend(Machine *m, Value *value, Value *const *items, size_t count) {
+    if (count > value->capacity - value->count) {
+        const size_t least = value->count + count, twice = 2 * value->capacity, capacity = least > twice ? least : twice;
+        Value **slots = NULL;
+        TIM_TRY(take_slots(m, &slots, capacity));
+        if (value->count > 0) memcpy(slots, value->items, value->count * sizeof *slots);
+        value->items = slots;
+        value->capacity = capacity;
+    }
+    memcpy(value->items + value->count, items, count * sizeof *items);
+    value->count += count;
     return TIM_OK;
 }
 
@@ -494,8 +523,11 @@ bool tim_pickle_is_text(const TimPickleValue *value, const char *text) {
 void tim_pickle_done(TimPickle *pickle) {
     for (TimPickleBlock *block = pickle->blocks, *next; block; block = next) {
         next = block->next;
-        for (size_t i = 0; i < block->count; i++) tim_free(block->values[i].items);
         tim_free(block);
+    }
+    for (TimPickleSlots *slots = pickle->slots, *next; slots; slots = next) {
+        next = slots->next;
+        tim_free(slots);
     }
     tim_free(pickle->outside);
     *pickle = (TimPickle){0};

@@ -56,6 +56,7 @@ typedef struct TimPickle {
     TimPickleValue **outside; /* (outside_count): its OUTSIDE values in their order */
     size_t outside_count, outside_capacity;
     struct TimPickleBlock *blocks; /* own the values */
+    struct TimPickleSlots *slots;  /* own their items */
     size_t value_count;
 } TimPickle;
 

@@ -161,10 +161,17 @@ static void start_reading(Job *job) {
     png_read_info(job->png, job->info);
 }
 
-/* Deflate packs at most 1032 bytes into one, so a short file that claims many pixels is refused before they take memory. */
-static void check_size(Job *job) {
-    const uint64_t bytes = (uint64_t)png_get_rowbytes(job->png, job->info) * png_get_image_height(job->png, job->info);
-    if (bytes / 1032 > job->file->size) png_error(job->png, "the file is too short for its height and width");
+/* Bytes for each byte of a file, as deflate packs at most so many into one, and the pixels that a file may have all the same, as a WebP:
+ * few bits and palettes are widened, and a sound page of one bit may be far shorter than its bytes here. */
+enum { BYTES_A_BYTE = 1032, FREE_PIXELS = 1 << 24 };
+
+/* Refuses a short file that claims many pixels before they take memory: by its rows as they are packed, where nothing is free, and then
+ * by what they become. */
+static void check_size(Job *job, uint64_t free_pixels) {
+    const uint64_t height = png_get_image_height(job->png, job->info), width = png_get_image_width(job->png, job->info);
+    const uint64_t bytes = png_get_rowbytes(job->png, job->info) * height;
+    if (height * width > free_pixels && bytes / BYTES_A_BYTE > job->file->size)
+        png_error(job->png, "the file is too short for its height and width");
 }
 
 /* Asks libpng for 8-bit gray or RGB whatever the file holds; returns how many passes its rows come in. */
@@ -194,8 +201,9 @@ static void read_rows(Job *job, const TimImage *image, int passes) {
 static TimStatus decode(Job *job, TimImage *image) {
     if (setjmp(png_jmpbuf(job->png))) return job->status;
     start_reading(job);
-    check_size(job);
+    check_size(job, 0);
     const int passes = ask_for_bytes(job);
+    check_size(job, FREE_PIXELS);
     TIM_TRY(make_image(job, image));
     read_rows(job, image, passes);
     png_read_end(job->png, NULL);

@@ -9,7 +9,7 @@
 #include "io/tensor_folder.h"
 #include "io/torch_file.h"
 
-enum { MAX_PARTS = 4096, MAX_INDEX = 256 << 20 /* bytes */ };
+enum { MAX_PARTS = 4096, MAX_INDEX = 64 << 20 /* bytes; jansson takes up to 80 times as many */ };
 
 /* One file of a set: safetensors, or a file of torch.save with the map it lies in. */
 typedef struct TimTensorPart {
@@ -101,7 +101,8 @@ static size_t part_tensors(const TimTensorPart *part, const TimStoredTensor **te
 static TimStatus parse_index(json_t **document, const TimFile *file, TimError *err) {
     json_error_t cause;
     if (file->size > MAX_INDEX)
-        return tim_fail(err, TIM_E_FORMAT, "an index of %zu bytes; at most %d are read", file->size, MAX_INDEX);
+        return tim_fail(err, TIM_E_FORMAT, "an index of %zu bytes; at most %d are read: give the index as it was published",
+                        file->size, MAX_INDEX);
     *document = json_loadb((const char *)file->data, file->size, JSON_REJECT_DUPLICATES, &cause);
     if (*document) return TIM_OK;
     return tim_fail(err, json_error_code(&cause) == json_error_out_of_memory ? TIM_E_MEMORY : TIM_E_FORMAT,

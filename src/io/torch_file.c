@@ -16,7 +16,10 @@ enum {
     MAX_WRAPPERS = 3,    /* dicts around the weights */
     MAX_NAME = 1024,     /* bytes of a tensor's name */
     NAMES_PER_BYTE = 16, /* all names together take at most so many bytes for each one of the pickle, which spells them */
-    COPIES_PER_BYTE = 4  /* and all copies for each byte of the file: a storage may be seen by several tensors */
+    COPIES_PER_BYTE = 4, /* and all copies for each byte of the file: a storage may be seen by several tensors */
+    TENSOR_STEPS = 24,   /* what a tensor and a text cost beyond the item that leads there (spend_steps) */
+    TEXT_STEPS = 2,
+    TEXT_BLOCK = 4096 /* bytes; names and texts share blocks */
 };
 
 /* ---- kinds of files ---- */
@@ -46,6 +49,8 @@ typedef struct Reader {
     TimPickle pickle; /* of the zip */
     const TimPickleValue *root;
     size_t steps_left, names_left, copies_left;
+    char *text_room; /* the rest of the last block of texts */
+    size_t text_room_left;
     TimError *err;
 } Reader;
 
@@ -208,11 +213,33 @@ typedef struct Path {
     int depth;
 } Path;
 
+/* Containers and tensors that are shared are met once for each way to them, and a container may hold itself: hence a limit to the steps.
+ * An honest file spends a byte of its pickle on each item, three on one that is a text and 32 or more on a tensor, which take up to
+ * 64 and 400 bytes of memory here. */
+static TimStatus spend_steps(Reader *r, size_t count) {
+    if (r->steps_left < count) return malformed(r, "its containers or tensors share each other too often");
+    r->steps_left -= count;
+    return TIM_OK;
+}
+
+/* Zeroed, so that a text shorter than `size` ends. */
+static TimStatus take_text_room(Reader *r, char **out, size_t size, const char *what) {
+    if (size > r->text_room_left) {
+        const size_t room = size > TEXT_BLOCK ? size : TEXT_BLOCK;
+        TIM_TRY(keep_block(r, &r->text_room, room, what));
+        r->text_room_left = room;
+    }
+    *out = r->text_room;
+    r->text_room += size;
+    r->text_room_left -= size;
+    return TIM_OK;
+}
+
 static TimStatus keep_text(Reader *r, const char **out, const char *text, size_t size, const char *what) {
-    char *copy;
+    char *copy = NULL;
     if (size >= r->names_left) return malformed(r, "the names in it take more bytes than a file of tensors needs");
     r->names_left -= size + 1;
-    TIM_TRY(keep_block(r, &copy, size + 1, what));
+    TIM_TRY(take_text_room(r, &copy, size + 1, what));
     memcpy(copy, text, size);
     *out = copy;
     return TIM_OK;
@@ -222,6 +249,7 @@ static TimStatus add_tensor(Reader *r, const Path *path, const TimPickleValue *c
     TimTorchFile *file = r->out;
     if (path->length == 0)
         return tim_fail(r->err, TIM_E_UNSUPPORTED, "it holds one tensor that has no name; save torch.save({'name': tensor}, ...)");
+    TIM_TRY(spend_steps(r, TENSOR_STEPS));
     TIM_TRY(tim_grow(&file->tensors, &file->tensor_capacity, file->count, sizeof *file->tensors, "the tensors' entries", r->err));
     TimStoredTensor *tensor = &file->tensors[file->count];
     *tensor = (TimStoredTensor){0};
@@ -253,6 +281,7 @@ static TimStatus add_text(Reader *r, const Path *path, const TimPickleValue *val
         snprintf(number, sizeof number, "%" PRId64, value->integer);
     const size_t size = value->kind == TIM_PICKLE_TEXT ? value->count : strlen(text);
     if (path->length == 0 || has_end(text, size)) return TIM_OK;
+    TIM_TRY(spend_steps(r, TEXT_STEPS));
     TIM_TRY(
         tim_grow(&file->texts, &file->text_capacity, file->text_count, sizeof *file->texts, "the texts of a torch file", r->err));
     TimStoredText *entry = &file->texts[file->text_count];
@@ -280,14 +309,6 @@ static TimStatus path_enter(Reader *r, Path *path, const char *name, size_t size
     return TIM_OK;
 }
 
-/* Shared containers are walked each time they are met, and a container may hold itself: hence a limit to the items looked at. An
- * honest file spends at least a byte of its pickle on each. */
-static TimStatus spend_step(Reader *r) {
-    if (r->steps_left == 0) return malformed(r, "its containers share each other too often");
-    r->steps_left--;
-    return TIM_OK;
-}
-
 static TimStatus walk(Reader *r, Path *path, const TimPickleValue *value);
 
 static TimStatus walk_item(Reader *r, Path *path, const char *name, size_t size, const TimPickleValue *value) {
@@ -306,7 +327,7 @@ static TimStatus walk_dict(Reader *r, Path *path, const TimPickleValue *dict) {
         const TimPickleValue *key = dict->items[i], *value = dict->items[i + 1];
         char number[32];
         const int length = snprintf(number, sizeof number, "%" PRId64, key->integer);
-        TIM_TRY(spend_step(r));
+        TIM_TRY(spend_steps(r, 1));
         if (key->kind == TIM_PICKLE_TEXT)
             TIM_TRY(walk_item(r, path, key->text, key->count, value));
         else if (key->kind == TIM_PICKLE_INTEGER)
@@ -321,7 +342,7 @@ static TimStatus walk_list(Reader *r, Path *path, const TimPickleValue *list) {
         const TimPickleKind kind = list->items[i]->kind;
         char number[32];
         const int length = snprintf(number, sizeof number, "%zu", i);
-        TIM_TRY(spend_step(r));
+        TIM_TRY(spend_steps(r, 1));
         if (kind == TIM_PICKLE_CALL || kind == TIM_PICKLE_DICT || kind == TIM_PICKLE_LIST || kind == TIM_PICKLE_TUPLE)
             TIM_TRY(walk_item(r, path, number, (size_t)length, list->items[i]));
     }

@@ -6,6 +6,7 @@
 #include <string.h>
 
 #include "base/memory.h"
+#include "io/number.h"
 #include "model/store.h"
 #include "nn/layers.h"
 #include "nn/maps.h"
@@ -125,7 +126,7 @@ TimStatus tim_classifier_save(const TimClassifierShape *shape, const float *weig
     snprintf(height, sizeof height, "%d", shape->height);
     snprintf(width, sizeof width, "%d", shape->width);
     snprintf(classes, sizeof classes, "%d", shape->classes);
-    snprintf(accuracy, sizeof accuracy, "%.4f", test_accuracy);
+    tim_number_print(round(1e4 * test_accuracy) / 1e4, accuracy, sizeof accuracy);
     const TimStoredText texts[] = {{"network", "classifier"}, {"channels", channels}, {"height", height},
                                    {"width", width},          {"classes", classes},   {"test_accuracy", accuracy}};
     return tim_weights_write(weights, params, TIM_F32, texts, sizeof texts / sizeof *texts, path, err);
@@ -143,6 +144,28 @@ static TimStatus read_number(int *out, const TimSafetensors *file, const char *k
     return TIM_OK;
 }
 
+/* Numbers of the network's weights. */
+static size_t weight_count(const TimClassifierShape *shape) {
+    size_t count = (size_t)shape->classes * (TIM_CLASSIFIER_FEATURES + 1), in = (size_t)shape->channels;
+    for (int i = 0; i < STAGES * LAYERS; i++) {
+        const size_t out = (size_t)widths[i / LAYERS];
+        count += (9 * in + 2) * out; /* of the convolution, and a scale and a shift */
+        in = out;
+    }
+    return count;
+}
+
+/* Before room is made for pictures of the sides that the metadata claim: the file has most of the weights. One that is missing is named
+ * later. */
+static TimStatus check_count(const TimSafetensors *file, const TimClassifierShape *shape, const char *path, TimError *err) {
+    const size_t wanted = weight_count(shape);
+    size_t stored = 0;
+    for (size_t i = 0; i < file->count; i++) stored += file->tensors[i].count;
+    if (stored >= wanted / 2) return TIM_OK;
+    return tim_fail(err, TIM_E_FORMAT, "%s: %zu numbers, where a classifier of its metadata has %zu; is it a classifier's file?",
+                    path, stored, wanted);
+}
+
 static TimStatus read_metadata(TimClassifierShape *shape, double *accuracy, const char *path, TimError *err) {
     TimSafetensors file;
     TIM_TRY(tim_safetensors_open(&file, path, err));
@@ -151,7 +174,8 @@ static TimStatus read_metadata(TimClassifierShape *shape, double *accuracy, cons
     if (status == TIM_OK) status = read_number(&shape->width, &file, "width", MAX_SIDE, path, err);
     if (status == TIM_OK) status = read_number(&shape->classes, &file, "classes", MAX_CLASSES, path, err);
     const char *text = tim_safetensors_text(&file, "test_accuracy");
-    *accuracy = text ? strtod(text, NULL) : NAN;
+    if (!text || !tim_number_parse(text, accuracy)) *accuracy = NAN;
+    if (status == TIM_OK) status = check_count(&file, shape, path, err);
     tim_safetensors_close(&file);
     return status;
 }

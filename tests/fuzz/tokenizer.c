@@ -32,12 +32,14 @@ static int open_and_use(const char *path) {
         "aaaaaaaaabbbbbbb ab",
         "\xEF\xAC\x81 \xE6\x9D\xB1\xE4\xBA\xAC \xF0\x9F\x99\x82 <s></s>",
     };
+    static const char zeros[64]; /* more than the sequences that SentencePiece has room for */
     TimTokenizer *tokenizer;
     TimError err;
     if (!fuzz_taken(tim_tokenizer_open(&tokenizer, path, &err), &err)) return 0;
     touch_specials(tokenizer);
     for (size_t i = 0; i < sizeof texts / sizeof *texts; i++) encode(tokenizer, texts[i], strlen(texts[i]));
     encode(tokenizer, "\0a\0", 3);
+    encode(tokenizer, zeros, sizeof zeros);
     tim_tokenizer_close(tokenizer);
     return 1;
 }

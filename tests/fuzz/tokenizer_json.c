@@ -23,11 +23,13 @@ int fuzz_tokenizer_json(const uint8_t *data, size_t size) {
         "aaaaaaaaabbbbbbb ab",
         "\xE6\x9D\xB1\xE4\xBA\xAC \xF0\x9F\x99\x82 <s></s>a<pad> b",
     };
+    static const char zeros[64];
     TimJsonTokenizer *tokenizer;
     TimError err;
     if (tim_json_tokenizer_new(&tokenizer, data, size, &err) != TIM_OK) return 0;
     for (size_t i = 0; i < sizeof texts / sizeof *texts; i++) encode(tokenizer, texts[i], strlen(texts[i]));
     encode(tokenizer, "\0a\0", 3);
+    encode(tokenizer, zeros, sizeof zeros);
     tim_json_tokenizer_free(tokenizer);
     return 1;
 }
