@@ -4,9 +4,12 @@
 
 #include "commands.h"
 #include "options.h"
+#include "support.h"
 #include "tim/pipeline.h"
 
-static void print_part(const TimPartReport *p) {
+/* The path comes from a configuration or the names in a folder, which may be hostile. */
+static void print_part(TimPartReport *p) {
+    disarm(p->path);
     printf("%-13s %s", p->part, *p->path ? p->path : "missing");
     if (*p->wrapper) printf(", its '%s'", p->wrapper);
     putchar('\n');
@@ -24,6 +27,13 @@ static bool has_part(const TimPartReport *reports, int count, const char *part) 
     return false;
 }
 
+/* What a model of classes has no use for. An autoencoder is of use to any: one that is named makes the pictures. */
+static void remark_text_parts(const TimPipelineParts *parts) {
+    static const char message[] = "tim verify: the model draws classes: %s has no effect\n";
+    if (parts->text_encoder) fprintf(stderr, message, "--text-encoder");
+    if (parts->tokenizer) fprintf(stderr, message, "--tokenizer");
+}
+
 static ExitCode verify(const TimPipelineParts *parts) {
     TimError err;
     TimPartReport reports[TIM_PIPELINE_PARTS];
@@ -32,8 +42,7 @@ static ExitCode verify(const TimPipelineParts *parts) {
         fprintf(stderr, "tim verify: %s\n", err.text);
         return EXIT_FAILED;
     }
-    if (parts->text_encoder && !has_part(reports, count, "text encoder"))
-        fputs("tim verify: the model draws classes: a text encoder has no effect\n", stderr);
+    if (!has_part(reports, count, "text encoder")) remark_text_parts(parts);
     for (int i = 0; i < count; i++) {
         print_part(&reports[i]);
         failed += reports[i].status != TIM_OK;

@@ -19,8 +19,8 @@ typedef struct Setting {
 static const Setting settings_known[] = {
     {"seed", offsetof(PromptSettings, seed), true, 0, (double)INT64_MAX},
     {"steps", offsetof(PromptSettings, steps), true, 1, TIM_SAMPLE_MAX_STEPS},
-    {"width", offsetof(PromptSettings, width), true, 1, TIM_IMAGE_MAX_SIDE},
-    {"height", offsetof(PromptSettings, height), true, 1, TIM_IMAGE_MAX_SIDE},
+    {"width", offsetof(PromptSettings, width), true, 0, TIM_IMAGE_MAX_SIDE},
+    {"height", offsetof(PromptSettings, height), true, 0, TIM_IMAGE_MAX_SIDE},
     {"guidance", offsetof(PromptSettings, guidance), false, 0, 1000},
     {"guidance_low", offsetof(PromptSettings, guidance_low), false, -1, 2},
     {"guidance_high", offsetof(PromptSettings, guidance_high), false, -1, 2},

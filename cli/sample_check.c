@@ -129,7 +129,7 @@ int64_t sample_batch(const Sampling *d, int64_t first) {
 
 /* What is said once of all pictures. */
 typedef struct Remarks {
-    int64_t cut_prompts;
+    int64_t cut_prompts, padded_prompts;
     bool guidance, window, noise, negative, tiled, cut_negative, times;
 } Remarks;
 
@@ -163,6 +163,11 @@ static void remark_guidance(const TimSampleOptions *o) {
 static void remark_cut(const Sampling *d, int64_t cut) {
     fprintf(stderr, "tim sample: of the prompt%s of %" PRId64 " picture%s only the first %d tokens are seen\n", cut == 1 ? "" : "s",
             cut, cut == 1 ? "" : "s", tim_pipeline_config(d->pipeline)->max_seq_length);
+}
+
+static void remark_padding(const Sampling *d) {
+    fprintf(stderr, "tim sample: --caption-tokens %d has no effect: every caption has as many tokens or more\n",
+            d->request->sample.caption_tokens);
 }
 
 static int side_of(const Sampling *d, int given) {
@@ -227,7 +232,7 @@ static TimStatus check_pictures(Sampling *d, int64_t row, int64_t first, int64_t
     d->steps = o.steps;
     d->size.height = side_of(d, o.height), d->size.width = side_of(d, o.width);
     status = check_image(d, err);
-    if (row == 0) remarks->cut_prompts += info.cut_prompts;
+    if (row == 0) remarks->cut_prompts += info.cut_prompts, remarks->padded_prompts += info.padded_prompts;
     if (status == TIM_OK) say_remarks(d, &o, &info, remarks);
     return status;
 }
@@ -267,5 +272,6 @@ TimStatus sample_check(Sampling *d, TimError *err) {
     d->total = d->count * d->request->steps.count;
     for (int64_t row = 0; row < d->request->steps.count && status == TIM_OK; row++) status = check_row(d, row, &remarks, err);
     if (status == TIM_OK && remarks.cut_prompts) remark_cut(d, remarks.cut_prompts);
+    if (status == TIM_OK && d->request->sample.caption_tokens && !remarks.padded_prompts) remark_padding(d);
     return status;
 }

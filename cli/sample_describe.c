@@ -110,6 +110,7 @@ static void add_settings(Line *line, const Sampling *d, const TimSampleOptions *
     if (!has_plain_negative(o)) add_text(line, "Negative", o->negative_prompt);
     add_text(line, "Imitate", r->imitate);
     if (o->tiled) add(line, ", Decoder: tiled");
+    if (r->strip) add(line, ", Strip: yes");
     if (o->caption_tokens) add(line, ", Caption tokens: %d", o->caption_tokens);
     if (r->decoder_precision != SAMPLE_AUTOMATIC)
         add(line, ", Decoder precision: %s", sample_precision_words[r->decoder_precision]);

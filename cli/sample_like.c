@@ -83,6 +83,7 @@ static bool take(SampleRequest *r, const char *key, const char *value) {
     if (strcmp(key, "Caption tokens") == 0) return read_tokens(value, &o->caption_tokens);
     if (strcmp(key, "Decoder precision") == 0) return read_word(value, sample_precision_words, &r->decoder_precision);
     if (strcmp(key, "Decoder") == 0) o->tiled = strcmp(value, "tiled") == 0;
+    if (strcmp(key, "Strip") == 0) r->strip = strcmp(value, "yes") == 0;
     if (strcmp(key, "Imitate") == 0) r->imitate = value;
     if (strcmp(key, "Init") == 0) r->init = value;
     if (strcmp(key, "Model") == 0) r->parts.model = value;

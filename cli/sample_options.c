@@ -37,7 +37,19 @@ static const char notes[] =
     "shows prompt\n"
     "N / count, or class N of --classes in turn, whatever --first is.";
 
-static bool parse(SampleRequest *r, int count, char **words, ExitCode *code) {
+/* Options that were given, which their values do not tell from the defaults. */
+typedef struct Given {
+    bool strength, width, height;
+} Given;
+
+static bool is_given(const CommandLine *line, const void *place) {
+    size_t i = 0;
+    while (i < line->option_count && line->options[i].place != place) i++;
+    return i < line->option_count && line->given[i];
+}
+
+static bool parse(SampleRequest *r, Given *g, int count, char **words, ExitCode *code) {
+    bool given[64] = {false};
     const Option options[] = {
         option_text("model", &r->parts.model, "DIR|FILE", "folder with weights, the file, or a published YAML; required"),
         option_text("config", &r->parts.config, "YAML",
@@ -75,8 +87,8 @@ static bool parse(SampleRequest *r, int count, char **words, ExitCode *code) {
         option_real("strength", &r->sample.strength, 1e-3, 1, "how much of --init is drawn anew; 1 leaves nothing (default 0.7)"),
         option_text("size", &r->size, "WxH",
                     "width x height in pixels (default: the model's; with --init the picture's); in place of the next two"),
-        option_int("height", &r->sample.height, 1, TIM_IMAGE_MAX_SIDE, "pixels (default: as --size)"),
-        option_int("width", &r->sample.width, 1, TIM_IMAGE_MAX_SIDE, "pixels (default: as --size)"),
+        option_int("height", &r->sample.height, 0, TIM_IMAGE_MAX_SIDE, "pixels; 0: the default of --size (default 0)"),
+        option_int("width", &r->sample.width, 0, TIM_IMAGE_MAX_SIDE, "pixels; 0: the default of --size (default 0)"),
         option_choice("rounding", &r->rounding, sample_rounding_words,
                       "how a number becomes a byte (default c2i; of models of texts t2i, but of --layout mjhq c2i)"),
         option_int("batch", &r->sample.batch, 1, 65536, "pictures evaluated at a time (default 16)"),
@@ -91,13 +103,18 @@ static bool parse(SampleRequest *r, int count, char **words, ExitCode *code) {
         option_int("threads", &r->threads, 1, 4096, "threads to use (default: as many as there are cores)"),
         option_choice("isa", &r->isa, isa_words, "instruction set (default: the best there is)"),
     };
-    const CommandLine line = {.command = "sample",
+    _Static_assert(sizeof options / sizeof *options <= sizeof given / sizeof *given, "every option has a place");
+    const CommandLine line = {.given = given,
+                              .command = "sample",
                               .summary = "Draws pictures of prompts or classes.",
                               .options = options,
                               .option_count = sizeof options / sizeof *options,
                               .notes = notes};
     Operands none;
-    return command_line_parse(&line, count, words, &none, code);
+    const bool go_on = command_line_parse(&line, count, words, &none, code);
+    const TimSampleOptions *o = &r->sample;
+    *g = (Given){is_given(&line, &o->strength), is_given(&line, &o->width), is_given(&line, &o->height)};
+    return go_on;
 }
 
 /* ---- what a picture drawn before says ---- */
@@ -115,28 +132,35 @@ static void prefer_model(SampleRequest *r, const SampleRequest *said) {
     if (said->parts.model) r->parts = said->parts;
 }
 
+/* A strip is a row of one number of steps in a picture of its own: where the words want none such, there is none. */
+static void prefer_rows(SampleRequest *r, const SampleRequest *said) {
+    if (!said->strip && (r->steps.count > 1 || r->layout || ends_with(r->out, ".npz"))) r->strip = false;
+}
+
 /* The words are read again: what they say comes after what the picture says. */
 static ExitCode read_like(SampleRequest *r, char text[SAMPLE_TEXT_BYTES], int count, char **words) {
     TimError err;
     ExitCode code = EXIT_FAILED;
+    Given given;
     const SampleRequest said = *r;
     if (sample_like(r, r->like, text, &err) != TIM_OK) {
         fprintf(stderr, "tim sample: %s\n", err.text);
         return EXIT_FAILED;
     }
-    parse(r, count, words, &code);
+    parse(r, &given, count, words, &code);
     prefer_prompts(r, &said);
     prefer_model(r, &said);
+    prefer_rows(r, &said);
     return code;
 }
 
 /* ---- checks that the table cannot make ---- */
 
 /* Of the command line's own words, before a picture adds to them. */
-static ExitCode check_words(SampleRequest *r) {
+static ExitCode check_words(const SampleRequest *r, const Given *given) {
     if (r->prompt && r->prompts_file) return command_line_misused("sample", "--prompt and --prompts: give one of them");
-    if (r->size && (r->sample.width || r->sample.height))
-        return command_line_misused("sample", "--size and --%s: give one of them", r->sample.width ? "width" : "height");
+    if (r->size && (given->width || given->height))
+        return command_line_misused("sample", "--size and --%s: give one of them", given->width ? "width" : "height");
     if (r->layout && r->count)
         return command_line_misused("sample", "--count: with --layout %s there are %d pictures of each prompt; leave it out",
                                     layout_words[r->layout], layout_pictures((PromptLayout)r->layout));
@@ -207,11 +231,9 @@ static ExitCode check_values(SampleRequest *r) {
     return read_imitate(r);
 }
 
-static ExitCode check_request(SampleRequest *r) {
-    TimSampleOptions usual;
-    tim_sample_options_init(&usual);
+static ExitCode check_request(SampleRequest *r, const Given *given) {
     if (!r->parts.model) return command_line_misused("sample", "--model is required");
-    if (r->sample.strength != usual.strength && !r->init && !r->like)
+    if (given->strength && !r->init)
         return command_line_misused("sample", "--strength says how much of --init is drawn anew: give a picture");
     if (check_out(r) != EXIT_FINE || check_values(r) != EXIT_FINE) return EXIT_MISUSED;
     const bool one = (r->single || r->prompt) && r->count <= 1;
@@ -225,9 +247,10 @@ bool sample_reads_input(const SampleRequest *r) {
 }
 
 bool sample_read_words(SampleRequest *r, char text[SAMPLE_TEXT_BYTES], int count, char **words, ExitCode *code) {
-    if (!parse(r, count, words, code)) return false;
-    *code = check_words(r);
+    Given given;
+    if (!parse(r, &given, count, words, code)) return false;
+    *code = check_words(r, &given);
     if (*code == EXIT_FINE && r->like) *code = read_like(r, text, count, words);
-    if (*code == EXIT_FINE) *code = check_request(r);
+    if (*code == EXIT_FINE) *code = check_request(r, &given);
     return *code == EXIT_FINE;
 }

@@ -63,10 +63,6 @@ static TimStatus name_last(PromptList *list, const char *name, TimError *err) {
     char *dot = strrchr(copy, '.');
     if (dot && dot != copy) *dot = '\0';
     list->items[list->count - 1].name = copy;
-    for (int64_t i = 0; i + 1 < list->count; i++)
-        if (strcmp(list->items[i].name, copy) == 0)
-            return fail_with(err, TIM_E_ARGUMENT,
-                             "%.100s: another prompt's picture is called %.100s.png too; leave one of them out", name, copy);
     return TIM_OK;
 }
 
@@ -78,15 +74,37 @@ static TimStatus take_file(PromptList *list, const char *folder, const char *nam
     return status == TIM_OK ? name_last(list, name, err) : status;
 }
 
+/* By name, equal ones as they come in the list. */
+static int compare_names(const void *left, const void *right) {
+    const Prompt *a = *(const Prompt *const *)left, *b = *(const Prompt *const *)right;
+    const int order = strcmp(a->name, b->name);
+    return order ? order : (a > b) - (a < b);
+}
+
+/* Sorted, equal names are neighbours. Prompt i is that of entries[i]. */
+static TimStatus check_names(const PromptList *list, struct dirent *const *entries, TimError *err) {
+    const size_t count = (size_t)list->count;
+    const Prompt **sorted = calloc(count + 1, sizeof *sorted);
+    TimStatus status = sorted ? TIM_OK : fail_with(err, TIM_E_MEMORY, "no memory for the prompts; give fewer");
+    for (size_t i = 0; sorted && i < count; i++) sorted[i] = &list->items[i];
+    if (sorted) qsort(sorted, count, sizeof *sorted, compare_names);
+    for (size_t i = 1; i < count && status == TIM_OK; i++)
+        if (strcmp(sorted[i - 1]->name, sorted[i]->name) == 0)
+            status =
+                fail_with(err, TIM_E_ARGUMENT, "%.100s: another prompt's picture is called %.100s.png too; leave one of them out",
+                          entries[sorted[i] - list->items]->d_name, sorted[i]->name);
+    free(sorted);
+    return status;
+}
+
 static TimStatus read_folder(PromptList *list, const char *path, TimError *err) {
     struct dirent **entries;
     const int count = scandir(path, &entries, is_visible, alphasort);
     if (count < 0) return fail_with(err, TIM_E_IO, "%.800s: %.200s; give the folder of prompts", path, strerror(errno));
     TimStatus status = TIM_OK;
-    for (int i = 0; i < count; i++) {
-        if (status == TIM_OK) status = take_file(list, path, entries[i]->d_name, err);
-        free(entries[i]);
-    }
+    for (int i = 0; i < count && status == TIM_OK; i++) status = take_file(list, path, entries[i]->d_name, err);
+    if (status == TIM_OK) status = check_names(list, entries, err);
+    for (int i = 0; i < count; i++) free(entries[i]);
     free(entries);
     return status;
 }

@@ -48,12 +48,20 @@ static TimStatus write_one(const Sampling *d, uint8_t *pixels, int64_t index, Ti
     return sample_write_image(d, &image, index, d->request->out, err);
 }
 
+/* A picture beside its strip is the one of a run without, and says so. */
+static TimStatus write_alone(const Sampling *d, const TimImage *image, int64_t index, const char *path, TimError *err) {
+    SampleRequest request = *d->request;
+    Sampling alone = *d;
+    request.strip = false, alone.request = &request;
+    return sample_write_image(&alone, image, index, path, err);
+}
+
 /* The picture, which is the last of its stages, and beside it the strip of them. */
 static TimStatus write_numbered(const Sampling *d, int64_t index, uint8_t *stages, TimError *err) {
     char path[MAX_PATH_BYTES];
     const TimImage image = image_of(d, stages + (size_t)(stage_count(d) - 1) * picture_bytes(&d->size));
     TimStatus status = sample_numbered_path(d, index, ".png", path, err);
-    if (status == TIM_OK) status = sample_write_image(d, &image, index, path, err);
+    if (status == TIM_OK) status = write_alone(d, &image, index, path, err);
     if (status != TIM_OK || !d->request->strip) return status;
     status = sample_numbered_path(d, index, "-strip.png", path, err);
     return status == TIM_OK ? sample_sheet_write(d, stages, index, 1, path, err) : status;

@@ -197,6 +197,8 @@ static void test_command_line_wrong_exits_2_and_says_what(void **state) {
         {"sample --model model --out a.png --memory 6X", "--memory: '6X' does not fit; give bytes, or a number with K, M or G"},
         {"sample --model model --out a.npz --steps 1,2", "--steps takes several numbers only for a sheet"},
         {"sample --model model --out a.png --size 64x96 --width 128", "--size and --width: give one of them"},
+        {"sample --model model --out a.png --size 64x96 --height 0", "--size and --height: give one of them"},
+        {"sample --model model --out a.png --strength 0.7", "--strength says how much of --init is drawn anew: give a picture"},
         {"sample --model model --out a.png --memory 6GiX", "--memory: '6GiX' does not fit"},
         {"sample --model model --out a/ --prompts x --layout geneval --count 2",
          "there are 4 pictures of each prompt; leave it out"},
@@ -449,6 +451,18 @@ static void test_sample_like_reads_odd_paths_and_rounding(void **state) {
     tim_file_close(&file);
 }
 
+/* 0 takes the place of what a picture says, and is what the text of a wrong size names. */
+static void test_sample_side_of_0_is_the_models_own(void **state) {
+    (void)state;
+    TimImage image;
+    assert_runs("sample --model model --out wide/ --count 1 --size 16x8");
+    assert_runs("sample --like wide/000000.png --width 0 --out own.png");
+    assert_int_equal(tim_image_read_png(&image, in_folder("own.png"), &err), TIM_OK);
+    assert_int_equal(image.width, SIDE), assert_int_equal(image.height, 8);
+    tim_image_done(&image);
+    assert_fails("sample --model model --out x.png --width 7", 1, "such as 8, or 0 for the model's own");
+}
+
 static void test_sample_words_in_any_case(void **state) {
     (void)state;
     assert_runs("sample --model model --out upper.PNG --classes 1 --size 16X8 --memory 6gb");
@@ -475,6 +489,7 @@ static void test_sample_like_draws_it_again(void **state) {
     assert_int_equal(tim_image_read(&a, in_folder("p.webp"), &err), TIM_OK);
     tim_image_done(&a);
     assert_fails("sample --like p.webp --out q.png", 1, "no PNG file");
+    assert_fails("sample --like first/000009.png --out q.png --strength 0.5", 2, "--strength says how much of --init");
     assert_fails("sample --like nowhere.png --out q.png", 1, "nowhere.png");
 }
 
@@ -592,6 +607,25 @@ static void test_sample_strip_from_one_step_to_the_picture(void **state) {
                  "a sheet of 16 rows and 164 columns with pictures of 96 x 96");
     assert_fails("sample --model model --out x.png --strip --count 200", 1,
                  "a sheet of 200 rows and 1 columns with pictures of 96 x 96");
+}
+
+/* A strip comes back as a strip, and the picture beside it as a picture. */
+static void test_sample_like_draws_a_strip_again(void **state) {
+    (void)state;
+    TimImage sheet;
+    assert_runs("sample --model model --out strips/ --count 2 --seed 3 --steps 3 --strip");
+    assert_runs("sample --like strips/000001-strip.png --out again.png");
+    assert_same_files(in_folder("strips/000001-strip.png"), in_folder("again.png"), true);
+    assert_runs("sample --like strips/000001.png --out restrips/");
+    assert_same_files(in_folder("strips/000001.png"), in_folder("restrips/000001.png"), true);
+    assert_int_equal(access(in_folder("restrips/000001-strip.png"), F_OK), -1);
+    assert_runs("sample --model model --out rows.png --count 2 --seed 3 --steps 3 --strip");
+    assert_runs("sample --like rows.png --out again.png");
+    assert_same_files(in_folder("rows.png"), in_folder("again.png"), true);
+    assert_runs("sample --like strips/000001-strip.png --steps 1,2 --out sheet.png"); /* of two numbers there is no strip */
+    assert_int_equal(tim_image_read_png(&sheet, in_folder("sheet.png"), &err), TIM_OK);
+    assert_true(sheet.height > 2 * 96);
+    tim_image_done(&sheet);
 }
 
 /* Rotary angles change every picture, times none of 4 steps; the picture remembers, and --like draws it again. */
@@ -748,7 +782,7 @@ static void test_inspect_any_safetensors(void **state) {
     assert_int_equal(mkdir(in_folder("other"), 0777), 0);
     assert_int_equal(tim_safetensors_writer_init(&writer, &err), TIM_OK);
     assert_int_equal(tim_safetensors_writer_add(&writer, "bad\033[31mname", TIM_I64, 2, dims, data, &err), TIM_OK);
-    assert_int_equal(tim_safetensors_writer_add(&writer, "scalar", TIM_U8, 0, NULL, data, &err), TIM_OK);
+    assert_int_equal(tim_safetensors_writer_add(&writer, "a\xC2\x9Bm\xC2\xA0z", TIM_U8, 0, NULL, data, &err), TIM_OK);
     assert_int_equal(tim_safetensors_writer_save(&writer, in_folder("other/any.safetensors"), &err), TIM_OK);
     tim_safetensors_writer_done(&writer);
     assert_runs("inspect other/any.safetensors");
@@ -756,6 +790,7 @@ static void test_inspect_any_safetensors(void **state) {
     assert_contains(out, "bad [31mname");
     assert_contains(out, "(2, 3)");
     assert_contains(out, "U8    ()");
+    assert_contains(out, "a m\xC2\xA0z"); /* U+009B is the terminal's too, U+00A0 a space */
     assert_null(strchr(out, '\033'));
 
     write_file(in_folder("other/config.yaml"), "model: {network: {target: another.Program}}\n");
@@ -768,6 +803,8 @@ static void test_inspect_any_safetensors(void **state) {
     assert_non_null(root);
     assert_true(json_is_null(json_object_get(root, "config")));
     json_decref(root);
+    assert_contains(out, "\"bad\\u001b[31mname\"");
+    assert_contains(out, "\"a\\u009bm\xC2\xA0z\"");
 }
 
 static void test_inspect_failures_exit_1(void **state) {
@@ -784,7 +821,18 @@ static void test_verify_says_what_would_run(void **state) {
     (void)state;
     assert_runs("verify --model model");
     assert_contains(out, "all parts are there and fit each other");
+    assert_string_equal(said, "");
     assert_int_equal(tim("verify --model nowhere"), 1);
+    assert_runs("verify --model model --tokenizer nowhere");
+    assert_string_equal(said, "tim verify: the model draws classes: --tokenizer has no effect\n");
+}
+
+/* Folders and files may have any name. */
+static void test_verify_paths_obey_nothing(void **state) {
+    (void)state;
+    assert_int_equal(symlink("model", in_folder("mo\033]0;del\a")), 0);
+    assert_runs("verify --model 'mo\033]0;del\a'");
+    assert_contains(out, "mo?]0;del?/model.safetensors");
 }
 
 static void test_synth_writes_what_inspect_shows(void **state) {
@@ -1064,6 +1112,27 @@ static void test_train_configuration_misread_is_said(void **state) {
     assert_contains(said, "model.use_ema is 'false'");
 }
 
+/* Keys of a configuration are text, and nothing for the terminal to obey. */
+static void test_train_idle_keys_obey_nothing(void **state) {
+    (void)state;
+    write_text("owned.yaml", "\"\\e]0;owned\\a\\e[2J\": 1\nmodel: {use_ema: false}\n");
+    assert_fails("train --config owned.yaml --out unborn", 1, "have no effect here: ?]0;owned??[2J\n");
+}
+
+/* So is what a checkpoint says of itself. */
+static void test_train_notes_obey_nothing(void **state) {
+    (void)state;
+    char data[] = "idx", place[] = "da\033[2Jta";
+    TimConfig config = small_config(TIM_TRANSPORT_OT_FM);
+    config.data_type = data, config.data_dir = place;
+    config.training.batch_size = 8, config.transition.use_dir_loss = false;
+    assert_int_equal(symlink("data", in_folder(place)), 0);
+    assert_int_equal(tim_config_write(&config, in_folder("escape.yaml"), &err), TIM_OK);
+    assert_runs("train --config escape.yaml --out escape --steps 1");
+    assert_runs("train --config train.yaml --out escape --steps 2");
+    assert_contains(said, "note: data.dataset.data_dir: was da?[2Jta, is data\n");
+}
+
 static void test_train_resumed_otherwise_is_said(void **state) {
     (void)state;
     assert_runs("train --config train.yaml --out branches --steps 4");
@@ -1132,10 +1201,12 @@ int main(void) {
         cmocka_unit_test(test_sample_folder_is_not_overwritten),
         cmocka_unit_test(test_sample_like_draws_a_sheet_again),
         cmocka_unit_test(test_sample_like_reads_odd_paths_and_rounding),
+        cmocka_unit_test(test_sample_side_of_0_is_the_models_own),
         cmocka_unit_test(test_sample_words_in_any_case),
         cmocka_unit_test(test_sample_like_draws_it_again),
         cmocka_unit_test(test_sample_init_starts_from_a_picture),
         cmocka_unit_test(test_sample_strip_from_one_step_to_the_picture),
+        cmocka_unit_test(test_sample_like_draws_a_strip_again),
         cmocka_unit_test(test_sample_sheet_has_each_picture_in_its_place),
         cmocka_unit_test(test_sample_settings_without_effect_said),
         cmocka_unit_test(test_sample_stochasticity_and_windows_come_back),
@@ -1150,6 +1221,7 @@ int main(void) {
         cmocka_unit_test(test_inspect_any_safetensors),
         cmocka_unit_test(test_inspect_failures_exit_1),
         cmocka_unit_test(test_verify_says_what_would_run),
+        cmocka_unit_test(test_verify_paths_obey_nothing),
         cmocka_unit_test(test_synth_writes_what_inspect_shows),
         cmocka_unit_test(test_demo_sheet_has_labels_and_pictures),
         cmocka_unit_test(test_demo_same_seed_same_sheet),
@@ -1160,6 +1232,8 @@ int main(void) {
         cmocka_unit_test(test_train_and_eval_of_few_words),
         cmocka_unit_test(test_train_classifier_is_opened_first),
         cmocka_unit_test(test_train_configuration_misread_is_said),
+        cmocka_unit_test(test_train_idle_keys_obey_nothing),
+        cmocka_unit_test(test_train_notes_obey_nothing),
         cmocka_unit_test(test_train_resumed_otherwise_is_said),
         cmocka_unit_test(test_classifier_interrupted_writes_the_file),
         cmocka_unit_test(test_train_preview_fails_saves_first),

@@ -1,5 +1,6 @@
 /* The judge: its classifier learns, what it says of pictures is right where the answer is known, and an evaluation reports it.
  * Pictures are made here: gray, 8 x 8, a bright quadrant says the class. Writes into a temporary directory only. */
+#include <locale.h>
 #include <math.h>
 #include <setjmp.h>
 #include <stdarg.h>
@@ -17,7 +18,10 @@
 #include "base/rng.h"
 #include "eval/finished.h"
 #include "eval/judge.h"
+#include "eval/report_parts.h"
 #include "eval/subject.h"
+#include "io/file.h"
+#include "io/safetensors.h"
 #include "model/store.h"
 #include "small_model.h"
 #include "tim/bench.h"
@@ -93,7 +97,13 @@ static int tear_down(void **state) {
                                         "report",
                                         "model/config.yaml",
                                         "model/model.safetensors",
-                                        "model"};
+                                        "model",
+                                        "rows.json",
+                                        "parts/config.yaml",
+                                        "parts/model.safetensors.index.json",
+                                        "parts/even.safetensors",
+                                        "parts/odd.safetensors",
+                                        "parts"};
     for (size_t i = 0; i < sizeof names / sizeof *names; i++) remove(in_folder(names[i]));
     return rmdir(folder);
 }
@@ -198,15 +208,52 @@ static void test_classifier_bad_options_named(void **state) {
     assert_fails(tim_classifier_train(&o, NULL, &err), TIM_E_IO, "train.npz: cannot make the folder");
 }
 
+/* The largest shape that metadata may ask for would take 350 MB before its weights were missed; numbers of another name are. */
 static void test_classifier_file_of_other_kind_refused(void **state) {
     (void)state;
-    const TimClassifierShape shape = {1, SIDE, SIDE, CLASSES};
-    TimParams none = {0};
+    const TimClassifierShape largest = {4, 1024, 1024, 100000}, shape = {1, SIDE, SIDE, CLASSES};
+    static const float numbers[300000];
+    static const int64_t dims[] = {sizeof numbers / sizeof *numbers};
+    TimParams params = {0};
     TimClassifier c;
-    assert_int_equal(tim_classifier_save(&shape, NULL, &none, 0.5, in_folder("plain.safetensors"), &err), TIM_OK);
-    assert_fails(tim_classifier_open(&c, in_folder("plain.safetensors"), tim_isa_best(), 1, &err), TIM_E_FORMAT,
-                 "stages.0.0.conv.weight");
+    int index;
+    const char *path = in_folder("plain.safetensors");
+    assert_int_equal(tim_classifier_save(&largest, NULL, &params, 0.5, path, &err), TIM_OK);
+    assert_fails(tim_classifier_open(&c, path, tim_isa_best(), 1, &err), TIM_E_FORMAT,
+                 "0 numbers, where a classifier of its metadata has 13187744");
+    assert_int_equal(tim_params_add(&params, "other", 1, dims, TIM_INIT_ZERO, &index, &err), TIM_OK);
+    assert_int_equal(tim_classifier_save(&shape, numbers, &params, 0.5, path, &err), TIM_OK);
+    assert_fails(tim_classifier_open(&c, path, tim_isa_best(), 1, &err), TIM_E_FORMAT, "'other'");
     tim_classifier_done(&c);
+    tim_params_done(&params);
+}
+
+static double saved_accuracy(double accuracy) {
+    TimClassifier c;
+    assert_int_equal(tim_classifier_open(&c, in_folder("judge.safetensors"), tim_isa_best(), 1, &err), TIM_OK);
+    const char *path = in_folder("plain.safetensors");
+    assert_int_equal(tim_classifier_save(&c.shape, c.weights, &c.params, accuracy, path, &err), TIM_OK);
+    tim_classifier_done(&c);
+    assert_int_equal(tim_classifier_open(&c, path, tim_isa_best(), 1, &err), TIM_OK);
+    const double read = c.test_accuracy;
+    tim_classifier_done(&c);
+    return read;
+}
+
+/* A program that embeds the library may write its numbers with a comma; a file is the same for all. */
+static void test_classifier_accuracy_survives_a_comma_locale(void **state) {
+    (void)state;
+    static const char *const locales[] = {"C", "de_DE.UTF-8", "fr_FR.UTF-8", "de_DE.utf8"};
+    for (size_t i = 0; i < sizeof locales / sizeof *locales; i++) {
+        if (!setlocale(LC_NUMERIC, locales[i])) continue;
+        const double read = saved_accuracy(0.93921), none = saved_accuracy(NAN);
+        TimClassifier shipped;
+        assert_int_equal(tim_classifier_open(&shipped, "models/fashion-judge/model.safetensors", tim_isa_best(), 1, &err), TIM_OK);
+        const double known = shipped.test_accuracy;
+        tim_classifier_done(&shipped);
+        setlocale(LC_NUMERIC, "C");
+        assert_true(read == 0.9392 && isnan(none) && known == 0.9392);
+    }
 }
 
 /* The classifier that comes along, on Debian's test pictures: its file tells the truth. Sanitizers cost too much for all of them. */
@@ -236,7 +283,14 @@ static void test_shipped_classifier_knows_clothes(void **state) {
     tim_picture_array_done(&test);
 }
 
-/* The model that comes along draws what it is asked for, as its report says; and the report is of these weights. */
+/* The hash that a report gives of its model or features is that of the file. */
+static void assert_hash(const json_t *report, const char *key, const char *path) {
+    char hash[TIM_HASH_TEXT];
+    assert_int_equal(tim_hash_file(hash, path, &err), TIM_OK);
+    assert_string_equal(json_string_value(json_object_get(json_object_get(report, key), "hash")), hash);
+}
+
+/* The model that comes along draws what it is asked for, as its report says; and the report is of these weights, in these eyes. */
 static void test_shipped_model_draws_clothes(void **state) {
     (void)state;
 #if defined(__SANITIZE_ADDRESS__)
@@ -250,7 +304,6 @@ static void test_shipped_model_draws_clothes(void **state) {
     TimPictures pictures;
     TimClassifier c;
     static float logits[COUNT * 10];
-    char hash[TIM_HASH_TEXT];
     int hits = 0;
     assert_int_equal(tim_model_open(&model, "models/fashion", NULL, &options, &err), TIM_OK);
     assert_int_equal(tim_classifier_open(&c, "models/fashion-judge/model.safetensors", tim_isa_best(), 2, &err), TIM_OK);
@@ -261,8 +314,8 @@ static void test_shipped_model_draws_clothes(void **state) {
     for (int64_t i = 0; i < COUNT; i++) hits += tim_classifier_class(logits + i * 10, 10) == i % 10;
     if (hits < COUNT * 85 / 100) fail_msg("%d of %d pictures are what they should be", hits, COUNT);
     json_t *report = json_load_file("models/fashion/report.json", 0, NULL);
-    assert_int_equal(tim_hash_file(hash, "models/fashion/model.safetensors", &err), TIM_OK);
-    assert_string_equal(json_string_value(json_object_get(json_object_get(report, "model"), "hash")), hash);
+    assert_hash(report, "model", "models/fashion/model.safetensors");
+    assert_hash(report, "features", "models/fashion-judge/model.safetensors");
     json_decref(report);
     tim_pictures_done(&pictures);
     tim_classifier_done(&c);
@@ -514,6 +567,8 @@ static void test_eval_reports_what_the_judge_says(void **state) {
     const json_t *rows = json_object_get(report, "rows");
     assert_int_equal(json_array_size(rows), 4);
     assert_int_equal(json_integer_value(json_object_get(json_object_get(report, "model"), "training_steps")), 17);
+    assert_hash(report, "model", in_folder("model/model.safetensors"));
+    assert_hash(report, "features", in_folder("judge.safetensors"));
 
     TimModel *model;
     TimPictures p;
@@ -656,6 +711,82 @@ static void test_eval_ended_with_other_settings_begins_anew(void **state) {
     assert_int_equal(tim_npz_write_adm(in_folder("test.npz"), test_pixels, TEST, SIDE, SIDE, 1, test_labels, &err), TIM_OK);
 }
 
+/* The small model's tensors of even or odd number, those of odd number times `factor`. */
+static void write_part(const char *name, const TimSafetensors *all, size_t first, float factor) {
+    TimSafetensorsWriter writer;
+    float *scaled[64];
+    size_t count = 0;
+    assert_int_equal(tim_safetensors_writer_init(&writer, &err), TIM_OK);
+    for (size_t i = first; i < all->count; i += 2) {
+        const TimStoredTensor *t = &all->tensors[i];
+        assert_true(count < 64);
+        assert_int_equal(tim_new(&scaled[count], t->count, sizeof(float), "a tensor", &err), TIM_OK);
+        memcpy(scaled[count], t->data, t->bytes);
+        for (size_t k = 0; k < t->count; k++) scaled[count][k] *= factor;
+        assert_int_equal(tim_safetensors_writer_add(&writer, t->name, t->dtype, t->rank, t->dims, scaled[count], &err), TIM_OK);
+        count++;
+    }
+    assert_int_equal(tim_safetensors_writer_save(&writer, in_folder(name), &err), TIM_OK);
+    tim_safetensors_writer_done(&writer);
+    for (size_t i = 0; i < count; i++) tim_free(scaled[i]);
+}
+
+/* The small model in two files with their index, in the folder `parts`; all weights of the second times `factor`. */
+static void write_parts(float factor) {
+    TimSafetensors all;
+    const TimConfig config = small_config(TIM_TRANSPORT_OT_FM);
+    json_t *map = json_object();
+    assert_int_equal(tim_safetensors_open(&all, in_folder("model/model.safetensors"), &err), TIM_OK);
+    assert_int_equal(tim_folder_make(in_folder("parts"), &err), TIM_OK);
+    write_part("parts/even.safetensors", &all, 0, 1), write_part("parts/odd.safetensors", &all, 1, factor);
+    for (size_t i = 0; i < all.count; i++)
+        json_object_set_new(map, all.tensors[i].name, json_string(i % 2 ? "odd.safetensors" : "even.safetensors"));
+    json_t *index = json_pack("{so}", "weight_map", map);
+    assert_int_equal(json_dump_file(index, in_folder("parts/model.safetensors.index.json"), 0), 0);
+    json_decref(index);
+    assert_int_equal(tim_config_write(&config, in_folder("parts/config.yaml"), &err), TIM_OK);
+    tim_safetensors_close(&all);
+}
+
+static TimStatus evaluate_parts(Stop *stop) {
+    TimEvalOptions o = eval_options();
+    o.model = in_folder("parts"), o.progress = stop_after, o.user = stop;
+    return tim_eval(&o, &err);
+}
+
+/* The same index over another file is another model. */
+static void test_eval_replaced_part_begins_anew(void **state) {
+    (void)state;
+    Stop first = {.after = 1}, again = {.after = 1}, other = {.after = 1};
+    write_parts(1);
+    assert_int_equal(evaluate_parts(&first), TIM_E_CANCELLED);
+    assert_int_equal(evaluate_parts(&again), TIM_E_CANCELLED);
+    assert_true(again.first_speed == first.first_speed);
+    write_parts(1.5F);
+    assert_int_equal(evaluate_parts(&other), TIM_E_CANCELLED);
+    assert_true(other.first_speed != first.first_speed);
+}
+
+/* A hostile report is not waited for: the verdict compares all rows with all. */
+static void test_report_of_too_many_rows_refused(void **state) {
+    (void)state;
+    for (size_t rows = 256; rows <= 257; rows++) {
+        TimReportFile file;
+        json_t *list = json_array();
+        for (size_t i = 0; i < rows; i++)
+            json_array_append_new(list, json_pack("{sssisi}", "mode", "transition", "steps", (int)i, "evaluations", (int)i));
+        json_t *report = json_pack("{ssso}", "format", "tim-report", "rows", list);
+        assert_int_equal(json_dump_file(report, in_folder("rows.json"), 0), 0);
+        json_decref(report);
+        const TimStatus status = tim_report_read(&file, in_folder("rows.json"), &err);
+        if (rows == 256)
+            assert_int_equal(status, TIM_OK);
+        else
+            assert_fails(status, TIM_E_FORMAT, "rows.json: 257 rows; a report has 1 to 256");
+        tim_report_file_done(&file);
+    }
+}
+
 /* The steps of the first neighbour in the report. */
 static int64_t neighbour_steps(void) {
     json_t *report = json_load_file(in_folder("report/report.json"), 0, NULL);
@@ -715,6 +846,7 @@ int main(void) {
         cmocka_unit_test(test_classifier_batches_do_not_matter),
         cmocka_unit_test(test_classifier_bad_options_named),
         cmocka_unit_test(test_classifier_file_of_other_kind_refused),
+        cmocka_unit_test(test_classifier_accuracy_survives_a_comma_locale),
         cmocka_unit_test(test_shipped_classifier_knows_clothes),
         cmocka_unit_test(test_shipped_model_draws_clothes),
         cmocka_unit_test(test_judge_reference_itself_is_perfect),
@@ -733,6 +865,8 @@ int main(void) {
         cmocka_unit_test(test_eval_ended_goes_on),
         cmocka_unit_test(test_eval_damaged_neighbour_left_out),
         cmocka_unit_test(test_eval_ended_with_other_settings_begins_anew),
+        cmocka_unit_test(test_eval_replaced_part_begins_anew),
+        cmocka_unit_test(test_report_of_too_many_rows_refused),
         cmocka_unit_test(test_eval_searches_pictures_of_most_steps),
         cmocka_unit_test(test_eval_weights_under_another_name),
         cmocka_unit_test(test_eval_bad_options_named),

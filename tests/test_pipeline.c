@@ -3,6 +3,8 @@
  * TIM_SOURCE_DIR; writes into a temporary directory only. */
 #include <dirent.h>
 #include <jansson.h>
+#include <locale.h>
+#include <pty.h>
 #include <stdlib.h>
 #include <sys/stat.h>
 #include <sys/wait.h>
@@ -903,6 +905,47 @@ static void test_plan_long_prompts_are_said(void **state) {
     tim_pipeline_free(pipeline);
 }
 
+static void test_plan_captions_that_need_no_padding_are_counted(void **state) {
+    (void)state;
+    const char *const prompts[] = {"a", "two dogs and a tree"};
+    int64_t ids[LONGEST];
+    const int shorter = (int)tokens_of(prompts[0], ids), longer = (int)tokens_of(prompts[1], ids);
+    TimPipeline *pipeline = open_text();
+    TimSampleInfo info;
+    TimSampleOptions options = options_for(prompts, 2, 1);
+    const int cases[][2] = {{0, 0}, {shorter, 0}, {longer, 1}, {longer + 1, 2}};
+    assert_true(shorter < longer && longer < LONGEST);
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+        options.caption_tokens = cases[i][0];
+        assert_ok(tim_pipeline_plan(pipeline, &options, &info, &err));
+        assert_int_equal(info.padded_prompts, cases[i][1]);
+    }
+    options.caption_tokens = longer, options.negative_prompt = prompts[1]; /* which makes both captions as long already */
+    options.guidance = 2, options.guidance_high = 2;
+    assert_ok(tim_pipeline_plan(pipeline, &options, &info, &err));
+    assert_int_equal(info.padded_prompts, 0);
+    tim_pipeline_free(pipeline);
+}
+
+/* A host may have set a locale that writes a comma. Without one on this machine, the form of number.h tells. */
+static void test_facts_have_numbers_of_json(void **state) {
+    (void)state;
+    static const char *const locales[] = {"de_DE.UTF-8", "fr_FR.UTF-8", "de_DE.utf8"};
+    const char *set = NULL;
+    TimFacts facts;
+    TimConfig config = text_config();
+    config.transport.sigma_d = 0.25, config.transport.t_max = 1;
+    for (size_t i = 0; i < 3 && !set; i++) set = setlocale(LC_NUMERIC, locales[i]);
+    tim_facts_of_config(&facts, &config);
+    setlocale(LC_NUMERIC, "C");
+    int found = 0;
+    for (int i = 0; i < facts.count; i++) {
+        if (strcmp(facts.items[i].key, "sigma_d") == 0) found++, assert_string_equal(facts.items[i].value, "0.25");
+        if (strcmp(facts.items[i].key, "T_max") == 0) found++, assert_string_equal(facts.items[i].value, "1.0");
+    }
+    assert_int_equal(found, 2);
+}
+
 /* ---- the command line ---- */
 
 static char program[PATH_BYTES]; /* tim, built beside this program */
@@ -996,6 +1039,51 @@ static void test_cli_prompts_of_a_file_and_as_they_are_typed(void **state) {
     assert_picture("typed/000001.png", SIZE, SIZE); /* the line that is no UTF-8 cost only itself */
 }
 
+enum { SHOWN_BYTES = 1 << 15 };
+
+/* Runs `tim WORDS` on a terminal on which `typed` is typed; returns the exit code, and what the terminal shows in `shown`. */
+static int tim_on_terminal(const char *words, const char *typed, char shown[SHOWN_BYTES]) {
+    char line[4 * PATH_BYTES];
+    size_t count = 0;
+    int terminal, status;
+    assert_true(find_program());
+    snprintf(line, sizeof line, "cd '%s' && export OMP_NUM_THREADS=1 && exec '%s' %s", folder, program, words);
+    const pid_t child = forkpty(&terminal, NULL, NULL, NULL);
+    assert_true(child >= 0);
+    if (child == 0) {
+        execl("/bin/sh", "sh", "-c", line, (char *)NULL);
+        _exit(127);
+    }
+    assert_int_equal(write(terminal, typed, strlen(typed)), strlen(typed));
+    for (ssize_t got; count < SHOWN_BYTES - 1 && (got = read(terminal, shown + count, SHOWN_BYTES - 1 - count)) > 0;)
+        count += (size_t)got; /* until the program ends, which is an error to read */
+    shown[count] = '\0';
+    close(terminal);
+    assert_int_equal(waitpid(child, &status, 0), child);
+    return WIFEXITED(status) ? WEXITSTATUS(status) : -1;
+}
+
+/* Without a prompt it asks for them on a terminal, until the end is typed; a failure there is said, and is no failure of the whole. */
+static void test_cli_asks_for_prompts_on_a_terminal(void **state) {
+    (void)state;
+    static char shown[SHOWN_BYTES];
+    const int code = tim_on_terminal("sample --model text --out chat/", "a red cube\n\xFF\ntwo dogs\n\004", shown);
+    if (code != 0) fail_msg("exit code %d: %s", code, shown);
+    int asked = 0;
+    for (const char *at = shown; (at = strstr(at, "prompt> ")); at++) asked++;
+    assert_int_equal(asked, 4);
+    assert_non_null(strstr(shown, "chat/000000.png: "));
+    assert_non_null(strstr(shown, "tim sample: the prompt of picture 1: "));
+    assert_non_null(strstr(shown, "step 1 of 1")); /* the progress */
+    assert_runs("sample --model text --prompt 'a red cube' --out red.png", "");
+    assert_runs("sample --model text --prompt 'two dogs' --first 1 --out dogs.png", "");
+    assert_same_picture("chat/000000.png", "red.png");
+    assert_same_picture("chat/000001.png", "dogs.png");
+    char said[PATH_BYTES];
+    assert_int_equal(tim("sample --model text --out chat2/", "a red cube\n", said), 1); /* no terminal */
+    assert_non_null(strstr(said, "the model draws texts: give --prompt TEXT"));
+}
+
 /* What a line may say for itself is what the command line says for all, and lines that differ by the seed alone are one batch. */
 static void test_cli_settings_of_a_line_are_those_of_the_command(void **state) {
     (void)state;
@@ -1037,8 +1125,9 @@ static void test_cli_tiled_can_be_drawn_again(void **state) {
     assert_int_equal(tim("sample --model class --count 1 --imitate times --steps 4 --stochasticity 0.1 --out small.png", "", said),
                      0);
     assert_null(strstr(said, "--imitate times")); /* jumps end between the quarters */
-    assert_int_equal(tim("verify --model class --text-encoder text/text_encoder", "", said), 0);
-    assert_non_null(strstr(said, "a text encoder has no effect"));
+    assert_int_equal(tim("verify --model class --text-encoder text/text_encoder --tokenizer x", "", said), 0);
+    assert_non_null(strstr(said, "--text-encoder has no effect"));
+    assert_non_null(strstr(said, "--tokenizer has no effect"));
     assert_runs("sample --model class --count 1 --precision bf16 --decoder-precision fp32 --out wide.png", "");
     assert_runs("sample --like wide.png --out wide2.png", "");
     assert_same_picture("wide.png", "wide2.png");
@@ -1158,6 +1247,18 @@ static void test_cli_prompt_with_lines_of_the_settings(void **state) {
     assert_same_picture("odd.png", "odd2.png");
 }
 
+/* Of a list it is said only where no prompt is shorter. */
+static void test_cli_caption_tokens_without_effect_is_said(void **state) {
+    (void)state;
+    static const char lines[] = "a\n{\"prompt\": \"two dogs and a tree\", \"seed\": 3}\n";
+    char said[PATH_BYTES];
+    write_file(in_folder("mixed.jsonl"), lines, strlen(lines));
+    assert_int_equal(tim("sample --model text --prompt a --caption-tokens 1 --out x.png", "", said), 0);
+    assert_non_null(strstr(said, "--caption-tokens 1 has no effect: every caption has as many tokens or more"));
+    assert_int_equal(tim("sample --model text --prompts mixed.jsonl --caption-tokens 4 --out mixed/", "", said), 0);
+    assert_string_equal(said, "");
+}
+
 static void test_cli_negative_prompt_without_effect_is_said(void **state) {
     (void)state;
     char said[PATH_BYTES];
@@ -1244,14 +1345,16 @@ static void test_cli_typed_json_has_settings(void **state) {
     (void)state;
     char said[PATH_BYTES];
     static const char typed[] =
-        " \t\n {\"prompt\": \"two dogs\", \"seed\": 3, \"width\": 32, \"guidance\": 0}\n{\"prompt\": \"a\", \"step\": 2}\n";
+        " \t\n {\"prompt\": \"two dogs\", \"seed\": 3, \"width\": 32, \"guidance\": 0}\n{\"prompt\": \"a\", \"step\": 2}\n"
+        "{\"prompt\": \"a\", \"width\": 0, \"height\": 32}\n";
     assert_int_equal(tim("sample --model text --prompts - --guidance 3 --guidance-high 2 --out json/", typed, said),
-                     1); /* one of two is drawn */
+                     1); /* two of three are drawn */
     assert_non_null(strstr(said,
                            "standard input: line 3: 'step' is none of prompt, seed, steps, width, height, guidance, guidance_low, "
                            "guidance_high, stochasticity, negative_prompt; did you mean 'steps'?"));
     assert_picture("json/000000.png", SIZE, 32);
-    assert_absent("json/000001.png");
+    assert_picture("json/000001.png", 32, SIZE); /* 0 is the model's own */
+    assert_absent("json/000002.png");
     char size[64];
     snprintf(size, sizeof size, "--size 32x%d", SIZE);
     char words[PATH_BYTES];
@@ -1309,6 +1412,23 @@ static void test_cli_bad_prompt_files_named(void **state) {
     assert_misread("{\"x\": {\"prompt\": \"a\", \"category\": \"../..\"}}", "mjhq", "no plain name");
 }
 
+/* The picture is made of the four, row by row, and no two of these are the same. */
+static void assert_grid(const char *name, const char *const parts[4]) {
+    TimImage grid, images[4];
+    const size_t row = (size_t)SIZE * 3;
+    assert_ok(tim_image_read(&grid, in_folder(name), &err));
+    assert_int_equal(grid.height, 2 * SIZE), assert_int_equal(grid.width, 2 * SIZE);
+    for (int i = 0; i < 4; i++) {
+        assert_ok(tim_image_read(&images[i], in_folder(parts[i]), &err));
+        for (int j = 0; j < i; j++) assert_memory_not_equal(images[i].pixels, images[j].pixels, SIZE * row);
+        for (int y = 0; y < SIZE; y++)
+            assert_memory_equal(grid.pixels + (size_t)(i / 2 * SIZE + y) * 2 * row + (size_t)(i % 2) * row,
+                                images[i].pixels + (size_t)y * row, row);
+    }
+    for (int i = 0; i < 4; i++) tim_image_done(&images[i]);
+    tim_image_done(&grid);
+}
+
 static void test_cli_layouts_are_those_of_the_evaluations(void **state) {
     (void)state;
     static const char geneval[] =
@@ -1318,7 +1438,9 @@ static void test_cli_layouts_are_those_of_the_evaluations(void **state) {
     write_file(in_folder("meta.jsonl"), geneval, strlen(geneval));
     assert_runs("sample --model text --prompts meta.jsonl --layout geneval --batch 3 --out geneval/", "");
     assert_picture("geneval/00001/samples/00003.png", SIZE, SIZE);
-    assert_picture("geneval/00000/grid.png", 2 * SIZE, 2 * SIZE);
+    assert_grid("geneval/00001/grid.png",
+                (const char *const[]){"geneval/00001/samples/00000.png", "geneval/00001/samples/00001.png",
+                                      "geneval/00001/samples/00002.png", "geneval/00001/samples/00003.png"});
     assert_runs("sample --model text --prompts meta.jsonl --layout geneval --precision fp32 --out gen32/", "");
     assert_runs("sample --like gen32/00001/samples/00002.png --out liked-gen.png", "");
     assert_near_picture("liked-gen.png", "gen32/00001/samples/00002.png", 1);
@@ -1330,14 +1452,27 @@ static void test_cli_layouts_are_those_of_the_evaluations(void **state) {
     write_file(in_folder("mjhq.json"), mjhq, strlen(mjhq));
     assert_runs("sample --model text --prompts mjhq.json --layout mjhq --out mjhq/", "");
     assert_picture("mjhq/animals/ab12.jpg", SIZE, SIZE);
+    assert_runs("sample --model text --prompts mjhq.json --layout mjhq --rounding c2i --out mjhq-c2i/", "");
+    assert_runs("sample --model text --prompts mjhq.json --layout mjhq --rounding t2i --out mjhq-t2i/", "");
+    assert_same_picture("mjhq/animals/ab12.jpg", "mjhq-c2i/animals/ab12.jpg"); /* as its script, unlike other texts */
+    assert_other_picture("mjhq/animals/ab12.jpg", "mjhq-t2i/animals/ab12.jpg");
     mkdir(in_folder("dpg_prompts"), 0777);
     write_file(in_folder("dpg_prompts/0.txt"), "a dog\n", 6);
     assert_runs("sample --model text --prompts dpg_prompts --layout dpg --out dpg/", "");
-    assert_picture("dpg/0.png", 2 * SIZE, 2 * SIZE);
+    assert_runs("sample --model text --prompt 'a dog' --count 4 --out four/", "");
+    assert_grid("dpg/0.png", (const char *const[]){"four/000000.png", "four/000001.png", "four/000002.png", "four/000003.png"});
     char said[PATH_BYTES];
-    write_file(in_folder("dpg_prompts/0.txt~"), "a dog\n", 6); /* an editor's copy */
+    write_file(in_folder("dpg_prompts/0.a.txt"), "a cat\n", 6); /* between the two that have one name */
+    write_file(in_folder("dpg_prompts/0.txt~"), "a dog\n", 6);  /* an editor's copy */
+    write_file(in_folder("dpg_prompts/0.Z"), "a cow\n", 6);
+    assert_int_equal(tim("sample --model text --prompts dpg_prompts --layout dpg --out dpg2/", "", said), 1);
+    assert_non_null(strstr(said, "0.txt: another prompt's picture is called 0.png too"));
+    assert_int_equal(remove(in_folder("dpg_prompts/0.Z")), 0);
     assert_int_equal(tim("sample --model text --prompts dpg_prompts --layout dpg --out dpg2/", "", said), 1);
     assert_non_null(strstr(said, "0.txt~: another prompt's picture is called 0.png too"));
+    assert_int_equal(remove(in_folder("dpg_prompts/0.txt~")), 0);
+    assert_runs("sample --model text --prompts dpg_prompts --layout dpg --out dpg2/", "");
+    assert_picture("dpg2/0.a.png", 2 * SIZE, 2 * SIZE);
 }
 
 /* What the bound must also hold: guided steps beside others have tapes of their own, and a picture to start from is encoded whole. */
@@ -1449,15 +1584,19 @@ int main(void) {
         cmocka_unit_test(test_verify_says_of_each_part),
         cmocka_unit_test(test_draw_bad_options_named),
         cmocka_unit_test(test_plan_long_prompts_are_said),
+        cmocka_unit_test(test_plan_captions_that_need_no_padding_are_counted),
+        cmocka_unit_test(test_facts_have_numbers_of_json),
         cmocka_unit_test(test_plan_memory_counts_guidance_and_the_first_picture),
         cmocka_unit_test(test_cli_prompt_makes_a_picture_that_can_be_drawn_again),
         cmocka_unit_test(test_cli_prompts_of_a_file_and_as_they_are_typed),
+        cmocka_unit_test(test_cli_asks_for_prompts_on_a_terminal),
         cmocka_unit_test(test_cli_settings_of_a_line_are_those_of_the_command),
         cmocka_unit_test(test_cli_tiled_can_be_drawn_again),
         cmocka_unit_test(test_cli_inspect_shows_every_part),
         cmocka_unit_test(test_cli_verify_of_half_an_autoencoder),
         cmocka_unit_test(test_cli_inspect_knows_official_weights),
         cmocka_unit_test(test_cli_prompt_with_lines_of_the_settings),
+        cmocka_unit_test(test_cli_caption_tokens_without_effect_is_said),
         cmocka_unit_test(test_cli_negative_prompt_without_effect_is_said),
         cmocka_unit_test(test_cli_first_goes_on_where_a_run_ended),
         cmocka_unit_test(test_cli_folders_are_not_overwritten),

@@ -1450,6 +1450,8 @@ static void test_trainer_resume_bad_state_says_what(void **state) {
         assert_not_resumed(trainer, in_folder("state"), cases[c].part);
         assert_says("state/" TIM_STATE_FILE);
     }
+    assert_int_equal(truncate(in_folder("state/" TIM_STATE_FILE), (16 << 20) + 1), 0);
+    assert_not_resumed(trainer, in_folder("state"), TIM_STATE_FILE ": it has 16777217 bytes");
     tim_trainer_free(trainer);
     tim_config_done(&config);
 }
@@ -1481,8 +1483,8 @@ static void test_trainer_save_failing_write_leaves_the_old_one(void **state) {
     const TimStatus status = tim_trainer_save(trainer, in_folder("full"), &err);
     assert_int_equal(setrlimit(RLIMIT_FSIZE, &before), 0);
     assert_int_equal(status, TIM_E_IO);
-    assert_says("full.tmp/model.safetensors");
-    assert_false(exists(in_folder("full.tmp")) || exists(in_folder("full.old")));
+    assert_says("full" TIM_FOLDER_WRITTEN "/model.safetensors");
+    assert_false(exists(in_folder("full" TIM_FOLDER_WRITTEN)) || exists(in_folder("full" TIM_FOLDER_REMOVED)));
     assert_ok(tim_trainer_resume(trainer, in_folder("full"), &err));
     assert_same_trainer(trainer, other);
     tim_trainer_free(trainer), tim_trainer_free(other);
@@ -1523,29 +1525,61 @@ static void test_trainer_save_killed_leaves_whole_checkpoints_only(void **state)
     tim_config_done(&config);
 }
 
-static void test_checkpoint_rotate_keeps_the_largest_and_the_newest(void **state) {
-    (void)state;
-    static const char *const names[] = {"checkpoint-5",  "checkpoint-10",    "checkpoint-9", "checkpoint-100",  "checkpoint-1x",
-                                        "checkpoint-+3", "checkpoint-7.tmp", "other",        "checkpoint-8.old"};
-    static const bool stays[] = {false, false, true, true, true, true, false, true, false};
-    const char *rotated = in_folder("rotate");
+static void make_folders(const char *in, const char *const *names) {
     char path[TIM_MAX_PATH];
-    int64_t latest;
-    for (size_t i = 0; i < 9; i++) {
-        assert_ok(tim_path(path, &err, "%s/%s/inner", rotated, names[i]));
+    for (; *names; names++) {
+        assert_ok(tim_path(path, &err, "%s/%s/inner", in, *names));
         assert_ok(tim_folder_make(path, &err));
     }
-    assert_ok(tim_checkpoint_rotate(rotated, 0, 9, &err)); /* no limit: only leftovers go */
-    assert_true(exists(in_folder("rotate/checkpoint-5")) && !exists(in_folder("rotate/checkpoint-8.old")));
-    assert_ok(tim_checkpoint_rotate(rotated, 2, 9, &err));
-    for (size_t i = 0; i < 9; i++) {
-        assert_ok(tim_path(path, &err, "%s/%s", rotated, names[i]));
-        assert_int_equal(exists(path), stays[i]);
+}
+
+static void assert_all(const char *in, const char *const *names, bool there) {
+    char path[TIM_MAX_PATH];
+    for (; *names; names++) {
+        assert_ok(tim_path(path, &err, "%s/%s", in, *names));
+        if (exists(path) != there) fail_msg("%s is %sthere", path, there ? "not " : "");
     }
+}
+
+static void test_checkpoint_rotate_keeps_the_largest_and_the_newest(void **state) {
+    (void)state;
+    static const char *const gone[] = {"checkpoint-5", "checkpoint-10", NULL}, *const kept[] = {"checkpoint-9",  "checkpoint-100",
+                                                                                                "checkpoint-1x", "checkpoint-+3",
+                                                                                                "other",         NULL};
+    const char *rotated = in_folder("rotate");
+    int64_t latest;
+    make_folders(rotated, gone), make_folders(rotated, kept);
+    assert_ok(tim_checkpoint_rotate(rotated, 0, 9, &err)); /* no limit */
+    assert_all(rotated, gone, true);
+    assert_ok(tim_checkpoint_rotate(rotated, 2, 9, &err));
+    assert_all(rotated, gone, false), assert_all(rotated, kept, true);
     assert_ok(tim_checkpoint_latest(&latest, rotated, &err));
     assert_int_equal(latest, 100);
     assert_ok(tim_checkpoint_latest(&latest, in_folder("nowhere"), &err));
     assert_int_equal(latest, -1);
+}
+
+/* What a killed run left goes, and nothing that a user may have put there: copies, also of the checkpoint that is removed. */
+static void test_checkpoint_rotate_leaves_what_is_not_its_own(void **state) {
+    (void)state;
+    static const char *const leftovers[] = {"checkpoint-7" TIM_FOLDER_WRITTEN, "checkpoint-8" TIM_FOLDER_REMOVED,
+                                            "checkpoint-6" TIM_FOLDER_WRITTEN TIM_FOLDER_REMOVED, NULL},
+                             *const copies[] = {"checkpoint-best.old",
+                                                "checkpoint-best.tmp",
+                                                "checkpoint-5.old",
+                                                "checkpoint-7.tmp",
+                                                "checkpoint-best" TIM_FOLDER_WRITTEN,
+                                                "checkpoint-" TIM_FOLDER_REMOVED,
+                                                "checkpoint-8" TIM_FOLDER_REMOVED ".copy",
+                                                "other.old",
+                                                NULL},
+                             *const checkpoints[] = {"checkpoint-5", "checkpoint-7", NULL};
+    const char *own = in_folder("own");
+    make_folders(own, leftovers), make_folders(own, copies), make_folders(own, checkpoints);
+    assert_ok(tim_checkpoint_rotate(own, 1, 7, &err));
+    assert_all(own, copies, true), assert_all(own, leftovers, false);
+    assert_false(exists(in_folder("own/checkpoint-5")));
+    assert_true(exists(in_folder("own/checkpoint-7")));
 }
 
 /* ---- runs ---- */
@@ -1605,9 +1639,9 @@ enum { PUBLISHINGS = 100 };
 static void publish_many_times(void) {
     for (int i = 0; i < PUBLISHINGS; i++) {
         char name[32];
-        snprintf(name, sizeof name, "published.tmp/%d", i);
+        snprintf(name, sizeof name, "published" TIM_FOLDER_WRITTEN "/%d", i);
         if (tim_folder_make(in_folder(name), NULL) != TIM_OK ||
-            tim_folder_publish(in_folder("published.tmp"), in_folder("published"), NULL) != TIM_OK)
+            tim_folder_publish(in_folder("published" TIM_FOLDER_WRITTEN), in_folder("published"), NULL) != TIM_OK)
             _exit(1);
     }
     _exit(0);
@@ -1625,8 +1659,8 @@ static void test_train_published_folder_is_always_there(void **state) {
     assert_int_equal(result, 0);
     assert_int_equal(missing, 0);
     assert_int_equal(access(in_folder("published/99"), F_OK), 0);
-    assert_int_not_equal(access(in_folder("published.tmp"), F_OK), 0);
-    assert_int_not_equal(access(in_folder("published.old"), F_OK), 0);
+    assert_int_not_equal(access(in_folder("published" TIM_FOLDER_WRITTEN), F_OK), 0);
+    assert_int_not_equal(access(in_folder("published" TIM_FOLDER_REMOVED), F_OK), 0);
 }
 
 static void test_train_run_leaves_the_published_layout(void **state) {
@@ -1968,6 +2002,7 @@ int main(void) {
         cmocka_unit_test(test_trainer_save_failing_write_leaves_the_old_one),
         cmocka_unit_test(test_trainer_save_killed_leaves_whole_checkpoints_only),
         cmocka_unit_test(test_checkpoint_rotate_keeps_the_largest_and_the_newest),
+        cmocka_unit_test(test_checkpoint_rotate_leaves_what_is_not_its_own),
         cmocka_unit_test(test_train_published_folder_is_always_there),
         cmocka_unit_test(test_train_run_leaves_the_published_layout),
         cmocka_unit_test(test_train_interrupted_run_ends_with_the_bits_of_a_whole_one),

@@ -79,6 +79,7 @@ typedef struct TimSampleInfo {
                           * with a bound or of large pictures, else 0 */
     int64_t cut_prompts;          /* prompts longer than the model's captions: the end was not seen */
     bool cut_negative;            /* so was the negative prompt, where steps are guided */
+    int64_t padded_prompts;       /* with caption_tokens: prompts whose captions were shorter; 0: it had no effect */
     double seconds_captions, seconds_network, seconds_decoder; /* of the run; 0 in a plan */
 } TimSampleInfo;
 

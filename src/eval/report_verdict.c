@@ -162,11 +162,14 @@ static void put_quality(TimBuffer *out, const TimReport *report) {
 
 /* ---- the second: diffusion mode ---- */
 
-/* The diffusion row with as many evaluations as `row`; NULL if there is none. */
+/* The first measured diffusion row with as many evaluations as `row`; NULL if there is none. */
 static const TimReportRow *partner(const TimReport *report, const TimReportRow *row) {
-    const TimReportRow *other = next_row(report, TIM_SAMPLE_DIFFUSION, NULL);
-    while (other && tim_report_cost(other) != tim_report_cost(row)) other = next_row(report, TIM_SAMPLE_DIFFUSION, other);
-    return other;
+    for (int i = 0; i < report->row_count; i++) {
+        const TimReportRow *other = &report->rows[i];
+        const bool measured = other->mode == TIM_SAMPLE_DIFFUSION && isfinite(frechet(other)->mean);
+        if (measured && tim_report_cost(other) == tim_report_cost(row)) return other;
+    }
+    return NULL;
 }
 
 /* The next transition row after `before` whose distance compares with its partner's as `outcome`. */

@@ -20,6 +20,32 @@ static void add_number(SHA2_CTX *hash, int64_t number) {
     SHA256Update(hash, (const uint8_t *)&number, sizeof number);
 }
 
+static void add_tensor(SHA2_CTX *hash, const TimStoredTensor *t) {
+    add_text(hash, t->name);
+    add_number(hash, t->dtype);
+    add_number(hash, t->rank);
+    for (int i = 0; i < t->rank; i++) add_number(hash, (int64_t)t->dims[i]);
+    SHA256Update(hash, t->data, t->bytes);
+}
+
+/* By name, so that the same weights in other files are the same. */
+TimStatus tim_hash_set(char out[TIM_HASH_TEXT], const TimTensorSet *set, TimError *err) {
+    SHA2_CTX hash;
+    if (!set->index) return tim_hash_file(out, set->path, err);
+    SHA256Init(&hash);
+    for (size_t i = 0; i < set->count; i++) add_tensor(&hash, set->by_name[i]);
+    SHA256End(&hash, out);
+    return TIM_OK;
+}
+
+TimStatus tim_hash_weights_at(char out[TIM_HASH_TEXT], const char *path, TimError *err) {
+    TimTensorSet set;
+    TIM_TRY(tim_tensor_set_open_weights(&set, path, err));
+    const TimStatus status = tim_hash_set(out, &set, err);
+    tim_tensor_set_close(&set);
+    return status;
+}
+
 static void add_config(SHA2_CTX *hash, const TimConfig *config) {
     size_t count;
     const TimField *fields = tim_fields_get(&count);

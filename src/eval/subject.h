@@ -5,6 +5,7 @@
 #include <sha2.h>
 
 #include "eval/judge.h"
+#include "io/tensor_set.h"
 #include "model/model.h"
 #include "tim/eval.h"
 
@@ -12,6 +13,12 @@ enum { TIM_HASH_TEXT = SHA256_DIGEST_STRING_LENGTH };
 
 /* The SHA-256 of a file, as sha256sum prints it. Errors: TIM_E_IO. */
 TimStatus tim_hash_file(char out[TIM_HASH_TEXT], const char *path, TimError *err);
+
+/* The same of weights: of the set's file; of an index, which tells nothing of its files' content, of all its tensors. Errors: TIM_E_IO. */
+TimStatus tim_hash_set(char out[TIM_HASH_TEXT], const TimTensorSet *set, TimError *err);
+
+/* The same of the file or folder of weights at `path`. Errors: as tim_tensor_set_open_weights. */
+TimStatus tim_hash_weights_at(char out[TIM_HASH_TEXT], const char *path, TimError *err);
 
 /* A hash of all else that the numbers depend on: configuration, pictures, and how they are drawn and computed; not of modes, steps and
  * seeds, which tell one number from another. */

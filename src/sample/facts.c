@@ -10,6 +10,7 @@
 #include "base/text.h"
 #include "base/utf8.h"
 #include "io/hf_config.h"
+#include "io/number.h"
 #include "model/autoencoder.h"
 #include "model/gemma3.h"
 #include "model/t5_encoder.h"
@@ -38,8 +39,11 @@ static void add_whole(TimFacts *facts, const char *key, int64_t value) {
     add(facts, key, false, "%lld", (long long)value);
 }
 
+/* A number of JSON, whatever the program's locale. */
 static void add_real(TimFacts *facts, const char *key, double value) {
-    add(facts, key, false, "%.15g", value);
+    char digits[32];
+    tim_number_print(value, digits, sizeof digits);
+    add(facts, key, false, "%s", digits);
 }
 
 static void add_bool(TimFacts *facts, const char *key, bool value) {
@@ -166,7 +170,10 @@ static void add_kl(TimFacts *facts, const TimKlConfig *kl) {
 
 static void add_numbers(TimFacts *facts, const char *key, const double *numbers, int count) {
     char text[192] = "";
+    locale_t before;
+    const locale_t plain = tim_locale_enter_plain(&before);
     for (int i = 0; i < count; i++) snprintf(text + strlen(text), sizeof text - strlen(text), "%s%.6g", i ? ", " : "", numbers[i]);
+    tim_locale_leave_plain(plain, before);
     add_text(facts, key, text);
 }
 

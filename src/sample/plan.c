@@ -129,25 +129,35 @@ static int longest_caption(const TimPlan *plan, int64_t count) {
     return longest;
 }
 
-/* One evaluation serves captions of one length alone, so equal lengths come together: the longest first, each in the order given. */
+/* One evaluation serves captions of one length alone, so equal lengths come together: the longest first, each in the order given. Sorted by
+ * counting: place[k] is where the next caption goes that lacks k tokens of the longest. */
 static TimStatus order_pictures(TimPlan *plan, int64_t count, TimError *err) {
-    int64_t at = 0;
+    const int longest = longest_caption(plan, count);
+    int64_t *place, before = 0;
     TIM_TRY(tim_new(&plan->order, (size_t)count, sizeof *plan->order, "the order of the pictures", err));
-    for (int length = longest_caption(plan, count); at < count; length--)
-        for (int64_t i = 0; i < count; i++)
-            if (plan->tokens[i] == length) plan->order[at++] = i;
+    TIM_TRY(tim_new(&place, (size_t)longest + 1, sizeof *place, "the order of the pictures", err));
+    for (int64_t i = 0; i < count; i++) place[longest - plan->tokens[i]]++;
+    for (int k = 0; k <= longest; k++) {
+        const int64_t of_length = place[k];
+        place[k] = before, before += of_length;
+    }
+    for (int64_t i = 0; i < count; i++) plan->order[place[longest - plan->tokens[i]]++] = i;
+    tim_free(place);
     return TIM_OK;
 }
 
-/* Padded places are seen, so this changes pictures. */
+/* Padded places are seen, so this changes pictures; of captions that are long enough anyway it does not. */
 static TimStatus pad_captions(TimPlan *plan, const TimPipeline *p, const TimSampleOptions *o, TimError *err) {
     const int most = p->model->config.max_seq_length;
     if (o->caption_tokens < 0 || o->caption_tokens > most)
         return tim_fail(err, TIM_E_ARGUMENT,
                         "captions are to have %d tokens; the model's have up to %d, and 0 is the prompt's own length",
                         o->caption_tokens, most);
-    for (int64_t i = 0; i < o->count; i++)
-        if (plan->tokens[i] < o->caption_tokens) plan->tokens[i] = o->caption_tokens;
+    for (int64_t i = 0; i < o->count; i++) {
+        if (plan->tokens[i] >= o->caption_tokens) continue;
+        plan->tokens[i] = o->caption_tokens;
+        plan->info.padded_prompts++;
+    }
     return TIM_OK;
 }
 
@@ -175,8 +185,8 @@ static TimStatus check_prompts(TimPlan *plan, const TimPipeline *p, const TimSam
         if (status != TIM_OK) return tim_fail_within(err, status, "the prompt of picture %lld", (long long)(o->first + i));
         plan->info.cut_prompts += cut;
     }
-    TIM_TRY(pad_captions(plan, p, o, err));
     TIM_TRY(count_negative(plan, p, o, err));
+    TIM_TRY(pad_captions(plan, p, o, err));
     return order_pictures(plan, o->count, err);
 }
 

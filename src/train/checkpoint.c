@@ -10,7 +10,7 @@
 #include "model/store.h"
 #include "train/folder.h"
 
-enum { VERSION = 1 }; /* of state.json */
+enum { VERSION = 1, MAX_STATE = 16 << 20 }; /* of state.json: its version, and the bytes of it that are read */
 #define EXPECTED_LOSS "expected_loss"
 
 /* ---- moments ---- */
@@ -90,7 +90,7 @@ static TimStatus write_folder(const TimTrainer *t, const char *temporary, const 
 
 TimStatus tim_trainer_save(const TimTrainer *t, const char *folder, TimError *err) {
     char temporary[TIM_MAX_PATH];
-    TIM_TRY(tim_path(temporary, err, "%s.tmp", folder));
+    TIM_TRY(tim_path(temporary, err, "%s" TIM_FOLDER_WRITTEN, folder));
     const TimStatus status = write_folder(t, temporary, folder, err);
     if (status != TIM_OK) (void)tim_folder_remove(temporary, NULL);
     return status;
@@ -143,16 +143,23 @@ static TimStatus parse_state(TimTrainer *t, const json_t *object, TimError *err)
     return parse_loss_scale(&t->loss_scale, object, err);
 }
 
+static TimStatus parse_json(TimTrainer *t, const TimFile *file, TimError *err) {
+    json_error_t at;
+    if (file->size > MAX_STATE)
+        return tim_fail(err, TIM_E_FORMAT, "it has %zu bytes, and a training's state at most %d; take another checkpoint",
+                        file->size, MAX_STATE);
+    json_t *object = json_loadb((const char *)file->data, file->size, JSON_REJECT_DUPLICATES, &at);
+    if (!object) return tim_fail(err, TIM_E_FORMAT, "it is no JSON: %s in line %d; is it complete?", at.text, at.line);
+    const TimStatus status = parse_state(t, object, err);
+    json_decref(object);
+    return status;
+}
+
 static TimStatus read_json(TimTrainer *t, const char *path, TimError *err) {
     TimFile file;
-    json_error_t at;
     TIM_TRY(tim_file_open(&file, path, err));
-    json_t *object = json_loadb((const char *)file.data, file.size, JSON_REJECT_DUPLICATES, &at);
+    const TimStatus status = parse_json(t, &file, err);
     tim_file_close(&file);
-    const TimStatus status = object
-                                 ? parse_state(t, object, err)
-                                 : tim_fail(err, TIM_E_FORMAT, "it is no JSON: %s in line %d; is it complete?", at.text, at.line);
-    json_decref(object);
     return status == TIM_OK ? TIM_OK : tim_fail_within(err, status, "%s", path);
 }
 

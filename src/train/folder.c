@@ -38,7 +38,7 @@ static TimStatus remove_tree(const char *path, TimError *err) {
 
 /* Out of the way under a name that says it is going. */
 static TimStatus set_aside(char aside[TIM_MAX_PATH], const char *path, TimError *err) {
-    TIM_TRY(tim_path(aside, err, "%s.old", path));
+    TIM_TRY(tim_path(aside, err, "%s" TIM_FOLDER_REMOVED, path));
     TIM_TRY(remove_tree(aside, err));
     if (rename(path, aside) == 0 || errno == ENOENT) return TIM_OK;
     return tim_fail(err, TIM_E_IO, "%s: cannot rename it to %s: %s", path, aside, strerror(errno));
@@ -60,8 +60,8 @@ static void sync_parent(const char *path) {
     close(fd);
 }
 
-/* Two renamings, for file systems that cannot exchange names. A kill between them leaves the new content as NAME.tmp and the old one as
- * NAME.old, and nothing has the name. */
+/* Two renamings, for file systems that cannot exchange names. A kill between them leaves the new content as
+ * NAME.being-written and the old one as NAME.being-removed, and nothing has the name. */
 static TimStatus replace(const char *temporary, const char *path, TimError *err) {
     char aside[TIM_MAX_PATH];
     TIM_TRY(set_aside(aside, path, err));
@@ -99,21 +99,30 @@ bool tim_folder_same(const char *a, const char *b) {
 
 static const char prefix[] = "checkpoint-";
 
+/* What follows the digits of checkpoint-N; NULL where the name does not begin so. */
+static const char *behind_number(const char *name) {
+    if (strncmp(name, prefix, sizeof prefix - 1) != 0) return NULL;
+    const char *digits = name + sizeof prefix - 1;
+    const size_t count = strspn(digits, "0123456789");
+    return count ? digits + count : NULL;
+}
+
 /* True for checkpoint-N, with its N. */
 static bool parse(const char *name, int64_t *number) {
     long long parsed;
-    if (strncmp(name, prefix, sizeof prefix - 1) != 0) return false;
-    const char *digits = name + sizeof prefix - 1;
-    if (digits[strspn(digits, "0123456789")] != '\0' || !tim_number_parse_integer(digits, 0, INT64_MAX, &parsed)) return false;
+    const char *end = behind_number(name);
+    if (!end || *end || !tim_number_parse_integer(name + sizeof prefix - 1, 0, INT64_MAX, &parsed)) return false;
     *number = parsed;
     return true;
 }
 
-/* True for the .tmp or .old of a checkpoint. */
+/* True for what a kill leaves of a checkpoint; both suffixes where the one that was exchanged for the new was being removed. */
 static bool is_leftover(const char *name) {
-    const size_t length = strlen(name);
-    const char *end = name + (length < 4 ? length : length - 4);
-    return strncmp(name, prefix, sizeof prefix - 1) == 0 && (strcmp(end, ".tmp") == 0 || strcmp(end, ".old") == 0);
+    static const char *const suffixes[] = {TIM_FOLDER_WRITTEN, TIM_FOLDER_REMOVED, TIM_FOLDER_WRITTEN TIM_FOLDER_REMOVED};
+    const char *end = behind_number(name);
+    for (size_t i = 0; end && i < sizeof suffixes / sizeof *suffixes; i++)
+        if (strcmp(end, suffixes[i]) == 0) return true;
+    return false;
 }
 
 /* What a folder holds. */

@@ -1,5 +1,5 @@
 /* Folders of a run: replaced and removed so that under its name a folder is whole or absent, also after a kill.
- * Two suffixes mark what is not: NAME.tmp is being written, NAME.old is being removed. */
+ * Two suffixes mark what is not. They are removed without asking, so they are none that a user would give a copy. */
 #ifndef TIM_TRAIN_FOLDER_H
 #define TIM_TRAIN_FOLDER_H
 
@@ -10,10 +10,13 @@
 
 enum { TIM_MAX_PATH = 4096 };
 
+#define TIM_FOLDER_WRITTEN ".being-written"
+#define TIM_FOLDER_REMOVED ".being-removed"
+
 /* A path as printf would write it; TIM_E_ARGUMENT when it is too long. */
 TimStatus tim_path(char out[TIM_MAX_PATH], TimError *err, const char *format, ...) __attribute__((format(printf, 3, 4)));
 
-/* Removes the folder and all it holds; none there is fine. A kill may leave it as NAME.old, never half of it under its name. */
+/* Removes the folder and all it holds; none there is fine. A kill may leave it as NAME.being-removed, never half of it under its name. */
 TimStatus tim_folder_remove(const char *path, TimError *err);
 
 /* Renames the whole folder `temporary` to `path`, in the place of one that is there: at no time is nothing there, where the file system can
@@ -34,7 +37,7 @@ TimStatus tim_checkpoint_abandon(char kept[TIM_MAX_PATH], const char *folder, in
 bool tim_folder_same(const char *a, const char *b);
 
 /* Removes the checkpoints with the smallest N, but not `keep`, until at most `limit` are left (0: no limit), and what killed runs left
- * of others. */
+ * of any: checkpoint-N with one of the suffixes above, or both. All other names stay. */
 TimStatus tim_checkpoint_rotate(const char *folder, int limit, int64_t keep, TimError *err);
 
 #endif
