@@ -167,6 +167,7 @@ static TimStatus run(Sampling *d, TimError *err) {
                                      .threads = r->threads,
                                      .rounded_rotary = r->rounded_rotary,
                                      .autoencoder = decoder_precision(r),
+                                     .memory = r->sample.memory,
                                      .isa = r->isa ? isa_words[r->isa] : NULL};
     TimStatus status = sample_place_open(r, err);
     if (status == TIM_OK && r->init) status = tim_image_read(&d->init, r->init, err);

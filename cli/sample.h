@@ -137,6 +137,9 @@ TimStatus sample_write_image(const Sampling *s, const TimImage *image, int64_t i
 int64_t sample_sheet_rows(const Sampling *s);
 int64_t sample_sheet_columns(const Sampling *s);
 
+/* Bytes of the image of so many pictures (height, width, channels). */
+size_t sample_sheet_bytes(int64_t pictures, int height, int width, int channels);
+
 /* TIM_E_ARGUMENT when a sheet of `rows` would be larger than an image may be. */
 TimStatus sample_sheet_check(const Sampling *s, int64_t rows, TimError *err);
 

@@ -97,6 +97,29 @@ static void init_size(const Sampling *d, TimSampleOptions *o) {
     o->width = d->init.width < step ? step : d->init.width / step * step;
 }
 
+static int side_of(const Sampling *d, int given) {
+    const TimNetworkConfig *n = &tim_pipeline_config(d->pipeline)->network;
+    return given ? given : n->input_size * (tim_pipeline_step(d->pipeline) / n->patch_size);
+}
+
+/* What the program itself holds while the library draws: code and libraries, the picture to start from as it was read, and what pictures
+ * become that is no picture. */
+static size_t held(const Sampling *d, const TimSampleOptions *o) {
+    const SampleRequest *r = d->request;
+    const TimNetworkConfig *n = &tim_pipeline_config(d->pipeline)->network;
+    const int height = side_of(d, o->height), width = side_of(d, o->width),
+              channels = tim_pipeline_step(d->pipeline) == n->patch_size ? n->in_channels : 3;
+    const int64_t stages = r->strip ? o->steps : 1, cells = r->form == SAMPLE_SHEET ? d->count * r->steps.count * stages : stages;
+    const size_t picture = (size_t)height * (size_t)width * (size_t)channels;
+    enum { PROGRAM = 24 << 20 };
+    size_t bytes = PROGRAM + (size_t)d->init.height * (size_t)d->init.width * (size_t)d->init.channels;
+    if (r->form == SAMPLE_SHEET || r->strip) bytes += sample_sheet_bytes(cells, height, width, channels);
+    if (r->form == SAMPLE_SHEET) bytes += (size_t)cells * picture;
+    if (r->form == SAMPLE_LAYOUT) bytes += 4 * picture; /* the grid */
+    if (ends_with(r->out, ".webp")) bytes += 3 * picture;
+    return bytes;
+}
+
 TimSampleOptions sample_options(const Sampling *d, int64_t row, int64_t first, int64_t count) {
     TimSampleOptions o = d->request->sample;
     o.steps = (int)d->request->steps.items[row];
@@ -108,6 +131,7 @@ TimSampleOptions sample_options(const Sampling *d, int64_t row, int64_t first, i
     if (d->prompts) o.prompts = d->prompts + first, o.seeds = d->seeds + first;
     if (d->init.pixels) o.init = &d->init;
     if (d->init.pixels && !o.height && !o.width) init_size(d, &o);
+    o.held = held(d, &o);
     return o;
 }
 
@@ -168,11 +192,6 @@ static void remark_cut(const Sampling *d, int64_t cut) {
 static void remark_padding(const Sampling *d) {
     fprintf(stderr, "tim sample: --caption-tokens %d has no effect: every caption has as many tokens or more\n",
             d->request->sample.caption_tokens);
-}
-
-static int side_of(const Sampling *d, int given) {
-    const TimNetworkConfig *n = &tim_pipeline_config(d->pipeline)->network;
-    return given ? given : n->input_size * (tim_pipeline_step(d->pipeline) / n->patch_size);
 }
 
 /* Can what the pictures go into be as large as that? */

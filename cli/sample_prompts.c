@@ -25,7 +25,10 @@ static bool make_room(Content *content) {
 
 /* Until it ends: its size is not asked for, because it may be a pipe. */
 static TimStatus read_stream(Content *content, FILE *file, TimError *err) {
+    enum { MOST = 64 << 20 };
     while (!feof(file) && !ferror(file)) {
+        if (content->size >= MOST)
+            return fail_with(err, TIM_E_FORMAT, "more than the %d bytes of prompts that are read; is it a file of prompts?", MOST);
         if (content->size == content->room && !make_room(content))
             return fail_with(err, TIM_E_MEMORY, "no memory for its content; give fewer prompts");
         content->size += fread(content->bytes + content->size, 1, content->room - content->size, file);

@@ -36,6 +36,12 @@ static int scale_of(int height, int width) {
     return side < SHEET_PICTURE ? SHEET_PICTURE / side : 1;
 }
 
+size_t sample_sheet_bytes(int64_t pictures, int height, int width, int channels) {
+    const size_t scale = (size_t)scale_of(height, width);
+    const size_t bytes = (size_t)pictures * scale * scale * (size_t)height * (size_t)width * (size_t)channels;
+    return bytes + bytes / 8; /* with labels and what lies between */
+}
+
 /* ---- its words ---- */
 
 /* Texts and the pointers to them. */

@@ -11,6 +11,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/resource.h>
 #include <sys/stat.h>
 #include <sys/wait.h>
 #include <unistd.h>
@@ -509,6 +510,72 @@ static void test_sample_init_starts_from_a_picture(void **state) {
     tim_image_done(&b);
     assert_fails("sample --model model --out x.png --init nowhere.png", 1, "nowhere.png");
     assert_fails("sample --model model --out x.png --size 16", 2, "--size: '16' does not fit; give WIDTHxHEIGHT");
+}
+
+/* Bytes that "tim ARGUMENTS" had in memory at most; 0: it failed. In a process of its own, which has waited for no other child. */
+static double resident(const char *arguments) {
+    int ends[2];
+    double bytes = 0;
+    assert_int_equal(pipe(ends), 0);
+    const pid_t child = fork();
+    if (child == 0) {
+        struct rusage usage;
+        const int code = tim(arguments);
+        getrusage(RUSAGE_CHILDREN, &usage);
+        if (code == 0) bytes = 1024.0 * (double)usage.ru_maxrss;
+        _exit(write(ends[1], &bytes, sizeof bytes) != sizeof bytes);
+    }
+    assert_int_equal(read(ends[0], &bytes, sizeof bytes), sizeof bytes);
+    waitpid(child, NULL, 0);
+    close(ends[0]), close(ends[1]);
+    return bytes;
+}
+
+/* The least bound that is not refused holds, as the kernel counts, and is not far above. */
+static void test_sample_memory_is_kept(void **state) {
+    (void)state;
+#ifdef __SANITIZE_ADDRESS__
+    skip(); /* which holds far more */
+#endif
+    char model[PATH_MAX], words[2 * PATH_MAX];
+    static const char line[] =
+        "sample --model %s --precision bf16 --count 400 --batch 400 --steps 2 --out memory.npz --memory %.0f";
+    assert_non_null(realpath("models/fashion", model));
+    snprintf(words, sizeof words, line, model, 2e6);
+    assert_int_equal(tim(words), 1);
+    assert_contains(said, "the run needs about ");
+    const double bound = 1e6 * (0.1 + strtod(strstr(said, "about ") + 6, NULL));
+    snprintf(words, sizeof words, line, model, bound);
+    const double held = resident(words);
+    if (held <= 0.7 * bound || held > bound) print_error("%.1f MB held of %.1f\n", 1e-6 * held, 1e-6 * bound);
+    assert_true(held > 0.7 * bound && held <= bound);
+    snprintf(words, sizeof words, "sample --model %s --out memory.npz --memory 1M",
+             model); /* copies in fp32, refused before they are made */
+    assert_fails(words, 1, "its weights take 15.6 MB beside the file, and the run may have 1.0 MB; allow more, or give a file");
+}
+
+/* A picture from someone else may name files. */
+static void test_sample_like_says_what_it_reads(void **state) {
+    (void)state;
+    TimImage image;
+    static const char *const texts[] = {"Steps: 1, Model: model, Prompts: /dev/zero", "Steps: 1, Model: model, Prompts: -",
+                                        "Steps: 1, Model: model, Prompts: no\x1b[2Jwhere"};
+    const TimImageText init = {"parameters", "Steps: 1, Model: model, Init: own.png"};
+    assert_int_equal(tim_image_new(&image, SIDE, SIDE, 1, &err), TIM_OK);
+    for (size_t i = 0; i < sizeof texts / sizeof *texts; i++) {
+        const TimImageText text = {"parameters", texts[i]};
+        assert_int_equal(tim_image_write_png(&image, in_folder("theirs.png"), &text, 1, &err), TIM_OK);
+        assert_fails("sample --like theirs.png --out like.png", 1, "there is no file of prompts ");
+        assert_contains(said, ", which theirs.png names\n");
+        assert_null(strchr(said, '\x1b'));
+    }
+    assert_int_equal(tim_image_write_png(&image, in_folder("own.png"), NULL, 0, &err), TIM_OK);
+    assert_int_equal(tim_image_write_png(&image, in_folder("theirs.png"), &init, 1, &err), TIM_OK);
+    assert_runs("sample --like theirs.png --out like.png --classes 1");
+    assert_contains(said, "starts from own.png, which theirs.png names\n");
+    assert_runs("sample --like theirs.png --out like.png --classes 1 --init own.png");
+    assert_null(strstr(said, "names"));
+    tim_image_done(&image);
 }
 
 /* Where the magnified picture stands in the sheet. */
@@ -1205,6 +1272,8 @@ int main(void) {
         cmocka_unit_test(test_sample_words_in_any_case),
         cmocka_unit_test(test_sample_like_draws_it_again),
         cmocka_unit_test(test_sample_init_starts_from_a_picture),
+        cmocka_unit_test(test_sample_memory_is_kept),
+        cmocka_unit_test(test_sample_like_says_what_it_reads),
         cmocka_unit_test(test_sample_strip_from_one_step_to_the_picture),
         cmocka_unit_test(test_sample_like_draws_a_strip_again),
         cmocka_unit_test(test_sample_sheet_has_each_picture_in_its_place),

@@ -23,6 +23,9 @@ typedef struct TimModelOptions {
     int threads;            /* 0: as many as OpenMP would use */
     bool rounded_rotary; /* angles of the rotary embedding, their cosines and sines rounded to bf16, as where the published samplers
                              * cast their model to it: to draw what they draw. Training knows no such rounding */
+    /* Bytes that converted copies of weights may take, those of all parts together; 0: no bound. What would take more is TIM_E_MEMORY
+     * before any is made. A run's own bound is TimSampleOptions.memory. */
+    size_t memory;
     /* Of a pipeline (tim/pipeline.h); the published scripts run theirs in fp32 beside a model in bf16. */
     TimPartPrecision autoencoder;
     const char *isa; /* "ref", "generic", "avx2", "avx512", "avx512_bf16", "amx_bf16"; NULL: the best this processor has */

@@ -59,6 +59,7 @@ typedef struct TimSampleOptions {
                   * on to T_min. Such clean estimates cost no evaluation; a picture's last is the picture itself */
     size_t memory; /* bytes that the run may hold at once, weights included; 0: no bound, and large pictures in about 8 GB.
                     * With a bound parts let go of their tapes and pages while others work, and strips are cut to fit */
+    size_t held;   /* bytes that the caller holds beside the run, which count against `memory` */
     TimImageRounding rounding;
     TimSampleProgress progress; /* NULL: nobody asks */
     void *user;

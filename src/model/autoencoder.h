@@ -35,6 +35,7 @@ typedef struct TimAutoencoderOptions {
     int threads;
     bool bf16;             /* products; norms, sums and the residual stream stay f32 */
     bool encoder, decoder; /* the halves to have */
+    size_t copies;         /* bytes that their weights may take; 0: no bound */
 } TimAutoencoderOptions;
 
 typedef struct TimAutoencoder TimAutoencoder;

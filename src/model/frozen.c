@@ -4,12 +4,14 @@
 #include <string.h>
 
 #include "base/memory.h"
+#include "base/text.h"
 #include "model/published.h"
 #include "model/store.h"
 
-TimStatus tim_frozen_init(TimFrozen *frozen, TimPrecision precision, int threads, TimError *err) {
-    frozen->dtype = precision == TIM_PRECISION_BF16 ? TIM_BF16 : TIM_F32;
-    frozen->threads = threads;
+TimStatus tim_frozen_init(TimFrozen *frozen, const TimNetworkOptions *options, TimError *err) {
+    frozen->dtype = options->precision == TIM_PRECISION_BF16 ? TIM_BF16 : TIM_F32;
+    frozen->threads = options->threads;
+    frozen->most = options->copies;
     TIM_TRY(tim_new(&frozen->copies, frozen->params.count, sizeof *frozen->copies, "the list of weights", err));
     return tim_weights_new(&frozen->bound, frozen->params.count, err);
 }
@@ -72,8 +74,12 @@ static bool is_aligned(const TimStoredTensor *tensor) {
     return (uintptr_t)tensor->data % tim_dtype_size(tensor->dtype) == 0;
 }
 
+static bool runs_from_map(const TimFrozen *frozen, size_t i, const TimStoredTensor *tensor) {
+    return tensor->dtype == dtype_of(frozen, i) && is_aligned(tensor);
+}
+
 static TimStatus take(TimFrozen *frozen, size_t i, const TimStoredTensor *tensor, TimError *err) {
-    if (tensor->dtype == dtype_of(frozen, i) && is_aligned(tensor)) {
+    if (runs_from_map(frozen, i, tensor)) {
         point(frozen, i, tensor->data);
         frozen->mapped += tensor->bytes;
         return TIM_OK;
@@ -98,6 +104,10 @@ static bool is_ignored(const char *name, const TimFrozenNames *names) {
     return false;
 }
 
+static bool is_optional(const char *name, const TimFrozenNames *names) {
+    return names->optional && strncmp(name, names->optional, strlen(names->optional)) == 0;
+}
+
 static TimStatus check_known(const TimFrozen *frozen, const TimFrozenNames *names, const char *remedy, TimError *err) {
     char shape[TIM_SHAPE_TEXT];
     for (size_t i = 0; i < frozen->set.count; i++) {
@@ -109,19 +119,46 @@ static TimStatus check_known(const TimFrozen *frozen, const TimFrozenNames *name
     return TIM_OK;
 }
 
-static TimStatus read_all(TimFrozen *frozen, const TimFrozenNames *names, TimError *err) {
+/* Parameter i is stored as it should be; *copies grows by what it takes beside the file, a vector or a matrix. */
+static TimStatus check_one(const TimFrozen *frozen, size_t i, const TimFrozenNames *names, const char *remedy, size_t copies[2],
+                           TimError *err) {
+    const TimParam *param = &frozen->params.items[i];
+    const TimStoredTensor *tensor = find(&frozen->set, param->name, names);
+    size_t dims[TIM_PARAM_MAX_RANK];
+    if (!tensor && is_optional(param->name, names)) return TIM_OK;
+    tim_param_dims(param, dims);
+    const TimWantedTensor wanted = {param->name, param->rank, dims, "the configuration", remedy, remedy};
+    TIM_TRY(tim_stored_check(tensor, &wanted, frozen->set.count, err));
+    if (!runs_from_map(frozen, i, tensor)) copies[param->rank > 1] += param->count * tim_dtype_size(dtype_of(frozen, i));
+    return TIM_OK;
+}
+
+static TimStatus check_copies(const TimFrozen *frozen, const size_t copies[2], TimError *err) {
+    char all[TIM_BYTES_TEXT], most[TIM_BYTES_TEXT];
+    if (!frozen->most || copies[0] + copies[1] <= frozen->most) return TIM_OK;
+    return tim_fail(err, TIM_E_MEMORY, "its weights take %s beside the file, and the run may have %s; allow more%s%s",
+                    tim_bytes_text(all, copies[0] + copies[1]), tim_bytes_text(most, frozen->most),
+                    copies[1] ? ", or give a file that runs from where it lies: in " : "",
+                    !copies[1]                  ? ""
+                    : frozen->dtype == TIM_BF16 ? "bf16"
+                                                : "fp32");
+}
+
+/* Everything is looked at before anything is converted. */
+static TimStatus check_all(const TimFrozen *frozen, const TimFrozenNames *names, TimError *err) {
     char remedy[128];
+    size_t copies[2] = {0, 0};
     snprintf(remedy, sizeof remedy, "do %.60s and the weights belong together?", names->config ? names->config : "config.json");
     TIM_TRY(check_known(frozen, names, remedy, err));
+    for (size_t i = 0; i < frozen->params.count; i++) TIM_TRY(check_one(frozen, i, names, remedy, copies, err));
+    return check_copies(frozen, copies, err);
+}
+
+static TimStatus read_all(TimFrozen *frozen, const TimFrozenNames *names, TimError *err) {
+    TIM_TRY(check_all(frozen, names, err));
     for (size_t i = 0; i < frozen->params.count; i++) {
-        const TimParam *param = &frozen->params.items[i];
-        const TimStoredTensor *tensor = find(&frozen->set, param->name, names);
-        if (!tensor && names->optional && strncmp(param->name, names->optional, strlen(names->optional)) == 0) continue;
-        size_t dims[TIM_PARAM_MAX_RANK];
-        tim_param_dims(param, dims);
-        const TimWantedTensor wanted = {param->name, param->rank, dims, "the configuration", remedy, remedy};
-        TIM_TRY(tim_stored_check(tensor, &wanted, frozen->set.count, err));
-        TIM_TRY(take(frozen, i, tensor, err));
+        const TimStoredTensor *tensor = find(&frozen->set, frozen->params.items[i].name, names);
+        if (tensor) TIM_TRY(take(frozen, i, tensor, err));
     }
     return TIM_OK;
 }

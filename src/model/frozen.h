@@ -4,6 +4,7 @@
 #define TIM_MODEL_FROZEN_H
 
 #include "io/tensor_set.h"
+#include "model/network.h"
 #include "tape/params.h"
 #include "tensor/dtype.h"
 #include "tim/model.h"
@@ -12,6 +13,7 @@ typedef struct TimFrozen {
     TimParams params; /* declared by a recording */
     TimDtype dtype;   /* of matrices */
     int threads;      /* that convert */
+    size_t most;      /* bytes that copies may take; 0: no bound */
     TimWeights bound; /* what a tape binds */
     void **copies;    /* (params.count); NULL: in the map */
     size_t copied;    /* bytes of all copies */
@@ -28,13 +30,13 @@ typedef struct TimFrozenNames {
 } TimFrozenNames;
 
 /* Makes the lists for the parameters that `frozen` has by now. */
-TimStatus tim_frozen_init(TimFrozen *frozen, TimPrecision precision, int threads, TimError *err);
+TimStatus tim_frozen_init(TimFrozen *frozen, const TimNetworkOptions *options, TimError *err);
 
 /* Unmaps and frees; {0} is fine. */
 void tim_frozen_done(TimFrozen *frozen);
 
 /* Takes the weights from the file or folder at `path`, of any kind that io/tensor_set.h reads. TIM_E_FORMAT names file and tensor: one that is missing, has another shape,
- * is no float, or belongs to nothing. */
+ * is no float, or belongs to nothing; TIM_E_MEMORY when the copies would take more than options->copies: then none has been made. */
 TimStatus tim_frozen_open(TimFrozen *frozen, const char *path, const TimFrozenNames *names, TimError *err);
 
 /* Gives the values of a parameter in `out` (count). */

@@ -173,7 +173,7 @@ static TimStatus declare(TimGemma3 *gemma, TimError *err) {
     TimGemma3Network network;
     TIM_TRY(tim_gemma3_network_new(&network, &gemma->config, &smallest, &options, &gemma->weights.params, err));
     tim_gemma3_network_done(&network);
-    return tim_frozen_init(&gemma->weights, gemma->options.precision, gemma->options.threads, err);
+    return tim_frozen_init(&gemma->weights, &gemma->options, err);
 }
 
 TimStatus tim_gemma3_init(TimGemma3 *gemma, const TimGemma3Config *config, const TimNetworkOptions *options, TimError *err) {

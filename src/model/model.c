@@ -22,7 +22,7 @@ static TimStatus copy_config(TimConfig *out, const TimConfig *config, TimError *
 
 static TimStatus make_frozen(TimModel *model, TimError *err) {
     model->frozen.params = model->params;
-    TIM_TRY(tim_frozen_init(&model->frozen, model->options.precision, model->options.threads, err));
+    TIM_TRY(tim_frozen_init(&model->frozen, &model->options, err));
     model->weights = model->frozen.bound;
     return TIM_OK;
 }

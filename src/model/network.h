@@ -23,6 +23,7 @@ typedef struct TimNetworkOptions {
     TimPrecision precision;
     bool dry;            /* of the tape: it tells its bytes, and cannot run */
     bool rounded_rotary; /* TimModelOptions */
+    size_t copies;       /* bytes that converted weights may take; 0: no bound */
     bool frozen; /* the weights are used as a checkpoint stores them: every matrix in the dtype of the products. For inference */
 } TimNetworkOptions;
 

@@ -118,8 +118,10 @@ static TimStatus network_options(TimNetworkOptions *out, const TimModelOptions *
     if (options->threads < 0 || options->threads > MAX_THREADS)
         return tim_fail(err, TIM_E_ARGUMENT, "threads is %d; give 1 to %d, or 0 for as many as OpenMP would use", options->threads,
                         MAX_THREADS);
-    *out = (TimNetworkOptions){
-        .threads = options->threads, .precision = options->precision, .rounded_rotary = options->rounded_rotary};
+    *out = (TimNetworkOptions){.threads = options->threads,
+                               .precision = options->precision,
+                               .rounded_rotary = options->rounded_rotary,
+                               .copies = options->memory};
     return tim_isa_choose(options->isa, &out->isa, err);
 }
 

@@ -123,7 +123,7 @@ static TimStatus declare(TimT5 *t5, TimError *err) {
     TimT5Network network;
     TIM_TRY(tim_t5_network_new(&network, &t5->config, 1, 1, TIM_HIDDEN_LAST, &options, &t5->weights.params, err));
     tim_t5_network_done(&network);
-    return tim_frozen_init(&t5->weights, t5->options.precision, t5->options.threads, err);
+    return tim_frozen_init(&t5->weights, &t5->options, err);
 }
 
 TimStatus tim_t5_init(TimT5 *t5, const TimT5Config *config, const TimNetworkOptions *options, TimError *err) {

@@ -126,7 +126,7 @@ TimStatus tim_captioner_bytes(TimCaptioner *c, int64_t count, int tokens, size_t
 }
 
 size_t tim_captioner_copied(const TimCaptioner *c) {
-    return c->gemma3.weights.copied + c->t5.weights.copied;
+    return c->gemma3.weights.copied + c->t5.weights.copied + tim_tokenizer_bytes(c->tokenizer);
 }
 
 void tim_captioner_rest(TimCaptioner *c) {

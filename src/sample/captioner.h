@@ -30,7 +30,7 @@ TimStatus tim_captioner_bytes(TimCaptioner *captioner, int64_t count, int tokens
 /* Lets go what an encoding makes anew: the tape, and the pages of the weights' file. */
 void tim_captioner_rest(TimCaptioner *captioner);
 
-/* Bytes of the weights that are copies, not in a map. */
+/* Bytes of the weights that are copies, not in a map, and of the tokenizer. */
 size_t tim_captioner_copied(const TimCaptioner *captioner);
 
 /* Columns of a caption. */

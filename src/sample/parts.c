@@ -142,10 +142,21 @@ TimStatus tim_places_name(TimStatus status, const char *name, TimError *err) {
     return tim_fail_further(err, status, " (the configuration names %s)", name);
 }
 
+/* What copies of further weights may take; 0: no bound. */
+static size_t copies_left(const TimPipeline *p) {
+    const size_t most = p->model->options.copies, taken = p->model->frozen.copied +
+                                                          (p->captioner ? tim_captioner_copied(p->captioner) : 0) +
+                                                          (p->autoencoder ? tim_autoencoder_bytes(p->autoencoder) : 0);
+    if (!most) return 0;
+    return most > taken ? most - taken : 1;
+}
+
 static TimStatus open_captioner(TimPipeline *p, const TimPlaces *places, TimError *err) {
     const TimConfig *c = &p->model->config;
+    TimNetworkOptions options = p->model->options;
+    options.copies = copies_left(p);
     if (places->text_status == TIM_OK)
-        return tim_places_name(tim_captioner_open(&p->captioner, places->encoder, places->tokenizer, c, &p->model->options, err),
+        return tim_places_name(tim_captioner_open(&p->captioner, places->encoder, places->tokenizer, c, &options, err),
                                c->text_encoder_dir, err);
     if (err) *err = places->text_err;
     return places->text_status;
@@ -153,7 +164,8 @@ static TimStatus open_captioner(TimPipeline *p, const TimPlaces *places, TimErro
 
 static TimStatus open_autoencoder(TimPipeline *p, TimPlaces *places, TimError *err) {
     const TimNetworkOptions *run = &p->model->options;
-    const TimAutoencoderOptions options = {.isa = run->isa, .threads = run->threads, .bf16 = p->autoencoder_bf16, .decoder = true};
+    const TimAutoencoderOptions options = {
+        .isa = run->isa, .threads = run->threads, .bf16 = p->autoencoder_bf16, .decoder = true, .copies = copies_left(p)};
     if (places->latents_status != TIM_OK) {
         if (err) *err = places->latents_err;
         return places->latents_status;
@@ -167,7 +179,8 @@ static TimStatus open_autoencoder(TimPipeline *p, TimPlaces *places, TimError *e
 
 TimStatus tim_pipeline_encoder(TimPipeline *p, TimAutoencoder **encoder, TimError *err) {
     const TimNetworkOptions *run = &p->model->options;
-    const TimAutoencoderOptions options = {.isa = run->isa, .threads = run->threads, .bf16 = p->autoencoder_bf16, .encoder = true};
+    const TimAutoencoderOptions options = {
+        .isa = run->isa, .threads = run->threads, .bf16 = p->autoencoder_bf16, .encoder = true, .copies = copies_left(p)};
     if (!p->encoder) TIM_TRY(tim_autoencoder_open(&p->encoder, p->autoencoder_folder, &options, err));
     *encoder = p->encoder;
     return TIM_OK;

@@ -2,6 +2,7 @@
 #include "sample/plan.h"
 
 #include "base/memory.h"
+#include "base/text.h"
 
 void tim_sample_options_init(TimSampleOptions *options) {
     *options = (TimSampleOptions){.count = 1,
@@ -201,7 +202,7 @@ static TimStatus check_conditions(TimPlan *plan, const TimPipeline *p, const Tim
 
 /* What a run holds. */
 typedef struct Need {
-    size_t always;                              /* copies of weights, pictures, states */
+    size_t always;                              /* copies of weights, pictures, states, what the caller holds */
     size_t encoder, captions, network, decoder; /* tapes and mapped weights of each phase */
 } Need;
 
@@ -228,7 +229,7 @@ static size_t always_needed(const TimPlan *plan, const TimPipeline *p, const Tim
     const size_t weights = p->model->frozen.copied + (p->autoencoder ? tim_autoencoder_bytes(p->autoencoder) : 0) +
                            (p->captioner ? tim_captioner_copied(p->captioner) : 0);
     const size_t states = (size_t)batch * input * sizeof(double), passes = plan->info.guided_steps > 0 ? 2 : 1;
-    return weights + captions_needed(plan, p, o, batch) + pixels * (plan->stages * (size_t)o->count + sizeof(float)) +
+    return o->held + weights + captions_needed(plan, p, o, batch) + pixels * (plan->stages * (size_t)o->count + sizeof(float)) +
            (o->stages ? plan->stages * (size_t)batch * input * sizeof(float) : 0) +
            states * (1 + passes) /* and what goes into the network and comes out of it */ + 2 * input * sizeof(float);
 }
@@ -307,6 +308,22 @@ static bool tiles_would_do(const TimPlan *plan, TimPipeline *p, const TimSampleO
            need->always + bytes <= o->memory;
 }
 
+static TimStatus refuse(const TimPlan *plan, TimPipeline *p, const TimSampleOptions *o, const Need *need, TimError *err) {
+    const size_t bytes[] = {plan->info.memory, o->memory,     need->always, need->encoder,
+                            need->captions,    need->network, need->decoder};
+    char t[sizeof bytes / sizeof *bytes][TIM_BYTES_TEXT];
+    for (size_t i = 0; i < sizeof bytes / sizeof *bytes; i++) tim_bytes_text(t[i], bytes[i]);
+    return tim_fail(
+        err, TIM_E_MEMORY,
+        "the run needs about %s and may have %s: %s throughout, %s for the picture to start from, %s for captions, %s for "
+        "the network, %s for the decoder%s; allow more, or draw smaller or fewer pictures at once%s",
+        t[0], t[1], t[2], t[3], t[4], t[5], t[6],
+        plan->tiled         ? " in tiles"
+        : plan->strips.rows ? " in its smallest strips"
+                            : "",
+        tiles_would_do(plan, p, o, need) ? ", or decode in tiles" : "");
+}
+
 static TimStatus plan_memory(TimPlan *plan, TimPipeline *p, const TimSampleOptions *o, TimError *err) {
     Need need;
     TIM_TRY(count_need(plan, p, o, &need, err));
@@ -315,16 +332,7 @@ static TimStatus plan_memory(TimPlan *plan, TimPipeline *p, const TimSampleOptio
                                       : need.encoder + need.captions + need.network + need.decoder;
     plan->info.memory = need.always + phases;
     if (!o->memory || plan->info.memory <= o->memory) return TIM_OK;
-    return tim_fail(
-        err, TIM_E_MEMORY,
-        "the run needs about %.2f GB and may have %.2f: %.2f GB throughout, %.2f for the picture to start from, %.2f for captions, "
-        "%.2f for the network, %.2f for the decoder%s; allow more, or draw smaller or fewer pictures at once%s",
-        1e-9 * (double)plan->info.memory, 1e-9 * (double)o->memory, 1e-9 * (double)need.always, 1e-9 * (double)need.encoder,
-        1e-9 * (double)need.captions, 1e-9 * (double)need.network, 1e-9 * (double)need.decoder,
-        plan->tiled         ? " in tiles"
-        : plan->strips.rows ? " in its smallest strips"
-                            : "",
-        tiles_would_do(plan, p, o, &need) ? ", or decode in tiles" : "");
+    return refuse(plan, p, o, &need, err);
 }
 
 /* ---- the whole ---- */

@@ -126,7 +126,8 @@ static bool read_metaspace(TimRule *rule, const json_t *value) {
     bool known = !scheme;
     for (int i = 0; scheme && i < 3; i++)
         if (strcmp(scheme, schemes[i]) == 0) rule->prepend = (TimPrepend)i, known = true;
-    return known && take_short(json_object_get(value, "replacement"), &rule->pattern, &rule->pattern_size) && rule->pattern_size > 0;
+    return known && take_short(json_object_get(value, "replacement"), &rule->pattern, &rule->pattern_size) &&
+           rule->pattern_size > 0;
 }
 
 static TimStatus read_pre_tokenizer(TimRule *rule, const json_t *value, TimError *err) {

@@ -16,7 +16,7 @@
 struct TimTokenizer {
     TimSentencepiece *sentencepiece;
     TimJsonTokenizer *json;
-    size_t count;
+    size_t count, bytes; /* of pieces; that it holds, about */
     int32_t bos, eos, pad, unk;
 };
 
@@ -92,6 +92,7 @@ static TimStatus open_json(TimTokenizer *t, const TimFile *file, const char *pat
     find_specials(t, config);
     json_decref(config);
     t->count = tim_json_tokenizer_count(t->json);
+    t->bytes = tim_json_tokenizer_bytes(t->json);
     return TIM_OK;
 }
 
@@ -100,6 +101,7 @@ static TimStatus open_sentencepiece(TimTokenizer *t, const TimFile *file, const 
     const TimStatus status = wrong ? tim_fail(err, TIM_E_FORMAT, "%s; is the download complete?", wrong)
                                    : tim_sentencepiece_new(&t->sentencepiece, file->data, file->size, err);
     if (status != TIM_OK) return tim_fail_within(err, status, "%s", path);
+    t->bytes = 10 * file->size; /* as measured of a model of Gemma's size */
     const TimSentencepieceInfo info = tim_sentencepiece_info(t->sentencepiece);
     t->count = (size_t)info.count;
     t->bos = info.bos, t->eos = info.eos, t->pad = info.pad, t->unk = info.unk;
@@ -179,6 +181,10 @@ bool tim_tokenizer_is_json(const TimTokenizer *tokenizer) {
 
 size_t tim_tokenizer_count(const TimTokenizer *tokenizer) {
     return tokenizer->count;
+}
+
+size_t tim_tokenizer_bytes(const TimTokenizer *tokenizer) {
+    return tokenizer->bytes;
 }
 
 int32_t tim_tokenizer_bos(const TimTokenizer *tokenizer) {

@@ -44,6 +44,9 @@ bool tim_tokenizer_is_json(const TimTokenizer *tokenizer);
 /* One more than the largest id. */
 size_t tim_tokenizer_count(const TimTokenizer *tokenizer);
 
+/* Bytes that it holds, about. */
+size_t tim_tokenizer_bytes(const TimTokenizer *tokenizer);
+
 /* The ids of the tokens that begin a text, end it, fill up after it and stand for what is unknown; -1 where there is none.
  * A tokenizer.json does not say which are these: a tokenizer_config.json beside it does, else the usual names count. */
 int32_t tim_tokenizer_bos(const TimTokenizer *tokenizer);

@@ -35,10 +35,11 @@ typedef struct Added {
 } Added;
 
 struct TimJsonTokenizer {
-    json_t *document;   /* the file without vocabulary and merges; owns the texts of added tokens and rules */
-    char *texts;        /* of the vocabulary, each with its end */
-    TimPieces vocab;    /* of the model */
-    const char **by_id; /* (count) */
+    size_t document_bytes, texts_bytes; /* of which the document was made; of the texts */
+    json_t *document;                   /* the file without vocabulary and merges; owns the texts of added tokens and rules */
+    char *texts;                        /* of the vocabulary, each with its end */
+    TimPieces vocab;                    /* of the model */
+    const char **by_id;                 /* (count) */
     size_t count;
     Added *added; /* (added_count) */
     size_t added_count;
@@ -110,7 +111,8 @@ static TimStatus read_vocab_array(TimJsonTokenizer *t, TimJsonScan *scan, TimErr
 /* A text in the file is longer than what it says, by its quotes: so all of them have room in as many bytes. */
 static TimStatus scan_vocab(TimJsonTokenizer *t, Span vocab, TimError *err) {
     TimJsonScan scan = tim_scan_of(vocab.begin, vocab.end);
-    TIM_TRY(tim_new(&t->texts, (size_t)(vocab.end - vocab.begin), 1, "the vocabulary of a tokenizer", err));
+    t->texts_bytes = (size_t)(vocab.end - vocab.begin);
+    TIM_TRY(tim_new(&t->texts, t->texts_bytes, 1, "the vocabulary of a tokenizer", err));
     TimStatus status = t->is_bpe ? read_vocab_object(t, &scan, err) : read_vocab_array(t, &scan, err);
     if (status == TIM_OK) status = tim_buffer_check(&scan.text, "a piece", err);
     if (status == TIM_OK && !scan.good)
@@ -364,7 +366,7 @@ static TimStatus find_lists(const char *bytes, size_t size, Span *vocab, Span *m
 }
 
 /* The document with a 0 in place of each of the two. */
-static TimStatus parse_rest(json_t **document, const char *bytes, size_t size, const Span spans[2], TimError *err) {
+static TimStatus parse_rest(TimJsonTokenizer *t, const char *bytes, size_t size, const Span spans[2], TimError *err) {
     const bool swapped = spans[0].begin > spans[1].begin;
     TimBuffer rest = {0};
     const char *from = bytes;
@@ -381,9 +383,10 @@ static TimStatus parse_rest(json_t **document, const char *bytes, size_t size, c
     if (status == TIM_OK && rest.count > MAX_DOCUMENT)
         status =
             tim_fail(err, TIM_E_FORMAT, "%zu bytes beside vocabulary and merges; at most %d are read", rest.count, MAX_DOCUMENT);
-    if (status == TIM_OK) *document = json_loadb(rest.bytes, rest.count, JSON_REJECT_DUPLICATES | JSON_ALLOW_NUL, &cause);
+    if (status == TIM_OK) t->document = json_loadb(rest.bytes, rest.count, JSON_REJECT_DUPLICATES | JSON_ALLOW_NUL, &cause);
+    t->document_bytes = rest.count;
     tim_buffer_done(&rest);
-    if (status != TIM_OK || *document) return status;
+    if (status != TIM_OK || t->document) return status;
     return tim_fail(err, json_error_code(&cause) == json_error_out_of_memory ? TIM_E_MEMORY : TIM_E_FORMAT,
                     "not valid JSON: %s; is the download complete?", cause.text);
 }
@@ -408,13 +411,20 @@ TimStatus tim_json_tokenizer_new(TimJsonTokenizer **tokenizer, const uint8_t *by
     if (size > MAX_FILE) return tim_fail(err, TIM_E_FORMAT, "a tokenizer of %zu bytes; at most %d are read", size, MAX_FILE);
     TIM_TRY(find_lists(file, size, &lists[0], &lists[1], err));
     TIM_TRY(tim_new(&t, 1, sizeof *t, "a tokenizer", err));
-    TimStatus status = parse_rest(&t->document, file, size, lists, err);
+    TimStatus status = parse_rest(t, file, size, lists, err);
     if (status == TIM_OK) status = read_document(t, lists[0], lists[1], err);
     if (status == TIM_OK)
         *tokenizer = t;
     else
         tim_json_tokenizer_free(t);
     return status;
+}
+
+size_t tim_json_tokenizer_bytes(const TimJsonTokenizer *t) {
+    enum { PER_BYTE = 20 }; /* of a document of added tokens */
+    return t->document_bytes * PER_BYTE + t->texts_bytes + t->vocab.capacity * sizeof *t->vocab.items +
+           t->vocab.slot_count * sizeof *t->vocab.slots + t->bpe.merge_count * sizeof *t->bpe.merges +
+           t->count * (sizeof *t->by_id + (t->scores ? sizeof *t->scores : 0)) + t->added_count * sizeof *t->added;
 }
 
 void tim_json_tokenizer_free(TimJsonTokenizer *t) {

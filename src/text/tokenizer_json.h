@@ -11,6 +11,9 @@ typedef struct TimJsonTokenizer TimJsonTokenizer;
 /* Makes a tokenizer of a file's bytes, which are not needed afterwards. */
 TimStatus tim_json_tokenizer_new(TimJsonTokenizer **tokenizer, const uint8_t *bytes, size_t size, TimError *err);
 
+/* Bytes that it holds, about. */
+size_t tim_json_tokenizer_bytes(const TimJsonTokenizer *tokenizer);
+
 void tim_json_tokenizer_free(TimJsonTokenizer *tokenizer);
 
 /* Appends the ids of a text that is UTF-8. */
