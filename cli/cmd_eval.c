@@ -9,6 +9,7 @@
 
 #include "class_names.h"
 #include "commands.h"
+#include "eval_pictures.h"
 #include "options.h"
 #include "tim/eval.h"
 
@@ -18,7 +19,7 @@ typedef struct Request {
     TimEvalOptions eval;
     const char *pictures; /* a set to judge instead of a model; NULL: none */
     NumberList steps;
-    bool only_transition;
+    bool only_transition, json;
     int precision, suite;
     char date[16];
     int step_items[MAX_STEP_COUNTS];
@@ -81,83 +82,17 @@ static ExitCode evaluate_model(Request *r) {
 
 /* ---- pictures drawn elsewhere ---- */
 
-static void print_number(const char *format, int width, double value) {
-    if (isnan(value))
-        printf("%*s", width, "-");
-    else
-        printf(format, width, value);
-}
-
-/* A line of the table; what cannot be said is a dash. */
-static void print_judgement(const char *name, const TimJudgement *j) {
-    printf("%-15s", name);
-    print_number("%*.4f", 11, j->frechet);
-    print_number("%*.4f", 11, j->frechet_limit);
-    print_number("%*.4f", 11, j->frechet_2000);
-    print_number("%*.5f", 11, j->kernel);
-    print_number("%*.3f", 11, j->precision);
-    print_number("%*.3f", 8, j->recall);
-    print_number("%*.1f %%", 9, 100 * j->agreement);
-    print_number("%*.4f", 12, j->distance);
-    print_number("%*.2f %%", 9, 100 * j->near);
-    putchar('\n');
-}
-
-static TimStatus judge_pictures(const Request *r, TimError *err) {
-    const TimJudgeOptions options = {.classifier = r->eval.classifier,
-                                     .reference = r->eval.reference,
-                                     .training = r->eval.training,
-                                     .threads = r->eval.threads,
-                                     .isa = r->eval.isa};
-    TimJudge *judge;
-    TimJudgement real, drawn;
-    int64_t count;
-    TimStatus status = tim_judge_open(&judge, &options, err);
-    if (status == TIM_OK) status = tim_judge_set(judge, r->pictures, &count, &drawn, err);
-    if (status == TIM_OK) status = tim_judge_floor(judge, count, &real, err);
-    if (status == TIM_OK) {
-        printf("%" PRId64 " pictures of %s against %s\n", count, r->pictures, r->eval.reference);
-        printf("%15s%11s%11s%11s%11s%11s%8s%11s%12s%11s\n", "", "Frechet", "its limit", "first 2000", "kernel", "precision",
-               "recall", "agreement", "distance", "nearer");
-        print_judgement("these pictures", &drawn);
-        if (!isnan(real.kernel)) print_judgement("real pictures", &real);
-    }
-    tim_judge_close(judge);
-    return status;
-}
-
-/* Rarely: the network looks at a few pictures a second. */
-static bool count_pictures(int64_t done, int64_t total, void *user) {
-    int64_t *told = user;
-    if (done / 1000 == *told / 1000) return true;
-    *told = done;
-    fprintf(stderr, "%" PRId64 " of %" PRId64 " pictures\n", done, total);
-    return true;
-}
-
-static TimStatus run_suite(const Request *r, TimError *err) {
-    int64_t told = 0;
-    const TimAdmOptions options = {.classifier = r->eval.classifier,
-                                   .pictures = r->pictures,
-                                   .reference = r->eval.reference,
-                                   .threads = r->eval.threads,
-                                   .isa = r->eval.isa,
-                                   .progress = count_pictures,
-                                   .user = &told};
-    TimAdmScores s;
-    const TimStatus status = tim_adm_suite(&options, &s, err);
-    if (status != TIM_OK) return status;
-    printf("%" PRId64 " pictures of %s against %" PRId64 " of %s%s, as ADM's evaluation suite\n", s.pictures, r->pictures,
-           s.reference, r->eval.reference, s.reference_moments ? " and its statistics" : "");
-    printf("Inception score %9.4f\nFID             %9.4f\nsFID            %9.4f\nprecision       %9.4f\nrecall          %9.4f\n",
-           s.inception_score, s.fid, s.sfid, s.precision, s.recall);
-    return TIM_OK;
-}
-
 static ExitCode evaluate_pictures(const Request *r) {
     TimError err;
     if (!has_classifier(r)) return EXIT_FAILED;
-    if ((r->suite == SUITE_ADM ? run_suite(r, &err) : judge_pictures(r, &err)) == TIM_OK) return EXIT_FINE;
+    const EvalPictures what = {.judge = {.classifier = r->eval.classifier,
+                                         .reference = r->eval.reference,
+                                         .training = r->eval.training,
+                                         .threads = r->eval.threads,
+                                         .isa = r->eval.isa},
+                               .pictures = r->pictures,
+                               .json = r->json};
+    if ((r->suite == SUITE_ADM ? eval_pictures_adm(&what, &err) : eval_pictures(&what, &err)) == TIM_OK) return EXIT_FINE;
     fprintf(stderr, "tim eval: %s\n", err.text);
     return EXIT_FAILED;
 }
@@ -185,6 +120,8 @@ static ExitCode evaluate(Request *r, const CommandLine *line) {
         return command_line_misused("eval", "give either --model, to draw and judge, or --pictures, to judge what is there");
     if (r->eval.model && r->suite == SUITE_ADM)
         return command_line_misused("eval", "--suite adm judges --pictures; write an npz with tim sample first");
+    if (r->eval.model && r->json)
+        return command_line_misused("eval", "--json is of --pictures; of a model --out gets a report.json");
     const char *idle = idle_option(r, line);
     if (idle)
         return command_line_misused("eval", "--%s has no effect on --pictures%s; leave it out", idle,
@@ -198,6 +135,7 @@ static ExitCode parse(Request *r, int count, char **words) {
         option_text("model", &r->eval.model, "DIR|FILE", "a class model on pixels: its folder or file (of others: --pictures)"),
         option_text("pictures", &r->pictures, "DATA", "instead of a model: pictures to judge, drawn elsewhere"),
         option_choice("suite", &r->suite, suite_words, "the numbers of --pictures: ours, or those of ADM's suite (default own)"),
+        option_flag("json", &r->json, "print what is found of --pictures as JSON"),
         option_text("config", &r->eval.config, "YAML",
                     "its configuration (default: config.yaml beside the weights, or the official one)"),
         option_text("out", &r->eval.out, "DIR", "folder for report.json, report.html and what is finished, of a model"),

@@ -16,13 +16,6 @@
 
 /* ---- printing ---- */
 
-/* The control character that the text begins with, U+0080 ... U+009F of two bytes included; 0: none. */
-static unsigned control_of(const char *text) {
-    const unsigned char c = (unsigned char)text[0], next = (unsigned char)text[1];
-    if (c == 0xC2 && next >= 0x80 && next < 0xA0) return next;
-    return c < 0x20 || c == 0x7F ? c : 0;
-}
-
 /* One line of text, of which nothing makes a terminal do anything: control characters become spaces. */
 static void print_plain(const char *text) {
     for (; *text; text++) {
@@ -30,22 +23,6 @@ static void print_plain(const char *text) {
         putchar(control ? ' ' : *text);
         text += control >= 0x80;
     }
-}
-
-/* A JSON string; the text is UTF-8. */
-static void print_quoted(const char *text) {
-    putchar('"');
-    for (; *text; text++) {
-        const unsigned control = control_of(text);
-        if (*text == '"' || *text == '\\')
-            printf("\\%c", *text);
-        else if (control)
-            printf("\\u%04x", control);
-        else
-            putchar(*text);
-        text += control >= 0x80;
-    }
-    putchar('"');
 }
 
 /* What is shown. */

@@ -66,13 +66,15 @@ static TimStatus draw_all(Sampling *d, TimError *err) {
     return status == TIM_OK ? draw(d, err) : status;
 }
 
-/* "out.png: 1 picture of 512 x 512 in 9.1 s (captions 0.6, network 1.0, decoder 5.1)" */
+/* "out.png: 1 picture of 512 x 512 in 9.1 s (loading 0.4, captions 0.6, network 1.0, decoder 5.1)" */
 static void say_done(const Sampling *d, double seconds) {
     const TimSampleInfo *s = &d->spent;
+    const bool latents = tim_pipeline_step(d->pipeline) != tim_pipeline_config(d->pipeline)->network.patch_size;
     printf("%s: %" PRId64 " picture%s of %d x %d in %.1f s", d->request->out, d->total, d->total == 1 ? "" : "s", d->size.width,
            d->size.height, seconds);
-    if (d->prompts)
-        printf(" (captions %.1f, network %.1f, decoder %.1f)", s->seconds_captions, s->seconds_network, s->seconds_decoder);
+    if (d->prompts) printf(" (loading %.1f, captions %.1f,", d->loading, s->seconds_captions);
+    if (!d->prompts && latents) printf(" (loading %.1f,", d->loading);
+    if (d->prompts || latents) printf(" network %.1f, decoder %.1f)", s->seconds_network, s->seconds_decoder);
     putchar('\n');
 }
 
@@ -169,9 +171,11 @@ static TimStatus run(Sampling *d, TimError *err) {
                                      .autoencoder = decoder_precision(r),
                                      .memory = r->sample.memory,
                                      .isa = r->isa ? isa_words[r->isa] : NULL};
+    const double start = clock_seconds();
     TimStatus status = sample_place_open(r, err);
     if (status == TIM_OK && r->init) status = tim_image_read(&d->init, r->init, err);
     if (status == TIM_OK) status = tim_pipeline_open(&d->pipeline, &r->parts, &options, err);
+    d->loading = clock_seconds() - start;
     if (status == TIM_OK) status = sample_reads_input(r) ? converse(d, err) : draw_all(d, err);
     return status;
 }

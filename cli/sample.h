@@ -55,6 +55,7 @@ typedef struct Sampling {
     int64_t steps;        /* of the pictures that are being drawn */
     bool terminal;        /* stderr is one: progress is shown there */
     int64_t drawn, total; /* pictures */
+    double loading;       /* seconds until all parts were open */
     TimSampleInfo spent;  /* seconds of all runs */
 } Sampling;
 

@@ -8,6 +8,12 @@
 #include <sys/stat.h>
 #include <time.h>
 
+unsigned control_of(const char *text) {
+    const unsigned char c = (unsigned char)text[0], next = (unsigned char)text[1];
+    if (c == 0xC2 && next >= 0x80 && next < 0xA0) return next;
+    return c < 0x20 || c == 0x7F ? c : 0;
+}
+
 void disarm(char *text) {
     for (unsigned char *c = (unsigned char *)text; *c; c++) {
         if (*c < ' ' || *c == 0x7F) *c = '?';
@@ -65,4 +71,19 @@ double clock_seconds(void) {
     struct timespec now;
     clock_gettime(CLOCK_MONOTONIC, &now);
     return (double)now.tv_sec + 1e-9 * (double)now.tv_nsec;
+}
+
+void print_quoted(const char *text) {
+    putchar('"');
+    for (; *text; text++) {
+        const unsigned control = control_of(text);
+        if (*text == '"' || *text == '\\')
+            printf("\\%c", *text);
+        else if (control)
+            printf("\\u%04x", control);
+        else
+            putchar(*text);
+        text += control >= 0x80;
+    }
+    putchar('"');
 }

@@ -6,6 +6,12 @@
 
 #include "tim/status.h"
 
+/* The control character that the text begins with, U+0080 ... U+009F of two bytes included; 0: none. */
+unsigned control_of(const char *text);
+
+/* Prints a JSON string; the text is UTF-8. */
+void print_quoted(const char *text);
+
 /* What files say may hold what a terminal would obey: control characters, and those of U+0080 ... U+009F, become question marks. */
 void disarm(char *text);
 

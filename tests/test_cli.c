@@ -22,6 +22,7 @@
 #include "io/file.h"
 #include "model/store.h"
 #include "small_model.h"
+#include "tim/eval.h"
 #include "tim/image.h"
 
 enum { PATH_BYTES = 512, TEXT_BYTES = 16384 };
@@ -1143,6 +1144,42 @@ static void test_eval_judges_pictures_without_a_model(void **state) {
                  "judge.safetensors: the tensor 'fc.weight' (1008, 2048) is missing");
 }
 
+static double real_of(const json_t *object, const char *key) {
+    const json_t *value = json_object_get(object, key);
+    assert_true(json_is_number(value));
+    return json_number_value(value);
+}
+
+/* The numbers of a program that reads them: of our own features with those of real pictures beside, and ADM's of Inception. */
+static void test_eval_pictures_as_json(void **state) {
+    (void)state;
+    char words[2 * PATH_MAX], manifest[PATH_MAX], hash[TIM_HASH_TEXT];
+    json_error_t at;
+    assert_runs("eval --pictures data:test --classifier judge.safetensors --reference data:test --training data:train --json");
+    json_t *own = json_loads(out, JSON_REJECT_DUPLICATES, &at);
+    assert_non_null(own);
+    assert_int_equal(json_integer_value(json_object_get(own, "count")), 80);
+    assert_int_equal(tim_weights_hash(hash, in_folder("judge.safetensors"), &err), TIM_OK);
+    assert_string_equal(json_string_value(json_object_get(own, "features_sha256")), hash);
+    assert_true(real_of(own, "agreement") == 1 && real_of(own, "recall") == 1 && real_of(own, "real_agreement") == 1);
+    json_decref(own);
+    assert_non_null(realpath("tests/golden/manifests/inception_v3_fid.json", manifest));
+    snprintf(words, sizeof words, "synth %s inception", manifest);
+    assert_runs(words);
+    assert_runs("sample --model model --out judged/ --count 5");
+    assert_runs("eval --suite adm --pictures judged --reference judged --classifier inception --json");
+    json_t *adm = json_loads(out, JSON_REJECT_DUPLICATES, &at);
+    assert_non_null(adm);
+    assert_int_equal(json_integer_value(json_object_get(adm, "reference_count")), 5);
+    assert_true(fabs(real_of(adm, "fid")) < 1e-6 && fabs(real_of(adm, "sfid")) < 1e-6 && real_of(adm, "precision") == 1);
+    assert_true(real_of(adm, "inception_score") >= 1 && json_is_false(json_object_get(adm, "reference_statistics")));
+    json_decref(adm);
+    assert_runs("eval --suite adm --pictures judged --reference judged --classifier inception");
+    assert_contains(out, "5 pictures of judged against 5 of judged, as ADM's evaluation suite\n");
+    assert_contains(out, "features of inception, SHA-256 ");
+    assert_fails("eval --model model --out report --json", 2, "--json is of --pictures");
+}
+
 /* Options that the longer runs leave out. */
 static void test_train_and_eval_of_few_words(void **state) {
     (void)state;
@@ -1307,6 +1344,7 @@ int main(void) {
         cmocka_unit_test(test_classifier_interrupted_writes_the_file),
         cmocka_unit_test(test_train_preview_fails_saves_first),
         cmocka_unit_test(test_eval_judges_pictures_without_a_model),
+        cmocka_unit_test(test_eval_pictures_as_json),
         cmocka_unit_test(test_eval_failures_exit_1_and_say_what),
     };
     return cmocka_run_group_tests(tests, set_up, tear_down);

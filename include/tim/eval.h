@@ -115,6 +115,12 @@ TIM_API TimStatus tim_judge_floor(TimJudge *judge, int64_t count, TimJudgement *
 TIM_API TimStatus tim_judge_quickly(TimJudge *judge, const TimPictures *pictures, const int64_t *labels, TimJudgement *judgement,
                                     TimError *err);
 
+enum { TIM_HASH_TEXT = 65 };
+
+/* The SHA-256 by which reports know the file or folder of weights at `path`, hexadecimal: of a file as sha256sum prints it, of an index of
+ * shards that of all tensors by name. Errors: TIM_E_IO and TIM_E_FORMAT, naming the file; TIM_E_MEMORY. Any thread. */
+TIM_API TimStatus tim_weights_hash(char out[TIM_HASH_TEXT], const char *path, TimError *err);
+
 /* ---- ADM's evaluation suite ---- */
 
 /* Told after every few pictures; `user` is the caller's. Return false to stop: the call then ends with TIM_E_CANCELLED. */

@@ -111,7 +111,7 @@ static TimStatus open_all(Evaluation *e, TimError *err) {
     const TimJudgeOptions judge = {
         .classifier = o->classifier, .reference = o->reference, .training = o->training, .threads = o->threads, .isa = o->isa};
     TIM_TRY(tim_hash_set(e->model_hash, &e->model->frozen.set, err));
-    TIM_TRY(tim_hash_weights_at(e->features_hash, o->classifier, err)); /* before the judge looks at all real pictures */
+    TIM_TRY(tim_weights_hash(e->features_hash, o->classifier, err)); /* before the judge looks at all real pictures */
     TIM_TRY(tim_judge_open(&e->judge, &judge, err));
     TIM_TRY(check_size(e, err));
     return open_finished(e, err);

@@ -38,7 +38,7 @@ TimStatus tim_hash_set(char out[TIM_HASH_TEXT], const TimTensorSet *set, TimErro
     return TIM_OK;
 }
 
-TimStatus tim_hash_weights_at(char out[TIM_HASH_TEXT], const char *path, TimError *err) {
+TimStatus tim_weights_hash(char out[TIM_HASH_TEXT], const char *path, TimError *err) {
     TimTensorSet set;
     TIM_TRY(tim_tensor_set_open_weights(&set, path, err));
     const TimStatus status = tim_hash_set(out, &set, err);

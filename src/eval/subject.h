@@ -2,6 +2,7 @@
 #ifndef TIM_EVAL_SUBJECT_H
 #define TIM_EVAL_SUBJECT_H
 
+#include <assert.h>
 #include <sha2.h>
 
 #include "eval/judge.h"
@@ -9,16 +10,13 @@
 #include "model/model.h"
 #include "tim/eval.h"
 
-enum { TIM_HASH_TEXT = SHA256_DIGEST_STRING_LENGTH };
+static_assert(TIM_HASH_TEXT == SHA256_DIGEST_STRING_LENGTH, "a SHA-256 in hexadecimal");
 
 /* The SHA-256 of a file, as sha256sum prints it. Errors: TIM_E_IO. */
 TimStatus tim_hash_file(char out[TIM_HASH_TEXT], const char *path, TimError *err);
 
 /* The same of weights: of the set's file; of an index, which tells nothing of its files' content, of all its tensors. Errors: TIM_E_IO. */
 TimStatus tim_hash_set(char out[TIM_HASH_TEXT], const TimTensorSet *set, TimError *err);
-
-/* The same of the file or folder of weights at `path`. Errors: as tim_tensor_set_open_weights. */
-TimStatus tim_hash_weights_at(char out[TIM_HASH_TEXT], const char *path, TimError *err);
 
 /* A hash of all else that the numbers depend on: configuration, pictures, and how they are drawn and computed; not of modes, steps and
  * seeds, which tell one number from another. */
