@@ -43,7 +43,7 @@ static const char *precision_name(TimPrecision precision) {
 }
 
 static const char *isa_name(const Bench *b) {
-    return b->options.isa ? b->options.isa : tim_best_isa();
+    return b->options.isa ? b->options.isa : tim_isa_best_name();
 }
 
 static double rate(const Figures *f) {
@@ -241,10 +241,10 @@ static bool parse(Bench *b, int count, char **words, Operands *cases, ExitCode *
         .options = options,
         .option_count = sizeof options / sizeof *options,
         .max_operands = MAX_OPERANDS,
-        .notes =
-            "Without CASE: train_small:jvp train_small:dde train_small:none.\n"
-            "GFLOP counts the matrix products and attention of one repetition. The rate is that of the median repetition, and\n"
-            "the peak the best over several sizes in the same precision. MiB are of weights, gradients, moments and tapes.",
+        .notes = "Without CASE: train_small:jvp train_small:dde train_small:none.\n"
+                 "GFLOP counts the matrix products and attention of one repetition. The rate is that of the median repetition, and "
+                 "the peak the best over "
+                 "several sizes in the same precision. MiB are of weights, gradients, moments and tapes.",
     };
     return command_line_parse(&line, count, words, cases, code);
 }

@@ -52,7 +52,7 @@ static ExitCode convert(const Request *r) {
                precision_words[r->precision]);
     else
         fprintf(stderr, "tim convert: %s\n", err.text);
-    tim_model_free(model);
+    tim_model_close(model);
     return status == TIM_OK ? EXIT_FINE : EXIT_FAILED;
 }
 

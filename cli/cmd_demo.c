@@ -69,7 +69,7 @@ static TimStatus write_page(const Demo *d, const char *sheet, TimError *err) {
     const int a = snprintf(report, sizeof report, "%s/report.json", d->model_path),
               b = snprintf(page, sizeof page, "%s/index.html", d->out);
     if (a < 0 || a >= MAX_PATH || b < 0 || b >= MAX_PATH || access(report, R_OK) != 0) return TIM_OK;
-    const TimStatus status = tim_report_demo(report, sheet, page, err);
+    const TimStatus status = tim_report_write_demo(report, sheet, page, err);
     if (status == TIM_OK) print_place(page);
     return status;
 }
@@ -78,7 +78,7 @@ static TimStatus run(Demo *d, const char *path, TimError *err) {
     TimStatus status = open_model(d, err);
     if (status == TIM_OK) status = make_folder(d->out, err);
     if (status == TIM_OK) status = write_sheet(d, path, err);
-    tim_model_free(d->model);
+    tim_model_close(d->model);
     if (status == TIM_OK) print_place(path);
     return status == TIM_OK ? write_page(d, path, err) : status;
 }
@@ -110,7 +110,8 @@ static bool parse(Demo *d, int count, char **words, ExitCode *code) {
         .options = options,
         .option_count = sizeof options / sizeof *options,
         .notes = "The rows of a column start from the same noise. The last line printed is the path of the page, or of the sheet "
-                 "where the model has no\nreport.json beside it.",
+                 "where the model has no "
+                 "report.json beside it.",
     };
     Operands none;
     return command_line_parse(&line, count, words, &none, code);

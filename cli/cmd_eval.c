@@ -159,17 +159,19 @@ static ExitCode parse(Request *r, int count, char **words) {
     const CommandLine line = {
         .given = given,
         .command = "eval",
-        .summary = "Judges a model by the pictures it draws, in the transition and in the diffusion mode, and writes a report;\n"
+        .summary = "Judges a model by the pictures it draws, in the transition and in the diffusion mode, and writes a report; "
                    "or judges pictures that are there.",
         .options = options,
         .option_count = sizeof options / sizeof *options,
         .notes =
             "The same command goes on where a run that was ended has stopped, and with more --steps or --seeds draws only these.\n"
-            "DATA is fashion-mnist (its test pictures, and its training pictures for copies), FOLDER:test with IDX files,\n"
-            "a folder of PNG, JPEG or WebP files, or an .npz with arr_0. Inception v3 is a file of tensors with the names of the\n"
-            "FID network, Conv2d_1a_3x3.conv.weight and so on. Pictures are all of the reference's size; --suite adm, which wants\n"
-            "Inception, takes any. It takes ADM's reference batches too: FID, sFID, inception score, precision and recall as\n"
-            "guided-diffusion's evaluator.py.",
+            "DATA is fashion-mnist (its test pictures, and its training pictures for copies), FOLDER:test with IDX files, a folder "
+            "of PNG, JPEG or WebP "
+            "files, or an .npz with arr_0. Inception v3 is a file of tensors with the names of the FID network, "
+            "Conv2d_1a_3x3.conv.weight and so on. "
+            "Pictures are all of the reference's size; --suite adm, which wants Inception, takes any. It takes ADM's reference "
+            "batches too: FID, sFID, "
+            "inception score, precision and recall as guided-diffusion's evaluator.py.",
     };
     Operands none;
     ExitCode code;

@@ -270,15 +270,13 @@ int cmd_inspect(int count, char **words) {
         .option_count = sizeof options / sizeof *options,
         .min_operands = 1,
         .max_operands = 1,
-        .notes = "A file is safetensors, a file of torch.save (.bin, .pt, .pth; nothing in it is run), or the index of several\n"
-                 "(.safetensors.index.json). Of a folder, its model.safetensors is shown, diffusion_pytorch_model.safetensors, the "
-                 "index\n"
-                 "of one of these, diffusion_pytorch_model.bin, pytorch_model.bin, or the only file of weights of another name. Of "
-                 "what\n"
-                 "is no weights: a configuration of "
-                 "TiM (.yaml), of a text encoder or "
-                 "an\n"
-                 "autoencoder (config.json), a tokenizer (tokenizer.json, tokenizer.model, spiece.model).",
+        .notes = "A file is safetensors, a file of torch.save (.bin, .pt, .pth; nothing in it is run), or the index of several "
+                 "(.safetensors.index.json). "
+                 "Of a folder, its model.safetensors is shown, diffusion_pytorch_model.safetensors, the index of one of these, "
+                 "diffusion_pytorch_model.bin, pytorch_model.bin, or the only file of weights of another name. Of what is no "
+                 "weights: a configuration of TiM "
+                 "(.yaml), of a text encoder or an autoencoder (config.json), a tokenizer (tokenizer.json, tokenizer.model, "
+                 "spiece.model).",
     };
     Operands operands;
     ExitCode code;

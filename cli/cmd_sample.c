@@ -55,7 +55,7 @@ static TimStatus draw(Sampling *d, TimError *err) {
     for (int64_t row = 0; row < d->request->steps.count && status == TIM_OK; row++) status = draw_row(d, row, err);
     if (d->terminal) fputs("\r\033[K", stderr);
     if (status == TIM_OK) status = sample_finish(d, err);
-    tim_adm_discard(d->npz);
+    tim_adm_writer_discard(d->npz);
     free(d->sheet);
     return status;
 }
@@ -69,7 +69,7 @@ static TimStatus draw_all(Sampling *d, TimError *err) {
 /* "out.png: 1 picture of 512 x 512 in 9.1 s (loading 0.4, captions 0.6, network 1.0, decoder 5.1)" */
 static void say_done(const Sampling *d, double seconds) {
     const TimSampleInfo *s = &d->spent;
-    const bool latents = tim_pipeline_step(d->pipeline) != tim_pipeline_config(d->pipeline)->network.patch_size;
+    const bool latents = tim_pipeline_size_multiple(d->pipeline) != tim_pipeline_config(d->pipeline)->network.patch_size;
     printf("%s: %" PRId64 " picture%s of %d x %d in %.1f s", d->request->out, d->total, d->total == 1 ? "" : "s", d->size.width,
            d->size.height, seconds);
     if (d->prompts) printf(" (loading %.1f, captions %.1f,", d->loading, s->seconds_captions);
@@ -169,7 +169,7 @@ static TimStatus run(Sampling *d, TimError *err) {
                                      .threads = r->threads,
                                      .rounded_rotary = r->rounded_rotary,
                                      .autoencoder = decoder_precision(r),
-                                     .memory = r->sample.memory,
+                                     .max_copy_bytes = r->sample.memory,
                                      .isa = r->isa ? isa_words[r->isa] : NULL};
     const double start = clock_seconds();
     TimStatus status = sample_place_open(r, err);
@@ -181,7 +181,7 @@ static TimStatus run(Sampling *d, TimError *err) {
 }
 
 static void release(Sampling *d) {
-    tim_pipeline_free(d->pipeline);
+    tim_pipeline_close(d->pipeline);
     tim_image_done(&d->init);
     prompt_list_done(&d->list);
     free(d->labels);

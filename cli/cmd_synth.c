@@ -34,8 +34,8 @@ int cmd_synth(int count, char **words) {
         .min_operands = 2,
         .max_operands = 2,
         .notes = "MANIFEST is JSON: {\"config\": {...}, \"tensors\": {NAME: [AXIS, ...]}}, of a TiM also \"model\": \"c2i\" or "
-                 "\"t2i\".\n"
-                 "Those of the published sizes are in tests/golden/manifests of the source.\n"
+                 "\"t2i\". Those of the "
+                 "published sizes are in tests/golden/manifests of the source.\n"
                  "FOLDER gets weights and configuration as published, marked as hash weights in their metadata.",
     };
     Operands operands;

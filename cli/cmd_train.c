@@ -205,13 +205,14 @@ static bool parse(Request *r, int count, char **words, ExitCode *code) {
         .summary = "Trains a class-conditional network on pictures.",
         .options = options,
         .option_count = sizeof options / sizeof *options,
-        .notes =
-            "DIR gets configs/config.yaml, log.jsonl and checkpoints/checkpoint-N, whose model.safetensors holds the averaged "
-            "weights:\n"
-            "tim sample --model DIR/checkpoints/checkpoint-N draws from them. Ctrl-C, as --minutes, finishes the step, saves and "
-            "ends; the same\n"
-            "command (without --resume) then goes on, and the result has the same bits as if nothing had happened, given the same\n"
-            "threads, micro-batch and instruction set. --resume FOLDER puts checkpoints out of the way that do not lead to it.",
+        .notes = "DIR gets configs/config.yaml, log.jsonl and checkpoints/checkpoint-N, whose model.safetensors holds the averaged "
+                 "weights: tim sample "
+                 "--model DIR/checkpoints/checkpoint-N draws from them.\n"
+                 "Ctrl-C, as --minutes, finishes the step, saves and ends; the same command (without --resume) then goes on, and "
+                 "the result has the same "
+                 "bits as if nothing had happened, given the same threads, micro-batch and instruction set. --resume FOLDER puts "
+                 "checkpoints out of the "
+                 "way that do not lead to it.",
     };
     Operands operands;
     return command_line_parse(&line, count, words, &operands, code);

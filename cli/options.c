@@ -198,12 +198,42 @@ static int print_option(const Option *option) {
     return width;
 }
 
+/* Prints the words of `text` up to its line's end, with at most so many columns, each line but the first from `indent` on; the first goes on
+ * from there. Returns what follows. */
+static const char *print_words(const char *text, int indent) {
+    enum { COLUMNS = 100 };
+    int column = indent;
+    while (*text && *text != '\n') {
+        const int length = (int)strcspn(text, " \n"), blank = column > indent;
+        const bool fits = !blank || column + blank + length <= COLUMNS;
+        if (!fits) printf("\n%*s", indent, "");
+        column = printf("%s%.*s", fits && blank ? " " : "", length, text) + (fits ? column : indent);
+        text += length;
+        text += strspn(text, " ");
+    }
+    putchar('\n');
+    return *text ? text + 1 : text;
+}
+
+/* A paragraph a line, or a term, a tab and its text. */
+static void print_notes(const char *notes) {
+    enum { COLUMN = 17 };
+    while (*notes) {
+        const int term = (int)strcspn(notes, "\t\n");
+        const bool has_term = notes[term] == '\t';
+        if (has_term) printf("%-*.*s", COLUMN, term, notes);
+        notes = print_words(has_term ? notes + term + 1 : notes, has_term ? COLUMN : 0);
+    }
+}
+
 static void print_usage(const CommandLine *line) {
     printf("usage: tim %s", line->command);
     if (line->operands) printf(" %s", line->operands);
     for (size_t i = 0; i < line->option_count; i++)
         if (line->options[i].required) printf(" --%s %s", line->options[i].name, line->options[i].argument);
-    printf(" [options]\n%s\n\n", line->summary);
+    puts(" [options]");
+    print_notes(line->summary);
+    putchar('\n');
 }
 
 static void print_help(const CommandLine *line) {
@@ -212,10 +242,13 @@ static void print_help(const CommandLine *line) {
     for (size_t i = 0; i < line->option_count; i++) {
         const int width = print_option(&line->options[i]);
         if (width >= COLUMN) printf("\n%*s", COLUMN, "");
-        printf("%*s%s\n", width >= COLUMN ? 0 : COLUMN - width, "", line->options[i].help);
+        printf("%*s", width >= COLUMN ? 0 : COLUMN - width, "");
+        (void)print_words(line->options[i].help, COLUMN);
     }
     printf("  --help%*sshow this text\n", COLUMN - 8, "");
-    if (line->notes) printf("\n%s\n", line->notes);
+    if (!line->notes) return;
+    putchar('\n');
+    print_notes(line->notes);
 }
 
 /* ---- parsing ---- */

@@ -92,14 +92,14 @@ TimStatus sample_make_conditions(Sampling *d, TimError *err) {
 
 /* The size of the picture to start from, rounded down to what the model can draw. */
 static void init_size(const Sampling *d, TimSampleOptions *o) {
-    const int step = tim_pipeline_step(d->pipeline);
+    const int step = tim_pipeline_size_multiple(d->pipeline);
     o->height = d->init.height < step ? step : d->init.height / step * step;
     o->width = d->init.width < step ? step : d->init.width / step * step;
 }
 
 static int side_of(const Sampling *d, int given) {
     const TimNetworkConfig *n = &tim_pipeline_config(d->pipeline)->network;
-    return given ? given : n->input_size * (tim_pipeline_step(d->pipeline) / n->patch_size);
+    return given ? given : n->input_size * (tim_pipeline_size_multiple(d->pipeline) / n->patch_size);
 }
 
 /* What the program itself holds while the library draws: code and libraries, the picture to start from as it was read, and what pictures
@@ -108,7 +108,7 @@ static size_t held(const Sampling *d, const TimSampleOptions *o) {
     const SampleRequest *r = d->request;
     const TimNetworkConfig *n = &tim_pipeline_config(d->pipeline)->network;
     const int height = side_of(d, o->height), width = side_of(d, o->width),
-              channels = tim_pipeline_step(d->pipeline) == n->patch_size ? n->in_channels : 3;
+              channels = tim_pipeline_size_multiple(d->pipeline) == n->patch_size ? n->in_channels : 3;
     const int64_t stages = r->strip ? o->steps : 1, cells = r->form == SAMPLE_SHEET ? d->count * r->steps.count * stages : stages;
     const size_t picture = (size_t)height * (size_t)width * (size_t)channels;
     enum { PROGRAM = 24 << 20 };

@@ -12,30 +12,25 @@ static const char *const layout_words[] = {"plain", "geneval", "dpg", "mjhq", NU
 /* ---- the table ---- */
 
 static const char notes[] =
-    "--out x.npz    arr_0, uint8 (count, height, width, channels), and arr_1, the classes: the layout of ADM's evaluation\n"
-    "--out x.png    one prompt's picture, or one labelled sheet; with --steps 1,2,4 a row for each number of steps, from the same "
+    "--out x.npz\tarr_0, uint8 (count, height, width, channels), and arr_1, the classes: the layout of ADM's evaluation\n"
+    "--out x.png\tone prompt's picture, or one labelled sheet; with --steps 1,2,4 a row for each number of steps, from the same "
     "noise\n"
-    "--out x/       000000.png, 000001.png, ...; pictures that are there are not replaced without --overwrite, and prompts that "
-    "are\n"
-    "               typed go on after the highest number\n"
-    "--prompts      takes of a line's own, where it is a JSON object: seed, steps, width, height, guidance, guidance_low, "
-    "guidance_high,\n"
-    "               stochasticity, negative_prompt\n"
-    "--strip        makes a row of each picture: for every step the picture its jump would end at if it went on to the end (a "
-    "clean "
-    "estimate,\n"
-    "               no evaluation more), the last being the picture itself; in a folder beside it, 000000-strip.png\n"
-    "--imitate      rounds to bf16 what the published samplers round: times (those of 1, 2, 4, ... 256 equal steps are exact), "
-    "and "
-    "the\n"
-    "               angles of the rotary embedding (all pictures differ). The published figures were made so; training knows "
-    "neither\n"
-    "--classes takes numbers and any of a class's names, such as \"golden retriever,207,tench\", where the names are known: "
-    "ImageNet, Fashion-MNIST\n"
-    "A picture depends on the seed, its number, its class or prompt and the options, and but for rounding not on --batch. Picture "
-    "N "
-    "shows prompt\n"
-    "N / count, or class N of --classes in turn, whatever --first is.";
+    "--out x/\t000000.png, 000001.png, ...; pictures that are there are not replaced without --overwrite, and prompts that are "
+    "typed "
+    "go on after the highest number\n"
+    "--prompts\ttakes of a line's own, where it is a JSON object: seed, steps, width, height, guidance, guidance_low, "
+    "guidance_high, "
+    "stochasticity, negative_prompt\n"
+    "--strip\tmakes a row of each picture: for every step the picture its jump would end at if it went on to the end (a clean "
+    "estimate, "
+    "no evaluation more), the last being the picture itself; in a folder beside it, 000000-strip.png\n"
+    "--imitate\trounds to bf16 what the published samplers round: times (those of 1, 2, 4, ... 256 equal steps are exact), and the "
+    "angles of the rotary embedding (all pictures differ). The published figures were made so; training knows neither\n"
+    "--classes\ttakes numbers and any of a class's names, such as \"golden retriever,207,tench\", where the names are known: "
+    "ImageNet, "
+    "Fashion-MNIST\n"
+    "A picture depends on the seed, its number, its class or prompt and the options, and but for rounding not on --batch. "
+    "Picture N shows prompt N / count, or class N of --classes in turn, whatever --first is.";
 
 /* Options that were given, which their values do not tell from the defaults. */
 typedef struct Given {

@@ -89,10 +89,10 @@ static TimStatus write_groups(const Sampling *d, const TimPictures *pictures, in
 static TimStatus append_npz(Sampling *d, const TimPictures *pictures, TimError *err) {
     if (!d->npz) {
         const TimStatus status =
-            tim_adm_begin(&d->npz, d->request->out, d->count, pictures->height, pictures->width, pictures->channels, err);
+            tim_adm_writer_begin(&d->npz, d->request->out, d->count, pictures->height, pictures->width, pictures->channels, err);
         if (status != TIM_OK) return status;
     }
-    return tim_adm_append(d->npz, pictures->pixels, pictures->count, err);
+    return tim_adm_writer_append(d->npz, pictures->pixels, pictures->count, err);
 }
 
 /* The cells after the last picture stay white. */
@@ -136,5 +136,5 @@ TimStatus sample_finish(Sampling *d, TimError *err) {
     if (d->request->form != SAMPLE_NPZ) return TIM_OK;
     TimAdmWriter *npz = d->npz;
     d->npz = NULL; /* freed in every case */
-    return tim_adm_finish(npz, d->labels, err);
+    return tim_adm_writer_finish(npz, d->labels, err);
 }

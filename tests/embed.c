@@ -26,7 +26,7 @@ int main(int count, char **words) {
     unsigned bright = 0;
     for (int64_t i = 0; status == TIM_OK && i < (int64_t)pictures.height * pictures.width; i++) bright += pictures.pixels[i] > 100;
     tim_pictures_done(&pictures);
-    tim_model_free(model);
+    tim_model_close(model);
     printf("%d passed, %d failed\n", bright > 20, bright <= 20); /* a piece of clothing, not an empty picture */
     return bright > 20 ? 0 : 1;
 }

@@ -117,7 +117,7 @@ static void test_decode_batch_equals_each_by_itself(void **state) {
         must(tim_autoencoder_decode(a, 1, H, W, z + i * LATENT, alone, &err), &err);
         for (int k = 0; k < PICTURE; k++) assert_near(alone[k], together[i * PICTURE + k], 1e-5);
     }
-    tim_autoencoder_free(a);
+    tim_autoencoder_close(a);
 }
 
 /* A DC of four stages, the two fine ones local, with more keys. */
@@ -161,7 +161,7 @@ static void test_decode_strips_equal_the_whole(void **state) {
             must(tim_autoencoder_decode_strips(a, &(TimStrips){.rows = rows}, BATCH, H, W, z, strips, &err), &err);
             for (int i = 0; i < BATCH * PICTURE; i++) assert_near(strips[i], whole[i], 1e-6);
         }
-        tim_autoencoder_free(a);
+        tim_autoencoder_close(a);
     }
 }
 
@@ -207,12 +207,12 @@ static void test_decode_kl_strips_equal_the_whole(void **state) {
                         assert_near(strips[i], whole[i], bf16 ? 2e-2 : 4e-6);
                 }
             expect_text(tim_autoencoder_decode_strips(a, &(TimStrips){.rows = 8}, 1, 2, 2, z, strips, &err), &err, "give 1 to");
-            tim_autoencoder_free(a);
+            tim_autoencoder_close(a);
         }
     TimAutoencoder *one = small_kl(1, false);
     expect_text(tim_autoencoder_decode_strips(one, &(TimStrips){8, 1}, 1, 2, 2, z, strips, &err), &err,
                 "no stages that can run in strips");
-    tim_autoencoder_free(one);
+    tim_autoencoder_close(one);
 }
 
 /* Strips take less the more is cut; what fits is chosen with as little cut as does. */
@@ -237,7 +237,7 @@ static void test_find_kl_strips_for_a_bound(void **state) {
     assert_true(bytes <= last + last / 8 && strips.rows >= 2 * narrow); /* an eighth more memory, half the halos at most */
     assert_int_equal(seen & 8, 8);                                      /* the finest stage alone */
     assert_true(seen & 6);                                              /* and more of them */
-    tim_autoencoder_free(a);
+    tim_autoencoder_close(a);
 }
 
 static void test_encode_tiled_small_picture_equals_whole(void **state) {
@@ -254,7 +254,7 @@ static void test_encode_tiled_small_picture_equals_whole(void **state) {
     must(tim_autoencoder_encode_tiled(a, &tiling, 1, 16, 16, x, mean[1], logvar[1], &err), &err);
     assert_memory_equal(mean[0], mean[1], sizeof mean[0]);
     assert_memory_equal(logvar[0], logvar[1], sizeof logvar[0]);
-    tim_autoencoder_free(a);
+    tim_autoencoder_close(a);
 }
 
 static void test_run_wrong_shapes_argument_error(void **state) {
@@ -268,11 +268,11 @@ static void test_run_wrong_shapes_argument_error(void **state) {
     expect_text(tim_autoencoder_decode(a, 0, 1, 1, x, x, &err), &err, "0 pictures of 1 x 1");
     expect_text(tim_autoencoder_decode_tiled(a, &gaps, 1, 20, 20, x, x, &err), &err, "leave gaps");
     expect_text(tim_autoencoder_decode_tiled(a, &odd, 1, 20, 20, x, x, &err), &err, "multiples of 2");
-    tim_autoencoder_free(a);
+    tim_autoencoder_close(a);
     decoder.encoder = false;
     a = small(&decoder);
     expect_text(tim_autoencoder_encode(a, 1, 16, 16, x, x, x, &err), &err, "without its encoder");
-    tim_autoencoder_free(a);
+    tim_autoencoder_close(a);
 }
 
 static void test_draw_adds_scaled_noise(void **state) {
@@ -339,7 +339,7 @@ static void write_folder(const char *folder, Change change) {
     must(tim_safetensors_writer_save(&c.writer, path, &err), &err);
     tim_safetensors_writer_done(&c.writer);
     for (int i = 0; i < c.count; i++) free(c.kept[i]);
-    tim_autoencoder_free(a);
+    tim_autoencoder_close(a);
 }
 
 static void test_open_wrong_tensors_error_names_file_and_tensor(void **state) {
@@ -367,7 +367,7 @@ static void test_open_wrong_tensors_error_names_file_and_tensor(void **state) {
             expect_text(status, &err, "diffusion_pytorch_model.safetensors");
         } else {
             must(status, &err);
-            tim_autoencoder_free(a);
+            tim_autoencoder_close(a);
         }
     }
     snprintf(command, sizeof command, "rm -r %s", folder);

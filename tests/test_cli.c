@@ -53,7 +53,7 @@ static TimStatus save_model(const char *name, const TimConfig *config) {
     TimStatus status = fill_hash_weights(model, &err);
     snprintf(path, sizeof path, "%s/%s", folder, name);
     if (status == TIM_OK) status = tim_model_save(config, model->f32, &model->params, TIM_F32, &text, 1, path, &err);
-    tim_model_free(model);
+    tim_model_close(model);
     return status;
 }
 

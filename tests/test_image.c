@@ -770,12 +770,12 @@ static void test_adm_writer_in_pieces_gives_the_same_file(void **state) {
     (void)state;
     TimAdmWriter *writer;
     TimImage images = pattern(5 * 4, 3, 3);
-    assert_int_equal(tim_adm_begin(&writer, path_of("a.npz"), 5, 4, 3, 3, NULL), TIM_OK);
-    assert_int_equal(tim_adm_append(writer, images.pixels, 1, NULL), TIM_OK);
-    assert_int_equal(tim_adm_append(writer, NULL, 0, NULL), TIM_OK);
-    assert_int_equal(tim_adm_append(writer, images.pixels + 36, 4, NULL), TIM_OK);
+    assert_int_equal(tim_adm_writer_begin(&writer, path_of("a.npz"), 5, 4, 3, 3, NULL), TIM_OK);
+    assert_int_equal(tim_adm_writer_append(writer, images.pixels, 1, NULL), TIM_OK);
+    assert_int_equal(tim_adm_writer_append(writer, NULL, 0, NULL), TIM_OK);
+    assert_int_equal(tim_adm_writer_append(writer, images.pixels + 36, 4, NULL), TIM_OK);
     assert_false(exists("a.npz"));
-    assert_int_equal(tim_adm_finish(writer, some_labels, NULL), TIM_OK);
+    assert_int_equal(tim_adm_writer_finish(writer, some_labels, NULL), TIM_OK);
     check_set(images.pixels, some_labels);
     tim_image_done(&images);
 }
@@ -785,11 +785,11 @@ static void test_adm_writer_wrong_number_of_images_fails_and_leaves_no_file(void
     TimAdmWriter *writer;
     TimError err;
     const uint8_t images[3] = {0};
-    assert_int_equal(tim_adm_begin(&writer, path_of("a.npz"), 2, 1, 1, 1, NULL), TIM_OK);
-    assert_int_equal(tim_adm_append(writer, images, 3, &err), TIM_E_ARGUMENT);
-    assert_int_equal(tim_adm_append(writer, images, -1, &err), TIM_E_ARGUMENT);
-    assert_int_equal(tim_adm_append(writer, images, 1, NULL), TIM_OK);
-    assert_int_equal(tim_adm_finish(writer, NULL, &err), TIM_E_ARGUMENT);
+    assert_int_equal(tim_adm_writer_begin(&writer, path_of("a.npz"), 2, 1, 1, 1, NULL), TIM_OK);
+    assert_int_equal(tim_adm_writer_append(writer, images, 3, &err), TIM_E_ARGUMENT);
+    assert_int_equal(tim_adm_writer_append(writer, images, -1, &err), TIM_E_ARGUMENT);
+    assert_int_equal(tim_adm_writer_append(writer, images, 1, NULL), TIM_OK);
+    assert_int_equal(tim_adm_writer_finish(writer, NULL, &err), TIM_E_ARGUMENT);
     assert_non_null(strstr(err.text, path_of("a.npz")));
     assert_false(exists("a.npz") || exists("a.npz.tmp"));
 }
@@ -797,9 +797,9 @@ static void test_adm_writer_wrong_number_of_images_fails_and_leaves_no_file(void
 static void test_adm_writer_discarded_leaves_no_file(void **state) {
     (void)state;
     TimAdmWriter *writer;
-    assert_int_equal(tim_adm_begin(&writer, path_of("a.npz"), 2, 1, 1, 1, NULL), TIM_OK);
-    tim_adm_discard(writer);
-    tim_adm_discard(NULL);
+    assert_int_equal(tim_adm_writer_begin(&writer, path_of("a.npz"), 2, 1, 1, 1, NULL), TIM_OK);
+    tim_adm_writer_discard(writer);
+    tim_adm_writer_discard(NULL);
     assert_false(exists("a.npz") || exists("a.npz.tmp"));
 }
 
@@ -820,7 +820,7 @@ static void test_adm_writer_overflowing_size_fails(void **state) {
     (void)state;
     TimAdmWriter *writer;
     TimError err;
-    assert_int_equal(tim_adm_begin(&writer, path_of("a.npz"), INT64_MAX, 16384, 16384, 3, &err), TIM_E_MEMORY);
+    assert_int_equal(tim_adm_writer_begin(&writer, path_of("a.npz"), INT64_MAX, 16384, 16384, 3, &err), TIM_E_MEMORY);
     assert_null(writer);
     assert_false(exists("a.npz") || exists("a.npz.tmp"));
 }

@@ -319,7 +319,7 @@ static void test_shipped_model_draws_clothes(void **state) {
     json_decref(report);
     tim_pictures_done(&pictures);
     tim_classifier_done(&c);
-    tim_model_free(model);
+    tim_model_close(model);
 }
 
 /* ---- the judge ---- */
@@ -536,7 +536,7 @@ static void save_small_model(void) {
     assert_int_equal(tim_model_new(&model, &config, &options, &err), TIM_OK);
     assert_int_equal(fill_hash_weights(model, &err), TIM_OK);
     assert_int_equal(tim_model_save(&config, model->f32, &model->params, TIM_F32, &steps, 1, in_folder("model"), &err), TIM_OK);
-    tim_model_free(model);
+    tim_model_close(model);
 }
 
 /* The model ends its paths at `t_max`; else it is the same. */
@@ -585,7 +585,7 @@ static void test_eval_reports_what_the_judge_says(void **state) {
     assert_true(fabs(reported - j.frechet) < 1e-3 * j.frechet);
     tim_judge_close(judge);
     tim_pictures_done(&p);
-    tim_model_free(model);
+    tim_model_close(model);
     json_decref(report);
 }
 

@@ -123,7 +123,7 @@ static void save_model(const TimConfig *config, const char *name) {
     assert_ok(tim_model_new(&model, config, &(TimNetworkOptions){.threads = 1}, &err));
     assert_ok(fill_hash_weights(model, &err));
     assert_ok(tim_model_save(config, model->f32, &model->params, TIM_F32, NULL, 0, in_folder(name), &err));
-    tim_model_free(model);
+    tim_model_close(model);
 }
 
 /* text/: all parts where diffusers has them. hub/: under the last parts of their published names. class/: classes to KL latents. */
@@ -227,8 +227,8 @@ static void draw_by_hand(const char *prompt, const TimSampleOptions *o, uint8_t 
             const float value = 127.5F * chw[c * SIZE * SIZE + i] + 128;
             pixels[i * 3 + c] = (uint8_t)(value < 0 ? 0 : value > 255 ? 255 : value);
         }
-    tim_autoencoder_free(autoencoder);
-    tim_model_free(model);
+    tim_autoencoder_close(autoencoder);
+    tim_model_close(model);
     tim_gemma3_done(&gemma);
 }
 
@@ -253,7 +253,7 @@ static void test_draw_is_what_the_parts_make(void **state) {
     draw_by_hand(prompts[0], &options, expected);
     assert_same_pixels(pictures.pixels, expected, sizeof expected, 1);
     tim_pictures_done(&pictures);
-    tim_pipeline_free(pipeline);
+    tim_pipeline_close(pipeline);
 }
 
 /* One picture of "a red cube" by the parts in text/ but for the text encoder, and its state before the last layer if asked for. */
@@ -269,7 +269,7 @@ static void draw_with_encoder(const char *encoder, bool last, uint8_t pixels[SIZ
     assert_ok(tim_pipeline_draw(pipeline, &options, &pictures, NULL, &err));
     memcpy(pixels, pictures.pixels, SIZE * SIZE * 3);
     tim_pictures_done(&pictures);
-    tim_pipeline_free(pipeline);
+    tim_pipeline_close(pipeline);
 }
 
 /* Gemma and T5, whose texts end with a token of their own, each with its last state and the one before. */
@@ -305,7 +305,7 @@ static void test_draw_picture_does_not_depend_on_its_batch(void **state) {
     }
     assert_memory_not_equal(together.pixels, together.pixels + 4 * bytes, bytes);
     tim_pictures_done(&together);
-    tim_pipeline_free(pipeline);
+    tim_pipeline_close(pipeline);
 }
 
 /* Padded to a length, a caption is what a longer prompt beside it would have made of it in the published runs. */
@@ -329,7 +329,7 @@ static void test_draw_padded_captions_are_seen(void **state) {
     options.caption_tokens = LONGEST + 1;
     assert_int_equal(tim_pipeline_draw(pipeline, &options, &own, NULL, &err), TIM_E_ARGUMENT);
     assert_says("captions are to have 13 tokens; the model's have up to 12");
-    tim_pipeline_free(pipeline);
+    tim_pipeline_close(pipeline);
 }
 
 static bool count_call(int64_t done, int64_t total, void *calls) {
@@ -362,7 +362,7 @@ static void test_draw_equal_lengths_share_evaluations(void **state) {
         tim_pictures_done(&alone);
     }
     tim_pictures_done(&together);
-    tim_pipeline_free(pipeline);
+    tim_pipeline_close(pipeline);
 }
 
 static void test_draw_other_prompt_other_picture_and_sides_are_free(void **state) {
@@ -372,14 +372,14 @@ static void test_draw_other_prompt_other_picture_and_sides_are_free(void **state
     TimPictures a, b;
     TimSampleOptions options = options_for(&prompts[0], 1, 1);
     options.height = 3 * FACTOR, options.width = FACTOR;
-    assert_int_equal(tim_pipeline_step(pipeline), FACTOR);
+    assert_int_equal(tim_pipeline_size_multiple(pipeline), FACTOR);
     assert_ok(tim_pipeline_draw(pipeline, &options, &a, NULL, &err));
     options.prompts = &prompts[1];
     assert_ok(tim_pipeline_draw(pipeline, &options, &b, NULL, &err));
     assert_int_equal(a.height, 3 * FACTOR), assert_int_equal(a.width, FACTOR);
     assert_memory_not_equal(a.pixels, b.pixels, (size_t)3 * 3 * FACTOR * FACTOR);
     tim_pictures_done(&a), tim_pictures_done(&b);
-    tim_pipeline_free(pipeline);
+    tim_pipeline_close(pipeline);
 }
 
 static void test_draw_classes_through_latents(void **state) {
@@ -397,7 +397,7 @@ static void test_draw_classes_through_latents(void **state) {
     assert_ok(tim_pipeline_draw(pipeline, &options, &bound, NULL, &err));
     assert_memory_equal(pictures.pixels, bound.pixels, 2 * bytes);
     tim_pictures_done(&pictures), tim_pictures_done(&bound);
-    tim_pipeline_free(pipeline);
+    tim_pipeline_close(pipeline);
 }
 
 /* Draws within ever less memory until not even the smallest strips fit: the same picture each time, and the last text of `err` says so.
@@ -434,12 +434,12 @@ static void test_draw_memory_bound_makes_strips_and_the_same_picture(void **stat
     options.height = 8 * FACTOR;
     TimPipeline *pipeline = open_text();
     assert_true(draw_within_less(pipeline, options) >= 3); /* whole, and strips of several sizes */
-    tim_pipeline_free(pipeline);
+    tim_pipeline_close(pipeline);
     options = options_for(NULL, 1, 1);
     options.labels = &label, options.height = 128, options.width = 96;
     pipeline = open_parts(&(TimPipelineParts){.model = in_folder("class")});
     assert_true(draw_within_less(pipeline, options) >= 3); /* a KL */
-    tim_pipeline_free(pipeline);
+    tim_pipeline_close(pipeline);
 }
 
 /* One picture of class 1 in one step from the noise of (3, 0), its latent decoded in tiles. */
@@ -467,8 +467,8 @@ static void draw_tiled_by_hand(int height, int width, uint8_t *pixels) {
     assert_ok(tim_image_from_chw(&image, chw, 3, height, width, TIM_IMAGE_ROUNDING_T2I, &err));
     memcpy(pixels, image.pixels, (size_t)height * (size_t)width * 3);
     tim_image_done(&image);
-    tim_autoencoder_free(autoencoder);
-    tim_model_free(model);
+    tim_autoencoder_close(autoencoder);
+    tim_model_close(model);
 }
 
 /* A picture to start from goes through the encoder in tiles as well. */
@@ -491,7 +491,7 @@ static void test_encode_tiled_is_what_the_tiles_make(void **state) {
     for (int i = 0; i < COUNT; i++) expected[i] *= 0.18215F;
     for (int i = 0; i < COUNT; i++) assert_float_equal(tiled[i], expected[i], 1e-5);
     assert_memory_not_equal(tiled, whole, sizeof whole);
-    tim_pipeline_free(pipeline);
+    tim_pipeline_close(pipeline);
 }
 
 /* The published tiled mode takes less memory and gives another picture than the whole; tiles of 64 pixels here. */
@@ -526,7 +526,7 @@ static void test_draw_tiled_is_what_the_tiles_make(void **state) {
     assert_ok(tim_pipeline_plan(pipeline, &options, &info, &err));
     assert_true(info.tiled_without_effect);
     tim_pictures_done(&whole), tim_pictures_done(&tiled), tim_pictures_done(&bound);
-    tim_pipeline_free(pipeline);
+    tim_pipeline_close(pipeline);
 }
 
 /* Of each picture the last stage is the picture; in diffusion mode the first is what a single step draws, since both ask the network for
@@ -555,7 +555,7 @@ static void test_draw_stages_from_one_step_to_the_picture(void **state) {
         assert_memory_not_equal(row + bytes, row, bytes);
     }
     tim_pictures_done(&plain), tim_pictures_done(&single), tim_pictures_done(&stages);
-    tim_pipeline_free(pipeline);
+    tim_pipeline_close(pipeline);
 }
 
 /* Stages add pictures and latents, and no decoder's memory. */
@@ -578,7 +578,7 @@ static void test_draw_stages_stay_within_memory(void **state) {
     assert_ok(tim_pipeline_draw(pipeline, &options, &bound, NULL, &err));
     assert_same_pixels(bound.pixels, whole.pixels, 4 * picture, 1);
     tim_pictures_done(&whole), tim_pictures_done(&bound);
-    tim_pipeline_free(pipeline);
+    tim_pipeline_close(pipeline);
 }
 
 /* ---- finding the parts ---- */
@@ -590,7 +590,7 @@ static void test_open_finds_parts_by_published_names(void **state) {
     TimPictures pictures, others;
     TimPipeline *pipeline = open_text();
     assert_ok(tim_pipeline_draw(pipeline, &options, &pictures, NULL, &err));
-    tim_pipeline_free(pipeline);
+    tim_pipeline_close(pipeline);
     char encoder[PATH_BYTES], decoder[PATH_BYTES];
     snprintf(encoder, sizeof encoder, "%s/text/text_encoder/model.safetensors", folder);
     snprintf(decoder, sizeof decoder, "%s/text/vae/diffusion_pytorch_model.safetensors", folder);
@@ -605,7 +605,7 @@ static void test_open_finds_parts_by_published_names(void **state) {
         assert_ok(tim_pipeline_draw(pipeline, &options, &others, NULL, &err));
         assert_memory_equal(pictures.pixels, others.pixels, (size_t)SIZE * SIZE * 3);
         tim_pictures_done(&others);
-        tim_pipeline_free(pipeline);
+        tim_pipeline_close(pipeline);
     }
     tim_pictures_done(&pictures);
 }
@@ -752,7 +752,7 @@ static void test_published_weights_bring_their_configuration(void **state) {
     const TimModelOptions options = {.precision = TIM_PRECISION_BF16, .threads = 1};
     assert_ok(tim_model_open(&model, in_folder("official/any.safetensors"), NULL, &options, &err));
     assert_int_equal(tim_model_config(model)->network.cap_feat_dim, 1152);
-    tim_model_free(model);
+    tim_model_close(model);
     assert_no_pipeline(&(TimPipelineParts){.model = in_folder("official")}, TIM_E_IO,
                        (const char *const[]){"the text encoder google/gemma-3-1b-it is not there", NULL});
     write_zeros(in_folder("official/more.safetensors"), tensors, read_manifest("tim_b_p4.json", tensors, texts));
@@ -885,10 +885,10 @@ static void test_draw_bad_options_named(void **state) {
     assert_not_drawn(pipeline, options, "width is 20000; give a multiple of 32 up to 16384, such as 16384");
     options.width = 1;
     assert_not_drawn(pipeline, options, "such as 32");
-    tim_pipeline_free(pipeline);
+    tim_pipeline_close(pipeline);
     pipeline = open_parts(&(TimPipelineParts){.model = in_folder("class")});
     assert_not_drawn(pipeline, options_for(prompts, 1, 1), "not on text");
-    tim_pipeline_free(pipeline);
+    tim_pipeline_close(pipeline);
 }
 
 static void test_plan_long_prompts_are_said(void **state) {
@@ -902,7 +902,7 @@ static void test_plan_long_prompts_are_said(void **state) {
     TimPictures pictures;
     assert_ok(tim_pipeline_draw(pipeline, &options, &pictures, NULL, &err));
     tim_pictures_done(&pictures);
-    tim_pipeline_free(pipeline);
+    tim_pipeline_close(pipeline);
 }
 
 static void test_plan_captions_that_need_no_padding_are_counted(void **state) {
@@ -924,7 +924,7 @@ static void test_plan_captions_that_need_no_padding_are_counted(void **state) {
     options.guidance = 2, options.guidance_high = 2;
     assert_ok(tim_pipeline_plan(pipeline, &options, &info, &err));
     assert_int_equal(info.padded_prompts, 0);
-    tim_pipeline_free(pipeline);
+    tim_pipeline_close(pipeline);
 }
 
 /* A host may have set a locale that writes a comma. Without one on this machine, the form of number.h tells. */
@@ -1499,7 +1499,7 @@ static void test_plan_memory_counts_guidance_and_the_first_picture(void **state)
     options.init = NULL;
     assert_ok(tim_pipeline_plan(pipeline, &options, &plain, &err));
     assert_true(started.memory > plain.memory);
-    tim_pipeline_free(pipeline);
+    tim_pipeline_close(pipeline);
 }
 
 /* ---- made-up checkpoints ---- */
@@ -1537,7 +1537,7 @@ static void test_synth_has_hash_weights_and_says_so(void **state) {
     tim_params_done(&params);
     TimPipeline *pipeline = open_parts(&(TimPipelineParts){
         .model = in_folder("made"), .text_encoder = in_folder("text/text_encoder"), .autoencoder = in_folder("text/vae")});
-    tim_pipeline_free(pipeline);
+    tim_pipeline_close(pipeline);
 }
 
 static void test_synth_bad_manifests_named(void **state) {

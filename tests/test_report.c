@@ -569,7 +569,7 @@ static TimStatus write_demo(const char *json, TimError *err) {
     char report[128], sheet[128];
     snprintf(report, sizeof report, "%s", path_of(json));
     snprintf(sheet, sizeof sheet, "%s", path_of("sheet.png"));
-    return tim_report_demo(report, sheet, path_of("demo.html"), err);
+    return tim_report_write_demo(report, sheet, path_of("demo.html"), err);
 }
 
 static void check_demo(const SampleReport *sample) {

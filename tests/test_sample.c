@@ -154,7 +154,7 @@ static void test_sample_last_short_jump_goes_by_the_velocity(void **state) {
             assert_memory_not_equal(a.pixels, b.pixels, bytes);
         tim_pictures_done(&a), tim_pictures_done(&b);
     }
-    tim_model_free(model);
+    tim_model_close(model);
 }
 
 static TimSampleInfo plan(const TimSamplerOptions *options) {
@@ -301,7 +301,7 @@ static void test_run_constant_velocity_any_steps_same_end(void **state) {
             for (int i = 0; i < PIXELS; i++) assert_near(out[i], (double)noise[i] - (double)velocity, 1e-12);
         }
     }
-    tim_model_free(model);
+    tim_model_close(model);
 }
 
 static void test_run_guidance_of_equal_outputs_changes_nothing(void **state) {
@@ -314,7 +314,7 @@ static void test_run_guidance_of_equal_outputs_changes_nothing(void **state) {
     options.guidance = 4.0;
     run_one(model, &options, guided);
     for (int i = 0; i < PIXELS; i++) assert_near(guided[i], plain[i], 1e-12);
-    tim_model_free(model);
+    tim_model_close(model);
 }
 
 static void test_run_modes_and_guidance_differ(void **state) {
@@ -336,7 +336,7 @@ static void test_run_modes_and_guidance_differ(void **state) {
     options.guidance = 1.0;
     run_one(model, &options, plain);
     assert_memory_equal(plain, other, sizeof plain);
-    tim_model_free(model);
+    tim_model_close(model);
 }
 
 static void test_run_trajectory_from_noise_to_end(void **state) {
@@ -351,7 +351,7 @@ static void test_run_trajectory_from_noise_to_end(void **state) {
     tim_sampler_noise(noise, PIXELS, (TimNoiseKey){0}, 0);
     assert_memory_equal(trajectory, noise, sizeof noise);
     for (int i = 0; i < PIXELS; i++) assert_true(trajectory[3 * PIXELS + i] == (float)out[i]);
-    tim_model_free(model);
+    tim_model_close(model);
 }
 
 /* From states alone: F = (x_t - x_r) / (t - r) of the straight path, carried on to 0; the last is the end itself. */
@@ -371,7 +371,7 @@ static void test_run_estimates_carry_each_jump_to_the_end(void **state) {
             assert_near(estimates[s * PIXELS + i], x - (STEPS - s) * (x - next), 1e-5);
         }
     for (int i = 0; i < PIXELS; i++) assert_true(estimates[(STEPS - 1) * PIXELS + i] == (float)out[i]);
-    tim_model_free(model);
+    tim_model_close(model);
 }
 
 /* TrigFlow's points lie on a circle of radius pi/2: the end is x_t cos t - F sin t. Noise of a stochastic jump is in no estimate. */
@@ -385,12 +385,12 @@ static void test_run_estimates_of_other_paths_and_without_noise(void **state) {
     run_one(model, &options, out);
     const double t = model->config.transport.t_max;
     for (int i = 0; i < PIXELS; i++) assert_near(estimates[i], cos(t) * states[i] - sin(t) * 0.5, 1e-5);
-    tim_model_free(model);
+    tim_model_close(model);
     model = constant_model(TIM_TRANSPORT_OT_FM, 0.5F);
     options.steps = 2, options.stochasticity = 0.5, options.mode = TIM_SAMPLE_DIFFUSION;
     run_one(model, &options, out);
     for (int i = 0; i < PIXELS; i++) assert_near(estimates[PIXELS + i], states[PIXELS + i] - 0.5 * 0.5, 1e-6);
-    tim_model_free(model);
+    tim_model_close(model);
 }
 
 /* States that the published sampler (WZDTHU/TiM, on PyTorch 2.13) goes through from z = 0.75 in bf16 where F is 0.5, with fresh noise 1. */
@@ -419,7 +419,7 @@ static void test_run_rounded_times_states_of_the_published_sampler(void **state)
         assert_ok(tim_sampler_run(model, &batch, &options, NULL, &err));
         for (int s = 0; s <= options.steps; s++) assert_near(states[s * PIXELS + 7], golden[k].states[s], 1e-7);
     }
-    tim_model_free(model);
+    tim_model_close(model);
 }
 
 /* Of 5 steps the published sampler's second goes from t = 0.80078125 to r = 0.6015625, and the network is told so. With 16 nothing is
@@ -444,7 +444,7 @@ static void test_run_rounded_times_reach_the_network(void **state) {
     options.rounded_times = true;
     run_one(model, &options, out);
     assert_memory_equal(out, plain, sizeof plain);
-    tim_model_free(model);
+    tim_model_close(model);
     TimSampleInfo info;
     const TimConfig other = small_config(TIM_TRANSPORT_EDM);
     assert_int_equal(tim_sampler_plan(&other.transport, &options, &info, &err), TIM_E_UNSUPPORTED);
@@ -476,7 +476,7 @@ static void test_run_given_noises_replace_drawn_ones(void **state) {
     options.noises = NULL;
     assert_int_equal(tim_sampler_run(model, &batch, &options, NULL, &err), TIM_E_ARGUMENT);
     assert_says("2 steps use fresh noise");
-    tim_model_free(model);
+    tim_model_close(model);
 }
 
 /* The states of a batch are those of its pictures alone, to rounding. */
@@ -516,7 +516,7 @@ static void test_run_batch_equals_single_pictures(void **state) {
         assert_ok(tim_sampler_run(model, &one, &options, NULL, &err));
         for (int i = 0; i < PIXELS; i++) assert_near(alone[i], together[b * PIXELS + i], 2e-5);
     }
-    tim_model_free(model);
+    tim_model_close(model);
 }
 
 static void test_run_bad_batch_named(void **state) {
@@ -531,7 +531,7 @@ static void test_run_bad_batch_named(void **state) {
     batch.batch = 1, batch.height = 7;
     assert_int_equal(tim_sampler_run(model, &batch, &options, NULL, &err), TIM_E_ARGUMENT);
     assert_says("patches of 2");
-    tim_model_free(model);
+    tim_model_close(model);
 }
 
 /* ---- pictures ---- */
@@ -552,8 +552,8 @@ static void test_sample_batch_and_threads_do_not_matter(void **state) {
         tim_pictures_done(&pictures);
     }
     tim_pictures_done(&expected);
-    tim_model_free(one);
-    tim_model_free(two);
+    tim_model_close(one);
+    tim_model_close(two);
 }
 
 /* A model on pixels keeps to a bound as a pipeline does, and draws the same within it. */
@@ -574,7 +574,7 @@ static void test_sample_keeps_to_memory(void **state) {
     assert_says("the run needs");
     tim_pictures_done(&plain);
     tim_pictures_done(&bounded);
-    tim_model_free(model);
+    tim_model_close(model);
 }
 
 static void test_sample_repeated_same_bits(void **state) {
@@ -590,8 +590,8 @@ static void test_sample_repeated_same_bits(void **state) {
     assert_memory_not_equal(a.pixels, d.pixels, 5 * PIXELS);
     TimPictures *const all[] = {&a, &b, &c, &d};
     for (int i = 0; i < 4; i++) tim_pictures_done(all[i]);
-    tim_model_free(first);
-    tim_model_free(second);
+    tim_model_close(first);
+    tim_model_close(second);
 }
 
 static void test_sample_first_goes_on_where_a_run_ended(void **state) {
@@ -609,7 +609,7 @@ static void test_sample_first_goes_on_where_a_run_ended(void **state) {
     tim_pictures_done(&whole);
     tim_pictures_done(&part);
     tim_pictures_done(&labelled);
-    tim_model_free(model);
+    tim_model_close(model);
 }
 
 static void test_sample_info_counts_evaluations(void **state) {
@@ -631,7 +631,7 @@ static void test_sample_info_counts_evaluations(void **state) {
     tim_pictures_done(&pictures);
     assert_true(info.guidance_without_effect);
     assert_int_equal(info.evaluations, 1);
-    tim_model_free(model);
+    tim_model_close(model);
 }
 
 static void test_sample_other_size_than_models(void **state) {
@@ -644,7 +644,7 @@ static void test_sample_other_size_than_models(void **state) {
     assert_int_equal(pictures.width, 10);
     assert_int_equal(pictures.channels, 1);
     tim_pictures_done(&pictures);
-    tim_model_free(model);
+    tim_model_close(model);
 }
 
 /* With F = 0 the state stays what it is: VE starts from noise of sigma(T_max) = 100, beyond any gray. */
@@ -662,8 +662,8 @@ static void test_sample_ve_starts_from_scaled_noise(void **state) {
     assert_true(extreme_narrow < 4 * PIXELS / 2); /* a third of all normal numbers lie beyond 1 */
     tim_pictures_done(&wide);
     tim_pictures_done(&narrow);
-    tim_model_free(ve);
-    tim_model_free(ot);
+    tim_model_close(ve);
+    tim_model_close(ot);
 }
 
 /* A velocity of x_T - x for a known x: the pixels are x, in the published rounding. */
@@ -682,7 +682,7 @@ static void test_sample_rounding_as_published(void **state) {
         tim_image_done(&expected);
         tim_pictures_done(&pictures);
     }
-    tim_model_free(model);
+    tim_model_close(model);
 }
 
 typedef struct Counter {
@@ -713,7 +713,7 @@ static void test_sample_progress_counts_and_cancels(void **state) {
     assert_int_equal(counter.calls, 4);
     assert_null(pictures.pixels);
     assert_says("after step 1 of 3");
-    tim_model_free(model);
+    tim_model_close(model);
 }
 
 static void assert_sample_refused(TimModel *model, TimSampleOptions options, TimStatus status, const char *says) {
@@ -747,7 +747,7 @@ static void test_sample_bad_options_named(void **state) {
     assert_sample_refused(model, bad, TIM_E_ARGUMENT, "class 4 of picture 1; the model has the classes 0 to 3");
     bad = good, bad.rounding = (TimImageRounding)9;
     assert_sample_refused(model, bad, TIM_E_ARGUMENT, "rounding is 9");
-    tim_model_free(model);
+    tim_model_close(model);
 }
 
 static void test_sample_unsupported_models_named(void **state) {
@@ -758,13 +758,13 @@ static void test_sample_unsupported_models_named(void **state) {
     config.vae_dir = vae;
     TimModel *model = new_model(&config, 1);
     assert_sample_refused(model, options, TIM_E_UNSUPPORTED, "autoencoder stabilityai/sd-vae-ft-ema, which is needed");
-    tim_model_free(model);
+    tim_model_close(model);
 
     config = small_config(TIM_TRANSPORT_OT_FM);
     config.network.in_channels = 4;
     model = new_model(&config, 1);
     assert_sample_refused(model, options, TIM_E_UNSUPPORTED, "4 channels");
-    tim_model_free(model);
+    tim_model_close(model);
 
     config = small_config(TIM_TRANSPORT_OT_FM);
     config.network.class_dropout_prob = 0.0;
@@ -774,14 +774,14 @@ static void test_sample_unsupported_models_named(void **state) {
     options.guidance = 1.0;
     TimPictures pictures = draw(model, &options);
     tim_pictures_done(&pictures);
-    tim_model_free(model);
+    tim_model_close(model);
 
     config = small_config(TIM_TRANSPORT_OT_FM);
     config.network.kind = TIM_NETWORK_T2I;
     config.network.cap_feat_dim = 8;
     model = new_model(&config, 1);
     assert_sample_refused(model, options, TIM_E_UNSUPPORTED, "text");
-    tim_model_free(model);
+    tim_model_close(model);
 }
 
 /* ---- models on disk ---- */
@@ -812,15 +812,15 @@ static void test_save_open_f32_same_bits(void **state) {
     assert_int_equal(tim_model_config(opened)->network.depth, 2);
     assert_int_equal(tim_model_config(opened)->network.num_classes, CLASSES);
     assert_int_equal(tim_model_parameter_count(opened), tim_model_parameter_count(model));
-    tim_model_free(opened);
+    tim_model_close(opened);
     opened = open_model(in_folder("f32/model.safetensors"), NULL);
     assert_same_weights(model, opened);
-    tim_model_free(opened);
+    tim_model_close(opened);
     opened = open_model(in_folder("f32/"), in_folder("f32/config.yaml"));
     assert_same_weights(model, opened);
-    tim_model_free(opened);
+    tim_model_close(opened);
     save(model, TIM_F32, in_folder("f32")); /* again, over itself */
-    tim_model_free(model);
+    tim_model_close(model);
 }
 
 static void test_save_open_bf16_rounded_once(void **state) {
@@ -834,9 +834,9 @@ static void test_save_open_bf16_rounded_once(void **state) {
     assert_ok(tim_model_write(opened, in_folder("bf16_again"), TIM_PRECISION_BF16, &err));
     TimModel *again = open_model(in_folder("bf16_again"), NULL);
     assert_same_weights(opened, again);
-    tim_model_free(model);
-    tim_model_free(opened);
-    tim_model_free(again);
+    tim_model_close(model);
+    tim_model_close(opened);
+    tim_model_close(again);
 }
 
 static void test_open_bf16_precision_runs(void **state) {
@@ -848,8 +848,8 @@ static void test_open_bf16_precision_runs(void **state) {
     const TimSampleOptions sample = options_for(2, 1);
     TimPictures pictures = draw(opened, &sample);
     tim_pictures_done(&pictures);
-    tim_model_free(opened);
-    tim_model_free(model);
+    tim_model_close(opened);
+    tim_model_close(model);
 }
 
 static void test_open_bad_options_named(void **state) {
@@ -881,7 +881,7 @@ static void test_open_missing_files_named(void **state) {
     assert_int_equal(unlink(in_folder("bare/model.safetensors")), 0);
     assert_int_equal(tim_model_open(&opened, in_folder("bare"), NULL, NULL, &err), TIM_E_IO);
     assert_says("bare: the folder has none of model.safetensors");
-    tim_model_free(model);
+    tim_model_close(model);
 }
 
 /* What a file of weights has that it should not have. */
@@ -926,7 +926,7 @@ static void assert_defect(const char *name, Defect defect, const char *const *sa
     assert_says(name);
     assert_says("model.safetensors");
     for (; *says; says++) assert_says(*says);
-    tim_model_free(model);
+    tim_model_close(model);
 }
 
 static void test_open_defects_named(void **state) {
@@ -952,8 +952,8 @@ static void test_open_without_projector_fine(void **state) {
     assert_int_equal(tim_weights_read(vector, &model->params, in_folder("inference/model.safetensors"), &err), TIM_E_FORMAT);
     assert_says("'projector.0.weight' (8, 24) is missing");
     tim_free(vector);
-    tim_model_free(opened);
-    tim_model_free(model);
+    tim_model_close(opened);
+    tim_model_close(model);
 }
 
 /* What the file stores as the products want it is not copied, matrices of the conditions included. */
@@ -968,8 +968,8 @@ static void test_open_bf16_file_runs_from_its_map(void **state) {
         assert_true(p->rank == 1 || opened->weights.bf16[i] == tensor->data);
         assert_true(p->rank == 1 ? opened->weights.f32[i] != NULL : !opened->weights.f32[i]);
     }
-    tim_model_free(opened);
-    tim_model_free(model);
+    tim_model_close(opened);
+    tim_model_close(model);
 }
 
 static void test_open_any_float_type(void **state) {
@@ -981,9 +981,9 @@ static void test_open_any_float_type(void **state) {
         TimModel *opened = open_model(write_defect(model, "mixed", &mixed), NULL);
         for (size_t p = 0; p < opened->params.count; p++)
             for (size_t k = 0; k < opened->params.items[p].count; k++) assert_true(opened->weights.f32[p][k] == 0.0F);
-        tim_model_free(opened);
+        tim_model_close(opened);
     }
-    tim_model_free(model);
+    tim_model_close(model);
 }
 
 static void test_open_other_configuration_named(void **state) {
@@ -996,7 +996,7 @@ static void test_open_other_configuration_named(void **state) {
     assert_int_equal(tim_model_open(&opened, in_folder("pair"), in_folder("deeper.yaml"), NULL, &err), TIM_E_FORMAT);
     assert_says("'blocks.2.");
     assert_says("is missing");
-    tim_model_free(model);
+    tim_model_close(model);
 }
 
 static void test_save_bad_places_and_types_named(void **state) {
@@ -1010,7 +1010,7 @@ static void test_save_bad_places_and_types_named(void **state) {
     assert_says("a-file: cannot make the folder");
     assert_int_equal(tim_weights_write(model->f32, &model->params, TIM_F16, NULL, 0, in_folder("half"), &err), TIM_E_ARGUMENT);
     assert_says("F16");
-    tim_model_free(model);
+    tim_model_close(model);
 }
 
 /* What tells of the weights follows them into another file; what told of the file stays behind. */
@@ -1032,8 +1032,8 @@ static void test_write_keeps_what_metadata_tell_of_weights(void **state) {
     assert_string_equal(key, "training_steps");
     assert_string_equal(value, "1200");
     tim_tensor_file_close(file);
-    tim_model_free(opened);
-    tim_model_free(model);
+    tim_model_close(opened);
+    tim_model_close(model);
 }
 
 static void test_tensor_file_lists_what_was_saved(void **state) {
@@ -1068,7 +1068,7 @@ static void test_tensor_file_lists_what_was_saved(void **state) {
     assert_int_equal(tim_tensor_file_open(&file, in_folder("listed/config.yaml"), &err), TIM_E_FORMAT);
     assert_null(file);
     tim_tensor_file_close(NULL);
-    tim_model_free(model);
+    tim_model_close(model);
 }
 
 int main(void) {

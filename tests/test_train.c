@@ -1389,7 +1389,7 @@ static void test_trainer_save_is_a_model_that_opens(void **state) {
     }
     assert_true(model->config.training.ema_warmup); /* the whole configuration came along */
     assert_string_equal(model->config.data_type, "idx");
-    tim_model_free(model);
+    tim_model_close(model);
     tim_trainer_free(trainer);
     tim_config_done(&config);
 }

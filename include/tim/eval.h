@@ -25,7 +25,7 @@ typedef struct TimClassifierReport {
 } TimClassifierReport;
 
 /* Told after every epoch; `user` is the caller's. Return false to end the training: what is trained so far is written. */
-typedef bool (*TimClassifierProgress)(const TimClassifierReport *report, void *user);
+typedef bool (*TimClassifierCallback)(const TimClassifierReport *report, void *user);
 
 typedef struct TimClassifierOptions {
     const char *train,
@@ -38,7 +38,7 @@ typedef struct TimClassifierOptions {
     bool no_mirror;       /* pictures are moved, not mirrored: of digits or letters */
     int threads;          /* 0: as many as OpenMP would use */
     const char *isa;      /* NULL: the best this processor has */
-    TimClassifierProgress progress; /* NULL: nobody asks */
+    TimClassifierCallback progress; /* NULL: nobody asks */
     void *user;
 } TimClassifierOptions;
 
@@ -86,11 +86,11 @@ typedef struct TimJudgement {
                    * training pictures, or less than 99 */
 } TimJudgement;
 
-/* Reads classifier and pictures and measures the real ones. Pictures must have the size of a classifier of ours. Free with tim_judge_close.
+/* Reads classifier and pictures and measures the real ones. Pictures must have the size of a classifier of ours. Close with tim_judge_close.
  * Errors: TIM_E_ARGUMENT, TIM_E_IO and TIM_E_FORMAT for files that do not fit, named; TIM_E_MEMORY. *judge is NULL then. */
 TIM_API TimStatus tim_judge_open(TimJudge **judge, const TimJudgeOptions *options, TimError *err);
 
-/* Frees a judge; NULL is fine. */
+/* Closes a judge; NULL is fine. */
 TIM_API void tim_judge_close(TimJudge *judge);
 
 /* Judges `count` >= 4 pictures, uint8 (count, H, W, C) of the reference's size; `labels` (count) may be NULL. Borrows everything.
@@ -124,7 +124,7 @@ TIM_API TimStatus tim_weights_hash(char out[TIM_HASH_TEXT], const char *path, Ti
 /* ---- ADM's evaluation suite ---- */
 
 /* Told after every few pictures; `user` is the caller's. Return false to stop: the call then ends with TIM_E_CANCELLED. */
-typedef bool (*TimAdmProgress)(int64_t done, int64_t total, void *user);
+typedef bool (*TimAdmCallback)(int64_t done, int64_t total, void *user);
 
 typedef struct TimAdmOptions {
     const char *classifier;  /* the FID network's weights: Inception v3 with its official tensor names, fc.weight too */
@@ -132,7 +132,7 @@ typedef struct TimAdmOptions {
     const char *reference;   /* the set to compare with */
     int threads;             /* 0: as many as OpenMP would use */
     const char *isa;         /* NULL: the best this processor has */
-    TimAdmProgress progress; /* NULL: nobody asks */
+    TimAdmCallback progress; /* NULL: nobody asks */
     void *user;
 } TimAdmOptions;
 
@@ -204,7 +204,7 @@ TIM_API TimStatus tim_eval(const TimEvalOptions *options, TimError *err);
 
 /* Writes a page to `path` that needs nothing else: the PNG at `sheet`, and quality by steps from `report`, the report.json of an earlier
  * evaluation. Errors: TIM_E_IO and TIM_E_FORMAT, naming the file; TIM_E_MEMORY. Any thread. */
-TIM_API TimStatus tim_report_demo(const char *report, const char *sheet, const char *path, TimError *err);
+TIM_API TimStatus tim_report_write_demo(const char *report, const char *sheet, const char *path, TimError *err);
 
 #ifdef __cplusplus
 }

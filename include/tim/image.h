@@ -132,21 +132,21 @@ TIM_API TimStatus tim_npz_write_adm(const char *path, const uint8_t *images, int
 /* The same file written a few images at a time, for sets that do not fit into memory. One thread at a time. */
 typedef struct TimAdmWriter TimAdmWriter;
 
-/* Starts a file of n images. *writer is the caller's until tim_adm_finish or tim_adm_discard; NULL on failure.
+/* Starts a file of n images. *writer is the caller's until tim_adm_writer_finish or tim_adm_writer_discard; NULL on failure.
  * Ranges and errors: as tim_npz_write_adm. */
-TIM_API TimStatus tim_adm_begin(TimAdmWriter **writer, const char *path, int64_t n, int height, int width, int channels,
-                                TimError *err);
+TIM_API TimStatus tim_adm_writer_begin(TimAdmWriter **writer, const char *path, int64_t n, int height, int width, int channels,
+                                       TimError *err);
 
-/* Adds the next `count` images, uint8 (count, height, width, channels), borrowed. After TIM_E_IO only tim_adm_discard is useful.
+/* Adds the next `count` images, uint8 (count, height, width, channels), borrowed. After TIM_E_IO only tim_adm_writer_discard is useful.
  * Errors: TIM_E_ARGUMENT when count is negative or more than n images come; TIM_E_IO. */
-TIM_API TimStatus tim_adm_append(TimAdmWriter *writer, const uint8_t *images, int64_t count, TimError *err);
+TIM_API TimStatus tim_adm_writer_append(TimAdmWriter *writer, const uint8_t *images, int64_t count, TimError *err);
 
 /* Adds the labels, int64 (n), unless NULL, and puts the file at its path. Frees the writer in every case; a failure leaves no file.
  * Errors: TIM_E_ARGUMENT when fewer than n images came; TIM_E_IO. */
-TIM_API TimStatus tim_adm_finish(TimAdmWriter *writer, const int64_t *labels, TimError *err);
+TIM_API TimStatus tim_adm_writer_finish(TimAdmWriter *writer, const int64_t *labels, TimError *err);
 
 /* Gives up: frees the writer and leaves no file. NULL is fine. */
-TIM_API void tim_adm_discard(TimAdmWriter *writer);
+TIM_API void tim_adm_writer_discard(TimAdmWriter *writer);
 
 #ifdef __cplusplus
 }

@@ -25,7 +25,7 @@ typedef struct TimModelOptions {
                              * cast their model to it: to draw what they draw. Training knows no such rounding */
     /* Bytes that converted copies of weights may take, those of all parts together; 0: no bound. What would take more is TIM_E_MEMORY
      * before any is made. A run's own bound is TimSampleOptions.memory. */
-    size_t memory;
+    size_t max_copy_bytes;
     /* Of a pipeline (tim/pipeline.h); the published scripts run theirs in fp32 beside a model in bf16. */
     TimPartPrecision autoencoder;
     const char *isa; /* "ref", "generic", "avx2", "avx512", "avx512_bf16", "amx_bf16"; NULL: the best this processor has */
@@ -37,7 +37,7 @@ typedef struct TimModelOptions {
  * as OpenMP would use, the best instruction set. A tensor that is missing (but of the projector, which drawing does not use), unknown or of
  * another shape is TIM_E_FORMAT, named with what was expected and found. Other errors: TIM_E_ARGUMENT for an option out of range,
  * TIM_E_UNSUPPORTED for an instruction set this processor lacks and what tim_config_read calls so, TIM_E_IO, TIM_E_MEMORY; *model is NULL
- * then. Free with tim_model_free. Any thread. */
+ * then. Close with tim_model_close. Any thread. */
 TIM_API TimStatus tim_model_open(TimModel **model, const char *path, const char *config_path, const TimModelOptions *options,
                                  TimError *err);
 
@@ -46,8 +46,8 @@ TIM_API TimStatus tim_model_open(TimModel **model, const char *path, const char 
  * is replaced only when its new content is whole. Errors: TIM_E_ARGUMENT for another precision, TIM_E_IO, TIM_E_MEMORY. */
 TIM_API TimStatus tim_model_write(const TimModel *model, const char *folder, TimPrecision precision, TimError *err);
 
-/* Frees a model; NULL is fine. */
-TIM_API void tim_model_free(TimModel *model);
+/* Closes a model; NULL is fine. */
+TIM_API void tim_model_close(TimModel *model);
 
 /* The configuration, borrowed from the model. */
 TIM_API const TimConfig *tim_model_config(const TimModel *model);
@@ -66,7 +66,7 @@ TIM_API size_t tim_model_tensor_count(const TimModel *model);
 TIM_API TimStatus tim_model_tensor(const TimModel *model, size_t index, TimTensorInfo *info, TimError *err);
 
 /* The name of the best instruction set this processor has; static storage. */
-TIM_API const char *tim_best_isa(void);
+TIM_API const char *tim_isa_best_name(void);
 
 #ifdef __cplusplus
 }

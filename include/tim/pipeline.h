@@ -33,7 +33,7 @@ TIM_API TimStatus tim_pipeline_read_config(TimConfig *config, const TimPipelineP
 /* Opens all parts that the model needs. Errors: TIM_E_IO for a part that is not found, with the places looked at and the name under
  * which it is published; TIM_E_FORMAT, TIM_E_UNSUPPORTED for a part that cannot be used or does not fit the others, naming the file;
  * TIM_E_ARGUMENT for a precision that there is not, or a configuration beside a model that is one.
- * TIM_E_MEMORY; *pipeline is NULL after each. Free with tim_pipeline_free. Any thread. */
+ * TIM_E_MEMORY; *pipeline is NULL after each. Close with tim_pipeline_close. Any thread. */
 TIM_API TimStatus tim_pipeline_open(TimPipeline **pipeline, const TimPipelineParts *parts, const TimModelOptions *options,
                                     TimError *err);
 
@@ -57,14 +57,14 @@ typedef struct TimPartReport {
 TIM_API TimStatus tim_pipeline_verify(const TimPipelineParts *parts, TimPartReport reports[TIM_PIPELINE_PARTS], int *count,
                                       TimError *err);
 
-/* Frees a pipeline; NULL is fine. */
-TIM_API void tim_pipeline_free(TimPipeline *pipeline);
+/* Closes a pipeline; NULL is fine. */
+TIM_API void tim_pipeline_close(TimPipeline *pipeline);
 
 /* The model's configuration, borrowed from the pipeline. */
 TIM_API const TimConfig *tim_pipeline_config(const TimPipeline *pipeline);
 
 /* Sides of pictures are multiples of this many pixels. */
-TIM_API int tim_pipeline_step(const TimPipeline *pipeline);
+TIM_API int tim_pipeline_size_multiple(const TimPipeline *pipeline);
 
 /* As tim_sample_plan, for a pipeline. Plans tapes without making them: one call at a time on one pipeline. */
 TIM_API TimStatus tim_pipeline_plan(TimPipeline *pipeline, const TimSampleOptions *options, TimSampleInfo *info, TimError *err);

@@ -25,7 +25,7 @@ typedef enum TimSampleMode {
 
 /* Told after each step how many steps of all pictures are done; `user` is the caller's. Return false to stop: the call then ends with
  * TIM_E_CANCELLED. Runs in the calling thread and must not use the model. */
-typedef bool (*TimSampleProgress)(int64_t done, int64_t total, void *user);
+typedef bool (*TimSampleCallback)(int64_t done, int64_t total, void *user);
 
 typedef struct TimSampleOptions {
     const int64_t *labels;      /* (count) the pictures' classes, borrowed; NULL: picture i gets class i mod num_classes */
@@ -61,12 +61,12 @@ typedef struct TimSampleOptions {
                     * With a bound parts let go of their tapes and pages while others work, and strips are cut to fit */
     size_t held;   /* bytes that the caller holds beside the run, which count against `memory` */
     TimImageRounding rounding;
-    TimSampleProgress progress; /* NULL: nobody asks */
+    TimSampleCallback progress; /* NULL: nobody asks */
     void *user;
 } TimSampleOptions;
 
 /* Fills in: one picture, one step, transition mode, no guidance with the window (0, 1), no stochasticity, seed 0, from noise, a batch of 16,
- * the model's size, the rounding of class-to-image. Any thread. */
+ * the model's size, a strength of 0.7, the rounding of class-to-image. Any thread. */
 TIM_API void tim_sample_options_init(TimSampleOptions *options);
 
 /* What a run did. */

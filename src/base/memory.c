@@ -32,8 +32,7 @@ TimStatus tim_new(void *out, size_t count, size_t size, const char *what, TimErr
     if (tim_mul_size(count, size, &bytes)) block = tim_alloc(bytes ? bytes : 1, 1);
     memcpy(out, &block, sizeof block);
     if (block) return TIM_OK;
-    return tim_fail(err, TIM_E_MEMORY, "no memory for %s: %zu elements of %zu bytes; use a smaller batch or picture", what, count,
-                    size);
+    return tim_fail(err, TIM_E_MEMORY, "no memory for %s: %zu elements of %zu bytes", what, count, size);
 }
 
 TimStatus tim_copy_text(char **out, const char *text, TimError *err) {

@@ -90,6 +90,6 @@ TimStatus tim_bench_autoencoder(TimBenchResult *result, int index, const TimBenc
     TIM_TRY(tim_autoencoder_config_parse(&config, c->config, c->class_name, err));
     TIM_TRY(tim_autoencoder_new(&a, &config, &o, err));
     const TimStatus status = run(result, c, a, sums, err);
-    tim_autoencoder_free(a);
+    tim_autoencoder_close(a);
     return status;
 }

@@ -216,7 +216,7 @@ static TimStatus make(Bench *b, TimError *err) {
 
 static void done(Bench *b) {
     tim_objective_free(b->objective);
-    tim_model_free(b->model);
+    tim_model_close(b->model);
     tim_config_done(&b->config);
     void *const blocks[] = {b->gradients, b->vectors.first, b->vectors.second, b->x, b->z, b->times, b->h_target, b->caption, b->t,
                             b->r,         b->labels};

@@ -388,7 +388,7 @@ static TimStatus run(Evaluation *e, TimError *err) {
 static void done(Evaluation *e) {
     tim_finished_close(&e->finished);
     tim_judge_close(e->judge);
-    tim_model_free(e->model);
+    tim_model_close(e->model);
     for (int i = 0; i < TIM_FINISHED_PAIRS; i++) tim_pictures_done(&e->drawn[i]);
     void *const blocks[] = {e->labels, e->rows, e->values, e->sheets[0], e->sheets[1]};
     for (size_t i = 0; i < sizeof blocks / sizeof *blocks; i++) tim_free(blocks[i]);

@@ -627,7 +627,7 @@ TimStatus tim_report_write_html(const TimReport *report, const char *path, TimEr
     return write_page(report, NULL, path, err);
 }
 
-TimStatus tim_report_demo(const char *report, const char *sheet, const char *path, TimError *err) {
+TimStatus tim_report_write_demo(const char *report, const char *sheet, const char *path, TimError *err) {
     TimReportFile file;
     TIM_TRY(tim_report_read(&file, report, err));
     const TimStatus status = write_page(&file.report, sheet, path, err);

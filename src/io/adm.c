@@ -26,7 +26,8 @@ static TimStatus begin_images(TimAdmWriter *writer, const char *path, int height
     return tim_npz_begin(&writer->npz, "arr_0", "|u1", 1, shape, 4, err);
 }
 
-TimStatus tim_adm_begin(TimAdmWriter **out, const char *path, int64_t n, int height, int width, int channels, TimError *err) {
+TimStatus tim_adm_writer_begin(TimAdmWriter **out, const char *path, int64_t n, int height, int width, int channels,
+                               TimError *err) {
     *out = NULL;
     TimAdmWriter *writer;
     TIM_TRY(check_set(path, n, height, width, channels, err));
@@ -37,11 +38,11 @@ TimStatus tim_adm_begin(TimAdmWriter **out, const char *path, int64_t n, int hei
     if (status == TIM_OK)
         *out = writer;
     else
-        tim_adm_discard(writer);
+        tim_adm_writer_discard(writer);
     return status;
 }
 
-TimStatus tim_adm_append(TimAdmWriter *writer, const uint8_t *images, int64_t count, TimError *err) {
+TimStatus tim_adm_writer_append(TimAdmWriter *writer, const uint8_t *images, int64_t count, TimError *err) {
     if (count < 0 || count > writer->n - writer->done)
         return tim_fail(err, TIM_E_ARGUMENT, "%s: %lld more images after %lld; the file was begun for %lld",
                         writer->npz.writer.path, (long long)count, (long long)writer->done, (long long)writer->n);
@@ -74,28 +75,28 @@ static TimStatus complete(TimAdmWriter *writer, const int64_t *labels, TimError 
     return tim_npz_close(&writer->npz, err);
 }
 
-TimStatus tim_adm_finish(TimAdmWriter *writer, const int64_t *labels, TimError *err) {
+TimStatus tim_adm_writer_finish(TimAdmWriter *writer, const int64_t *labels, TimError *err) {
     const TimStatus status = complete(writer, labels, err);
-    tim_adm_discard(writer);
+    tim_adm_writer_discard(writer);
     return status;
 }
 
-void tim_adm_discard(TimAdmWriter *writer) {
+void tim_adm_writer_discard(TimAdmWriter *writer) {
     if (!writer) return;
     tim_npz_discard(&writer->npz);
     tim_free(writer);
 }
 
 static TimStatus append_and_finish(TimAdmWriter *writer, const uint8_t *images, int64_t n, const int64_t *labels, TimError *err) {
-    const TimStatus status = tim_adm_append(writer, images, n, err);
-    if (status == TIM_OK) return tim_adm_finish(writer, labels, err);
-    tim_adm_discard(writer);
+    const TimStatus status = tim_adm_writer_append(writer, images, n, err);
+    if (status == TIM_OK) return tim_adm_writer_finish(writer, labels, err);
+    tim_adm_writer_discard(writer);
     return status;
 }
 
 TimStatus tim_npz_write_adm(const char *path, const uint8_t *images, int64_t n, int height, int width, int channels,
                             const int64_t *labels, TimError *err) {
     TimAdmWriter *writer;
-    TIM_TRY(tim_adm_begin(&writer, path, n, height, width, channels, err));
+    TIM_TRY(tim_adm_writer_begin(&writer, path, n, height, width, channels, err));
     return append_and_finish(writer, images, n, labels, err);
 }

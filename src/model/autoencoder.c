@@ -33,12 +33,12 @@ TimStatus tim_autoencoder_new(TimAutoencoder **out, const TimAutoencoderConfig *
     (*out)->options = *options;
     const TimStatus status = fill(*out, err);
     if (status == TIM_OK) return TIM_OK;
-    tim_autoencoder_free(*out);
+    tim_autoencoder_close(*out);
     *out = NULL;
     return status;
 }
 
-void tim_autoencoder_free(TimAutoencoder *a) {
+void tim_autoencoder_close(TimAutoencoder *a) {
     if (!a) return;
     tim_half_done(&a->encoder);
     tim_half_done(&a->decoder);
@@ -314,7 +314,7 @@ static TimStatus open_folder(TimAutoencoder **out, const char *config_path, cons
     if (made != TIM_OK) return tim_fail_within(err, made, "%s", config_path);
     const TimStatus status = read_weights(*out, folder, err);
     if (status == TIM_OK) return TIM_OK;
-    tim_autoencoder_free(*out);
+    tim_autoencoder_close(*out);
     *out = NULL;
     return status;
 }

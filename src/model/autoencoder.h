@@ -35,15 +35,15 @@ typedef struct TimAutoencoderOptions {
     int threads;
     bool bf16;             /* products; norms, sums and the residual stream stay f32 */
     bool encoder, decoder; /* the halves to have */
-    size_t copies;         /* bytes that their weights may take; 0: no bound */
+    size_t max_copy_bytes; /* that their weights may take; 0: no bound */
 } TimAutoencoderOptions;
 
 typedef struct TimAutoencoder TimAutoencoder;
 
-/* Makes one with all weights zero. Free with tim_autoencoder_free. One call at a time on one autoencoder. */
+/* Makes one with all weights zero. Free with tim_autoencoder_close. One call at a time on one autoencoder. */
 TimStatus tim_autoencoder_new(TimAutoencoder **out, const TimAutoencoderConfig *config, const TimAutoencoderOptions *options,
                               TimError *err);
-void tim_autoencoder_free(TimAutoencoder *autoencoder);
+void tim_autoencoder_close(TimAutoencoder *autoencoder);
 const TimAutoencoderConfig *tim_autoencoder_config(const TimAutoencoder *autoencoder);
 
 /* Gives the official tensor `name` of the shape dims[0 ... rank - 1], row-major, in `out`. */

@@ -138,9 +138,9 @@ static TimStatus make_room(TimHalf *half, TimError *err) {
         *(half->options.bf16 && is_matrix(&half->params.items[i]) ? &narrow : &wide) += room(&half->params.items[i]);
     char all[TIM_BYTES_TEXT], most[TIM_BYTES_TEXT];
     const size_t bytes = wide * sizeof *half->f32 + narrow * sizeof *half->bf16;
-    if (half->options.copies && bytes > half->options.copies)
+    if (half->options.max_copy_bytes && bytes > half->options.max_copy_bytes)
         return tim_fail(err, TIM_E_MEMORY, "its weights take %s, and the run may have %s; allow more", tim_bytes_text(all, bytes),
-                        tim_bytes_text(most, half->options.copies));
+                        tim_bytes_text(most, half->options.max_copy_bytes));
     TIM_TRY(tim_new(&half->f32, wide, sizeof *half->f32, "the autoencoder's weights", err));
     TIM_TRY(tim_new(&half->bf16, narrow, sizeof *half->bf16, "the autoencoder's weights", err));
     TIM_TRY(tim_weights_new(&half->bound, half->params.count, err));

@@ -11,7 +11,7 @@
 TimStatus tim_frozen_init(TimFrozen *frozen, const TimNetworkOptions *options, TimError *err) {
     frozen->dtype = options->precision == TIM_PRECISION_BF16 ? TIM_BF16 : TIM_F32;
     frozen->threads = options->threads;
-    frozen->most = options->copies;
+    frozen->max_copy_bytes = options->max_copy_bytes;
     TIM_TRY(tim_new(&frozen->copies, frozen->params.count, sizeof *frozen->copies, "the list of weights", err));
     return tim_weights_new(&frozen->bound, frozen->params.count, err);
 }
@@ -135,9 +135,9 @@ static TimStatus check_one(const TimFrozen *frozen, size_t i, const TimFrozenNam
 
 static TimStatus check_copies(const TimFrozen *frozen, const size_t copies[2], TimError *err) {
     char all[TIM_BYTES_TEXT], most[TIM_BYTES_TEXT];
-    if (!frozen->most || copies[0] + copies[1] <= frozen->most) return TIM_OK;
+    if (!frozen->max_copy_bytes || copies[0] + copies[1] <= frozen->max_copy_bytes) return TIM_OK;
     return tim_fail(err, TIM_E_MEMORY, "its weights take %s beside the file, and the run may have %s; allow more%s%s",
-                    tim_bytes_text(all, copies[0] + copies[1]), tim_bytes_text(most, frozen->most),
+                    tim_bytes_text(all, copies[0] + copies[1]), tim_bytes_text(most, frozen->max_copy_bytes),
                     copies[1] ? ", or give a file that runs from where it lies: in " : "",
                     !copies[1]                  ? ""
                     : frozen->dtype == TIM_BF16 ? "bf16"

@@ -10,15 +10,15 @@
 #include "tim/model.h"
 
 typedef struct TimFrozen {
-    TimParams params; /* declared by a recording */
-    TimDtype dtype;   /* of matrices */
-    int threads;      /* that convert */
-    size_t most;      /* bytes that copies may take; 0: no bound */
-    TimWeights bound; /* what a tape binds */
-    void **copies;    /* (params.count); NULL: in the map */
-    size_t copied;    /* bytes of all copies */
-    size_t mapped;    /* bytes of what is used in the map */
-    TimTensorSet set; /* the files; empty without any */
+    TimParams params;      /* declared by a recording */
+    TimDtype dtype;        /* of matrices */
+    int threads;           /* that convert */
+    size_t max_copy_bytes; /* that copies may take; 0: no bound */
+    TimWeights bound;      /* what a tape binds */
+    void **copies;         /* (params.count); NULL: in the map */
+    size_t copied;         /* bytes of all copies */
+    size_t mapped;         /* bytes of what is used in the map */
+    TimTensorSet set;      /* the files; empty without any */
 } TimFrozen;
 
 /* How a file may depart from the names of the parameters. */
@@ -36,7 +36,7 @@ TimStatus tim_frozen_init(TimFrozen *frozen, const TimNetworkOptions *options, T
 void tim_frozen_done(TimFrozen *frozen);
 
 /* Takes the weights from the file or folder at `path`, of any kind that io/tensor_set.h reads. TIM_E_FORMAT names file and tensor: one that is missing, has another shape,
- * is no float, or belongs to nothing; TIM_E_MEMORY when the copies would take more than options->copies: then none has been made. */
+ * is no float, or belongs to nothing; TIM_E_MEMORY when the copies would take more than options->max_copy_bytes: then none has been made. */
 TimStatus tim_frozen_open(TimFrozen *frozen, const char *path, const TimFrozenNames *names, TimError *err);
 
 /* Gives the values of a parameter in `out` (count). */

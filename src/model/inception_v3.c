@@ -153,25 +153,26 @@ static void record(TimInceptionNetwork *n, int64_t pictures) {
     keep_mean(n, x, TIM_INCEPTION_POOL);
 }
 
-TimStatus tim_inception_network_new(TimInceptionNetwork *network, const TimTapeOptions *options, TimParams *params, TimError *err) {
+static void free_network(TimInceptionNetwork *network) {
+    tim_tape_free(network->tape);
+    *network = (TimInceptionNetwork){0};
+}
+
+/* Records and plans for inference. `params` gains the parameters on the first trace. */
+static TimStatus new_network(TimInceptionNetwork *network, const TimTapeOptions *options, TimParams *params, TimError *err) {
     *network = (TimInceptionNetwork){0};
     TIM_TRY(tim_tape_new(&network->tape, options, params, err));
     record(network, options->samples);
     const TimStatus status = tim_tape_plan(network->tape, err);
-    if (status != TIM_OK) tim_inception_network_done(network);
+    if (status != TIM_OK) free_network(network);
     return status;
-}
-
-void tim_inception_network_done(TimInceptionNetwork *network) {
-    tim_tape_free(network->tape);
-    *network = (TimInceptionNetwork){0};
 }
 
 /* ---- one with weights ---- */
 
 static TimStatus fill(TimInception *n, TimIsa isa, int threads, TimError *err) {
     const TimTapeOptions options = {.isa = isa, .threads = threads, .samples = n->batch, .product = TIM_F32};
-    TIM_TRY(tim_inception_network_new(&n->network, &options, &n->params, err));
+    TIM_TRY(new_network(&n->network, &options, &n->params, err));
     TIM_TRY(tim_new(&n->weights, n->params.elements, sizeof *n->weights, "the weights of Inception v3", err));
     TIM_TRY(tim_weights_new(&n->bound, n->params.count, err));
     tim_weights_point(&n->bound, &n->params, n->weights, NULL);
@@ -186,7 +187,7 @@ TimStatus tim_inception_init(TimInception *inception, int64_t batch, TimIsa isa,
 }
 
 void tim_inception_done(TimInception *inception) {
-    tim_inception_network_done(&inception->network);
+    free_network(&inception->network);
     tim_weights_done(&inception->bound);
     tim_params_done(&inception->params);
     tim_free(inception->weights);

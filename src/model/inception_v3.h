@@ -35,11 +35,6 @@ typedef struct TimInceptionNetwork {
     TimRef mixed_6d; /* (B 17 17, 768), a pixel a row; the first 192 channels are those of branch1x1 */
 } TimInceptionNetwork;
 
-/* Records and plans for inference. `params` gains the parameters on the first trace. */
-TimStatus tim_inception_network_new(TimInceptionNetwork *network, const TimTapeOptions *options, TimParams *params, TimError *err);
-
-void tim_inception_network_done(TimInceptionNetwork *network);
-
 /* A network with weights. */
 typedef struct TimInception {
     TimParams params;

@@ -65,7 +65,7 @@ TimStatus tim_model_new(TimModel **out, const TimConfig *config, const TimNetwor
     if (!model->options.threads) model->options.threads = omp_get_max_threads();
     const TimStatus status = fill(model, config, err);
     if (status != TIM_OK) {
-        tim_model_free(model);
+        tim_model_close(model);
         return status;
     }
     *out = model;
@@ -82,7 +82,7 @@ static void empty_all(TimModel *model) {
     for (int i = 0; model->tapes && i < TIM_MODEL_TAPES * model->lanes; i++) empty(&model->tapes[i]);
 }
 
-void tim_model_free(TimModel *model) {
+void tim_model_close(TimModel *model) {
     if (!model) return;
     empty_all(model);
     tim_free(model->of_lane);
@@ -129,7 +129,7 @@ TimStatus tim_model_tensor(const TimModel *model, size_t index, TimTensorInfo *i
     return TIM_OK;
 }
 
-const char *tim_best_isa(void) {
+const char *tim_isa_best_name(void) {
     return tim_isa_name(tim_isa_best());
 }
 

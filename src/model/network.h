@@ -21,9 +21,9 @@ typedef struct TimNetworkOptions {
     TimIsa isa;
     int threads;
     TimPrecision precision;
-    bool dry;            /* of the tape: it tells its bytes, and cannot run */
-    bool rounded_rotary; /* TimModelOptions */
-    size_t copies;       /* bytes that converted weights may take; 0: no bound */
+    bool dry;              /* of the tape: it tells its bytes, and cannot run */
+    bool rounded_rotary;   /* TimModelOptions */
+    size_t max_copy_bytes; /* that converted weights may take; 0: no bound */
     bool frozen; /* the weights are used as a checkpoint stores them: every matrix in the dtype of the products. For inference */
 } TimNetworkOptions;
 

@@ -121,7 +121,7 @@ static TimStatus network_options(TimNetworkOptions *out, const TimModelOptions *
     *out = (TimNetworkOptions){.threads = options->threads,
                                .precision = options->precision,
                                .rounded_rotary = options->rounded_rotary,
-                               .copies = options->memory};
+                               .max_copy_bytes = options->max_copy_bytes};
     return tim_isa_choose(options->isa, &out->isa, err);
 }
 
@@ -150,7 +150,7 @@ TimStatus tim_model_open(TimModel **model, const char *path, const char *config_
     if (status == TIM_OK) status = open_places(model, &places, config_path != NULL, &network, err);
     free_places(&places);
     if (status == TIM_OK) return TIM_OK;
-    tim_model_free(*model);
+    tim_model_close(*model);
     *model = NULL;
     return status;
 }

@@ -12,6 +12,7 @@
 
 #include "base/error.h"
 
+/* The published models use `normal`; the others are the published code's way to larger grids than trained on, kept for parity. */
 typedef enum TimRopeScheme {
     TIM_ROPE_NORMAL,         /* "normal" */
     TIM_ROPE_SCALE1,         /* "scale1": normal frequencies, tables multiplied by a factor of the longer side */
@@ -27,7 +28,7 @@ typedef enum TimRopeScheme {
 typedef struct TimRopeConfig {
     TimRopeScheme scheme;
     double theta;                   /* base of the frequencies, 10000 as published */
-    int max_pe_len_h, max_pe_len_w; /* largest grid meant to be seen; `normal` ignores these four */
+    int max_pe_len_h, max_pe_len_w; /* largest grid meant to be seen; of no effect in `normal`, as the next and `decouple` */
     int ori_max_pe_len;             /* side of the training grid, at least 2 */
     bool rounded;  /* angles, and their cosines and sines, are rounded to bf16, as in a published model cast to it */
     bool decouple; /* each axis rescales by its own side instead of the longer one */

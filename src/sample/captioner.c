@@ -82,14 +82,14 @@ TimStatus tim_captioner_open(TimCaptioner **out, const char *encoder, const char
     TIM_TRY(tim_new(&c, 1, sizeof *c, "a text encoder", err));
     const TimStatus status = fill(c, encoder, tokenizer, config, options, err);
     if (status != TIM_OK) {
-        tim_captioner_free(c);
+        tim_captioner_close(c);
         return status;
     }
     *out = c;
     return TIM_OK;
 }
 
-void tim_captioner_free(TimCaptioner *c) {
+void tim_captioner_close(TimCaptioner *c) {
     if (!c) return;
     tim_gemma3_done(&c->gemma3);
     tim_t5_done(&c->t5);

@@ -18,11 +18,11 @@ TimTextEncoder tim_text_encoder_of(const json_t *config);
 typedef struct TimCaptioner TimCaptioner;
 
 /* Opens the Hugging Face folder `encoder` and its tokenizer, a file or folder.
- * `config` says which hidden state and how many tokens. Errors name the file. Free with tim_captioner_free. */
+ * `config` says which hidden state and how many tokens. Errors name the file. Free with tim_captioner_close. */
 TimStatus tim_captioner_open(TimCaptioner **out, const char *encoder, const char *tokenizer, const TimConfig *config,
                              const TimNetworkOptions *options, TimError *err);
 
-void tim_captioner_free(TimCaptioner *captioner);
+void tim_captioner_close(TimCaptioner *captioner);
 
 /* *bytes = of the tape that encodes `count` captions of `tokens` each, and of the weights in their files' maps. */
 TimStatus tim_captioner_bytes(TimCaptioner *captioner, int64_t count, int tokens, size_t *bytes, TimError *err);

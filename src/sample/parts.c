@@ -144,9 +144,9 @@ TimStatus tim_places_name(TimStatus status, const char *name, TimError *err) {
 
 /* What copies of further weights may take; 0: no bound. */
 static size_t copies_left(const TimPipeline *p) {
-    const size_t most = p->model->options.copies, taken = p->model->frozen.copied +
-                                                          (p->captioner ? tim_captioner_copied(p->captioner) : 0) +
-                                                          (p->autoencoder ? tim_autoencoder_bytes(p->autoencoder) : 0);
+    const size_t most = p->model->options.max_copy_bytes, taken = p->model->frozen.copied +
+                                                                  (p->captioner ? tim_captioner_copied(p->captioner) : 0) +
+                                                                  (p->autoencoder ? tim_autoencoder_bytes(p->autoencoder) : 0);
     if (!most) return 0;
     return most > taken ? most - taken : 1;
 }
@@ -154,7 +154,7 @@ static size_t copies_left(const TimPipeline *p) {
 static TimStatus open_captioner(TimPipeline *p, const TimPlaces *places, TimError *err) {
     const TimConfig *c = &p->model->config;
     TimNetworkOptions options = p->model->options;
-    options.copies = copies_left(p);
+    options.max_copy_bytes = copies_left(p);
     if (places->text_status == TIM_OK)
         return tim_places_name(tim_captioner_open(&p->captioner, places->encoder, places->tokenizer, c, &options, err),
                                c->text_encoder_dir, err);
@@ -165,7 +165,7 @@ static TimStatus open_captioner(TimPipeline *p, const TimPlaces *places, TimErro
 static TimStatus open_autoencoder(TimPipeline *p, TimPlaces *places, TimError *err) {
     const TimNetworkOptions *run = &p->model->options;
     const TimAutoencoderOptions options = {
-        .isa = run->isa, .threads = run->threads, .bf16 = p->autoencoder_bf16, .decoder = true, .copies = copies_left(p)};
+        .isa = run->isa, .threads = run->threads, .bf16 = p->autoencoder_bf16, .decoder = true, .max_copy_bytes = copies_left(p)};
     if (places->latents_status != TIM_OK) {
         if (err) *err = places->latents_err;
         return places->latents_status;
@@ -180,7 +180,7 @@ static TimStatus open_autoencoder(TimPipeline *p, TimPlaces *places, TimError *e
 TimStatus tim_pipeline_encoder(TimPipeline *p, TimAutoencoder **encoder, TimError *err) {
     const TimNetworkOptions *run = &p->model->options;
     const TimAutoencoderOptions options = {
-        .isa = run->isa, .threads = run->threads, .bf16 = p->autoencoder_bf16, .encoder = true, .copies = copies_left(p)};
+        .isa = run->isa, .threads = run->threads, .bf16 = p->autoencoder_bf16, .encoder = true, .max_copy_bytes = copies_left(p)};
     if (!p->encoder) TIM_TRY(tim_autoencoder_open(&p->encoder, p->autoencoder_folder, &options, err));
     *encoder = p->encoder;
     return TIM_OK;
@@ -218,17 +218,17 @@ TimStatus tim_pipeline_open(TimPipeline **pipeline, const TimPipelineParts *part
     if (status == TIM_OK)
         *pipeline = p;
     else
-        tim_pipeline_free(p);
+        tim_pipeline_close(p);
     return status;
 }
 
-void tim_pipeline_free(TimPipeline *p) {
+void tim_pipeline_close(TimPipeline *p) {
     if (!p) return;
-    tim_autoencoder_free(p->autoencoder);
-    tim_autoencoder_free(p->encoder);
+    tim_autoencoder_close(p->autoencoder);
+    tim_autoencoder_close(p->encoder);
     tim_free(p->autoencoder_folder);
-    tim_captioner_free(p->captioner);
-    tim_model_free(p->model);
+    tim_captioner_close(p->captioner);
+    tim_model_close(p->model);
     tim_free(p);
 }
 

@@ -27,7 +27,7 @@ static int channels_of(const TimPipeline *p) {
                           : p->model->config.network.in_channels;
 }
 
-int tim_pipeline_step(const TimPipeline *p) {
+int tim_pipeline_size_multiple(const TimPipeline *p) {
     return factor_of(p) * p->model->config.network.patch_size;
 }
 
@@ -110,8 +110,8 @@ static TimStatus check_options(const TimPlan *plan, const TimPipeline *p, const 
     if (o->batch < 1) return tim_fail(err, TIM_E_ARGUMENT, "batch is %d; give at least 1", o->batch);
     if (o->rounding != TIM_IMAGE_ROUNDING_T2I && o->rounding != TIM_IMAGE_ROUNDING_C2I)
         return tim_fail(err, TIM_E_ARGUMENT, "rounding is %d; give one of TimImageRounding", (int)o->rounding);
-    TIM_TRY(check_size("height", plan->height, tim_pipeline_step(p), err));
-    return check_size("width", plan->width, tim_pipeline_step(p), err);
+    TIM_TRY(check_size("height", plan->height, tim_pipeline_size_multiple(p), err));
+    return check_size("width", plan->width, tim_pipeline_size_multiple(p), err);
 }
 
 static TimStatus check_labels(const TimConfig *config, const TimSampleOptions *o, TimError *err) {

@@ -22,7 +22,7 @@ typedef struct TimSamplerOptions {
     int64_t noise_count;
     float *trajectory; /* (steps + 1, B, C, H, W) receives the initial state and the state after each step; NULL: nobody asks */
     float *estimates;  /* (steps, B, C, H, W) receives where each step would end if its jump went on to T_min; NULL: nobody asks */
-    TimSampleProgress progress; /* (steps done, steps); NULL: nobody asks */
+    TimSampleCallback progress; /* (steps done, steps); NULL: nobody asks */
     void *user;
 } TimSamplerOptions;
 
@@ -43,7 +43,7 @@ typedef struct TimSamplerBatch {
     TimCondition condition, null;
 } TimSamplerBatch;
 
-/* No guidance with the window (0, 1), one step, transition mode, no stochasticity, seed 0. */
+/* No guidance with the window (0, 1), one step, transition mode, no stochasticity. */
 TimSamplerOptions tim_sampler_options_default(void);
 
 /* Checks the options against the transport and says what a run with them will do. Pure. */

@@ -34,7 +34,7 @@ static void verify_model(TimPartReport *report, const TimPipelineParts *parts, c
     TimModel *model;
     look(report, places->weights);
     report->status = tim_pipeline_open_model(&model, parts, &options, &report->err);
-    tim_model_free(model);
+    tim_model_close(model);
 }
 
 static void verify_encoder(TimPartReport *report, const TimPlaces *places, const TimConfig *config) {
@@ -43,7 +43,7 @@ static void verify_encoder(TimPartReport *report, const TimPlaces *places, const
     if (report->status == TIM_OK)
         report->status = tim_captioner_open(&captioner, places->encoder, places->tokenizer, config, &run, &report->err);
     tim_places_name(report->status, config->text_encoder_dir, &report->err);
-    tim_captioner_free(captioner);
+    tim_captioner_close(captioner);
 }
 
 static void verify_tokenizer(TimPartReport *report, const TimPlaces *places) {
@@ -63,11 +63,11 @@ static void verify_autoencoder(TimPartReport *report, const TimPlaces *places, c
     look(report, places->autoencoder);
     if (report->status == TIM_OK) report->status = open_half(&autoencoder, places, false, &report->err);
     if (report->status == TIM_OK) report->status = tim_places_check_latents(autoencoder, config, places->autoencoder, &report->err);
-    tim_autoencoder_free(autoencoder);
+    tim_autoencoder_close(autoencoder);
     autoencoder = NULL;
     if (report->status == TIM_OK) report->init_status = open_half(&autoencoder, places, true, &report->err);
     tim_places_name(report->status != TIM_OK ? report->status : report->init_status, config->vae_dir, &report->err);
-    tim_autoencoder_free(autoencoder);
+    tim_autoencoder_close(autoencoder);
 }
 
 static void missing(TimPartReport *report, TimStatus status, const TimError *err) {

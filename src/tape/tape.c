@@ -45,7 +45,6 @@ struct TimTape {
     size_t block_count, block_capacity;
     void *memory, *work;
     size_t bytes, work_bytes;
-    bool planned;
     TimStatus status;
     TimError error;
     TimTapeTimes *times;
@@ -420,7 +419,6 @@ TimStatus tim_tape_plan(TimTape *tape, TimError *err) {
     TIM_TRY(tim_new(&tape->memory, tape->bytes, 1, "the tape", err));
     TIM_TRY(tim_new(&tape->work, tape->work_bytes, 1, "the tape's workspace", err));
     place_values(tape);
-    tape->planned = true;
     return TIM_OK;
 }
 

@@ -58,7 +58,7 @@ void tim_tape_fail(TimTape *tape, TimStatus status, const char *format, ...) __a
 
 TimStatus tim_tape_plan(TimTape *tape, TimError *err);
 
-/* Bytes of the block that holds all values of this tape, and the sum of what lives in it: the gain of sharing. */
+/* Bytes of the block that holds all values of this tape, with the workspace of its ops; and what the values would take without sharing it. */
 size_t tim_tape_bytes(const TimTape *tape);
 size_t tim_tape_bytes_unshared(const TimTape *tape);
 

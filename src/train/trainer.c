@@ -185,8 +185,8 @@ void tim_trainer_free(TimTrainer *t) {
     tim_muon_free(t->muon);
     tim_coupling_free(t->coupling);
     tim_data_close(t->data);
-    tim_model_free(t->model);
-    tim_model_free(t->ema);
+    tim_model_close(t->model);
+    tim_model_close(t->ema);
     tim_params_done(&t->moment_params);
     for (size_t i = 0; i < sizeof blocks / sizeof *blocks; i++) tim_free(blocks[i]);
     tim_free(t);

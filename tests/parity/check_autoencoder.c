@@ -132,7 +132,7 @@ TimStatus check_autoencoder(ParityFile *file, TimError *err) {
     TIM_TRY(make(file, &a, err));
     TimStatus status = tim_autoencoder_set_weights(a, read_hash, NULL, err);
     if (status == TIM_OK) status = check_all(file, a, err);
-    tim_autoencoder_free(a);
+    tim_autoencoder_close(a);
     return status;
 }
 
@@ -160,7 +160,7 @@ static TimStatus check_folder(ParityFile *file, const char *folder, ParityFile *
     for (size_t i = 0; i < file->tensors.count; i++) file->used[i] = true; /* opening is strict */
     const TimStatus status = golden->path ? check_all(golden, a, err) : TIM_OK;
     if (!golden->path) parity_report(file, "-", 0, 0);
-    tim_autoencoder_free(a);
+    tim_autoencoder_close(a);
     return status;
 }
 

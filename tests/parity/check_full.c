@@ -78,6 +78,6 @@ TimStatus check_full(ParityFile *file, TimError *err) {
     TimModel *model;
     TIM_TRY(parity_model(file, &model, err));
     const TimStatus status = check_sizes(file, model, err);
-    tim_model_free(model);
+    tim_model_close(model);
     return status;
 }

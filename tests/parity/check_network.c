@@ -73,6 +73,6 @@ TimStatus check_network(ParityFile *file, TimError *err) {
     TimModel *model;
     TIM_TRY(parity_model(file, &model, err));
     const TimStatus status = check(file, model, err);
-    tim_model_free(model);
+    tim_model_close(model);
     return status;
 }

@@ -279,6 +279,6 @@ TimStatus check_objective(ParityFile *file, TimError *err) {
     const TimStatus status = check(&s, err);
     tim_objective_free(s.objective);
     tim_weights_done(&s.guiding);
-    tim_model_free(s.model);
+    tim_model_close(s.model);
     return status;
 }

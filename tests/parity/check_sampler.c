@@ -215,6 +215,6 @@ TimStatus check_sampler(ParityFile *file, TimError *err) {
     Inputs in = {0};
     TIM_TRY(parity_model(file, &in.model, err));
     const TimStatus status = check_all(file, &in, err);
-    tim_model_free(in.model);
+    tim_model_close(in.model);
     return status;
 }

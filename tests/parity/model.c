@@ -35,7 +35,7 @@ TimStatus parity_model(ParityFile *file, TimModel **model, TimError *err) {
     TIM_TRY(tim_model_new(model, &config, &options, err));
     const TimStatus status = parity_fill_weights(&(*model)->params, (*model)->f32, err);
     if (status != TIM_OK) {
-        tim_model_free(*model);
+        tim_model_close(*model);
         return status;
     }
     tim_model_weights_changed(*model);

@@ -11,7 +11,7 @@ TimStatus parity_network_config(ParityFile *file, TimNetworkConfig *config, TimE
 /* How the command line wants networks to run. */
 TimStatus parity_network_options(const ParityFile *file, TimNetworkOptions *options, TimError *err);
 
-/* A model with hash weights; free with tim_model_free. */
+/* A model with hash weights; free with tim_model_close. */
 TimStatus parity_model(ParityFile *file, TimModel **model, TimError *err);
 
 /* Every parameter of `params` made from its name, into the vector `weights`. */
