@@ -109,11 +109,29 @@ TimStatus sample_make_conditions(Sampling *s, TimError *err);
 /* The same for the prompts in the list, as many times each as asked for. */
 TimStatus sample_repeat_prompts(Sampling *s, TimError *err);
 
+/* The prompt of picture `index`; of a run with prompts. */
+const Prompt *sample_prompt_of(const Sampling *s, int64_t index);
+
+/* What is said once of all pictures. {0}: nothing yet. */
+typedef struct SampleRemarks {
+    int64_t cut_prompts, padded_prompts;                                /* how many were */
+    bool guidance, window, noise, negative, tiled, cut_negative, times; /* what was said */
+} SampleRemarks;
+
+/* Says what of the options has no effect on pictures with this plan, unless it was said before. */
+void sample_remark(const Sampling *s, const TimSampleOptions *options, const TimSampleInfo *plan, SampleRemarks *said);
+
+/* Says at the end what became of the prompts. */
+void sample_remark_prompts(const Sampling *s, const SampleRemarks *said);
+
 /* Fails before the first picture where a later one would; says once what settings have no effect. */
 TimStatus sample_check(Sampling *s, TimError *err);
 
 /* How many pictures from `first` on are drawn together: what is alike in all settings, and whole groups where a layout wants them. */
 int64_t sample_batch(const Sampling *s, int64_t first);
+
+/* The side of pictures for which `given` pixels are asked, 0 being the model's own. */
+int sample_side(const Sampling *s, int given);
 
 /* The options of pictures first ... first + count with the number of steps of `row`. */
 TimSampleOptions sample_options(const Sampling *s, int64_t row, int64_t first, int64_t count);

@@ -2,7 +2,6 @@
 #include "sample/plan.h"
 
 #include "base/memory.h"
-#include "base/text.h"
 
 void tim_sample_options_init(TimSampleOptions *options) {
     *options = (TimSampleOptions){.count = 1,
@@ -123,7 +122,7 @@ static TimStatus check_labels(const TimConfig *config, const TimSampleOptions *o
     return TIM_OK;
 }
 
-static int longest_caption(const TimPlan *plan, int64_t count) {
+int tim_plan_longest_caption(const TimPlan *plan, int64_t count) {
     int longest = 0;
     for (int64_t i = 0; plan->tokens && i < count; i++)
         if (plan->tokens[i] > longest) longest = plan->tokens[i];
@@ -133,7 +132,7 @@ static int longest_caption(const TimPlan *plan, int64_t count) {
 /* One evaluation serves captions of one length alone, so equal lengths come together: the longest first, each in the order given. Sorted by
  * counting: place[k] is where the next caption goes that lacks k tokens of the longest. */
 static TimStatus order_pictures(TimPlan *plan, int64_t count, TimError *err) {
-    const int longest = longest_caption(plan, count);
+    const int longest = tim_plan_longest_caption(plan, count);
     int64_t *place, before = 0;
     TIM_TRY(tim_new(&plan->order, (size_t)count, sizeof *plan->order, "the order of the pictures", err));
     TIM_TRY(tim_new(&place, (size_t)longest + 1, sizeof *place, "the order of the pictures", err));
@@ -198,143 +197,6 @@ static TimStatus check_conditions(TimPlan *plan, const TimPipeline *p, const Tim
     return check_labels(&p->model->config, o, err);
 }
 
-/* ---- memory ---- */
-
-/* What a run holds. */
-typedef struct Need {
-    size_t always;                              /* copies of weights, pictures, states, what the caller holds */
-    size_t encoder, captions, network, decoder; /* tapes and mapped weights of each phase */
-} Need;
-
-/* Without a bound a picture is decoded whole as long as that takes no more; small ones never do, and are not even counted. */
-static const size_t usual_decoder = (size_t)5 << 29, small_picture = 1200 * 1200;
-
-static size_t larger(size_t a, size_t b) {
-    return a > b ? a : b;
-}
-
-/* Captions of a batch, null ones included, and the sampler's copies. */
-static size_t captions_needed(const TimPlan *plan, const TimPipeline *p, const TimSampleOptions *o, int64_t batch) {
-    const size_t passes = plan->info.guided_steps > 0 ? 2 : 1;
-    if (!p->captioner) return 0;
-    return sizeof(float) * (size_t)longest_caption(plan, o->count) * (size_t)tim_captioner_width(p->captioner) *
-           (2 * ((size_t)batch + 1) + passes * (size_t)batch);
-}
-
-/* What is held throughout, with `batch` pictures at once. */
-static size_t always_needed(const TimPlan *plan, const TimPipeline *p, const TimSampleOptions *o, int64_t batch) {
-    const size_t pixels = (size_t)plan->height * (size_t)plan->width * (size_t)plan->channels;
-    const size_t input =
-        (size_t)(plan->height / plan->factor) * (size_t)(plan->width / plan->factor) * (size_t)p->model->config.network.in_channels;
-    const size_t weights = p->model->frozen.copied + (p->autoencoder ? tim_autoencoder_bytes(p->autoencoder) : 0) +
-                           (p->captioner ? tim_captioner_copied(p->captioner) : 0);
-    const size_t states = (size_t)batch * input * sizeof(double), passes = plan->info.guided_steps > 0 ? 2 : 1;
-    return o->held + weights + captions_needed(plan, p, o, batch) + pixels * (plan->stages * (size_t)o->count + sizeof(float)) +
-           (o->stages ? plan->stages * (size_t)batch * input * sizeof(float) : 0) +
-           states * (1 + passes) /* and what goes into the network and comes out of it */ + 2 * input * sizeof(float);
-}
-
-/* The picture to start from goes through the encoder at once, before anything else. */
-static TimStatus count_encoder(const TimPlan *plan, TimPipeline *p, Need *need, TimError *err) {
-    const size_t pixels = (size_t)plan->height * (size_t)plan->width * (size_t)plan->channels;
-    TimAutoencoder *encoder;
-    TIM_TRY(tim_pipeline_encoder(p, &encoder, err));
-    tim_autoencoder_rest(encoder);
-    need->always += tim_autoencoder_bytes(encoder);
-    const TimTiling tiling = tim_autoencoder_tiling(tim_autoencoder_config(encoder));
-    TIM_TRY(plan->tiled ? tim_autoencoder_tiled_bytes(encoder, false, &tiling, plan->height, plan->width, &need->encoder, err)
-                        : tim_autoencoder_encode_bytes(encoder, plan->height, plan->width, &need->encoder, err));
-    need->encoder += pixels * (1 + sizeof(float));
-    return TIM_OK;
-}
-
-/* What earlier runs left. */
-static void rest_all(TimPipeline *p) {
-    tim_model_rest(p->model);
-    if (p->captioner) tim_captioner_rest(p->captioner);
-    tim_autoencoder_rest(p->autoencoder);
-    tim_autoencoder_rest(p->encoder);
-}
-
-/* Of the steps that are guided, and of those that are not, which have a tape of their own. */
-static TimStatus count_network(const TimPlan *plan, TimPipeline *p, int64_t batch, int tokens, Need *need, TimError *err) {
-    const int height = plan->height / plan->factor, width = plan->width / plan->factor;
-    const int64_t guided = plan->info.guided_steps;
-    size_t plain = 0, twice = 0;
-    if (guided < plan->sampler.steps) TIM_TRY(tim_model_tape_bytes(p->model, batch, height, width, tokens, &plain, err));
-    if (guided) TIM_TRY(tim_model_tape_bytes(p->model, 2 * batch, height, width, tokens, &twice, err));
-    need->network = plain + twice + p->model->frozen.mapped;
-    return TIM_OK;
-}
-
-/* Also decides in which strips it works. */
-static TimStatus count_decoder(TimPlan *plan, TimPipeline *p, const TimSampleOptions *o, Need *need, TimError *err) {
-    const int height = plan->height / plan->factor, width = plan->width / plan->factor;
-    const TimTiling tiling = tim_autoencoder_tiling(tim_autoencoder_config(p->autoencoder));
-    const size_t left = o->memory > need->always ? o->memory - need->always : 0;
-    if (plan->tiled) return tim_autoencoder_tiled_bytes(p->autoencoder, true, &tiling, height, width, &need->decoder, err);
-    TIM_TRY(tim_autoencoder_find_strips(p->autoencoder, height, width, o->memory ? left : usual_decoder, &plan->strips,
-                                        &need->decoder, err));
-    if (o->memory || need->decoder <= usual_decoder) return TIM_OK;
-    /* nobody asked for the least: nearly as little in far wider strips */
-    return tim_autoencoder_find_strips(p->autoencoder, height, width, need->decoder + need->decoder / 8, &plan->strips,
-                                       &need->decoder, err);
-}
-
-static TimStatus count_need(TimPlan *plan, TimPipeline *p, const TimSampleOptions *o, Need *need, TimError *err) {
-    const int64_t batch = o->count < o->batch ? o->count : o->batch;
-    const bool guided = plan->info.guided_steps > 0;
-    const int tokens = longest_caption(plan, o->count);
-    if (o->memory) rest_all(p);
-    tim_autoencoder_rest(p->autoencoder);
-    *need = (Need){.always = always_needed(plan, p, o, batch)};
-    if (o->init && p->autoencoder)
-        TIM_TRY(count_encoder(plan, p, need, err));
-    else if (p->encoder) /* of an earlier run */
-        need->always += tim_autoencoder_bytes(p->encoder);
-    if (p->captioner) TIM_TRY(tim_captioner_bytes(p->captioner, batch + guided, tokens, &need->captions, err));
-    TIM_TRY(count_network(plan, p, batch, tokens, need, err));
-    return p->autoencoder ? count_decoder(plan, p, o, need, err) : TIM_OK;
-}
-
-/* Whether what is too much for the bound is a decoder that tiles would fit into it. */
-static bool tiles_would_do(const TimPlan *plan, TimPipeline *p, const TimSampleOptions *o, const Need *need) {
-    size_t bytes;
-    if (!p->autoencoder || plan->tiled || need->always + larger(larger(need->encoder, need->captions), need->network) > o->memory)
-        return false;
-    const TimTiling tiling = tim_autoencoder_tiling(tim_autoencoder_config(p->autoencoder));
-    return tim_autoencoder_tiled_bytes(p->autoencoder, true, &tiling, plan->height / plan->factor, plan->width / plan->factor,
-                                       &bytes, NULL) == TIM_OK &&
-           need->always + bytes <= o->memory;
-}
-
-static TimStatus refuse(const TimPlan *plan, TimPipeline *p, const TimSampleOptions *o, const Need *need, TimError *err) {
-    const size_t bytes[] = {plan->info.memory, o->memory,     need->always, need->encoder,
-                            need->captions,    need->network, need->decoder};
-    char t[sizeof bytes / sizeof *bytes][TIM_BYTES_TEXT];
-    for (size_t i = 0; i < sizeof bytes / sizeof *bytes; i++) tim_bytes_text(t[i], bytes[i]);
-    return tim_fail(
-        err, TIM_E_MEMORY,
-        "the run needs about %s and may have %s: %s throughout, %s for the picture to start from, %s for captions, %s for "
-        "the network, %s for the decoder%s; allow more, or draw smaller or fewer pictures at once%s",
-        t[0], t[1], t[2], t[3], t[4], t[5], t[6],
-        plan->tiled         ? " in tiles"
-        : plan->strips.rows ? " in its smallest strips"
-                            : "",
-        tiles_would_do(plan, p, o, need) ? ", or decode in tiles" : "");
-}
-
-static TimStatus plan_memory(TimPlan *plan, TimPipeline *p, const TimSampleOptions *o, TimError *err) {
-    Need need;
-    TIM_TRY(count_need(plan, p, o, &need, err));
-    plan->rests = o->memory || plan->strips.rows || plan->tiled;
-    const size_t phases = plan->rests ? larger(larger(need.encoder, need.captions), larger(need.network, need.decoder))
-                                      : need.encoder + need.captions + need.network + need.decoder;
-    plan->info.memory = need.always + phases;
-    if (!o->memory || plan->info.memory <= o->memory) return TIM_OK;
-    return refuse(plan, p, o, &need, err);
-}
-
 /* ---- the whole ---- */
 
 TimStatus tim_plan_make(TimPlan *plan, TimPipeline *p, const TimSampleOptions *options, TimError *err) {
@@ -345,8 +207,7 @@ TimStatus tim_plan_make(TimPlan *plan, TimPipeline *p, const TimSampleOptions *o
     TIM_TRY(check_options(plan, p, options, err));
     TIM_TRY(check_conditions(plan, p, options, err));
     plan_tiles(plan, p, options);
-    const bool large = p->autoencoder && (size_t)plan->height * (size_t)plan->width > small_picture;
-    return options->memory || large ? plan_memory(plan, p, options, err) : TIM_OK;
+    return tim_plan_memory(plan, p, options, err);
 }
 
 void tim_plan_done(TimPlan *plan) {

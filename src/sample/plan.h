@@ -24,4 +24,11 @@ TimStatus tim_plan_make(TimPlan *plan, TimPipeline *pipeline, const TimSampleOpt
 
 void tim_plan_done(TimPlan *plan);
 
+/* Tokens of the longest of `count` captions; 0 of classes. */
+int tim_plan_longest_caption(const TimPlan *plan, int64_t count);
+
+/* The last part of the plan: counts what a run with a bound or of large pictures holds, into info.memory, and finds the strips.
+ * TIM_E_MEMORY, with the need by phase, when options->memory is less. */
+TimStatus tim_plan_memory(TimPlan *plan, TimPipeline *pipeline, const TimSampleOptions *options, TimError *err);
+
 #endif
