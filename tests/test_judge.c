@@ -200,6 +200,9 @@ static void test_classifier_bad_options_named(void **state) {
     assert_fails(tim_classifier_train(&o, NULL, &err), TIM_E_ARGUMENT, "epochs is 0");
     o = training_options(), o.batch = TRAIN + 1;
     assert_fails(tim_classifier_train(&o, NULL, &err), TIM_E_ARGUMENT, "fewer than the batch of 801");
+    o = training_options(), o.learning_rate = 1e30;
+    assert_fails(tim_classifier_train(&o, NULL, &err), TIM_E_ARGUMENT,
+                 "the gradient of step 2 is not finite; give a learning rate below 1e+30");
     o = training_options(), o.learning_rate = NAN;
     assert_fails(tim_classifier_train(&o, NULL, &err), TIM_E_ARGUMENT, "learning rate");
     o = training_options(), o.train = in_folder("absent");

@@ -808,6 +808,58 @@ static void test_network_new_each_allocation_fails_memory_error(void **state) {
     }
 }
 
+/* What is no number must be seen at the end, not become a 0 or the largest other on its way. */
+static void test_run_keeps_what_is_no_number(void **state) {
+    (void)state;
+    enum { PIXELS = 4, CHANNELS = 20, AT = 7 };
+    for (int pixel = 0; pixel < PIXELS; pixel++)
+        for (int isa = TIM_ISA_REF; isa <= TIM_ISA_GENERIC; isa++) {
+            const TimTapeOptions options = {.isa = (TimIsa)isa, .threads = 1, .samples = 1, .product = TIM_F32};
+            const TimPoolParams pool = {.window = {.height = 2, .width = 2, .kernel_h = 2, .kernel_w = 2, .stride = 2}};
+            Fixture f;
+            fixture_init(&f, &options);
+            const TimRef x = tim_tape_input(f.tape, TIM_F32, PIXELS, CHANNELS, false),
+                         relu = tim_tape_add(f.tape, TIM_OP_RELU, (TimOpParams){0}, 1, &x),
+                         most = tim_tape_add(f.tape, TIM_OP_POOL, (TimOpParams){.pool = pool}, 1, &relu);
+            tim_tape_keep(f.tape, most, false);
+            must(tim_tape_plan(f.tape, &f.err), &f.err);
+            fixture_bind(&f, f.tape);
+            const TimMatrix in = tim_tape_value(f.tape, x);
+            for (int p = 0; p < PIXELS; p++)
+                for (int c = 0; c < CHANNELS; c++) tim_matrix_f32(&in, p)[c] = p == pixel && c == AT ? NAN : (float)(p - c % 3);
+            tim_tape_forward(f.tape, false);
+            const TimMatrix out = tim_tape_value(f.tape, most);
+            for (int c = 0; c < CHANNELS; c++) {
+                assert_true(isnan(tim_matrix_f32(&out, 0)[c]) == (c == AT));
+                if (c != AT) assert_true(tim_matrix_f32(&out, 0)[c] == (float)(3 - c % 3));
+            }
+            fixture_done(&f);
+        }
+}
+
+/* Bytes of a tape that draws on so many threads: a linear layer that rounds what it reads, then attention over a large picture. */
+static size_t bytes_with(int threads) {
+    enum { ROWS = 16384, WIDTH = 64 };
+    const TimTapeOptions options = {.isa = TIM_ISA_GENERIC, .threads = threads, .samples = 1, .product = TIM_BF16, .dry = true};
+    const TimLinearSpec spec = {.out_features = WIDTH, .dtype = TIM_BF16, .out = TIM_BF16};
+    Fixture f;
+    fixture_init(&f, &options);
+    const TimRef x = tim_tape_input(f.tape, TIM_F32, ROWS, WIDTH, false), y = tim_linear(f.tape, x, &spec, "y");
+    tim_tape_keep(f.tape, tim_tape_add(f.tape, TIM_OP_ATTENTION, (TimOpParams){.attention = {1}}, 3, (const TimRef[]){y, y, y}),
+                  false);
+    must(tim_tape_plan(f.tape, &f.err), &f.err);
+    const size_t bytes = tim_tape_bytes(f.tape);
+    fixture_done(&f);
+    return bytes;
+}
+
+/* What a thread needs of its own are tiles; copies of whole matrices and the sums of a backward that does not come are not. */
+static void test_plan_a_further_thread_costs_tiles_alone(void **state) {
+    (void)state;
+    const size_t one = bytes_with(1), many = bytes_with(33), each = (many - one) / 32;
+    if (each > 1 << 20) fail_msg("%zu bytes a thread", each);
+}
+
 int main(void) {
     const struct CMUnitTest tape[] = {
         cmocka_unit_test(test_layout_random_lifetimes_kept_apart),
@@ -840,6 +892,8 @@ int main(void) {
         cmocka_unit_test(test_step_allocates_nothing),
         cmocka_unit_test(test_backward_network_equals_difference),
         cmocka_unit_test(test_tangents_network_equal_difference),
+        cmocka_unit_test(test_run_keeps_what_is_no_number),
+        cmocka_unit_test(test_plan_a_further_thread_costs_tiles_alone),
         cmocka_unit_test_teardown(test_network_new_each_allocation_fails_memory_error, reset_allocations),
     };
     return cmocka_run_group_tests(tape, NULL, NULL);

@@ -1314,7 +1314,49 @@ static void test_trainer_composed_samples_end_as_the_sampler_does(void **state) 
     tim_config_done(&config);
 }
 
+/* An average stays about its weights whatever its decay rounds to: weights about 1, beside the same sum in fp64. */
+static void test_average_is_not_drawn_off_its_weights(void **state) {
+    (void)state;
+    enum { STEPS = 400000 };
+    static const double decays[] = {0.999, 0.9999, 0.99999};
+    static float weights[STEPS];
+    tim_rng_uniform(weights, STEPS, 3, 0, 0);
+    for (size_t d = 0; d < sizeof decays / sizeof *decays; d++) {
+        float weight, ema = 1;
+        double exact = 1, off = 0;
+        const TimAdamWVectors vectors = {.weights = &weight, .ema = &ema, .count = 1};
+        for (int i = 0; i < STEPS; i++) {
+            weight = 0.5F + weights[i];
+            tim_adamw_follow(&vectors, decays[d], 0, 1);
+            exact = decays[d] * exact + (1 - decays[d]) * (double)weight;
+            off += ((double)ema - exact) / STEPS;
+        }
+        if (fabs(off) > 5e-6) fail_msg("decay %g: off by %.2e", decays[d], off);
+    }
+}
+
 /* ---- checkpoints ---- */
+
+/* Its second moments are not there, and AdamW would leap. */
+static void test_trainer_resume_muon_with_adamw_refused(void **state) {
+    (void)state;
+    TimConfig config = tiny(TIM_PRECISION_F32);
+    config.training.optimizer = TIM_OPTIMIZER_MUON;
+    TimTrainer *muon = new_trainer(&config);
+    assert_ok(tim_trainer_save(muon, in_folder("muon-0"), &err));
+    run_steps(muon, 5); /* blocks stand still at first */
+    assert_ok(tim_trainer_save(muon, in_folder("muon-5"), &err));
+    config.training.optimizer = TIM_OPTIMIZER_ADAMW;
+    TimTrainer *adamw = new_trainer(&config);
+    assert_int_equal(tim_trainer_resume(adamw, in_folder("muon-5"), &err), TIM_E_ARGUMENT);
+    assert_says("muon-5/optimizer.safetensors: Muon made it");
+    assert_ok(tim_trainer_resume(adamw, in_folder("muon-0"), &err)); /* nothing was updated yet */
+    run_steps(adamw, 1);
+    assert_ok(tim_trainer_save(adamw, in_folder("adamw-1"), &err));
+    assert_ok(tim_trainer_resume(muon, in_folder("adamw-1"), &err)); /* a direction is all that Muon takes over */
+    tim_trainer_free(muon), tim_trainer_free(adamw);
+    tim_config_done(&config);
+}
 
 typedef struct Resumption {
     TimPrecision precision;
@@ -1993,6 +2035,8 @@ int main(void) {
         cmocka_unit_test(test_objective_composed_target_is_what_the_averages_jumps_do),
         cmocka_unit_test(test_trainer_composed_samples_start_at_their_step),
         cmocka_unit_test(test_trainer_composed_samples_end_as_the_sampler_does),
+        cmocka_unit_test(test_average_is_not_drawn_off_its_weights),
+        cmocka_unit_test(test_trainer_resume_muon_with_adamw_refused),
         cmocka_unit_test(test_trainer_direction_needs_velocities_and_the_exact_derivative),
         cmocka_unit_test(test_trainer_resume_expecting_losses_has_the_bits_of_no_stop),
         cmocka_unit_test(test_trainer_save_is_a_model_that_opens),

@@ -72,12 +72,18 @@ typedef struct Tiles {
     float *g_q;                      /* (N, ld): the vjp sums it over the key tiles */
 } Tiles;
 
-static size_t tiles_floats(Shape s) {
-    return (size_t)((7 * s.tq + 9 * s.tk + s.n) * s.ld + 4 * s.tq * s.tk + 3 * s.tq + s.tk);
+static bool has_vjp(const TimNode *node) {
+    return node->g_in[0].rows || node->g_in[1].rows || node->g_in[2].rows;
+}
+
+/* Of one thread; with g_q only where it is summed: of a large picture it is most of it. */
+static size_t tiles_floats(const TimNode *node, Shape s) {
+    const int64_t g_q = has_vjp(node) ? s.n : 0;
+    return scratch_floats((7 * s.tq + 9 * s.tk + g_q) * s.ld + 4 * s.tq * s.tk + 3 * s.tq + s.tk);
 }
 
 static Tiles tiles_of(const TimNode *node, Shape s) {
-    float *p = (float *)node->work + (size_t)omp_get_thread_num() * scratch_floats((int64_t)tiles_floats(s));
+    float *p = (float *)node->work + (size_t)omp_get_thread_num() * tiles_floats(node, s);
     Tiles t;
     float **const of_q[] = {&t.q, &t.t_q, &t.g_o, &t.o, &t.sum_o, &t.q_rows, &t.g_o_rows};
     float **const of_k[] = {&t.k, &t.v, &t.t_k, &t.t_v, &t.g_k, &t.g_v, &t.kt, &t.vt, &t.t_kt};
@@ -101,7 +107,12 @@ static TimStatus infer(TimNode *node, TimError *err) {
     node->save[0] = matrix_of(TIM_F32, node->samples * s.heads, s.n);
     node->vjp_reads_in = 7;
     node->vjp_reads_out = 1;
-    return want_scratch(node, scratch_floats((int64_t)tiles_floats(s)), err);
+    return TIM_OK;
+}
+
+/* The passes are known by now. */
+static TimStatus prepare(TimNode *node, TimError *err) {
+    return want_scratch(node, tiles_floats(node, shape_of(node)), err);
 }
 
 /* One tile's place: queries q0 ... q0 + nq and keys k0 ... k0 + nk of head `head` of a sample. */
@@ -370,4 +381,4 @@ static void vjp(const TimNode *node) {
 }
 
 extern const TimOp TIM_ISA_SYMBOL(tim_op_attention);
-const TimOp TIM_ISA_SYMBOL(tim_op_attention) = {"attention", infer, NULL, NULL, forward, vjp, jvp};
+const TimOp TIM_ISA_SYMBOL(tim_op_attention) = {"attention", infer, prepare, NULL, forward, vjp, jvp};

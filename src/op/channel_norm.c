@@ -28,7 +28,7 @@ static void add_to(float *restrict y, const float *restrict h, int64_t n) {
 
 static void clip(float *y, int64_t n) {
 #pragma omp simd
-    for (int64_t i = 0; i < n; i++) y[i] = y[i] > 0 ? y[i] : 0.0F;
+    for (int64_t i = 0; i < n; i++) y[i] = y[i] <= 0 ? 0.0F : y[i]; /* keeps a NaN */
 }
 
 static void forward_row(const TimNode *node, int64_t r, float *scratch) {

@@ -107,6 +107,11 @@ static void release(TimNode *node) {
     node->plan = NULL;
 }
 
+/* Up to whole lines, as convolve.h wants its workspace. */
+static size_t aligned(size_t bytes) {
+    return (bytes + TIM_ALIGNMENT - 1) / TIM_ALIGNMENT * TIM_ALIGNMENT;
+}
+
 static TimStatus prepare(TimNode *node, TimError *err) {
     Plan *plan;
     TIM_TRY(tim_new(&plan, 1, sizeof *plan, "a convolution's plans", err));
@@ -116,7 +121,7 @@ static TimStatus prepare(TimNode *node, TimError *err) {
     for (int i = 0; i < PASSES; i++)
         if (plan->pass[i] && tim_convolve_work(plan->pass[i]) > passes) passes = tim_convolve_work(plan->pass[i]);
     if ((node->g_in[0].rows && node->add_in[0]) || converts(node))
-        plan->ahead = scratch_floats(node->in[0].rows * node->in[0].cols) * tim_dtype_size(node->in[1].dtype);
+        plan->ahead = aligned((size_t)(node->in[0].rows * node->in[0].cols) * tim_dtype_size(node->in[1].dtype));
     node->work_bytes = plan->ahead + passes;
     return want_scratch(node, column_sums_scratch(node->out[0].cols), err);
 }

@@ -107,6 +107,19 @@ static void release(TimNode *node) {
     node->plan = NULL;
 }
 
+/* Converted inputs are all threads' together; behind them come the products or the sums of a bias. An outer sum converts nothing. */
+static TimStatus plan_work(TimNode *node, size_t products, TimError *err) {
+    const Plan *plan = node->plan;
+    const TimMatrix *w = &node->in[1];
+    const bool outer = node->g_in[1].rows && !plan->product[G_W];
+    if (node->g_in[2].rows) TIM_TRY(want_scratch(node, column_sums_scratch(node->out[0].cols), err));
+    if (products > node->work_bytes) node->work_bytes = products;
+    if (!tim_add_size(node->work_bytes, plan->converted, &node->work_bytes))
+        return tim_fail(err, TIM_E_MEMORY, "linear: its workspace does not fit; use a smaller batch or picture");
+    if (!outer) return TIM_OK;
+    return want_scratch(node, scratch_floats((int64_t)outer_scratch(w->rows, w->cols, node->threads)), err);
+}
+
 static TimStatus prepare(TimNode *node, TimError *err) {
     Plan *plan;
     TIM_TRY(tim_new(&plan, 1, sizeof *plan, "a linear layer's plan", err));
@@ -124,10 +137,7 @@ static TimStatus prepare(TimNode *node, TimError *err) {
                  g = align_up((size_t)(node->in[0].rows * w->rows) * size);
     if (differs(&node->g_out[0], w->dtype)) plan->x_at = g;
     plan->converted = plan->x_at + (differs(&node->in[0], w->dtype) || differs(&node->t_in[0], w->dtype) ? x : 0);
-    node->work_bytes = plan->converted + products;
-    const size_t sums = column_sums_scratch(node->out[0].cols),
-                 outer = scratch_floats((int64_t)outer_scratch(w->rows, w->cols, node->threads));
-    return want_scratch(node, (size_t)(plan->converted / sizeof(float)) + (sums > outer ? sums : outer), err);
+    return plan_work(node, products, err);
 }
 
 /* `m` in `dtype`: its own data, or a dense copy at `space`. Only f32 is ever converted, to bf16: infer refuses the rest. */

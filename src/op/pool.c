@@ -56,7 +56,8 @@ static void max_spot(const TimMatrix *out, const TimMatrix *in, const Spot *s) {
         for (int64_t j = s->range.left; j < s->range.right; j++) {
             const float *restrict from = tim_matrix_f32(in, row_of(s, i, j));
 #pragma omp simd
-            for (int64_t c = 0; c < out->cols; c++) to[c] = from[c] > to[c] ? from[c] : to[c];
+            for (int64_t c = 0; c < out->cols; c++)
+                to[c] = from[c] > to[c] || from[c] != from[c] ? from[c] : to[c]; /* keeps a NaN */
         }
 }
 

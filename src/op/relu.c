@@ -20,7 +20,7 @@ static void apply(const TimNode *node, const TimMatrix *out, const TimMatrix *v,
         for (int64_t r = x.rows * part / node->threads; r < end; r++) {
             const float *restrict in = row_read(&x, r, scratch), *restrict value = row_read(v, r, scratch + width);
 #pragma omp simd
-            for (int64_t i = 0; i < x.cols; i++) passed[i] = in[i] > 0 ? value[i] : 0.0F;
+            for (int64_t i = 0; i < x.cols; i++) passed[i] = in[i] <= 0 ? 0.0F : value[i]; /* keeps a NaN */
             row_write(out, r, passed, add);
         }
     }

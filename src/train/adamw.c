@@ -34,11 +34,12 @@ static void update_range(const TimAdamWVectors *v, Factors f, size_t begin, size
 
 void tim_adamw_follow(const TimAdamWVectors *v, double ema_decay, size_t begin, size_t end) {
     const float *restrict w = v->weights;
-    const float kept = (float)ema_decay, rest = (float)(1.0 - ema_decay);
+    const float rest = (float)(1.0 - ema_decay);
     float *restrict ema = v->ema;
     TimBf16 *restrict bf16 = v->bf16;
+    /* Not d ema + (1 - d) w, whose two factors do not add up to 1 in fp32: it would draw all averages off their weights. */
     if (ema)
-        for (size_t i = begin; i < end; i++) ema[i] = kept * ema[i] + rest * w[i];
+        for (size_t i = begin; i < end; i++) ema[i] += rest * (w[i] - ema[i]);
     if (bf16)
         for (size_t i = begin; i < end; i++) bf16[i] = tim_bf16_from_f32(w[i]);
 }

@@ -9,6 +9,7 @@
 #include "io/file.h"
 #include "model/store.h"
 #include "train/folder.h"
+#include "train/muon.h"
 
 enum { VERSION = 1, MAX_STATE = 16 << 20 }; /* of state.json: its version, and the bytes of it that are read */
 #define EXPECTED_LOSS "expected_loss"
@@ -175,12 +176,24 @@ static TimStatus read_vector(float *vector, const TimParams *params, const char 
     return tim_weights_read(vector, params, path, err);
 }
 
+/* AdamW divides by second moments, which Muon does not keep, and after its first steps no more makes up for their being young. */
+static TimStatus check_optimizer(const TimTrainer *t, const char *folder, TimError *err) {
+    const TimParams *params = &t->model->params;
+    if (t->muon || !tim_muon_left(params, t->moments, t->moments + params->elements)) return TIM_OK;
+    return tim_fail(err, TIM_E_ARGUMENT,
+                    "%s/" TIM_OPTIMIZER_FILE
+                    ": Muon made it and left no second moments of the blocks' matrices, which AdamW wants; go "
+                    "on with training.optimizer.target: torch.optim.Muon",
+                    folder);
+}
+
 TimStatus tim_trainer_resume(TimTrainer *t, const char *folder, TimError *err) {
     const TimParams *params = &t->model->params;
     TIM_TRY(read_state(t, folder, err));
     TIM_TRY(read_vector(t->ema->f32, params, folder, TIM_MODEL_FILE, err));
     TIM_TRY(read_vector(t->model->f32, params, folder, TIM_RAW_WEIGHTS_FILE, err));
     TIM_TRY(read_vector(t->moments, &t->moment_params, folder, TIM_OPTIMIZER_FILE, err));
+    TIM_TRY(check_optimizer(t, folder, err));
     tim_model_weights_changed(t->model);
     tim_model_weights_changed(t->ema);
     return TIM_OK;

@@ -163,13 +163,17 @@ static double learning_rate(const Training *t) {
     return t->options->learning_rate * 0.5 * (1 + cos(acos(-1.0) * (done - warmup_share) / (1 - warmup_share)));
 }
 
-static void update(Training *t) {
+/* A step whose gradient is not finite is the last. */
+static TimStatus update(Training *t, TimError *err) {
     const TimAdamWVectors vectors = {.weights = t->judge.weights,
                                      .first = t->moments,
                                      .second = t->moments + t->params.elements,
                                      .gradients = t->gradients,
                                      .count = t->params.elements};
     const double norm = tim_l2_norm(t->gradients, t->params.elements, t->threads);
+    if (!isfinite(norm))
+        return tim_fail(err, TIM_E_ARGUMENT, "the gradient of step %lld is not finite; give a learning rate below %g",
+                        (long long)t->step + 1, t->options->learning_rate);
     const TimAdamWStep step = {.lr = learning_rate(t),
                                .beta1 = 0.9,
                                .beta2 = 0.99,
@@ -179,9 +183,10 @@ static void update(Training *t) {
                                .gradient_scale = tim_clip_factor(norm, 1.0),
                                .threads = t->threads};
     tim_adamw_update(&vectors, &step);
+    return TIM_OK;
 }
 
-static void train_epoch(Training *t, int epoch, TimClassifierReport *report) {
+static TimStatus train_epoch(Training *t, int epoch, TimClassifierReport *report, TimError *err) {
     const int64_t batch = t->options->batch, batches = t->train.count / batch;
     int64_t hits = 0;
     report->loss = 0;
@@ -192,10 +197,11 @@ static void train_epoch(Training *t, int epoch, TimClassifierReport *report) {
         judge_batch(t, k * batch, &report->loss, &hits);
         memset(t->gradients, 0, t->params.elements * sizeof *t->gradients);
         tim_tape_backward(t->network.tape);
-        update(t);
+        TIM_TRY(update(t, err));
     }
     report->loss /= (double)(batches * batch);
     report->train_accuracy = (double)hits / (double)(batches * batch);
+    return TIM_OK;
 }
 
 static TimStatus test_accuracy(Training *t, double *accuracy, TimError *err) {
@@ -235,7 +241,7 @@ static TimStatus run(Training *t, TimClassifierReport *report, TimError *err) {
     TIM_TRY(read_sets(t, err));
     TIM_TRY(make(t, err));
     for (int epoch = 0; epoch < t->options->epochs; epoch++) {
-        train_epoch(t, epoch, report);
+        TIM_TRY(train_epoch(t, epoch, report, err));
         report->epoch = epoch + 1, report->epochs = t->options->epochs;
         TIM_TRY(test_accuracy(t, &report->test_accuracy, err));
         report->seconds = tim_clock() - begin;

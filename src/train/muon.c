@@ -46,6 +46,23 @@ static bool is_taken(const TimParam *p) {
     return p->rank == 2 && strncmp(p->name, "blocks.", strlen("blocks.")) == 0;
 }
 
+static bool is_zero(const float *values, size_t count) {
+    size_t i = 0;
+    while (i < count && values[i] == 0) i++;
+    return i == count;
+}
+
+bool tim_muon_left(const TimParams *params, const float *first, const float *second) {
+    bool moved = false;
+    for (size_t i = 0; i < params->count; i++) {
+        const TimParam *p = &params->items[i];
+        if (!is_taken(p)) continue;
+        if (!is_zero(second + p->offset, p->count)) return false;
+        moved |= !is_zero(first + p->offset, p->count);
+    }
+    return moved;
+}
+
 static TimStatus plan(Matrix *m, TimDtype product, TimError *err) {
     const bool tall = m->rows > m->cols;
     const int64_t side = m->side, other = tall ? m->rows : m->cols;

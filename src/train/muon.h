@@ -9,6 +9,8 @@
 #ifndef TIM_TRAIN_MUON_H
 #define TIM_TRAIN_MUON_H
 
+#include <stdbool.h>
+
 #include "tape/params.h"
 #include "tensor/dtype.h"
 #include "train/adamw.h"
@@ -17,6 +19,9 @@ typedef struct TimMuon TimMuon;
 
 /* Plans the update of `params`, which is borrowed; `product` is the dtype of the inputs of the Newton-Schulz products. */
 TimStatus tim_muon_new(TimMuon **out, const TimParams *params, TimDtype product, int threads, TimError *err);
+
+/* Whether moments are those that Muon leaves after an update: of the matrices it takes the second are zero, and not all first. */
+bool tim_muon_left(const TimParams *params, const float *first, const float *second);
 
 void tim_muon_free(TimMuon *muon);
 
