@@ -25,6 +25,7 @@
 #include "io/file.h"
 #include "train/assignment.h"
 #include "train/checkpoint.h"
+#include "train/checkpoints.h"
 #include "train/coupling.h"
 #include "train/folder.h"
 #include "train/init.h"

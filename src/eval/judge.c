@@ -8,8 +8,8 @@
 #include <sys/stat.h>
 
 #include "base/memory.h"
-#include "base/rng.h"
 #include "base/threads.h"
+#include "eval/frechet_limit.h"
 #include "eval/kernel_distance.h"
 #include "eval/neighbours.h"
 
@@ -281,54 +281,6 @@ static TimStatus judge_moments(TimJudge *j, const float *features, int64_t count
     return status;
 }
 
-/* Features of a set, dealt into two halves: the pictures of each class go to them in turn, the first to the half that has fewer, since drawn
- * sets hold as many of each, and halves by chance would not. Without classes chance decides which of two neighbours it is: they may come
- * in turn. */
-static TimStatus deal_halves(TimMoments halves[2], TimFeatures features, const int64_t *classes, TimError *err) {
-    enum { CLASSES = 4096 };          /* beyond as many, classes share a turn */
-    signed char turns[CLASSES] = {0}; /* 1 and -1: the first and the second half had the last one; 0: neither yet */
-    TimStatus status = TIM_OK;
-    for (size_t i = 0; status == TIM_OK && i < features.count; i++) {
-        signed char *turn = &turns[classes ? (uint64_t)classes[i] % CLASSES : 0];
-        if (!classes && i % 2 == 0) *turn = tim_rng_word(0, 0, i) & 1 ? 1 : -1;
-        const bool second = *turn ? *turn > 0 : halves[1].count < halves[0].count;
-        status = tim_moments_add(&halves[second], features.values + i * features.width, 1, err);
-        *turn = second ? -1 : 1;
-    }
-    return status;
-}
-
-static bool are_enough(const TimMoments halves[2], size_t width) {
-    return (size_t)halves[0].count >= width && (size_t)halves[1].count >= width;
-}
-
-static TimStatus add_half_distances(double *sum, TimJudge *j, TimMoments halves[2], TimError *err) {
-    for (int h = 0; h < 2; h++) {
-        double distance;
-        TIM_TRY(tim_moments_finish(&halves[h], err));
-        TIM_TRY(tim_frechet_distance(&distance, &halves[h], &j->reference_moments, err));
-        *sum += distance;
-    }
-    return TIM_OK;
-}
-
-/* What the distance exceeds its limit by is inverse to the number of pictures, once they are more than the features. */
-static TimStatus judge_limit(TimJudge *j, const float *features, int64_t count, const int64_t *classes, TimJudgement *out,
-                             TimError *err) {
-    TimMoments halves[2] = {0};
-    double sum = 0;
-    if ((size_t)count / 2 < j->extractor.width) return TIM_OK;
-    TimStatus status = tim_moments_init(&halves[0], j->extractor.width, err);
-    if (status == TIM_OK) status = tim_moments_init(&halves[1], j->extractor.width, err);
-    if (status == TIM_OK) status = deal_halves(halves, features_of(j, features, count), classes, err);
-    if (status == TIM_OK && are_enough(halves, j->extractor.width)) {
-        status = add_half_distances(&sum, j, halves, err);
-        if (status == TIM_OK) out->frechet_limit = 2 * out->frechet - sum / 2;
-    }
-    for (int h = 0; h < 2; h++) tim_moments_done(&halves[h]);
-    return status;
-}
-
 TimStatus tim_judge_check(const TimJudge *j, int height, int width, int channels, int classes, TimError *err) {
     const TimPictureArray *r = &j->reference;
     if (height != r->height || width != r->width || channels != r->channels)
@@ -372,7 +324,9 @@ static TimStatus judge(TimJudge *j, const TimPictures *p, const int64_t *labels,
     if (status == TIM_OK) status = judge_moments(j, v.features, p->count, &out->frechet, err);
     if (status == TIM_OK && extent >= WITHOUT_COPIES && p->count >= FEW)
         status = judge_moments(j, v.features, FEW, &out->frechet_2000, err);
-    if (status == TIM_OK && extent >= WITHOUT_COPIES) status = judge_limit(j, v.features, p->count, classes, out, err);
+    if (status == TIM_OK && extent >= WITHOUT_COPIES)
+        status = tim_frechet_limit(&out->frechet_limit, out->frechet, features_of(j, v.features, p->count), classes,
+                                   &j->reference_moments, err);
     if (status == TIM_OK && extent >= WITHOUT_COPIES) status = judge_features(j, v.features, p->count, out, err);
     if (status == TIM_OK && extent == ALL && j->training.count) status = judge_copies(j, p, out, err);
     tim_threads_leave(j->threads, before);

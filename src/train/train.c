@@ -15,6 +15,7 @@
 #include "io/file.h"
 #include "io/number.h"
 #include "model/store.h"
+#include "train/checkpoints.h"
 #include "train/folder.h"
 #include "train/trainer.h"
 
