@@ -1,10 +1,6 @@
 /* The parity program's own promise: a golden value moved by 20 tolerances, a missing output, an unknown file, each make it fail. */
 #define _GNU_SOURCE /* memmem */
-#include <limits.h>
 #include <math.h>
-#include <setjmp.h>
-#include <stdarg.h>
-#include <stddef.h>
 #include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -12,47 +8,29 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-#include <cmocka.h>
-
 #include "io/safetensors.h"
+#include "program.h"
 
-static char parity[PATH_MAX], folder[] = "/tmp/tim-parity-XXXXXX";
-
-/* The parity program lies beside this one. */
-static int find_program(void **state) {
+static int set_up(void **state) {
     (void)state;
-    const ssize_t length = readlink("/proc/self/exe", parity, sizeof parity - 16);
-    if (length <= 0) return -1;
-    parity[length] = '\0';
-    strcpy(strrchr(parity, '/'), "/parity");
-    return access(parity, X_OK) || !mkdtemp(folder);
+    return !find_program("parity") || !mkdtemp(folder) || mkdir(in_folder("golden"), 0777) != 0;
 }
 
-static int clean(void **state) {
+static int tear_down(void **state) {
     (void)state;
-    char command[PATH_MAX + 16];
-    snprintf(command, sizeof command, "rm -r %s", folder);
-    return system(command);
+    remove_tree(folder);
+    return 0;
+}
+
+/* Of a golden value; what the runs leave beside them would be one too many. */
+static const char *in_golden(const char *name) {
+    char path[PATH_BYTES / 2];
+    snprintf(path, sizeof path, "golden/%s", name);
+    return in_folder(path);
 }
 
 static int run_parity(void) {
-    char command[2 * PATH_MAX];
-    snprintf(command, sizeof command, "'%s' '%s' > /dev/null 2>&1", parity, folder);
-    const int status = system(command);
-    return WEXITSTATUS(status);
-}
-
-static void path_of(char path[PATH_MAX], const char *name) {
-    snprintf(path, PATH_MAX, "%s/%s", folder, name);
-}
-
-static void write_file(const char *name, const void *data, size_t size) {
-    char path[PATH_MAX];
-    path_of(path, name);
-    FILE *file = fopen(path, "wb");
-    assert_non_null(file);
-    assert_int_equal(fwrite(data, 1, size, file), size);
-    assert_int_equal(fclose(file), 0);
+    return run("golden");
 }
 
 static double read_value(const uint8_t *at, size_t size) {
@@ -75,8 +53,7 @@ typedef struct Copy {
 
 static Copy copy_of(const char *golden, const char *tensor) {
     TimSafetensors file;
-    TimError err;
-    assert_int_equal(tim_safetensors_open(&file, golden, &err), TIM_OK);
+    assert_ok(tim_safetensors_open(&file, golden, &err));
     Copy copy = {.bytes = malloc(file.file.size), .size = file.file.size};
     assert_non_null(copy.bytes);
     memcpy(copy.bytes, file.file.data, copy.size);
@@ -96,7 +73,7 @@ static void copy_moved(const char *golden, const char *name, const char *tensor,
     for (size_t i = 0; i < copy.count; i++) max = fmax(max, fabs(read_value(copy.values + copy.width * i, copy.width)));
     uint8_t *at = copy.values + copy.width * index;
     write_value(at, copy.width, read_value(at, copy.width) + factor * max);
-    write_file(name, copy.bytes, copy.size);
+    write_file(in_golden(name), copy.bytes, copy.size);
     free(copy.bytes);
 }
 
@@ -108,14 +85,12 @@ static void copy_without(const char *golden, const char *name, const char *tenso
     uint8_t *found = memmem(copy.bytes, copy.size, quoted, strlen(quoted));
     assert_non_null(found);
     found[1] = 'X';
-    write_file(name, copy.bytes, copy.size);
+    write_file(in_golden(name), copy.bytes, copy.size);
     free(copy.bytes);
 }
 
 static void make_folder(const char *name) {
-    char path[PATH_MAX];
-    path_of(path, name);
-    mkdir(path, 0777);
+    mkdir(in_golden(name), 0777);
 }
 
 static const char golden[] = "tests/golden/network/c2i_wide.safetensors", copy[] = "network/c2i_wide.safetensors";
@@ -151,26 +126,23 @@ static void test_parity_nan_golden_fails(void **state) {
 
 static void test_parity_unknown_file_fails(void **state) {
     (void)state;
-    char path[PATH_MAX];
     copy_moved(golden, "surprise.safetensors", "F", 0, 0);
     assert_int_equal(run_parity(), 1);
-    path_of(path, "surprise.safetensors");
-    assert_int_equal(unlink(path), 0);
+    assert_int_equal(unlink(in_golden("surprise.safetensors")), 0);
     assert_int_equal(run_parity(), 0);
 }
 
 /* Copies the golden pictures with one byte changed: byte `at` of the first place where `text` stands, counted from its start. */
 static void copy_pictures(const char *text, size_t at) {
     TimSafetensors file;
-    TimError err;
-    assert_int_equal(tim_safetensors_open(&file, "tests/golden/image/resize.safetensors", &err), TIM_OK);
+    assert_ok(tim_safetensors_open(&file, "tests/golden/image/resize.safetensors", &err));
     uint8_t *bytes = malloc(file.file.size), *found;
     assert_non_null(bytes);
     memcpy(bytes, file.file.data, file.file.size);
     found = memmem(bytes, file.file.size, text, strlen(text));
     assert_non_null(found);
     if (at) found[at] ^= 1;
-    write_file("image/resize.safetensors", bytes, file.file.size);
+    write_file(in_golden("image/resize.safetensors"), bytes, file.file.size);
     free(bytes);
     tim_safetensors_close(&file);
 }
@@ -193,14 +165,12 @@ static void test_parity_changed_pictures_fail(void **state) {
 static void test_parity_moved_features_fail(void **state) {
     (void)state;
     static const char features[] = "tests/golden/eval/inception_v3.safetensors", name[] = "eval/inception_v3.safetensors";
-    char path[PATH_MAX];
     make_folder("eval");
     copy_moved(features, name, "pool", 7, 0);
     assert_int_equal(run_parity(), 0);
     copy_moved(features, name, "pool", 7, 20 * 1e-4);
     assert_int_equal(run_parity(), 1);
-    path_of(path, name);
-    assert_int_equal(unlink(path), 0);
+    assert_int_equal(unlink(in_golden(name)), 0);
 }
 
 /* Of every kind of golden file that stands alone and is quick: as it is, moved by a hundredth, and without what it says. */
@@ -221,7 +191,7 @@ static void test_parity_every_kind_of_golden_counts(void **state) {
         {"vae", "sd_vae", "mean"},
     };
     for (size_t i = 0; i < sizeof kinds / sizeof *kinds; i++) {
-        char name[64], from[96], path[PATH_MAX];
+        char name[64], from[96];
         make_folder(kinds[i][0]);
         snprintf(name, sizeof name, "%s%s%s.safetensors", kinds[i][0], *kinds[i][0] ? "/" : "", kinds[i][1]);
         snprintf(from, sizeof from, "tests/golden/%s", name);
@@ -231,8 +201,7 @@ static void test_parity_every_kind_of_golden_counts(void **state) {
         if (run_parity() != 1) fail_msg("%s passes with '%s' moved", name, kinds[i][2]);
         copy_without(from, name, kinds[i][2]);
         if (run_parity() != 1) fail_msg("%s passes without '%s'", name, kinds[i][2]);
-        path_of(path, name);
-        assert_int_equal(unlink(path), 0);
+        assert_int_equal(unlink(in_golden(name)), 0);
     }
 }
 
@@ -246,5 +215,5 @@ int main(void) {
         cmocka_unit_test(test_parity_moved_features_fail),
         cmocka_unit_test(test_parity_every_kind_of_golden_counts),
     };
-    return cmocka_run_group_tests(tests, find_program, clean);
+    return cmocka_run_group_tests(tests, set_up, tear_down);
 }

@@ -73,7 +73,7 @@ static void assert_ids(const char *json, const char *text, const char *expected)
     tim_tokenizer_close(tokenizer);
 }
 
-static void test_bpe_lowest_rank_then_leftmost(void **state) {
+static void test_bpe_lowest_rank_then_leftmost_is_merged_first(void **state) {
     (void)state;
     assert_ids(bpe("", ""), "abab", "3 3");
     assert_ids(bpe("", ""), "aabb", "1 3 2");
@@ -85,7 +85,7 @@ static void test_bpe_lowest_rank_then_leftmost(void **state) {
     assert_ids("{\"model\":{\"type\":\"BPE\",\"vocab\":{\"a\":0},\"merges\":[]}}", "axa", "0 0"); /* without unk_token */
 }
 
-static void test_bpe_unknown_characters(void **state) {
+static void test_bpe_unknown_characters_are_unk_or_bytes(void **state) {
     (void)state;
     assert_ids(bpe("", ""), "axyb", "1 0 0 2");
     assert_ids(bpe("", "\"fuse_unk\":true,"), "axyb", "1 0 2");
@@ -94,7 +94,7 @@ static void test_bpe_unknown_characters(void **state) {
                "\xC3\xA9\xC3\xA8", "0 1 2");
 }
 
-static void test_added_tokens_leftmost_longest(void **state) {
+static void test_added_tokens_leftmost_longest_are_taken(void **state) {
     (void)state;
     static const char added[] = "\"added_tokens\":[{\"id\":4,\"content\":\"<x>\",\"lstrip\":true,\"rstrip\":true},"
                                 "{\"id\":5,\"content\":\"<x>a\"},{\"id\":6,\"content\":\"BB\",\"normalized\":true}],"
@@ -104,7 +104,7 @@ static void test_added_tokens_leftmost_longest(void **state) {
     assert_ids(bpe(added, ""), "aBB<x>", "1 6 4");
 }
 
-static void test_unigram_best_sum(void **state) {
+static void test_unigram_best_sum_is_taken(void **state) {
     (void)state;
     static const char json[] =
         "{\"model\":{\"type\":\"Unigram\",\"unk_id\":0,\"vocab\":[[\"?\",0],[\"a\",-1],[\"b\",-1],[\"ab\",-2.5],"
@@ -254,7 +254,7 @@ static void test_text_that_is_not_utf8_refused(void **state) {
     }
 }
 
-static void test_folder_and_its_configuration(void **state) {
+static void test_folder_configuration_names_the_special_tokens(void **state) {
     (void)state;
     static const char config[] = "{\"bos_token\":null,\"eos_token\":{\"content\":\"ab\"},\"pad_token\":\"b\"}";
     const char *json = bpe("", "");
@@ -435,10 +435,10 @@ static void test_sentencepiece_of_too_many_nested_pieces_refused(void **state) {
 
 int main(void) {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_bpe_lowest_rank_then_leftmost),
-        cmocka_unit_test(test_bpe_unknown_characters),
-        cmocka_unit_test(test_added_tokens_leftmost_longest),
-        cmocka_unit_test(test_unigram_best_sum),
+        cmocka_unit_test(test_bpe_lowest_rank_then_leftmost_is_merged_first),
+        cmocka_unit_test(test_bpe_unknown_characters_are_unk_or_bytes),
+        cmocka_unit_test(test_added_tokens_leftmost_longest_are_taken),
+        cmocka_unit_test(test_unigram_best_sum_is_taken),
         cmocka_unit_test(test_json_what_is_not_known_is_refused_by_name),
         cmocka_unit_test(test_json_damage_is_named),
         cmocka_unit_test(test_json_lists_are_read_as_json),
@@ -446,7 +446,7 @@ int main(void) {
         cmocka_unit_test(test_json_work_of_added_tokens_is_bounded),
         cmocka_unit_test(test_json_growing_rules_end),
         cmocka_unit_test(test_text_that_is_not_utf8_refused),
-        cmocka_unit_test(test_folder_and_its_configuration),
+        cmocka_unit_test(test_folder_configuration_names_the_special_tokens),
         cmocka_unit_test(test_sentencepiece_damaged_models_keep_memory),
         cmocka_unit_test(test_charsmap_that_leaves_itself_refused),
         cmocka_unit_test(test_charsmap_of_too_many_nested_sequences_refused),
