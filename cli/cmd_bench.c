@@ -14,7 +14,7 @@
 
 typedef enum Precisions { ONLY_BF16, ONLY_F32, BOTH } Precisions;
 
-static const char *const precision_words[] = {"bf16", "fp32", "both", NULL};
+static const char *const bench_precision_words[] = {"bf16", "fp32", "both", NULL};
 static const char *const default_cases[] = {"train_small:jvp", "train_small:dde", "train_small:none", NULL};
 
 enum { MAX_CASES = 64 };
@@ -226,7 +226,7 @@ static bool parse(Bench *b, int count, char **words, Operands *cases, ExitCode *
     const Option options[] = {
         option_flag("list", &b->list, "name the cases and end"),
         option_flag("json", &b->json, "print one JSON document with every figure"),
-        option_choice("precision", &b->precisions, precision_words, "of the matrix products (default bf16)"),
+        option_choice("precision", &b->precisions, bench_precision_words, "of the matrix products (default bf16)"),
         option_int("runs", &b->options.runs, 1, 1000000, "timed repetitions, after one for warming up (default 5)"),
         option_int("threads", &b->options.threads, 1, 4096, "threads to use (default: as many as there are cores)"),
         option_choice("isa", &b->isa, isa_words,

@@ -4,6 +4,7 @@
 #include "commands.h"
 #include "interruption.h"
 #include "options.h"
+#include "support.h"
 #include "tim/eval.h"
 
 static bool show(const TimClassifierReport *r, void *user) {
@@ -30,6 +31,7 @@ static ExitCode train(TimClassifierOptions *options) {
 
 int cmd_classifier(int count, char **words) {
     TimClassifierOptions o;
+    int isa = 0;
     tim_classifier_options_init(&o);
     const Option options[] = {
         option_required(option_text("out", &o.out, "FILE", "safetensors file to write")),
@@ -41,7 +43,7 @@ int cmd_classifier(int count, char **words) {
         option_flag("no-mirror", &o.no_mirror, "leave pictures as they lie: of digits or letters (default: half are mirrored)"),
         option_uint64("seed", &o.seed, "start of the random numbers (default 0)"),
         option_int("threads", &o.threads, 1, 4096, "threads to use (default: as many as there are cores)"),
-        option_text("isa", &o.isa, "NAME", "instruction set, as for tim train (default: the best there is)"),
+        option_choice("isa", &isa, isa_words, "instruction set (default: the best there is)"),
     };
     const CommandLine line = {
         .command = "classifier",
@@ -55,5 +57,7 @@ int cmd_classifier(int count, char **words) {
     };
     Operands none;
     ExitCode code;
-    return command_line_parse(&line, count, words, &none, &code) ? train(&o) : code;
+    if (!command_line_parse(&line, count, words, &none, &code)) return code;
+    o.isa = isa ? isa_words[isa] : NULL;
+    return train(&o);
 }

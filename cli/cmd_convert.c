@@ -13,7 +13,6 @@ typedef struct Request {
     int precision;
 } Request;
 
-static const char *const precision_words[] = {"bf16", "fp32", NULL};
 static const TimPrecision precisions[] = {TIM_PRECISION_BF16, TIM_PRECISION_F32};
 
 /* The folder that `path` is, or lies in. */

@@ -12,8 +12,6 @@
 #include "support.h"
 #include "tim/eval.h"
 
-static const char *const precision_words[] = {"bf16", "fp32", NULL};
-
 enum { MAX_PATH = 4096 };
 
 typedef struct Demo {

@@ -11,6 +11,7 @@
 #include "commands.h"
 #include "eval_pictures.h"
 #include "options.h"
+#include "support.h"
 #include "tim/eval.h"
 
 enum { MAX_STEP_COUNTS = 64 };
@@ -20,12 +21,11 @@ typedef struct Request {
     const char *pictures; /* a set to judge instead of a model; NULL: none */
     NumberList steps;
     bool only_transition, json;
-    int precision, suite;
+    int precision, suite, isa;
     char date[16];
     int step_items[MAX_STEP_COUNTS];
 } Request;
 
-static const char *const precision_words[] = {"bf16", "fp32", NULL};
 static const char *const suite_words[] = {"own", "adm", NULL};
 enum { SUITE_OWN, SUITE_ADM };
 static const char own_classifier[] = "models/fashion-judge/model.safetensors";
@@ -126,6 +126,7 @@ static ExitCode evaluate(Request *r, const CommandLine *line) {
     if (idle)
         return command_line_misused("eval", "--%s has no effect on --pictures%s; leave it out", idle,
                                     r->suite == SUITE_ADM ? " with --suite adm" : "");
+    r->eval.isa = r->isa ? isa_words[r->isa] : NULL;
     return r->pictures ? evaluate_pictures(r) : evaluate_model(r);
 }
 
@@ -153,7 +154,7 @@ static ExitCode parse(Request *r, int count, char **words) {
         option_choice("precision", &r->precision, precision_words, "of the matrix products (default bf16)"),
         option_int("threads", &r->eval.threads, 1, 4096, "threads to use (default: as many as there are cores)"),
         option_flag("overwrite", &r->eval.overwrite, "replace what an evaluation of something else left in --out"),
-        option_text("isa", &r->eval.isa, "NAME", "instruction set, as for tim sample (default: the best there is)"),
+        option_choice("isa", &r->isa, isa_words, "instruction set (default: the best there is)"),
     };
     _Static_assert(sizeof options / sizeof *options <= sizeof given / sizeof *given, "every option has a place");
     const CommandLine line = {

@@ -3,9 +3,9 @@
 
 #include "commands.h"
 #include "options.h"
+#include "support.h"
 #include "tim/synth.h"
 
-static const char *const precision_words[] = {"bf16", "fp32", NULL};
 static const TimPrecision precisions[] = {TIM_PRECISION_BF16, TIM_PRECISION_F32};
 
 static ExitCode synth(const char *manifest, const char *folder, int precision) {

@@ -12,7 +12,7 @@
 #include "support.h"
 #include "tim/train.h"
 
-static const char *const precision_words[] = {"config", "fp32", "bf16", NULL};
+static const char *const train_precision_words[] = {"config", "fp32", "bf16", NULL};
 
 /* What the command line asks for. */
 typedef struct Request {
@@ -190,7 +190,7 @@ static bool parse(Request *r, int count, char **words, ExitCode *code) {
         option_int("micro-batch", &t->trainer.micro_batch, 1, 1000000, "of them at once: memory and speed (default: chosen)"),
         option_real("lr", &r->lr, 0, 1000, "learning rate, before scale_lr (default: the configuration's)"),
         option_uint64("seed", &t->trainer.seed, "of a new run; a resumed one keeps its own (default 0)"),
-        option_choice("precision", &r->precision, precision_words, "of matrix products (default config)"),
+        option_choice("precision", &r->precision, train_precision_words, "of matrix products (default config)"),
         option_int("threads", &t->trainer.threads, 1, 4096, "(default: one for each core)"),
         option_choice("isa", &r->isa, isa_words, "instruction set (default best)"),
         option_int64("preview-every", &r->preview.every, 1, 1e9, "steps between sheets of pictures in DIR/samples (default: none)"),

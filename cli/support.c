@@ -32,6 +32,7 @@ TimStatus fail_with(TimError *err, TimStatus status, const char *format, ...) {
 }
 
 const char *const isa_words[] = {"best", "ref", "generic", "avx2", "avx512", "avx512_bf16", "amx_bf16", NULL};
+const char *const precision_words[] = {"bf16", "fp32", NULL};
 
 bool ends_with(const char *text, const char *end) {
     const size_t length = strlen(text), tail = strlen(end);

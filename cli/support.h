@@ -32,6 +32,9 @@ TimStatus make_folder(const char *path, TimError *err);
 /* Instruction sets as --isa takes them, up to NULL; the first stands for the best there is. */
 extern const char *const isa_words[];
 
+/* Precisions as most --precision take them, up to NULL; the first is the default. */
+extern const char *const precision_words[];
+
 /* Seconds on a clock that never jumps. */
 double clock_seconds(void);
 

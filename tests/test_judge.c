@@ -198,6 +198,10 @@ static void test_classifier_bad_options_named(void **state) {
     TimClassifierOptions o = training_options();
     o.epochs = 0;
     assert_fails(tim_classifier_train(&o, NULL, &err), TIM_E_ARGUMENT, "epochs is 0");
+    o = training_options(), o.threads = -1;
+    assert_fails(tim_classifier_train(&o, NULL, &err), TIM_E_ARGUMENT, "threads is -1; give 1 to 4096");
+    o = training_options(), o.threads = 4097;
+    assert_fails(tim_classifier_train(&o, NULL, &err), TIM_E_ARGUMENT, "threads is 4097; give 1 to 4096");
     o = training_options(), o.batch = TRAIN + 1;
     assert_fails(tim_classifier_train(&o, NULL, &err), TIM_E_ARGUMENT, "fewer than the batch of 801");
     o = training_options(), o.learning_rate = 1e30;

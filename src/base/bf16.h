@@ -22,4 +22,9 @@ static inline TimBf16 tim_bf16_from_f32(float value) {
     return (TimBf16)((bits & 0x7FFFFFFFU) > 0x7F800000U ? nan : rounded);
 }
 
+/* To the nearest bf16. */
+static inline float tim_bf16_round(float value) {
+    return tim_bf16_to_f32(tim_bf16_from_f32(value));
+}
+
 #endif

@@ -20,6 +20,11 @@ static inline bool tim_add_size(size_t a, size_t b, size_t *sum) {
     return !__builtin_add_overflow(a, b, sum);
 }
 
+/* `value` up to a multiple of `multiple`, which is not zero; unchecked: the result must fit. */
+static inline size_t tim_round_up(size_t value, size_t multiple) {
+    return (value + multiple - 1) / multiple * multiple;
+}
+
 /* Zeroed block of count * size bytes, 64-byte aligned; NULL on overflow, exhaustion, or a zero product. Free with tim_free. */
 void *tim_alloc(size_t count, size_t size);
 

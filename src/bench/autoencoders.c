@@ -4,6 +4,7 @@
 
 #include "base/memory.h"
 #include "base/rng.h"
+#include "base/threads.h"
 #include "model/autoencoder.h"
 
 /* Latents of side x side. The arithmetic is counted as for the other cases: products and attention, 2 per multiply-add. */
@@ -82,11 +83,10 @@ TimStatus tim_bench_autoencoder(TimBenchResult *result, int index, const TimBenc
                                 TimError *err) {
     const Case *c = &cases[index];
     TimAutoencoderConfig config;
-    TimAutoencoderOptions o = {.threads = options->threads ? options->threads : omp_get_max_threads(),
-                               .bf16 = options->precision == TIM_PRECISION_BF16,
-                               .decoder = true};
+    TimAutoencoderOptions o = {.bf16 = options->precision == TIM_PRECISION_BF16, .decoder = true};
     TimAutoencoder *a;
     TIM_TRY(tim_isa_choose(options->isa, &o.isa, err));
+    TIM_TRY(tim_threads_choose(options->threads, &o.threads, err));
     TIM_TRY(tim_autoencoder_config_parse(&config, c->config, c->class_name, err));
     TIM_TRY(tim_autoencoder_new(&a, &config, &o, err));
     const TimStatus status = run(result, c, a, sums, err);

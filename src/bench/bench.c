@@ -7,6 +7,7 @@
 
 #include "base/memory.h"
 #include "base/rng.h"
+#include "base/threads.h"
 #include "bench/autoencoders.h"
 #include "op/matmul.h"
 #include "train/adamw.h"
@@ -121,7 +122,8 @@ static TimStatus time_product(double *gflops, int64_t m, int64_t n, int64_t k, T
 TimStatus tim_bench_peak(TimBenchPeak *peak, const TimBenchOptions *options, TimError *err) {
     static const int64_t shapes[][3] = {{1024, 1024, 1024}, {2048, 2048, 1024}, {4096, 1024, 1024}, {2048, 2048, 2048}};
     if (!options) return tim_fail(err, TIM_E_ARGUMENT, "no options for the peak; they say how many threads");
-    const int threads = options->threads ? options->threads : omp_get_max_threads();
+    int threads;
+    TIM_TRY(tim_threads_choose(options->threads, &threads, err));
     *peak = (TimBenchPeak){0};
     for (size_t i = 0; i < sizeof shapes / sizeof *shapes; i++) {
         double bf16, f32;
@@ -202,8 +204,9 @@ static TimStatus make_training(Bench *b, TimError *err) {
 }
 
 static TimStatus make(Bench *b, TimError *err) {
-    TimNetworkOptions options = {.threads = b->options->threads, .precision = b->options->precision};
+    TimNetworkOptions options = {.precision = b->options->precision};
     TIM_TRY(tim_isa_choose(b->options->isa, &options.isa, err));
+    TIM_TRY(tim_threads_choose(b->options->threads, &options.threads, err));
     tim_config_init(&b->config);
     b->config.network = b->c->network;
     TIM_TRY(tim_model_new(&b->model, &b->config, &options, err));

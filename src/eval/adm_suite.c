@@ -1,13 +1,12 @@
 /* tim_adm_suite: both sets go through the network a picture at a time; of each only its features stay. */
 #include "eval/adm_suite.h"
 
-#include <omp.h>
-
 #include "base/memory.h"
+#include "base/threads.h"
 #include "io/file.h"
 #include "tim/pictures.h"
 
-enum { BATCH = 16, LEAST = 4, MAX_THREADS = 4096 };
+enum { BATCH = 16, LEAST = 4 };
 
 typedef struct Suite {
     const TimAdmOptions *options;
@@ -42,12 +41,11 @@ static TimStatus open_set(Suite *s, int which, TimError *err) {
 static TimStatus open_network(Suite *s, TimError *err) {
     const TimAdmOptions *o = s->options;
     TimIsa isa;
+    int threads;
     TIM_TRY(tim_isa_choose(o->isa, &isa, err));
-    if (o->threads < 0 || o->threads > MAX_THREADS)
-        return tim_fail(err, TIM_E_ARGUMENT, "threads is %d; give 1 to %d, or 0 for as many as OpenMP would use", o->threads,
-                        MAX_THREADS);
+    TIM_TRY(tim_threads_choose(o->threads, &threads, err));
     TIM_TRY(tim_inception_read_classes(&s->classes, o->classifier, err));
-    return tim_inception_open(&s->network, o->classifier, BATCH, isa, o->threads ? o->threads : omp_get_max_threads(), err);
+    return tim_inception_open(&s->network, o->classifier, BATCH, isa, threads, err);
 }
 
 /* ---- looking ---- */

@@ -13,7 +13,7 @@
 #include "eval/kernel_distance.h"
 #include "eval/neighbours.h"
 
-enum { NEIGHBOURS = 3, LEAST = NEIGHBOURS + 1, FEW = 2000 /* of frechet_2000 */, MAX_THREADS = 4096 };
+enum { NEIGHBOURS = 3, LEAST = NEIGHBOURS + 1, FEW = 2000 /* of frechet_2000 */ };
 
 /* ---- features ---- */
 
@@ -161,10 +161,7 @@ static TimStatus fill(TimJudge *j, const TimJudgeOptions *o, TimError *err) {
     if (!o || !o->classifier || !o->reference)
         return tim_fail(err, TIM_E_ARGUMENT, "a judge needs a classifier and a reference, such as fashion-mnist:test");
     TIM_TRY(tim_isa_choose(o->isa, &isa, err));
-    if (o->threads < 0 || o->threads > MAX_THREADS)
-        return tim_fail(err, TIM_E_ARGUMENT, "threads is %d; give 1 to %d, or 0 for as many as OpenMP would use", o->threads,
-                        MAX_THREADS);
-    j->threads = o->threads ? o->threads : omp_get_max_threads();
+    TIM_TRY(tim_threads_choose(o->threads, &j->threads, err));
     TIM_TRY(tim_extractor_open(&j->extractor, o->classifier, isa, j->threads, err));
     const int before = tim_threads_enter(j->threads);
     const TimStatus status = read_sets(j, o, err);

@@ -6,6 +6,7 @@
 #include <string.h>
 
 #include "base/memory.h"
+#include "base/pixel.h"
 #include "io/number.h"
 #include "model/store.h"
 #include "nn/layers.h"
@@ -89,7 +90,7 @@ void tim_classifier_done(TimClassifier *classifier) {
 static void read_pixels(float *x, const uint8_t *picture, const TimClassifierShape *s) {
     const int pixels = s->height * s->width;
     for (int c = 0; c < s->channels; c++)
-        for (int p = 0; p < pixels; p++) x[c * pixels + p] = (float)picture[p * s->channels + c] / 127.5F - 1.0F;
+        for (int p = 0; p < pixels; p++) x[c * pixels + p] = tim_pixel_from_byte(picture[p * s->channels + c]);
 }
 
 /* The first `count` rows of a kept value. */

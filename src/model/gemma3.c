@@ -91,7 +91,7 @@ static TimRef block(const Recording *r, TimRef x, int layer) {
 /* The published code rounds the square root to the precision of the weights: 34 instead of 33.94 in bf16. */
 static float embedding_scale(const Recording *r) {
     const float root = (float)sqrt((double)r->c->hidden_size);
-    return r->product == TIM_BF16 ? tim_bf16_to_f32(tim_bf16_from_f32(root)) : root;
+    return r->product == TIM_BF16 ? tim_bf16_round(root) : root;
 }
 
 static TimRef embed(const Recording *r, TimRef ids) {

@@ -5,6 +5,7 @@
 #include <sys/stat.h>
 
 #include "base/memory.h"
+#include "base/threads.h"
 #include "io/config_fields.h"
 #include "io/file.h"
 #include "io/tensor_set.h"
@@ -112,13 +113,11 @@ TimStatus tim_model_config_read(TimConfig *config, const char *path, const char 
 }
 
 static TimStatus network_options(TimNetworkOptions *out, const TimModelOptions *options, TimError *err) {
-    enum { MAX_THREADS = 4096 };
+    int threads;
     if (options->precision != TIM_PRECISION_F32 && options->precision != TIM_PRECISION_BF16)
         return tim_fail(err, TIM_E_ARGUMENT, "precision is %d; give one of TimPrecision", (int)options->precision);
-    if (options->threads < 0 || options->threads > MAX_THREADS)
-        return tim_fail(err, TIM_E_ARGUMENT, "threads is %d; give 1 to %d, or 0 for as many as OpenMP would use", options->threads,
-                        MAX_THREADS);
-    *out = (TimNetworkOptions){.threads = options->threads,
+    TIM_TRY(tim_threads_choose(options->threads, &threads, err));
+    *out = (TimNetworkOptions){.threads = threads,
                                .precision = options->precision,
                                .rounded_rotary = options->rounded_rotary,
                                .max_copy_bytes = options->max_copy_bytes};

@@ -4,6 +4,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/hash.h"
 #include "base/memory.h"
 #include "model/old_names.h"
 
@@ -47,19 +48,14 @@ static const Published all[] = {
     {"stabilityai/sd-vae-ft-ema", 248, 0x20498DB8D89BE505U, NULL},
 };
 
-static uint64_t add(uint64_t hash, const char *text) {
-    for (; *text; text++) hash = (hash ^ (unsigned char)*text) * 0x100000001B3U;
-    return hash;
-}
-
 static uint64_t add_tensor(uint64_t hash, const char *name, int rank, const size_t *dims) {
-    hash = add(add(hash, name), " ");
+    hash = tim_fnv1a_text(tim_fnv1a_text(hash, name), " ");
     for (int i = 0; i < rank; i++) {
         char axis[32];
         snprintf(axis, sizeof axis, "%s%zu", i ? "," : "", dims[i]);
-        hash = add(hash, axis);
+        hash = tim_fnv1a_text(hash, axis);
     }
-    return add(hash, "\n");
+    return tim_fnv1a_text(hash, "\n");
 }
 
 static bool is_projector(const char *name) {
@@ -78,10 +74,8 @@ static const char *name_of(uint64_t hash, size_t tensors) {
     return found ? found->name : NULL;
 }
 
-static const uint64_t start = 0xCBF29CE484222325U;
-
 static const Published *find_set(const TimTensorSet *set) {
-    uint64_t hash = start;
+    uint64_t hash = TIM_FNV1A_EMPTY;
     size_t tensors = 0;
     for (size_t i = 0; i < set->count; i++) {
         char modern[TIM_OLD_NAME_BYTES]; /* new names sort as the old ones do */
@@ -110,7 +104,7 @@ static int by_name(const void *a, const void *b) {
 
 const char *tim_published_of(const TimParams *params) {
     const TimParam **sorted;
-    uint64_t hash = start;
+    uint64_t hash = TIM_FNV1A_EMPTY;
     size_t tensors = 0;
     if (tim_new(&sorted, params->count, sizeof *sorted, "the names of parameters", NULL) != TIM_OK) return NULL;
     for (size_t i = 0; i < params->count; i++)

@@ -5,6 +5,7 @@
 #include <stdint.h>
 #include <string.h>
 
+#include "base/hash.h"
 #include "base/memory.h"
 #include "base/text.h"
 
@@ -12,12 +13,6 @@
 typedef struct Affine {
     float offset, factor;
 } Affine;
-
-static uint64_t fnv1a64(const char *text) {
-    uint64_t hash = 0xCBF29CE484222325U;
-    for (; *text; text++) hash = (hash ^ (unsigned char)*text) * 0x100000001B3U;
-    return hash;
-}
 
 /* splitmix64's output function; the upper 24 bits make a float on [-1, 1) without rounding. */
 static float uniform(uint64_t start, uint64_t i) {
@@ -29,7 +24,7 @@ static float uniform(uint64_t start, uint64_t i) {
 }
 
 void tim_hash_uniform(const char *name, size_t count, float *out) {
-    const uint64_t start = fnv1a64(name);
+    const uint64_t start = tim_fnv1a_text(TIM_FNV1A_EMPTY, name);
     for (size_t i = 0; i < count; i++) out[i] = uniform(start, i);
 }
 
@@ -54,7 +49,7 @@ TimStatus tim_hash_weights(const char *name, const size_t *dims, int rank, TimHa
             return tim_fail(err, TIM_E_MEMORY, "hash weights %s: the shape does not fit into memory; use a smaller model", name);
     }
     const Affine affine = rank >= 2 ? matrix_rule((double)fan_in, rule) : vector_rule(name, rule);
-    const uint64_t start = fnv1a64(name);
+    const uint64_t start = tim_fnv1a_text(TIM_FNV1A_EMPTY, name);
     for (size_t i = 0; i < count; i++) out[i] = affine.offset + affine.factor * uniform(start, i);
     return TIM_OK;
 }

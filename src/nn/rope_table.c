@@ -159,7 +159,7 @@ static TimStatus check(int h, int w, int head_width, const TimRopeConfig *config
 
 /* To the nearest bf16 where the published model keeps its tables so. */
 static double kept(double value, bool rounded) {
-    return rounded ? tim_bf16_to_f32(tim_bf16_from_f32((float)value)) : value;
+    return rounded ? tim_bf16_round((float)value) : value;
 }
 
 /* The d columns of one axis at `position`, for every token of which that is the coordinate. */

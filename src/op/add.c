@@ -1,8 +1,10 @@
 /* out = a + scale b, both (R, D). vjp: g_a = g, g_b = scale g. jvp: t = t_a + scale t_b. */
 #include "op/kernel.h"
 
+enum { A, B }; /* the inputs */
+
 static TimStatus infer(TimNode *node, TimError *err) {
-    const TimMatrix *a = &node->in[0], *b = &node->in[1];
+    const TimMatrix *a = &node->in[A], *b = &node->in[B];
     TIM_TRY(require(node, node->n_in == 2 && a->dtype == TIM_F32 && b->dtype == TIM_F32, "wants two f32 matrices", err));
     TIM_TRY(require(node, a->rows == b->rows && a->cols == b->cols, "the matrices differ in shape", err));
     node->n_out = 1;
@@ -23,11 +25,11 @@ static void sum(const TimMatrix *out, const TimMatrix *a, const TimMatrix *b, fl
 }
 
 static void forward(const TimNode *node) {
-    sum(&node->out[0], &node->in[0], &node->in[1], node->params.add.scale, node->threads);
+    sum(&node->out[0], &node->in[A], &node->in[B], node->params.add.scale, node->threads);
 }
 
 static void jvp(const TimNode *node) {
-    sum(&node->t_out[0], &node->t_in[0], &node->t_in[1], node->params.add.scale, node->threads);
+    sum(&node->t_out[0], &node->t_in[A], &node->t_in[B], node->params.add.scale, node->threads);
 }
 
 static void give(const TimMatrix *g_in, bool add, const TimMatrix *g, float scale) {
@@ -39,8 +41,8 @@ static void give(const TimMatrix *g_in, bool add, const TimMatrix *g, float scal
 }
 
 static void vjp(const TimNode *node) {
-    give(&node->g_in[0], node->add_in[0], &node->g_out[0], 1.0F);
-    give(&node->g_in[1], node->add_in[1], &node->g_out[0], node->params.add.scale);
+    give(&node->g_in[A], node->add_in[A], &node->g_out[0], 1.0F);
+    give(&node->g_in[B], node->add_in[B], &node->g_out[0], node->params.add.scale);
 }
 
 extern const TimOp TIM_ISA_SYMBOL(tim_op_add);

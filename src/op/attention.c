@@ -6,13 +6,15 @@
  * Products take bf16 pairs where the data is bf16 and the instruction set has them, else fp32; everything between is fp32. */
 #include <omp.h>
 
-#include "op/soften.h"
+#include "op/online_softmax.h"
 #include "op/tile.h"
+
+enum { Q, K, V }; /* the inputs */
 
 enum { TQ = 64, TK = 128 }; /* queries and keys of a tile at most; TK is whole vectors */
 
 static TimStatus check(const TimNode *node, TimError *err) {
-    const TimMatrix *q = &node->in[0], *k = &node->in[1], *v = &node->in[2];
+    const TimMatrix *q = &node->in[Q], *k = &node->in[K], *v = &node->in[V];
     const int heads = node->params.attention.heads;
     TIM_TRY(require(node, node->n_in == 3 && is_float(q) && q->dtype == k->dtype && q->dtype == v->dtype,
                     "wants q, k and v of one dtype", err));
@@ -38,19 +40,19 @@ static int64_t min64(int64_t a, int64_t b) {
 }
 
 static Shape shape_of(const TimNode *node) {
-    const int64_t heads = node->params.attention.heads, width = node->in[0].cols / heads;
-    const bool pairs = TILE_HAS_PAIRS && node->in[0].dtype == TIM_BF16;
-    const int64_t n = node->in[0].rows / node->samples, m = node->in[1].rows / node->samples;
-    return (Shape){heads,
-                   width,
-                   padded(width),
-                   n,
-                   m,
-                   1.0F / sqrtf((float)width),
-                   pairs,
-                   pairs ? width / 2 : width,
-                   min64(n, TQ),
-                   padded(min64(m, TK))};
+    const int64_t heads = node->params.attention.heads, width = node->in[Q].cols / heads;
+    const bool pairs = TILE_HAS_PAIRS && node->in[Q].dtype == TIM_BF16;
+    const int64_t n = node->in[Q].rows / node->samples, m = node->in[K].rows / node->samples;
+    return (Shape){.heads = heads,
+                   .width = width,
+                   .ld = padded(width),
+                   .n = n,
+                   .m = m,
+                   .scale = 1.0F / sqrtf((float)width),
+                   .pairs = pairs,
+                   .words = pairs ? width / 2 : width,
+                   .tq = min64(n, TQ),
+                   .tk = padded(min64(m, TK))};
 }
 
 /* Summed words of `count` rows. */
@@ -73,7 +75,7 @@ typedef struct Tiles {
 } Tiles;
 
 static bool has_vjp(const TimNode *node) {
-    return node->g_in[0].rows || node->g_in[1].rows || node->g_in[2].rows;
+    return node->g_in[Q].rows || node->g_in[K].rows || node->g_in[V].rows;
 }
 
 /* Of one thread; with g_q only where it is summed: of a large picture it is most of it. */
@@ -102,10 +104,10 @@ static TimStatus infer(TimNode *node, TimError *err) {
     TIM_TRY(check(node, err));
     const Shape s = shape_of(node);
     node->n_out = 1;
-    node->out[0] = matrix_of(node->in[0].dtype, node->in[0].rows, node->in[0].cols);
+    node->out[0] = matrix_of(node->in[Q].dtype, node->in[Q].rows, node->in[Q].cols);
     node->n_save = 1;
     node->save[0] = matrix_of(TIM_F32, node->samples * s.heads, s.n);
-    node->vjp_reads_in = 7;
+    node->vjp_reads_in = 1U << Q | 1U << K | 1U << V;
     node->vjp_reads_out = 1;
     return TIM_OK;
 }
@@ -183,9 +185,9 @@ static void hide_padding(float *tile, Shape s, Place p) {
 /* ---- forward ---- */
 
 /* Folds one row of scores into the running maximum, sum and output. */
-static void soften_row(Tiles *t, Shape s, Place p, int64_t i) {
+static void update_row(Tiles *t, Shape s, Place p, int64_t i) {
     float *restrict o = t->sum_o + i * s.ld;
-    const float decay = soften(t->s + i * s.tk, s.scale, p.nk_padded, &t->max[i], &t->sum[i]);
+    const float decay = online_softmax_update(t->s + i * s.tk, s.scale, p.nk_padded, &t->max[i], &t->sum[i]);
     if (p.k0 == 0) return;
 #pragma omp simd
     for (int64_t d = 0; d < s.ld; d++) o[d] *= decay;
@@ -203,17 +205,17 @@ static void write_output(const TimNode *node, Tiles *t, Shape s, Place p, float 
 }
 
 static void forward_tile(const TimNode *node, Shape s, Tiles *t, Place p, float *lse) {
-    const TileSource q = queries(&node->in[0], s, p);
+    const TileSource q = queries(&node->in[Q], s, p);
     const TileWords q_words = tile_by_columns(t->q, s.ld, &q, s.pairs);
     memset(t->sum_o, 0, (size_t)(p.nq * s.ld) * sizeof *t->sum_o);
     for (int64_t i = 0; i < p.nq; i++) t->max[i] = -INFINITY, t->sum[i] = 0;
     for (int64_t k0 = 0; k0 < s.m; k0 += s.tk) {
         p = at_keys(s, p, k0);
-        load_transposed(t->kt, t->v, &node->in[1], s, p);
-        load_key_rows(t->v, &node->in[2], s, p);
+        load_transposed(t->kt, t->v, &node->in[K], s, p);
+        load_key_rows(t->v, &node->in[V], s, p);
         scores(t->s, q_words, t->kt, s, p, false);
         hide_padding(t->s, s, p);
-        for (int64_t i = 0; i < p.nq; i++) soften_row(t, s, p, i);
+        for (int64_t i = 0; i < p.nq; i++) update_row(t, s, p, i);
         weigh(t->sum_o, by_columns(t->packed, t->s, s, p), t->v, s, p);
     }
     write_output(node, t, s, p, lse);
@@ -252,14 +254,14 @@ static void weigh_score_tangents(Tiles *t, Shape s, Place p) {
 
 /* t_s = P t_S on the tile, its rows summed. False when the scores have no tangent. */
 static bool score_tangents(const TimNode *node, Tiles *t, TileWords q, Shape s, Place p, Place t_p) {
-    const bool of_q = node->t_in[0].data, of_k = node->t_in[1].data;
+    const bool of_q = node->t_in[Q].data, of_k = node->t_in[K].data;
     if (!of_q && !of_k) return false;
     if (of_q) {
-        const TileSource source = queries(&node->t_in[0], s, t_p);
+        const TileSource source = queries(&node->t_in[Q], s, t_p);
         scores(t->t_s, tile_by_columns(t->t_q, s.ld, &source, s.pairs), t->kt, s, p, false);
     }
     if (of_k) {
-        load_transposed(t->t_kt, t->t_k, &node->t_in[1], s, t_p);
+        load_transposed(t->t_kt, t->t_k, &node->t_in[K], s, t_p);
         scores(t->t_s, q, t->t_kt, s, p, of_q);
     }
     weigh_score_tangents(t, s, p);
@@ -280,20 +282,20 @@ static void write_tangent(const TimNode *node, Tiles *t, Shape s, Place p, Place
 
 /* `p` is the tile's place in the primal matrices, `t_p` in the tangents. */
 static void jvp_tile(const TimNode *node, Shape s, Tiles *t, Place p, Place t_p, const float *lse) {
-    const TileSource source = queries(&node->in[0], s, p);
+    const TileSource source = queries(&node->in[Q], s, p);
     const TileWords q = tile_by_columns(t->q, s.ld, &source, s.pairs);
     memset(t->sum_o, 0, (size_t)(p.nq * s.ld) * sizeof *t->sum_o);
     memset(t->sum, 0, s.tq * sizeof *t->sum);
     for (int64_t k0 = 0; k0 < s.m; k0 += s.tk) {
         p = at_keys(s, p, k0), t_p = at_keys(s, t_p, k0);
-        load_transposed(t->kt, t->v, &node->in[1], s, p);
+        load_transposed(t->kt, t->v, &node->in[K], s, p);
         probabilities(t, q, s, p, lse);
         if (score_tangents(node, t, q, s, p, t_p)) {
-            load_key_rows(t->v, &node->in[2], s, p);
+            load_key_rows(t->v, &node->in[V], s, p);
             weigh(t->sum_o, by_columns(t->packed, t->t_s, s, p), t->v, s, p);
         }
-        if (!node->t_in[2].data) continue;
-        load_key_rows(t->t_v, &node->t_in[2], s, t_p);
+        if (!node->t_in[V].data) continue;
+        load_key_rows(t->t_v, &node->t_in[V], s, t_p);
         weigh(t->sum_o, by_columns(t->packed, t->s, s, p), t->t_v, s, p);
     }
     write_tangent(node, t, s, p, t_p);
@@ -336,7 +338,7 @@ static void score_cotangents(Tiles *t, TileWords g_o, Shape s, Place p) {
 }
 
 static void vjp_tile(const TimNode *node, Shape s, Tiles *t, Place p, const float *lse) {
-    const TileSource q = queries(&node->in[0], s, p), g_o = queries(&node->g_out[0], s, p);
+    const TileSource q = queries(&node->in[Q], s, p), g_o = queries(&node->g_out[0], s, p);
     output_sums(node, t, s, p);
     probabilities(t, tile_by_columns(t->q, s.ld, &q, s.pairs), s, p, lse);
     score_cotangents(t, tile_by_columns(t->g_o, s.ld, &g_o, s.pairs), s, p);
@@ -348,9 +350,9 @@ static void vjp_tile(const TimNode *node, Shape s, Tiles *t, Place p, const floa
 }
 
 static void vjp_keys(const TimNode *node, Shape s, Tiles *t, Place key, const float *lse) {
-    load_transposed(t->kt, t->k, &node->in[1], s, key);
-    load_transposed(t->vt, t->k, &node->in[2], s, key);
-    load_key_rows(t->k, &node->in[1], s, key);
+    load_transposed(t->kt, t->k, &node->in[K], s, key);
+    load_transposed(t->vt, t->k, &node->in[V], s, key);
+    load_key_rows(t->k, &node->in[K], s, key);
     memset(t->g_k, 0, (size_t)(key.nk * s.ld) * sizeof(float));
     memset(t->g_v, 0, (size_t)(key.nk * s.ld) * sizeof(float));
     for (int64_t q0 = 0; q0 < s.n; q0 += s.tq) {
@@ -359,8 +361,8 @@ static void vjp_keys(const TimNode *node, Shape s, Tiles *t, Place key, const fl
         vjp_tile(node, s, t, p, lse + q0);
     }
     const int64_t row = key.k_row + key.k0;
-    if (node->g_in[1].data) tile_store(&node->g_in[1], row, key.col, key.nk, s.width, t->g_k, s.ld, node->add_in[1]);
-    if (node->g_in[2].data) tile_store(&node->g_in[2], row, key.col, key.nk, s.width, t->g_v, s.ld, node->add_in[2]);
+    if (node->g_in[K].data) tile_store(&node->g_in[K], row, key.col, key.nk, s.width, t->g_k, s.ld, node->add_in[K]);
+    if (node->g_in[V].data) tile_store(&node->g_in[V], row, key.col, key.nk, s.width, t->g_v, s.ld, node->add_in[V]);
 }
 
 static void vjp_head(const TimNode *node, Shape s, Tiles *t, int64_t sample, int64_t head) {
@@ -368,7 +370,7 @@ static void vjp_head(const TimNode *node, Shape s, Tiles *t, int64_t sample, int
     const Place place = at_queries(s, sample, head, 0);
     memset(t->g_q, 0, (size_t)(s.n * s.ld) * sizeof(float));
     for (int64_t k0 = 0; k0 < s.m; k0 += s.tk) vjp_keys(node, s, t, at_keys(s, place, k0), lse);
-    if (node->g_in[0].data) tile_store(&node->g_in[0], place.q_row, place.col, s.n, s.width, t->g_q, s.ld, node->add_in[0]);
+    if (node->g_in[Q].data) tile_store(&node->g_in[Q], place.q_row, place.col, s.n, s.width, t->g_q, s.ld, node->add_in[Q]);
 }
 
 static void vjp(const TimNode *node) {

@@ -12,8 +12,10 @@
  * is little beside their products. No tangent and no cotangent: the networks that have it are frozen. */
 #include <omp.h>
 
-#include "op/soften.h"
+#include "op/online_softmax.h"
 #include "op/tile.h"
+
+enum { Q, K, V, LENGTHS, BIAS }; /* the inputs */
 
 enum { TQ = 64, TK = 128 }; /* queries and keys of a tile at most; TK is whole vectors */
 
@@ -27,7 +29,7 @@ static int64_t max64(int64_t a, int64_t b) {
 
 static TimStatus check_bias(const TimNode *node, TimError *err) {
     const TimMaskedAttentionParams *p = &node->params.attention_masked;
-    const TimMatrix *bias = &node->in[4];
+    const TimMatrix *bias = &node->in[BIAS];
     TIM_TRY(require(node, is_float(bias) && bias->cols == p->heads, "wants a column of the bias for each head", err));
     return require(node, bias->rows % 4 == 0 && bias->rows > 0 && p->max_distance > bias->rows / 4,
                    "wants buckets in fours, and a largest distance above a quarter of them", err);
@@ -35,7 +37,7 @@ static TimStatus check_bias(const TimNode *node, TimError *err) {
 
 static TimStatus check(const TimNode *node, TimError *err) {
     const TimMaskedAttentionParams *p = &node->params.attention_masked;
-    const TimMatrix *q = &node->in[0], *k = &node->in[1], *v = &node->in[2], *lengths = &node->in[3];
+    const TimMatrix *q = &node->in[Q], *k = &node->in[K], *v = &node->in[V], *lengths = &node->in[LENGTHS];
     TIM_TRY(require(node, (node->n_in == 4 || node->n_in == 5) && is_float(q) && q->dtype == k->dtype && q->dtype == v->dtype,
                     "wants q, k and v of one dtype, lengths, and the bias if it has one", err));
     TIM_TRY(require(node, p->heads > 0 && p->kv_heads > 0 && p->heads % p->kv_heads == 0 && q->cols % p->heads == 0,
@@ -61,8 +63,8 @@ typedef struct Shape {
 
 static Shape shape_of(const TimNode *node) {
     const TimMaskedAttentionParams *p = &node->params.attention_masked;
-    const int64_t width = node->in[0].cols / p->heads, rows = node->in[0].rows;
-    const bool pairs = TILE_HAS_PAIRS && node->in[0].dtype == TIM_BF16;
+    const int64_t width = node->in[Q].cols / p->heads, rows = node->in[Q].rows;
+    const bool pairs = TILE_HAS_PAIRS && node->in[Q].dtype == TIM_BF16;
     return (Shape){.p = p,
                    .heads = p->heads,
                    .width = width,
@@ -105,7 +107,7 @@ static Tiles tiles_of(const TimNode *node, Shape s) {
 static TimStatus infer(TimNode *node, TimError *err) {
     TIM_TRY(check(node, err));
     node->n_out = 1;
-    node->out[0] = matrix_of(node->in[0].dtype, node->in[0].rows, node->in[0].cols);
+    node->out[0] = matrix_of(node->in[Q].dtype, node->in[Q].rows, node->in[Q].cols);
     return want_scratch(node, scratch_floats((int64_t)tiles_floats(shape_of(node))), err);
 }
 
@@ -117,7 +119,7 @@ typedef struct Sequence {
 
 /* The sequence behind `previous`, number `index`. */
 static Sequence next_sequence(const TimNode *node, Sequence previous, int64_t index) {
-    const int64_t *length = (const int64_t *)node->in[3].data + index * node->in[3].stride;
+    const int64_t *length = (const int64_t *)node->in[LENGTHS].data + index * node->in[LENGTHS].stride;
     return (Sequence){previous.row + previous.rows, length[0], min64(length[0], length[1])};
 }
 
@@ -185,7 +187,7 @@ static float bias_at(const TimMatrix *bias, int64_t bucket, int64_t head) {
 
 /* tile = scale tile + bias. Along a row the bias is a piece of one line: distances from the last query's first key on. */
 static void add_bias(const TimNode *node, Tiles *t, Shape s, Place p) {
-    const TimMatrix *bias = &node->in[4];
+    const TimMatrix *bias = &node->in[BIAS];
     for (int64_t i = 0; i < p.nq + p.nk - 1; i++) {
         const int64_t distance = p.k0 - p.q0 - (p.nq - 1) + i;
         t->by_distance[i] = bias_at(bias, bucket_of(distance, bias->rows, s.p->max_distance), p.head);
@@ -210,7 +212,7 @@ static TileSource keys(const TimMatrix *m, Shape s, Place p) {
 
 /* s (nq, tk) = q k', with v loaded on the way. */
 static void score(const TimNode *node, Tiles *t, TileWords q, Shape s, Place p) {
-    const TileSource k = keys(&node->in[1], s, p), v = keys(&node->in[2], s, p);
+    const TileSource k = keys(&node->in[K], s, p), v = keys(&node->in[V], s, p);
     tile_transpose(t->kt, s.tk, tile_by_columns(t->v, s.ld, &k, s.pairs), p.nk, s.words);
     tile_load_by_rows(t->v, s.ld, &v, s.pairs);
     tile_product(&(TileProduct){p.nq, p.nk_padded, s.words, q.data, q.ld, 1, t->kt, s.tk, t->s, s.tk, false}, s.pairs);
@@ -220,7 +222,7 @@ static void score(const TimNode *node, Tiles *t, TileWords q, Shape s, Place p) 
 static void fold(Tiles *t, Shape s, Place p) {
     for (int64_t i = 0; i < p.nq; i++) {
         float *restrict o = t->sum_o + i * s.ld;
-        const float decay = soften(t->s + i * s.tk, s.scale, p.nk_padded, &t->max[i], &t->sum[i]);
+        const float decay = online_softmax_update(t->s + i * s.tk, s.scale, p.nk_padded, &t->max[i], &t->sum[i]);
 #pragma omp simd
         for (int64_t d = 0; d < s.ld; d++) o[d] *= decay;
     }
@@ -246,7 +248,7 @@ static void write_output(const TimNode *node, Tiles *t, Shape s, Place p) {
 }
 
 static void forward_tile(const TimNode *node, Shape s, Tiles *t, Place p) {
-    const TileSource source = queries(&node->in[0], s, p);
+    const TileSource source = queries(&node->in[Q], s, p);
     const TileWords q = tile_by_columns(t->q, s.ld, &source, s.pairs);
     memset(t->sum_o, 0, (size_t)(p.nq * s.ld) * sizeof *t->sum_o);
     for (int64_t i = 0; i < p.nq; i++) t->max[i] = -INFINITY, t->sum[i] = 0;
@@ -270,7 +272,7 @@ static void forward(const TimNode *node) {
     const Shape s = shape_of(node);
     Sequence seq = {0};
     int64_t tasks = 0;
-    for (int64_t i = 0; i < node->in[3].rows; i++) {
+    for (int64_t i = 0; i < node->in[LENGTHS].rows; i++) {
         seq = next_sequence(node, seq, i);
         tasks += s.heads * tiles_in(s, seq);
     }

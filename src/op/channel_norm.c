@@ -2,9 +2,11 @@
  * x, h, y (R, C); w, b (1, C) and h f32. Inference only. */
 #include "op/rms.h"
 
+enum { X, W, BIAS, H }; /* the inputs */
+
 static TimStatus infer(TimNode *node, TimError *err) {
     const TimChannelNormParams *p = &node->params.channel_norm;
-    const TimMatrix *x = &node->in[0], *w = &node->in[1], *b = &node->in[2], *h = &node->in[3];
+    const TimMatrix *x = &node->in[X], *w = &node->in[W], *b = &node->in[BIAS], *h = &node->in[H];
     TIM_TRY(require(node, node->n_in == (p->residual ? 4 : 3) && is_float(x) && w->dtype == TIM_F32 && b->dtype == TIM_F32,
                     "wants x, f32 weight and bias, and what is added if anything is", err));
     TIM_TRY(require(node, w->cols == x->cols && b->cols == x->cols, "weight or bias have another width than x", err));
@@ -33,20 +35,20 @@ static void clip(float *y, int64_t n) {
 
 static void forward_row(const TimNode *node, int64_t r, float *scratch) {
     const TimChannelNormParams *p = &node->params.channel_norm;
-    const int64_t n = node->in[0].cols;
-    const float *x = row_read(&node->in[0], r, scratch);
+    const int64_t n = node->in[X].cols;
+    const float *x = row_read(&node->in[X], r, scratch);
     float *y = row_begin(&node->out[0], r, scratch + scratch_floats(n));
-    affine(y, x, row_rstd(x, n, p->eps), node->in[1].data, node->in[2].data, n);
-    if (p->residual) add_to(y, tim_matrix_f32(&node->in[3], r), n);
+    affine(y, x, row_rstd(x, n, p->eps), node->in[W].data, node->in[BIAS].data, n);
+    if (p->residual) add_to(y, tim_matrix_f32(&node->in[H], r), n);
     if (p->relu) clip(y, n);
     row_commit(&node->out[0], r, y);
 }
 
 static void forward(const TimNode *node) {
-    const int64_t rows = node->in[0].rows;
+    const int64_t rows = node->in[X].rows;
 #pragma omp parallel for num_threads(node->threads) schedule(static)
     for (int part = 0; part < node->threads; part++) {
-        float *scratch = (float *)node->work + (size_t)part * 2 * scratch_floats(node->in[0].cols);
+        float *scratch = (float *)node->work + (size_t)part * 2 * scratch_floats(node->in[X].cols);
         const int64_t end = rows * (part + 1) / node->threads;
         for (int64_t r = rows * part / node->threads; r < end; r++) forward_row(node, r, scratch);
     }

@@ -232,7 +232,7 @@ static dnnl_status_t make_primitive(TimConvolve *p, const Descs *d, dnnl_primiti
         const bool gradient = p->pass == TIM_CONVOLVE_G_W;
         *packed = *dnnl_primitive_desc_query_md(made, gradient ? dnnl_query_diff_weights_md : dnnl_query_weights_md, 0);
         const dnnl_memory_desc_t *scratch = dnnl_primitive_desc_query_md(made, dnnl_query_scratchpad_md, 0);
-        p->packed_at = (dnnl_memory_desc_get_size(scratch) + TIM_ALIGNMENT - 1) & ~(size_t)(TIM_ALIGNMENT - 1);
+        p->packed_at = tim_round_up(dnnl_memory_desc_get_size(scratch), TIM_ALIGNMENT);
         status = dnnl_memory_create(&p->scratch, scratch, p->engine, DNNL_MEMORY_NONE);
     }
     if (status == dnnl_success) status = dnnl_primitive_create(&p->primitive, made);

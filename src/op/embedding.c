@@ -2,18 +2,20 @@
  * No tangent. The caller has checked that every label is a row of the table. */
 #include "op/kernel.h"
 
+enum { LABELS, TABLE }; /* the inputs */
+
 static TimStatus infer(TimNode *node, TimError *err) {
-    const TimMatrix *labels = &node->in[0], *table = &node->in[1];
+    const TimMatrix *labels = &node->in[LABELS], *table = &node->in[TABLE];
     TIM_TRY(require(node, node->n_in == 2 && labels->dtype == TIM_I64 && labels->cols == 1, "wants i64 labels (B, 1)", err));
     TIM_TRY(require(node, is_float(table), "wants a table in f32 or bf16", err));
     node->n_out = 1;
     node->out[0] = matrix_of(TIM_F32, labels->rows, table->cols);
-    node->vjp_reads_in = 1;
+    node->vjp_reads_in = 1U << LABELS;
     return TIM_OK;
 }
 
 static int64_t label_of(const TimNode *node, int64_t row) {
-    return ((const int64_t *)node->in[0].data)[row * node->in[0].stride];
+    return ((const int64_t *)node->in[LABELS].data)[row * node->in[LABELS].stride];
 }
 
 static float scale_of(const TimNode *node) {
@@ -22,7 +24,7 @@ static float scale_of(const TimNode *node) {
 }
 
 static void forward(const TimNode *node) {
-    const TimMatrix *table = &node->in[1], *out = &node->out[0];
+    const TimMatrix *table = &node->in[TABLE], *out = &node->out[0];
     const float scale = scale_of(node);
     for (int64_t r = 0; r < out->rows; r++) {
         float *y = tim_matrix_f32(out, r);
@@ -32,10 +34,10 @@ static void forward(const TimNode *node) {
 }
 
 static void vjp(const TimNode *node) {
-    if (!node->g_in[1].data) return;
+    if (!node->g_in[TABLE].data) return;
     const float scale = scale_of(node);
     for (int64_t r = 0; r < node->g_out[0].rows; r++) {
-        float *entry = tim_matrix_f32(&node->g_in[1], label_of(node, r));
+        float *entry = tim_matrix_f32(&node->g_in[TABLE], label_of(node, r));
         const float *g = tim_matrix_f32(&node->g_out[0], r);
         for (int64_t i = 0; i < node->g_out[0].cols; i++) entry[i] += scale * g[i];
     }

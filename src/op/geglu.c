@@ -4,10 +4,12 @@
  * No tangent and no cotangent: the networks that have it are frozen. */
 #include "op/vec.h"
 
+enum { G, X }; /* the inputs */
+
 enum { ROWS = 3 };
 
 static TimStatus infer(TimNode *node, TimError *err) {
-    const TimMatrix *g = &node->in[0], *x = &node->in[1];
+    const TimMatrix *g = &node->in[G], *x = &node->in[X];
     TIM_TRY(require(node, node->n_in == 2 && is_float(g) && g->dtype == x->dtype, "wants g and x of one dtype", err));
     TIM_TRY(require(node, g->rows == x->rows && g->cols == x->cols, "g and x differ in shape", err));
     node->n_out = 1;
@@ -24,7 +26,7 @@ static void gated(float *restrict y, const float *restrict g, const float *restr
 }
 
 static void forward(const TimNode *node) {
-    const TimMatrix *g = &node->in[0], *y = &node->out[0];
+    const TimMatrix *g = &node->in[G], *y = &node->out[0];
     const size_t width = scratch_floats(g->cols);
 #pragma omp parallel for num_threads(node->threads) schedule(static)
     for (int part = 0; part < node->threads; part++) {
@@ -32,7 +34,7 @@ static void forward(const TimNode *node) {
         const int64_t end = g->rows * (part + 1) / node->threads;
         for (int64_t r = g->rows * part / node->threads; r < end; r++) {
             float *out = row_begin(y, r, scratch + 2 * width);
-            gated(out, row_read(g, r, scratch), row_read(&node->in[1], r, scratch + width), g->cols);
+            gated(out, row_read(g, r, scratch), row_read(&node->in[X], r, scratch + width), g->cols);
             row_commit(y, r, out);
         }
     }

@@ -1,24 +1,27 @@
 /* y = (x - mean) / sqrt(var + eps) w + b, then [SiLU]; mean and variance over the pixels of a picture and the channels of a group
  * (Wu and He, arXiv 1803.08494). x, y (B N, C), pictures as many rows each; w, b (1, C) f32. Inference only.
- * Of a part of a picture, in[3] gives the whole picture's moments, (B, 2 groups) f32: every group's mean, then every 1 / sqrt(var + eps).
+ * Of a part of a picture, `moments` gives the whole picture's moments, (B, 2 groups) f32: every group's mean, then every 1 / sqrt(var + eps).
  * One pass over x sums d and d^2 for each channel, where d = x - first pixel: a mean far from zero then costs no digits. Sums of 64
  * rows are fp32, all others fp64. */
 #include "op/vec.h"
+
+enum { X, W, BIAS, MOMENTS }; /* the inputs */
 
 enum { BLOCK = 64 };
 
 static TimStatus infer(TimNode *node, TimError *err) {
     const TimGroupNormParams *p = &node->params.group_norm;
-    const TimMatrix *x = &node->in[0], *w = &node->in[1], *b = &node->in[2];
+    const TimMatrix *x = &node->in[X], *w = &node->in[W], *b = &node->in[BIAS];
     TIM_TRY(require(node, (node->n_in == 3 || node->n_in == 4) && is_float(x) && w->dtype == TIM_F32 && b->dtype == TIM_F32,
                     "wants x, weight and bias in f32, and perhaps moments", err));
     TIM_TRY(require(node, w->cols == x->cols && b->cols == x->cols, "weight or bias have another width than x", err));
     TIM_TRY(require(node, p->groups > 0 && x->cols % p->groups == 0 && x->rows % node->samples == 0,
                     "groups or samples do not divide the shape", err));
     if (node->n_in == 4)
-        TIM_TRY(require(
-            node, node->in[3].dtype == TIM_F32 && node->in[3].rows == node->samples && node->in[3].cols == (int64_t)2 * p->groups,
-            "moments are no (B, 2 groups) in f32", err));
+        TIM_TRY(require(node,
+                        node->in[MOMENTS].dtype == TIM_F32 && node->in[MOMENTS].rows == node->samples &&
+                            node->in[MOMENTS].cols == (int64_t)2 * p->groups,
+                        "moments are no (B, 2 groups) in f32", err));
     node->n_out = 1;
     node->out[0] = matrix_of(p->out, x->rows, x->cols);
     return want_scratch(node, 11 * scratch_floats(x->cols), err);
@@ -33,7 +36,7 @@ typedef struct Space {
 } Space;
 
 static Space space_of(const TimNode *node, int part) {
-    const size_t width = scratch_floats(node->in[0].cols);
+    const size_t width = scratch_floats(node->in[X].cols);
     float *p = (float *)node->work + (size_t)part * 11 * width;
     return (Space){(double *)p,   (double *)(p + 2 * width),
                    p + 4 * width, p + 5 * width,
@@ -60,14 +63,14 @@ static void add_block(double *restrict sum, float *restrict block, int64_t n) {
 }
 
 static void sum_rows(const TimNode *node, Space s, const float *first, int64_t begin, int64_t end) {
-    const int64_t n = node->in[0].cols;
+    const int64_t n = node->in[X].cols;
     memset(s.sum, 0, (size_t)n * sizeof *s.sum);
     memset(s.square, 0, (size_t)n * sizeof *s.square);
     memset(s.block_sum, 0, (size_t)n * sizeof *s.block_sum);
     memset(s.block_square, 0, (size_t)n * sizeof *s.block_square);
     for (int64_t r = begin; r < end; r += BLOCK) {
         for (int64_t i = r; i < end && i < r + BLOCK; i++)
-            add_row(s.block_sum, s.block_square, row_read(&node->in[0], i, s.row), first, n);
+            add_row(s.block_sum, s.block_square, row_read(&node->in[X], i, s.row), first, n);
         add_block(s.sum, s.block_sum, n);
         add_block(s.square, s.block_square, n);
     }
@@ -75,7 +78,7 @@ static void sum_rows(const TimNode *node, Space s, const float *first, int64_t b
 
 /* The map of channels begin ... end - 1 from their group's moments. */
 static void set_map(const TimNode *node, Space s, int64_t begin, int64_t end, double mean, double rstd) {
-    const float *w = node->in[1].data, *b = node->in[2].data;
+    const float *w = node->in[W].data, *b = node->in[BIAS].data;
     for (int64_t c = begin; c < end; c++) {
         s.scale[c] = (float)(rstd * (double)w[c]);
         s.offset[c] = (float)((double)b[c] - mean * rstd * (double)w[c]);
@@ -96,9 +99,9 @@ static void solve_group(const TimNode *node, Space s, int64_t begin, int64_t end
 
 /* scale and offset of every channel of the picture whose rows are first_row ... first_row + pixels - 1. */
 static void solve_picture(const TimNode *node, int64_t first_row, int64_t pixels) {
-    const int64_t n = node->in[0].cols, width = n / node->params.group_norm.groups;
+    const int64_t n = node->in[X].cols, width = n / node->params.group_norm.groups;
     const Space all = space_of(node, 0);
-    memcpy(all.first, row_read(&node->in[0], first_row, all.row), (size_t)n * sizeof *all.first);
+    memcpy(all.first, row_read(&node->in[X], first_row, all.row), (size_t)n * sizeof *all.first);
 #pragma omp parallel for num_threads(node->threads) schedule(static)
     for (int part = 0; part < node->threads; part++)
         sum_rows(node, space_of(node, part), all.first, first_row + pixels * part / node->threads,
@@ -112,8 +115,8 @@ static void solve_picture(const TimNode *node, int64_t first_row, int64_t pixels
 
 /* The same of picture b from its moments. */
 static void take_moments(const TimNode *node, int64_t b) {
-    const int64_t groups = node->params.group_norm.groups, width = node->in[0].cols / groups;
-    const float *mean = tim_matrix_f32(&node->in[3], b), *rstd = mean + groups;
+    const int64_t groups = node->params.group_norm.groups, width = node->in[X].cols / groups;
+    const float *mean = tim_matrix_f32(&node->in[MOMENTS], b), *rstd = mean + groups;
     for (int64_t g = 0; g < groups; g++)
         set_map(node, space_of(node, 0), g * width, (g + 1) * width, (double)mean[g], (double)rstd[g]);
 }
@@ -134,7 +137,7 @@ static void map_row_silu(float *restrict y, const float *restrict x, const float
 }
 
 static void map_picture(const TimNode *node, int64_t first_row, int64_t pixels) {
-    const int64_t n = node->in[0].cols;
+    const int64_t n = node->in[X].cols;
     const Space all = space_of(node, 0);
 #pragma omp parallel for num_threads(node->threads) schedule(static)
     for (int part = 0; part < node->threads; part++) {
@@ -142,14 +145,14 @@ static void map_picture(const TimNode *node, int64_t first_row, int64_t pixels) 
         const int64_t end = first_row + pixels * (part + 1) / node->threads;
         for (int64_t r = first_row + pixels * part / node->threads; r < end; r++) {
             float *y = row_begin(&node->out[0], r, s.out);
-            (node->params.group_norm.silu ? map_row_silu : map_row)(y, row_read(&node->in[0], r, s.row), all.scale, all.offset, n);
+            (node->params.group_norm.silu ? map_row_silu : map_row)(y, row_read(&node->in[X], r, s.row), all.scale, all.offset, n);
             row_commit(&node->out[0], r, y);
         }
     }
 }
 
 static void forward(const TimNode *node) {
-    const int64_t pixels = node->in[0].rows / node->samples;
+    const int64_t pixels = node->in[X].rows / node->samples;
     for (int64_t b = 0; b < node->samples; b++) {
         if (node->n_in == 4)
             take_moments(node, b);

@@ -6,32 +6,33 @@
  * Statistics are recomputed in the other passes: a head is a few vectors long. */
 #include "op/norm.h"
 
+enum { X, SHIFT }; /* the first inputs; where the norms' are, TimHeadNormParams says */
+
 enum { ROWS = 4 }; /* scratch rows of slots * D a thread; parameter sums follow */
 
 static TimStatus infer(TimNode *node, TimError *err) {
     const TimHeadNormParams *p = &node->params.head_norm;
-    const TimMatrix *x = &node->in[0];
+    const TimMatrix *x = &node->in[X];
     TIM_TRY(require(node,
                     node->n_in >= 1 && is_float(x) && p->heads > 0 && p->slots > 0 && p->slots <= TIM_HEAD_NORM_MAX_SLOTS &&
                         x->cols % (p->heads * p->slots) == 0 && x->rows % node->samples == 0,
                     "wants a projection of heads x slots", err));
     const int64_t width = x->cols / (p->heads * p->slots);
     TIM_TRY(require(node, width % 2 == 0, "wants an even head width", err));
-    node->vjp_reads_in = 1;
+    node->vjp_reads_in = 1U << X;
     if (p->has_shift) {
-        const TimMatrix *shift = &node->in[1];
+        const TimMatrix *shift = &node->in[SHIFT];
         TIM_TRY(require(node, shift->rows == node->samples && shift->cols == x->cols && shift->dtype == TIM_F32,
                         "the shift does not fit x", err));
-        node->vjp_reads_in |= 2;
+        node->vjp_reads_in |= 1U << SHIFT;
     }
     for (int s = 0; s < p->slots; s++) {
-        if (p->norm[s] < 0) continue;
-        TIM_TRY(require(node,
-                        p->norm[s] + 1 < node->n_in && node->in[p->norm[s]].cols == width && node->in[p->norm[s] + 1].cols == width,
+        const int w = p->norm[s], b = w + 1;
+        if (w < 0) continue;
+        TIM_TRY(require(node, b < node->n_in && node->in[w].cols == width && node->in[b].cols == width,
                         "a norm's weight or bias does not fit the head", err));
-        TIM_TRY(require(node, node->in[p->norm[s]].dtype == TIM_F32 && node->in[p->norm[s] + 1].dtype == TIM_F32,
-                        "wants f32 norm weights", err));
-        node->vjp_reads_in |= 3U << p->norm[s];
+        TIM_TRY(require(node, node->in[w].dtype == TIM_F32 && node->in[b].dtype == TIM_F32, "wants f32 norm weights", err));
+        node->vjp_reads_in |= 1U << w | 1U << b;
     }
     node->n_out = 1;
     node->out[0] = matrix_of(x->dtype, x->rows, x->cols);
@@ -47,8 +48,8 @@ typedef struct Shape {
 
 static Shape shape_of(const TimNode *node) {
     const TimHeadNormParams *p = &node->params.head_norm;
-    const int64_t cols = node->in[0].cols;
-    return (Shape){node->in[0].rows / node->samples, cols / (p->heads * p->slots), cols, scratch_floats(cols), p};
+    const int64_t cols = node->in[X].cols;
+    return (Shape){node->in[X].rows / node->samples, cols / (p->heads * p->slots), cols, scratch_floats(cols), p};
 }
 
 static float *scratch_of(const TimNode *node, Shape s, int part) {
@@ -88,7 +89,7 @@ static inline __attribute__((always_inline)) void rotate(float *x, const float *
     for (int64_t i = 0; i < width; i += TIM_VECTOR) {
         const int64_t n = vec_count(i, width);
         const Vec v = vec_load_some(x + i, n);
-        vec_store_some(x + i, v * vec_load_some(cos + i, n) + vec_turn(v) * (sign * vec_load_some(sin + i, n)), n);
+        vec_store_some(x + i, v * vec_load_some(cos + i, n) + vec_rotate_pairs(v) * (sign * vec_load_some(sin + i, n)), n);
     }
 #endif
 }
@@ -148,13 +149,13 @@ static void forward_slot(float *u, const Heads *h, int64_t width) {
 
 static void forward(const TimNode *node) {
     const Shape s = shape_of(node);
-    const int64_t rows = node->in[0].rows, slot_cols = s.cols / s.p->slots;
+    const int64_t rows = node->in[X].rows, slot_cols = s.cols / s.p->slots;
 #pragma omp parallel for num_threads(node->threads) schedule(static)
     for (int part = 0; part < node->threads; part++) {
         float *u = scratch_of(node, s, part);
         const int64_t end = rows * (part + 1) / node->threads;
         for (int64_t r = rows * part / node->threads; r < end; r++) {
-            read_shifted(s, &node->in[0], &node->in[1], r, r / s.tokens, u);
+            read_shifted(s, &node->in[X], &node->in[SHIFT], r, r / s.tokens, u);
             for (int slot = 0; slot < s.p->slots; slot++) {
                 const Heads h = heads_of(node, s, slot, r % s.tokens);
                 if (h.w || h.cos) forward_slot(u + slot * slot_cols, &h, s.width);
@@ -200,9 +201,9 @@ static void jvp_slot(const float *u, float *t, float *hat, const Heads *h, int64
 
 static void read_tangent(const TimNode *node, Shape s, int64_t r, float *t) {
     static const TimMatrix none = {0};
-    const TimMatrix *shift = s.p->has_shift ? &node->t_in[1] : &none;
-    if (node->t_in[0].data) {
-        read_shifted(s, &node->t_in[0], shift, r, r / s.tokens, t);
+    const TimMatrix *shift = s.p->has_shift ? &node->t_in[SHIFT] : &none;
+    if (node->t_in[X].data) {
+        read_shifted(s, &node->t_in[X], shift, r, r / s.tokens, t);
         return;
     }
     if (shift->data)
@@ -213,13 +214,13 @@ static void read_tangent(const TimNode *node, Shape s, int64_t r, float *t) {
 
 static void jvp(const TimNode *node) {
     const Shape s = shape_of(node);
-    const int64_t rows = node->t_out[0].rows, first = node->in[0].rows - rows, slot_cols = s.cols / s.p->slots;
+    const int64_t rows = node->t_out[0].rows, first = node->in[X].rows - rows, slot_cols = s.cols / s.p->slots;
 #pragma omp parallel for num_threads(node->threads) schedule(static)
     for (int part = 0; part < node->threads; part++) {
         float *u = scratch_of(node, s, part), *t = u + s.row, *hat = t + s.row;
         const int64_t end = rows * (part + 1) / node->threads;
         for (int64_t r = rows * part / node->threads; r < end; r++) {
-            read_shifted(s, &node->in[0], &node->in[1], first + r, (first + r) / s.tokens, u);
+            read_shifted(s, &node->in[X], &node->in[SHIFT], first + r, (first + r) / s.tokens, u);
             read_tangent(node, s, r, t);
             for (int slot = 0; slot < s.p->slots; slot++) {
                 const Heads h = heads_of(node, s, slot, r % s.tokens);
@@ -278,7 +279,7 @@ static void vjp_slot(const float *u, float *g, float *hat, float *g_w, float *g_
 static void vjp_row(const TimNode *node, Shape s, int64_t r, float *scratch, float *restrict shift_sum) {
     float *u = scratch, *g = scratch + s.row, *hat = scratch + 2 * s.row;
     const int64_t slot_cols = s.cols / s.p->slots;
-    read_shifted(s, &node->in[0], &node->in[1], r, r / s.tokens, u);
+    read_shifted(s, &node->in[X], &node->in[SHIFT], r, r / s.tokens, u);
     const float *row = row_read(&node->g_out[0], r, g);
     if (row != g) memcpy(g, row, (size_t)s.cols * sizeof *g);
     for (int slot = 0; slot < s.p->slots; slot++) {
@@ -287,15 +288,15 @@ static void vjp_row(const TimNode *node, Shape s, int64_t r, float *scratch, flo
         if (h.w || h.cos)
             vjp_slot(u + slot * slot_cols, g + slot * slot_cols, hat, g_w, g_w + scratch_floats(s.width), &h, s.width);
     }
-    if (node->g_in[0].data) row_write(&node->g_in[0], r, g, node->add_in[0]);
+    if (node->g_in[X].data) row_write(&node->g_in[X], r, g, node->add_in[X]);
 #pragma omp simd
     for (int64_t i = 0; i < (shift_sum ? s.cols : 0); i++) shift_sum[i] += g[i];
 }
 
 static float *shift_row(const TimNode *node, Shape s, int64_t sample) {
-    if (!s.p->has_shift || !node->g_in[1].data) return NULL;
-    float *row = tim_matrix_f32(&node->g_in[1], sample);
-    if (!node->add_in[1]) memset(row, 0, (size_t)s.cols * sizeof *row);
+    if (!s.p->has_shift || !node->g_in[SHIFT].data) return NULL;
+    float *row = tim_matrix_f32(&node->g_in[SHIFT], sample);
+    if (!node->add_in[SHIFT]) memset(row, 0, (size_t)s.cols * sizeof *row);
     return row;
 }
 

@@ -5,8 +5,10 @@
  * No tangent and no cotangent: the networks that have it are frozen. */
 #include "op/rms.h"
 
+enum { X, W, POSITIONS }; /* the inputs */
+
 static TimStatus infer(TimNode *node, TimError *err) {
-    const TimMatrix *x = &node->in[0], *w = &node->in[1], *positions = &node->in[2];
+    const TimMatrix *x = &node->in[X], *w = &node->in[W], *positions = &node->in[POSITIONS];
     TIM_TRY(require(node, node->n_in == 3 && is_float(x) && w->dtype == TIM_F32 && positions->dtype == TIM_I64,
                     "wants x, an f32 weight and i64 positions", err));
     TIM_TRY(require(node, w->rows == 1 && w->cols > 0 && w->cols % 2 == 0 && x->cols % w->cols == 0,
@@ -28,7 +30,7 @@ static void rotate(float *restrict x, const float *restrict cos, const float *re
 }
 
 static void forward(const TimNode *node) {
-    const TimMatrix *x = &node->in[0], *y = &node->out[0], *w = &node->in[1];
+    const TimMatrix *x = &node->in[X], *y = &node->out[0], *w = &node->in[W];
     const TimHeadRmsNormParams *p = &node->params.head_rms_norm;
     const int64_t width = w->cols, half = width / 2;
     const size_t cols = scratch_floats(x->cols);
@@ -37,7 +39,7 @@ static void forward(const TimNode *node) {
         float *scratch = (float *)node->work + (size_t)part * 2 * cols;
         const int64_t end = x->rows * (part + 1) / node->threads;
         for (int64_t r = x->rows * part / node->threads; r < end; r++) {
-            const int64_t position = ((const int64_t *)node->in[2].data)[r * node->in[2].stride];
+            const int64_t position = ((const int64_t *)node->in[POSITIONS].data)[r * node->in[POSITIONS].stride];
             const float *row = row_read(x, r, scratch);
             float *out = row_begin(y, r, scratch + cols);
             for (int64_t h = 0; h < x->cols; h += width) {

@@ -3,12 +3,14 @@
  * The time is that of reading W: each of its rows is widened once and meets all rows of x. */
 #include "op/vec.h"
 
+enum { X, W, BIAS }; /* the inputs */
+
 static TimStatus infer(TimNode *node, TimError *err) {
-    const TimMatrix *x = &node->in[0], *w = &node->in[1];
+    const TimMatrix *x = &node->in[X], *w = &node->in[W];
     TIM_TRY(require(node, (node->n_in == 2 || node->n_in == 3) && x->dtype == TIM_F32 && is_float(w),
                     "wants x in f32, W, and perhaps a bias", err));
     TIM_TRY(require(node, x->cols == w->cols, "W has other columns than x", err));
-    TIM_TRY(require(node, node->n_in == 2 || (node->in[2].cols == w->rows && node->in[2].dtype == TIM_F32),
+    TIM_TRY(require(node, node->n_in == 2 || (node->in[BIAS].cols == w->rows && node->in[BIAS].dtype == TIM_F32),
                     "the bias does not fit W", err));
     node->n_out = 1;
     node->out[0] = matrix_of(TIM_F32, x->rows, w->rows);
@@ -16,8 +18,8 @@ static TimStatus infer(TimNode *node, TimError *err) {
 }
 
 static void forward(const TimNode *node) {
-    const TimMatrix *x = &node->in[0], *w = &node->in[1], *y = &node->out[0];
-    const float *bias = node->n_in == 3 ? node->in[2].data : NULL;
+    const TimMatrix *x = &node->in[X], *w = &node->in[W], *y = &node->out[0];
+    const float *bias = node->n_in == 3 ? node->in[BIAS].data : NULL;
 #pragma omp parallel for num_threads(node->threads) schedule(static)
     for (int part = 0; part < node->threads; part++) {
         float *scratch = (float *)node->work + (size_t)part * scratch_floats(w->cols);

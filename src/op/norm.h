@@ -11,7 +11,7 @@ typedef struct Stats {
 
 static inline __attribute__((always_inline)) Stats row_stats(const float *x, int64_t n, float eps) {
     const float mean = row_sum(x, n) / (float)n;
-    return (Stats){mean, 1.0F / sqrtf(row_spread(x, mean, n) / (float)n + eps)};
+    return (Stats){mean, 1.0F / sqrtf(row_squared_deviation(x, mean, n) / (float)n + eps)};
 }
 
 /* hat = (x - mean) rstd */

@@ -2,8 +2,10 @@
  * No tangent and no cotangent: the networks that have it are frozen. */
 #include "op/rms.h"
 
+enum { X, W }; /* the inputs */
+
 static TimStatus infer(TimNode *node, TimError *err) {
-    const TimMatrix *x = &node->in[0], *w = &node->in[1];
+    const TimMatrix *x = &node->in[X], *w = &node->in[W];
     TIM_TRY(require(node, node->n_in == 2 && is_float(x) && w->dtype == TIM_F32, "wants x and an f32 weight", err));
     TIM_TRY(require(node, w->rows == 1 && w->cols == x->cols, "the weight has another width than x", err));
     node->n_out = 1;
@@ -12,7 +14,7 @@ static TimStatus infer(TimNode *node, TimError *err) {
 }
 
 static void forward(const TimNode *node) {
-    const TimMatrix *x = &node->in[0], *y = &node->out[0];
+    const TimMatrix *x = &node->in[X], *y = &node->out[0];
     const TimRmsNormParams *p = &node->params.rms_norm;
     const size_t width = scratch_floats(x->cols);
 #pragma omp parallel for num_threads(node->threads) schedule(static)
@@ -22,7 +24,7 @@ static void forward(const TimNode *node) {
         for (int64_t r = x->rows * part / node->threads; r < end; r++) {
             const float *row = row_read(x, r, scratch);
             float *out = row_begin(y, r, scratch + width);
-            rms_normalize(out, row, row_rstd(row, x->cols, p->eps), node->in[1].data, p->offset, x->cols);
+            rms_normalize(out, row, row_rstd(row, x->cols, p->eps), node->in[W].data, p->offset, x->cols);
             row_commit(y, r, out);
         }
     }

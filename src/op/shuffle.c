@@ -6,9 +6,11 @@
  * convolutions that change the sides (DC-AE, arXiv 2410.10733). Inference only. */
 #include "op/kernel.h"
 
+enum { X, H }; /* the inputs */
+
 static TimStatus check(const TimNode *node, TimError *err) {
     const TimShuffleParams *p = &node->params.shuffle;
-    const TimMatrix *x = &node->in[0];
+    const TimMatrix *x = &node->in[X];
     TIM_TRY(
         require(node, node->n_in == (p->add ? 2 : 1) && x->dtype == TIM_F32, "wants f32 x, and what is added if anything is", err));
     return require(node,
@@ -17,7 +19,7 @@ static TimStatus check(const TimNode *node, TimError *err) {
 }
 
 static TimStatus finish(TimNode *node, int64_t rows, int64_t cols, TimError *err) {
-    const TimMatrix *h = &node->in[1];
+    const TimMatrix *h = &node->in[H];
     node->n_out = 1;
     node->out[0] = matrix_of(TIM_F32, rows, cols);
     return require(node, !node->params.shuffle.add || (h->dtype == TIM_F32 && h->rows == rows && h->cols == cols),
@@ -35,8 +37,8 @@ static TimStatus infer_shuffle(TimNode *node, TimError *err) {
     const TimShuffleParams *p = &node->params.shuffle;
     const int64_t area = (int64_t)p->factor * p->factor;
     TIM_TRY(check(node, err));
-    TIM_TRY(require(node, node->in[0].cols * p->count % area == 0, "the square of the factor does not divide the channels", err));
-    return finish(node, node->in[0].rows * area, node->in[0].cols * p->count / area, err);
+    TIM_TRY(require(node, node->in[X].cols * p->count % area == 0, "the square of the factor does not divide the channels", err));
+    return finish(node, node->in[X].rows * area, node->in[X].cols * p->count / area, err);
 }
 
 /* y[c] = x[(c area + k) / n] */
@@ -51,7 +53,7 @@ static void pick(float *restrict y, const float *restrict x, int64_t k, int64_t 
 
 static void forward_shuffle(const TimNode *node) {
     const TimShuffleParams *p = &node->params.shuffle;
-    const TimMatrix *x = &node->in[0], *y = &node->out[0];
+    const TimMatrix *x = &node->in[X], *y = &node->out[0];
     const int64_t f = p->factor, width = p->width * f;
 #pragma omp parallel for num_threads(node->threads) schedule(static)
     for (int64_t line = 0; line < y->rows / width; line++)
@@ -60,7 +62,7 @@ static void forward_shuffle(const TimNode *node) {
                 line / f * p->width + at / f; /* lines of all pictures are numbered through: f divides each one's */
             float *row = tim_matrix_f32(y, line * width + at);
             pick(row, tim_matrix_f32(x, from), line % f * f + at % f, f * f, p->count, y->cols);
-            if (p->add) add_to(row, tim_matrix_f32(&node->in[1], line * width + at), y->cols);
+            if (p->add) add_to(row, tim_matrix_f32(&node->in[H], line * width + at), y->cols);
         }
 }
 
@@ -70,10 +72,10 @@ static TimStatus infer_unshuffle(TimNode *node, TimError *err) {
     const TimShuffleParams *p = &node->params.shuffle;
     const int64_t area = (int64_t)p->factor * p->factor;
     TIM_TRY(check(node, err));
-    TIM_TRY(require(node, p->height % p->factor == 0 && p->width % p->factor == 0 && node->in[0].cols * area % p->count == 0,
+    TIM_TRY(require(node, p->height % p->factor == 0 && p->width % p->factor == 0 && node->in[X].cols * area % p->count == 0,
                     "the factor does not divide the sides, or the count the channels", err));
-    TIM_TRY(finish(node, node->in[0].rows / area, node->in[0].cols * area / p->count, err));
-    return want_scratch(node, scratch_floats(node->in[0].cols * area), err);
+    TIM_TRY(finish(node, node->in[X].rows / area, node->in[X].cols * area / p->count, err));
+    return want_scratch(node, scratch_floats(node->in[X].cols * area), err);
 }
 
 /* u[c area + k] = x[c] */
@@ -92,18 +94,18 @@ static void average(float *restrict y, const float *restrict u, int64_t n, int64
 
 static void unshuffle_row(const TimNode *node, int64_t r, float *u) {
     const TimShuffleParams *p = &node->params.shuffle;
-    const TimMatrix *x = &node->in[0], *y = &node->out[0];
+    const TimMatrix *x = &node->in[X], *y = &node->out[0];
     const int64_t f = p->factor, width = p->width / f, top = r / width * f, left = r % width * f;
     for (int64_t i = 0; i < f; i++)
         for (int64_t j = 0; j < f; j++) spread(u, tim_matrix_f32(x, (top + i) * p->width + left + j), i * f + j, f * f, x->cols);
     average(tim_matrix_f32(y, r), u, p->count, y->cols);
-    if (p->add) add_to(tim_matrix_f32(y, r), tim_matrix_f32(&node->in[1], r), y->cols);
+    if (p->add) add_to(tim_matrix_f32(y, r), tim_matrix_f32(&node->in[H], r), y->cols);
 }
 
 static void forward_unshuffle(const TimNode *node) {
     const TimShuffleParams *p = &node->params.shuffle;
     const int64_t rows = node->out[0].rows;
-    const size_t each = scratch_floats(node->in[0].cols * p->factor * p->factor);
+    const size_t each = scratch_floats(node->in[X].cols * p->factor * p->factor);
 #pragma omp parallel for num_threads(node->threads) schedule(static)
     for (int part = 0; part < node->threads; part++) {
         const int64_t end = rows * (part + 1) / node->threads;

@@ -54,7 +54,7 @@ static inline __attribute__((always_inline)) void vec_store_some(float *p, Vec v
 }
 
 /* v with zeros from lane n on */
-static inline __attribute__((always_inline)) Vec vec_keep(Vec v, int64_t n) {
+static inline __attribute__((always_inline)) Vec vec_mask(Vec v, int64_t n) {
     if (n == TIM_VECTOR) return v;
 #if defined(__AVX512F__)
     return (Vec)_mm512_maskz_mov_ps((__mmask16)((1U << n) - 1), (__m512)v);
@@ -133,7 +133,7 @@ static inline float vec_largest(Vec v) {
 
 #if TIM_VECTOR > 1
 /* (a, b) becomes (-b, a) in every pair of neighbours. */
-static inline Vec vec_turn(Vec v) {
+static inline Vec vec_rotate_pairs(Vec v) {
     typedef int32_t Index __attribute__((vector_size(4 * TIM_VECTOR)));
     Index other;
     Vec sign;
@@ -144,13 +144,13 @@ static inline Vec vec_turn(Vec v) {
 
 /* ---- functions ---- */
 
-static inline Vec vec_all(float x) {
+static inline Vec vec_broadcast(float x) {
     return (Vec){0} + x;
 }
 
 /* exp(x) within 2 ulp by lanes, x clamped to [low, high] within [-87, 88]; not a number stays so. */
 static inline __attribute__((always_inline)) Vec vec_exp_between(Vec x, float low, float high) {
-    x = vec_min(vec_all(high), vec_max(vec_all(low), x));
+    x = vec_min(vec_broadcast(high), vec_max(vec_broadcast(low), x));
 #if TIM_VECTOR == 1
     return expf(x);
 #else
@@ -174,7 +174,7 @@ static inline Vec vec_exp(Vec x) {
 /* The same of a single number. */
 static inline float exp_f32(float x) {
     float lanes[TIM_VECTOR];
-    vec_store(lanes, vec_exp(vec_all(x)));
+    vec_store(lanes, vec_exp(vec_broadcast(x)));
     return lanes[0];
 }
 
@@ -212,10 +212,10 @@ static inline __attribute__((always_inline)) float row_dot(const float *x, const
 }
 
 /* sum((x - mean)^2) */
-static inline __attribute__((always_inline)) float row_spread(const float *x, float mean, int64_t n) {
+static inline __attribute__((always_inline)) float row_squared_deviation(const float *x, float mean, int64_t n) {
     Vec sum = {0};
     for (int64_t i = 0; i < n; i += TIM_VECTOR) {
-        const Vec d = vec_keep(vec_load_some(x + i, vec_count(i, n)) - mean, vec_count(i, n));
+        const Vec d = vec_mask(vec_load_some(x + i, vec_count(i, n)) - mean, vec_count(i, n));
         sum += d * d;
     }
     return vec_sum(sum);

@@ -11,7 +11,7 @@
 
 /* `floats` rounded up, so that what follows them is aligned. */
 static inline size_t widen_lines(size_t floats) {
-    return (floats + TIM_ALIGNMENT / sizeof(float) - 1) & ~(TIM_ALIGNMENT / sizeof(float) - 1);
+    return tim_round_up(floats, TIM_ALIGNMENT / sizeof(float));
 }
 
 /* out (rows, cols), close = in, whose rows are `stride` apart. */

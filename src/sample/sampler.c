@@ -32,7 +32,7 @@ typedef struct Step {
 
 /* To the nearest bf16. */
 static double rounded(double value) {
-    return tim_bf16_to_f32(tim_bf16_from_f32((float)value));
+    return tim_bf16_round((float)value);
 }
 
 /* a < b in fp32, or in the bf16 of rounded times, in which the published code compares: a time that equals an end of the window there

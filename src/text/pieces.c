@@ -3,6 +3,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/hash.h"
 #include "base/memory.h"
 #include "base/text.h"
 
@@ -30,8 +31,8 @@ enum { PROBES = 16 }; /* slots that a text may lie in, from its own on */
 
 /* FNV-1a, its bits mixed once more: the low ones choose the slot. */
 static size_t hash_of(const char *text, size_t size) {
-    uint64_t hash = 0xcbf29ce484222325U;
-    for (size_t i = 0; i < size; i++) hash = (hash ^ (unsigned char)text[i]) * 0x100000001b3U;
+    uint64_t hash = TIM_FNV1A_EMPTY;
+    for (size_t i = 0; i < size; i++) hash = tim_fnv1a_step(hash, (uint8_t)text[i]);
     return (size_t)(hash ^ hash >> 29);
 }
 

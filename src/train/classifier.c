@@ -3,12 +3,13 @@
 #include "model/classifier.h"
 
 #include <math.h>
-#include <omp.h>
 #include <string.h>
 
 #include "base/clock.h"
 #include "base/memory.h"
+#include "base/pixel.h"
 #include "base/rng.h"
+#include "base/threads.h"
 #include "io/file.h"
 #include "io/picture_array.h"
 #include "tim/eval.h"
@@ -120,7 +121,7 @@ static uint8_t shown(const uint8_t *picture, const TimClassifierShape *s, View v
 static void show(float *out, const uint8_t *picture, const TimClassifierShape *s, View v) {
     for (int c = 0; c < s->channels; c++)
         for (int y = 0; y < s->height; y++)
-            for (int x = 0; x < s->width; x++) *out++ = (float)shown(picture, s, v, c, y, x) / 127.5F - 1.0F;
+            for (int x = 0; x < s->width; x++) *out++ = tim_pixel_from_byte(shown(picture, s, v, c, y, x));
 }
 
 /* Smoothed cross-entropy of one row and, in `gradient`, softmax - target, divided by the batch. */
@@ -237,7 +238,7 @@ static TimStatus run(Training *t, TimClassifierReport *report, TimError *err) {
     TIM_TRY(check_options(t->options, err));
     TIM_TRY(check_out(t->options->out, err));
     TIM_TRY(tim_isa_choose(t->options->isa, &t->isa, err));
-    t->threads = t->options->threads > 0 ? t->options->threads : omp_get_max_threads();
+    TIM_TRY(tim_threads_choose(t->options->threads, &t->threads, err));
     TIM_TRY(read_sets(t, err));
     TIM_TRY(make(t, err));
     for (int epoch = 0; epoch < t->options->epochs; epoch++) {

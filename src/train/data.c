@@ -3,6 +3,7 @@
 #include <string.h>
 
 #include "base/memory.h"
+#include "base/pixel.h"
 #include "base/rng.h"
 #include "io/idx.h"
 #include "train/streams.h"
@@ -121,7 +122,7 @@ static void copy_picture(const TimData *data, float *out, size_t picture, bool m
     for (size_t y = 0; y < height; y++)
         for (size_t x = 0; x < width; x++) {
             const size_t from = mirror ? width - 1 - x : x;
-            out[y * width + x] = (float)pixels[y * width + from] / 127.5F - 1.0F;
+            out[y * width + x] = tim_pixel_from_byte(pixels[y * width + from]);
         }
 }
 

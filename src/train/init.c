@@ -3,16 +3,11 @@
 #include <math.h>
 #include <string.h>
 
+#include "base/hash.h"
 #include "base/rng.h"
 #include "train/streams.h"
 
 enum { CHUNK = 4096 }; /* elements one thread takes at a time */
-
-static uint64_t fnv1a(const char *text) {
-    uint64_t hash = UINT64_C(0xCBF29CE484222325);
-    for (; *text; text++) hash = (hash ^ (uint8_t)*text) * UINT64_C(0x100000001B3);
-    return hash;
-}
 
 static void fill_xavier(float *out, size_t count, const TimParam *param, uint64_t seed, uint64_t stream, size_t first) {
     const float bound = (float)sqrt(6.0 / ((double)param->rows + (double)param->cols));
@@ -46,7 +41,7 @@ void tim_init_weights(float *weights, const TimParams *params, uint64_t seed, in
     memset(weights, 0, params->elements * sizeof *weights);
     for (size_t p = 0; p < params->count; p++) {
         const TimParam *param = &params->items[p];
-        const uint64_t stream = tim_stream(TIM_STREAM_INIT, fnv1a(param->name));
+        const uint64_t stream = tim_stream(TIM_STREAM_INIT, tim_fnv1a_text(TIM_FNV1A_EMPTY, param->name));
 #pragma omp parallel for num_threads(threads) schedule(static) if (param->count > CHUNK)
         for (size_t first = 0; first < param->count; first += CHUNK) {
             const size_t count = param->count - first < CHUNK ? param->count - first : CHUNK;

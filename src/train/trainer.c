@@ -6,6 +6,7 @@
 
 #include "base/clock.h"
 #include "base/memory.h"
+#include "base/threads.h"
 #include "train/adamw.h"
 #include "train/checkpoint.h"
 #include "train/init.h"
@@ -14,7 +15,6 @@
 #include "train/time_pairs.h"
 #include "transport/transport.h"
 
-enum { MAX_THREADS = 4096 };
 static const double half_pi = 1.5707963267948966;
 static const int64_t max_steps = INT64_C(1) << 30; /* what time_pairs can count */
 
@@ -70,9 +70,6 @@ static TimStatus check(const TimConfig *config, const TimTrainerOptions *options
     TIM_TRY(check_trainable(config, err));
     if (guided && !(config->network.class_dropout_prob > 0))
         return tim_fail(err, TIM_E_ARGUMENT, "enhance_target needs the null class: set class_dropout_prob above 0, such as 0.1");
-    if (options->threads < 0 || options->threads > MAX_THREADS)
-        return tim_fail(err, TIM_E_ARGUMENT, "threads is %d; give 1 to %d, or 0 for as many as OpenMP would use", options->threads,
-                        MAX_THREADS);
     if (options->micro_batch >= 0) return TIM_OK;
     return tim_fail(err, TIM_E_ARGUMENT, "micro_batch is %d; give at least 1, or 0 for a good default", options->micro_batch);
 }
@@ -83,7 +80,8 @@ static bool runs_average(const TimConfig *config) {
 }
 
 static TimStatus make_models(TimTrainer *t, const TimConfig *config, const TimTrainerOptions *options, TimError *err) {
-    TimNetworkOptions network = {.threads = options->threads, .precision = config->training.mixed_precision};
+    TimNetworkOptions network = {.precision = config->training.mixed_precision};
+    TIM_TRY(tim_threads_choose(options->threads, &network.threads, err));
     TIM_TRY(tim_isa_choose(options->isa, &network.isa, err));
     TIM_TRY(tim_model_new(&t->model, config, &network, err));
     if (!runs_average(config)) network.precision = TIM_PRECISION_F32; /* a copy would be idle */

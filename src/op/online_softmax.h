@@ -1,7 +1,7 @@
 /* Rows of a softmax that sees its scores tile by tile, with a running maximum and sum (Dao et al., FlashAttention, arXiv 2205.14135).
  * Rows are whole vectors, as tiles are padded. Included by the attention ops only. */
-#ifndef TIM_OP_SOFTEN_H
-#define TIM_OP_SOFTEN_H
+#ifndef TIM_OP_ONLINE_SOFTMAX_H
+#define TIM_OP_ONLINE_SOFTMAX_H
 
 #include "op/vec.h"
 
@@ -27,7 +27,7 @@ static float row_exp(float *x, float scale, float shift, int64_t n) {
 
 /* Folds the scores `row` (n) into the running maximum and sum; they become exp(scale row - max). Returns the factor by which what was
  * summed with the old maximum shrinks. */
-static inline float soften(float *row, float scale, int64_t n, float *running_max, float *running_sum) {
+static inline float online_softmax_update(float *row, float scale, int64_t n, float *running_max, float *running_sum) {
     const float max = fmaxf(*running_max, scale * row_max(row, n));
     const float decay = exp_f32(*running_max - max);
     *running_max = max;
