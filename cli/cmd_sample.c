@@ -69,12 +69,13 @@ static TimStatus draw_all(Sampling *d, TimError *err) {
 /* "out.png: 1 picture of 512 x 512 in 9.1 s (loading 0.4, captions 0.6, network 1.0, decoder 5.1)" */
 static void say_done(const Sampling *d, double seconds) {
     const TimSampleInfo *s = &d->spent;
-    const bool latents = tim_pipeline_size_multiple(d->pipeline) != tim_pipeline_config(d->pipeline)->network.patch_size;
     printf("%s: %" PRId64 " picture%s of %d x %d in %.1f s", d->request->out, d->total, d->total == 1 ? "" : "s", d->size.width,
            d->size.height, seconds);
-    if (d->prompts) printf(" (loading %.1f, captions %.1f,", d->loading, s->seconds_captions);
-    if (!d->prompts && latents) printf(" (loading %.1f,", d->loading);
-    if (d->prompts || latents) printf(" network %.1f, decoder %.1f)", s->seconds_network, s->seconds_decoder);
+    if (d->prompts || sample_makes_latents(d)) {
+        printf(" (loading %.1f", d->loading);
+        if (d->prompts) printf(", captions %.1f", s->seconds_captions);
+        printf(", network %.1f, decoder %.1f)", s->seconds_network, s->seconds_decoder);
+    }
     putchar('\n');
 }
 

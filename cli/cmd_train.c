@@ -60,14 +60,6 @@ static void clear_line(const Display *d) {
     if (d->terminal) fputs("\r\033[K", stderr);
 }
 
-/* Keys of a configuration and paths of a checkpoint say what they like: nothing of it makes the terminal do anything. */
-static void show_note(const char *text) {
-    char safe[16384];
-    snprintf(safe, sizeof safe, "%s", text);
-    disarm(safe);
-    fprintf(stderr, "note: %s\n", safe);
-}
-
 static void show_start(Display *d, const TimTrainProgress *p) {
     d->first_step = p->step;
     fprintf(stderr, "%s: %.2f M parameters, %zu pictures, %s%s\n", d->request->train.out, 1e-6 * (double)p->parameters, p->pictures,
@@ -115,7 +107,7 @@ static bool show(const TimTrainProgress *progress, void *user) {
     Display *d = user;
     switch (progress->event) {
     case TIM_TRAIN_NOTED:
-        show_note(progress->note);
+        say_disarmed("note", "%s", progress->note);
         break;
     case TIM_TRAIN_STARTED:
         show_start(d, progress);
@@ -147,16 +139,11 @@ static void override(TimTrainingConfig *config, const Request *r) {
     if (r->precision > 0) config->mixed_precision = r->precision == 1 ? TIM_PRECISION_F32 : TIM_PRECISION_BF16;
 }
 
-static void note_idle_keys(const char *path, const char *keys) {
-    char text[MAX_PATH_BYTES + TIM_CONFIG_NOTE_BYTES];
-    snprintf(text, sizeof text, "%.*s: these keys have no effect here: %s", MAX_PATH_BYTES - 64, path, keys);
-    show_note(text);
-}
-
 static TimStatus read_config(TimConfig *config, const Request *r, TimError *err) {
     const TimStatus status = tim_config_read(config, r->config, err);
     override(&config->training, r);
-    if (status == TIM_OK && *config->without_effect) note_idle_keys(r->config, config->without_effect);
+    if (status == TIM_OK && *config->without_effect)
+        say_disarmed("note", "%s: these keys have no effect here: %s", r->config, config->without_effect);
     return status;
 }
 

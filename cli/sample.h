@@ -130,6 +130,9 @@ TimStatus sample_check(Sampling *s, TimError *err);
 /* How many pictures from `first` on are drawn together: what is alike in all settings, and whole groups where a layout wants them. */
 int64_t sample_batch(const Sampling *s, int64_t first);
 
+/* Whether an autoencoder makes the pictures, of which the network makes latents. */
+bool sample_makes_latents(const Sampling *s);
+
 /* The side of pictures for which `given` pixels are asked, 0 being the model's own. */
 int sample_side(const Sampling *s, int given);
 

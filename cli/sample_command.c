@@ -132,20 +132,15 @@ static void prefer_rows(SampleRequest *r, const SampleRequest *said) {
     if (!said->strip && (r->steps.count > 1 || r->layout || ends_with(r->out, ".npz"))) r->strip = false;
 }
 
-static void say_named(const char *before, const char *file, const char *like) {
-    char text[4096];
-    snprintf(text, sizeof text, "%s %.1000s, which %.1000s names", before, file, like);
-    disarm(text);
-    fprintf(stderr, "tim sample: %s\n", text);
-}
-
 /* A picture of someone else's may name any file: what is read because of it is said, and prompts are those of a plain file. */
 static ExitCode check_files(const SampleRequest *r, const SampleRequest *said) {
     struct stat info;
     const bool init = r->init && !said->init, prompts = r->prompts_file && !said->prompts_file,
                plain = prompts && stat(r->prompts_file, &info) == 0 && S_ISREG(info.st_mode);
-    if (init) say_named("starts from", r->init, r->like);
-    if (prompts) say_named(plain ? "draws the prompts of" : "there is no file of prompts", r->prompts_file, r->like);
+    if (init) say_disarmed("tim sample", "starts from %.1000s, which %.1000s names", r->init, r->like);
+    if (prompts)
+        say_disarmed("tim sample", "%s %.1000s, which %.1000s names",
+                     plain ? "draws the prompts of" : "there is no file of prompts", r->prompts_file, r->like);
     return prompts && !plain ? EXIT_FAILED : EXIT_FINE;
 }
 

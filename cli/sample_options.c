@@ -9,6 +9,10 @@ static void init_size(const Sampling *d, TimSampleOptions *o) {
     o->width = d->init.width < step ? step : d->init.width / step * step;
 }
 
+bool sample_makes_latents(const Sampling *d) {
+    return tim_pipeline_size_multiple(d->pipeline) != tim_pipeline_config(d->pipeline)->network.patch_size;
+}
+
 int sample_side(const Sampling *d, int given) {
     const TimNetworkConfig *n = &tim_pipeline_config(d->pipeline)->network;
     return given ? given : n->input_size * (tim_pipeline_size_multiple(d->pipeline) / n->patch_size);
@@ -18,9 +22,8 @@ int sample_side(const Sampling *d, int given) {
  * become that is no picture. */
 static size_t held(const Sampling *d, const TimSampleOptions *o) {
     const SampleRequest *r = d->request;
-    const TimNetworkConfig *n = &tim_pipeline_config(d->pipeline)->network;
     const int height = sample_side(d, o->height), width = sample_side(d, o->width),
-              channels = tim_pipeline_size_multiple(d->pipeline) == n->patch_size ? n->in_channels : 3;
+              channels = sample_makes_latents(d) ? 3 : tim_pipeline_config(d->pipeline)->network.in_channels;
     const int64_t stages = r->strip ? o->steps : 1, cells = r->form == SAMPLE_SHEET ? d->count * r->steps.count * stages : stages;
     const size_t picture = (size_t)height * (size_t)width * (size_t)channels;
     enum { PROGRAM = 24 << 20 };

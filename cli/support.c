@@ -21,6 +21,16 @@ void disarm(char *text) {
     }
 }
 
+void say_disarmed(const char *start, const char *format, ...) {
+    char text[16384];
+    va_list args;
+    va_start(args, format);
+    vsnprintf(text, sizeof text, format, args);
+    va_end(args);
+    disarm(text);
+    fprintf(stderr, "%s: %s\n", start, text);
+}
+
 TimStatus fail_with(TimError *err, TimStatus status, const char *format, ...) {
     va_list args;
     va_start(args, format);

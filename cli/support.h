@@ -15,6 +15,9 @@ void print_quoted(const char *text);
 /* What files say may hold what a terminal would obey: control characters, and those of U+0080 ... U+009F, become question marks. */
 void disarm(char *text);
 
+/* Prints the line "START: text" to stderr, the text as printf would but disarmed. */
+void say_disarmed(const char *start, const char *format, ...) __attribute__((format(printf, 2, 3)));
+
 /* Writes the text into *err as printf would, without control characters, sets its status and returns it. */
 TimStatus fail_with(TimError *err, TimStatus status, const char *format, ...) __attribute__((format(printf, 3, 4)));
 

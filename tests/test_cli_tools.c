@@ -12,24 +12,9 @@
 
 #include <jansson.h>
 
-#include "program.h"
-#include "saved_model.h"
+#include "cli_fixture.h"
 #include "tim/eval.h"
 #include "tim/image.h"
-
-static int set_up(void **state) {
-    (void)state;
-    const TimConfig config = small_config(TIM_TRANSPORT_OT_FM);
-    if (!find_program("../cli/tim") || !mkdtemp(folder)) return -1;
-    save_model("model", &config);
-    return 0;
-}
-
-static int tear_down(void **state) {
-    (void)state;
-    remove_tree(folder);
-    return 0;
-}
 
 /* ---- convert, inspect, verify, synth ---- */
 

@@ -128,8 +128,7 @@ static bool is_matrix(const TimParam *param) {
 
 /* Elements of a packed parameter, up to whole lines. */
 static size_t room(const TimParam *param) {
-    const size_t line = TIM_ALIGNMENT / sizeof(float);
-    return (param->count + line - 1) / line * line;
+    return tim_round_up(param->count, TIM_ALIGNMENT / sizeof(float));
 }
 
 static TimStatus make_room(TimHalf *half, TimError *err) {

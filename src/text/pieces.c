@@ -60,8 +60,9 @@ static int32_t find_sorted(const TimPieces *pieces, const char *text, size_t siz
 /* A text without a place found all of its slots taken, and so does its search. */
 int32_t tim_pieces_find(const TimPieces *pieces, const char *text, size_t size) {
     if (pieces->count == 0) return -1;
-    const size_t own = pieces->slots ? hash_of(text, size) : 0;
-    for (size_t k = 0; k < PROBES && pieces->slots; k++) {
+    if (!pieces->slots) return find_sorted(pieces, text, size);
+    const size_t own = hash_of(text, size);
+    for (size_t k = 0; k < PROBES; k++) {
         const uint32_t slot = pieces->slots[(own + k) & (pieces->slot_count - 1)];
         if (slot == 0) return -1;
         const TimPiece *piece = &pieces->items[slot - 1];

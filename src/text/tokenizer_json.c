@@ -53,11 +53,14 @@ struct TimJsonTokenizer {
 
 /* ---- pieces ---- */
 
-static bool read_id(const json_t *value, int32_t *id) {
-    const json_int_t number = json_integer_value(value);
-    if (!json_is_integer(value) || number < 0 || number > MAX_ID) return false;
+static bool take_id(double number, int32_t *id) {
+    if (!(number >= 0 && number <= MAX_ID)) return false;
     *id = (int32_t)number;
-    return true;
+    return *id == number;
+}
+
+static bool read_id(const json_t *value, int32_t *id) {
+    return json_is_integer(value) && take_id((double)json_integer_value(value), id);
 }
 
 static TimStatus bad_id(const char *piece, size_t size, TimError *err) {
@@ -79,13 +82,14 @@ static TimStatus read_vocab_object(TimJsonTokenizer *t, TimJsonScan *scan, TimEr
     char *place = t->texts;
     (void)tim_scan_open(scan, '{');
     for (bool first = true; tim_scan_entry(scan, '}', first); first = false) {
-        double id = -1;
+        double number;
+        int32_t id;
         if (!tim_scan_key(scan)) return TIM_OK;
         const TimBuffer *piece = &scan->text;
         const bool has_zero = piece->count > 0 && memchr(piece->bytes, 0, piece->count);
-        if (has_zero || !tim_scan_number(scan, &id) || !(id >= 0 && id <= MAX_ID && id == (int32_t)id))
+        if (has_zero || !tim_scan_number(scan, &number) || !take_id(number, &id))
             return bad_id(piece->count > 0 ? piece->bytes : "", piece->count, err);
-        TIM_TRY(add_piece(t, piece, &place, (int32_t)id, err));
+        TIM_TRY(add_piece(t, piece, &place, id, err));
     }
     return TIM_OK;
 }
