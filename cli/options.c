@@ -16,13 +16,13 @@ void number_list_done(NumberList *list) {
 }
 
 ExitCode command_line_misused(const char *command, const char *format, ...) {
-    char text[4096];
+    char start[64];
+    snprintf(start, sizeof start, "tim %s", command);
     va_list args;
     va_start(args, format);
-    vsnprintf(text, sizeof text, format, args);
+    say_disarmed_list(start, format, args);
     va_end(args);
-    disarm(text);
-    fprintf(stderr, "tim %s: %s\nTry 'tim %s --help'.\n", command, text, command);
+    fprintf(stderr, "Try 'tim %s --help'.\n", command);
     return EXIT_MISUSED;
 }
 

@@ -1,7 +1,6 @@
 #include "support.h"
 
 #include <errno.h>
-#include <stdarg.h>
 #include <stdio.h>
 #include <string.h>
 #include <strings.h>
@@ -21,14 +20,18 @@ void disarm(char *text) {
     }
 }
 
-void say_disarmed(const char *start, const char *format, ...) {
+void say_disarmed_list(const char *start, const char *format, va_list args) {
     char text[16384];
-    va_list args;
-    va_start(args, format);
     vsnprintf(text, sizeof text, format, args);
-    va_end(args);
     disarm(text);
     fprintf(stderr, "%s: %s\n", start, text);
+}
+
+void say_disarmed(const char *start, const char *format, ...) {
+    va_list args;
+    va_start(args, format);
+    say_disarmed_list(start, format, args);
+    va_end(args);
 }
 
 TimStatus fail_with(TimError *err, TimStatus status, const char *format, ...) {

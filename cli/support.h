@@ -2,6 +2,7 @@
 #ifndef TIM_CLI_SUPPORT_H
 #define TIM_CLI_SUPPORT_H
 
+#include <stdarg.h>
 #include <stdbool.h>
 
 #include "tim/status.h"
@@ -17,6 +18,7 @@ void disarm(char *text);
 
 /* Prints the line "START: text" to stderr, the text as printf would but disarmed. */
 void say_disarmed(const char *start, const char *format, ...) __attribute__((format(printf, 2, 3)));
+void say_disarmed_list(const char *start, const char *format, va_list args) __attribute__((format(printf, 2, 0)));
 
 /* Writes the text into *err as printf would, without control characters, sets its status and returns it. */
 TimStatus fail_with(TimError *err, TimStatus status, const char *format, ...) __attribute__((format(printf, 3, 4)));

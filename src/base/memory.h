@@ -25,6 +25,11 @@ static inline size_t tim_round_up(size_t value, size_t multiple) {
     return (value + multiple - 1) / multiple * multiple;
 }
 
+/* `floats`, elements of four bytes, up to whole lines of TIM_ALIGNMENT bytes, so that what follows them is aligned and shares no line. */
+static inline size_t tim_whole_lines(size_t floats) {
+    return tim_round_up(floats, TIM_ALIGNMENT / sizeof(float));
+}
+
 /* Zeroed block of count * size bytes, 64-byte aligned; NULL on overflow, exhaustion, or a zero product. Free with tim_free. */
 void *tim_alloc(size_t count, size_t size);
 

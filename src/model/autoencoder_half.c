@@ -126,15 +126,11 @@ static bool is_matrix(const TimParam *param) {
     return param->rank > 1;
 }
 
-/* Elements of a packed parameter, up to whole lines. */
-static size_t room(const TimParam *param) {
-    return tim_round_up(param->count, TIM_ALIGNMENT / sizeof(float));
-}
-
 static TimStatus make_room(TimHalf *half, TimError *err) {
     size_t wide = 0, narrow = 0;
     for (size_t i = 0; i < half->params.count; i++)
-        *(half->options.bf16 && is_matrix(&half->params.items[i]) ? &narrow : &wide) += room(&half->params.items[i]);
+        *(half->options.bf16 && is_matrix(&half->params.items[i]) ? &narrow : &wide) +=
+            tim_whole_lines(half->params.items[i].count);
     char all[TIM_BYTES_TEXT], most[TIM_BYTES_TEXT];
     const size_t bytes = wide * sizeof *half->f32 + narrow * sizeof *half->bf16;
     if (half->options.max_copy_bytes && bytes > half->options.max_copy_bytes)
@@ -148,9 +144,9 @@ static TimStatus make_room(TimHalf *half, TimError *err) {
     for (size_t i = 0; i < half->params.count; i++) {
         const TimParam *p = &half->params.items[i];
         if (half->options.bf16 && is_matrix(p))
-            half->bound.bf16[i] = half->bf16 + narrow, narrow += room(p);
+            half->bound.bf16[i] = half->bf16 + narrow, narrow += tim_whole_lines(p->count);
         else
-            half->bound.f32[i] = half->f32 + wide, wide += room(p);
+            half->bound.f32[i] = half->f32 + wide, wide += tim_whole_lines(p->count);
     }
     return TIM_OK;
 }

@@ -136,10 +136,10 @@ typedef struct Copies {
 static Copies copies_of(const TimConvolveShape *s) {
     Copies c = {0};
     if (s->in == TIM_BF16) {
-        c.w_at = widen_lines((size_t)(input_rows(s) * s->in_channels));
-        c.y_at = c.w_at + widen_lines(weight_count(s));
+        c.w_at = tim_whole_lines((size_t)(input_rows(s) * s->in_channels));
+        c.y_at = c.w_at + tim_whole_lines(weight_count(s));
     }
-    c.after_at = c.y_at + (s->out == TIM_BF16 ? widen_lines((size_t)(output_rows(s) * s->out_channels)) : 0);
+    c.after_at = c.y_at + (s->out == TIM_BF16 ? tim_whole_lines((size_t)(output_rows(s) * s->out_channels)) : 0);
     return c;
 }
 

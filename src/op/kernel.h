@@ -77,7 +77,7 @@ static inline void row_write(const TimMatrix *m, int64_t row, const float *restr
 
 /* Elements rounded up to whole cache lines, so that per-thread rows never share one. */
 static inline size_t scratch_floats(int64_t n) {
-    return tim_round_up((size_t)n, TIM_ALIGNMENT / sizeof(float));
+    return tim_whole_lines((size_t)n);
 }
 
 /* Asks for `per_thread` floats of workspace for every thread. */

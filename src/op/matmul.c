@@ -131,13 +131,13 @@ static dnnl_status_t plan_widened(TimMatmul *p) {
     if (p->shape.in == TIM_BF16) {
         s->in = TIM_F32;
         s->lda = s->a_transposed ? s->m : s->k, s->ldb = s->b_transposed ? s->k : s->n;
-        p->b_at = widen_lines((size_t)(s->m * s->k));
-        p->c_at = p->b_at + widen_lines((size_t)(s->k * s->n));
+        p->b_at = tim_whole_lines((size_t)(s->m * s->k));
+        p->c_at = p->b_at + tim_whole_lines((size_t)(s->k * s->n));
     }
     p->after_at = p->c_at;
     if (p->shape.out == TIM_BF16) {
         s->out = TIM_F32, s->ldc = s->n;
-        p->after_at += widen_lines((size_t)(s->m * s->n));
+        p->after_at += tim_whole_lines((size_t)(s->m * s->n));
     }
     return plan_onednn(p);
 }

@@ -9,11 +9,6 @@
 #include "base/bf16.h"
 #include "base/memory.h"
 
-/* `floats` rounded up, so that what follows them is aligned. */
-static inline size_t widen_lines(size_t floats) {
-    return tim_round_up(floats, TIM_ALIGNMENT / sizeof(float));
-}
-
 /* out (rows, cols), close = in, whose rows are `stride` apart. */
 static inline void widen_rows(float *out, const TimBf16 *in, int64_t rows, int64_t cols, int64_t stride, int threads) {
 #pragma omp parallel for num_threads(threads) schedule(static)
