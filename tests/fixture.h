@@ -51,6 +51,13 @@ static inline void remove_tree(const char *path) {
     rmdir(path);
 }
 
+/* For cmocka: removes the folder and all that tests have left in it. */
+static inline int remove_all(void **state) {
+    (void)state;
+    remove_tree(folder);
+    return 0;
+}
+
 static inline void assert_says(const char *part) {
     if (strstr(err.text, part)) return;
     print_error("\"%s\" does not say \"%s\"\n", err.text, part);

@@ -152,12 +152,6 @@ static inline int make_parts(void **state) {
     return 0;
 }
 
-static inline int remove_parts(void **state) {
-    (void)state;
-    remove_tree(folder);
-    return 0;
-}
-
 /* ---- the tensors of published files ---- */
 
 enum { MOST_TENSORS = 1000 };

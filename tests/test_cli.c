@@ -644,5 +644,5 @@ int main(void) {
         cmocka_unit_test(test_sample_guidance_without_effect_said_once),
         cmocka_unit_test(test_sample_failures_exit_1_and_say_what),
     };
-    return cmocka_run_group_tests(tests, set_up, tear_down);
+    return cmocka_run_group_tests(tests, set_up, remove_all);
 }

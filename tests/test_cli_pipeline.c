@@ -493,5 +493,5 @@ int main(void) {
         cmocka_unit_test(test_cli_bad_prompt_files_named),
         cmocka_unit_test(test_cli_layouts_are_those_of_the_evaluations),
     };
-    return cmocka_run_group_tests(tests, set_up, remove_parts);
+    return cmocka_run_group_tests(tests, set_up, remove_all);
 }

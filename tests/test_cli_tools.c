@@ -558,5 +558,5 @@ int main(void) {
         cmocka_unit_test(test_eval_pictures_json_has_every_figure),
         cmocka_unit_test(test_eval_failures_exit_1_and_say_what),
     };
-    return cmocka_run_group_tests(tests, set_up, tear_down);
+    return cmocka_run_group_tests(tests, set_up, remove_all);
 }

@@ -16,12 +16,6 @@ static int set_up(void **state) {
     return !find_program("parity") || !mkdtemp(folder) || mkdir(in_folder("golden"), 0777) != 0;
 }
 
-static int tear_down(void **state) {
-    (void)state;
-    remove_tree(folder);
-    return 0;
-}
-
 /* Of a golden value; what the runs leave beside them would be one too many. */
 static const char *in_golden(const char *name) {
     char path[PATH_BYTES / 2];
@@ -215,5 +209,5 @@ int main(void) {
         cmocka_unit_test(test_parity_moved_features_fail),
         cmocka_unit_test(test_parity_every_kind_of_golden_counts),
     };
-    return cmocka_run_group_tests(tests, set_up, tear_down);
+    return cmocka_run_group_tests(tests, set_up, remove_all);
 }

@@ -861,5 +861,5 @@ int main(void) {
         cmocka_unit_test(test_synth_has_hash_weights_and_says_so),
         cmocka_unit_test(test_synth_bad_manifests_named),
     };
-    return cmocka_run_group_tests(tests, make_parts, remove_parts);
+    return cmocka_run_group_tests(tests, make_parts, remove_all);
 }

@@ -28,12 +28,6 @@ static int make_folder(void **state) {
     return mkdtemp(folder) ? 0 : -1;
 }
 
-static int remove_folder(void **state) {
-    (void)state;
-    remove_tree(folder);
-    return 0;
-}
-
 static void assert_near(double actual, double expected, double tolerance) {
     if (fabs(actual - expected) <= tolerance) return;
     print_error("%.17g is not %.17g within %g\n", actual, expected, tolerance);
@@ -1119,5 +1113,5 @@ int main(void) {
         cmocka_unit_test(test_write_keeps_what_metadata_tell_of_weights),
         cmocka_unit_test(test_tensor_file_lists_what_was_saved),
     };
-    return cmocka_run_group_tests(tests, make_folder, remove_folder);
+    return cmocka_run_group_tests(tests, make_folder, remove_all);
 }
