@@ -634,7 +634,8 @@ static void assert_same_config(const TimConfig *a, const TimConfig *b) {
                 l->derivative_type == k->derivative_type && l->differential_epsilon == k->differential_epsilon &&
                 l->weight_time_type == k->weight_time_type && l->weight_time_tangent == k->weight_time_tangent &&
                 l->weight_time_sigmoid == k->weight_time_sigmoid && l->weight_t_and_r == k->weight_t_and_r &&
-                l->use_dir_loss == k->use_dir_loss && l->loss_weight_power == k->loss_weight_power);
+                l->use_dir_loss == k->use_dir_loss && l->loss_weight_power == k->loss_weight_power &&
+                l->composed_weight == k->composed_weight && l->composed_edges == k->composed_edges);
     const TimTrainingConfig *r = &a->training, *s = &b->training;
     assert_true(r->max_train_steps == s->max_train_steps && r->checkpointing_steps == s->checkpointing_steps &&
                 r->checkpoints_total_limit == s->checkpoints_total_limit && r->learning_rate == s->learning_rate &&
@@ -705,6 +706,7 @@ static void test_config_write_every_transport_reads_back(void **state) {
         config.transport.sigma_d = 1.0 / 3.0;
         config.transition.weight_time_type = TIM_WEIGHT_SOFT_MIN_SNR;
         config.transition.weight_t_and_r = false;
+        config.transition.composed_weight = 0.3, config.transition.composed_edges = 1;
         config.network.new_condition = TIM_CONDITION_T_R_T_MINUS_R;
         config.training.mixed_precision = TIM_PRECISION_F32;
         config.training.lr_scheduler = TIM_SCHEDULE_CONSTANT_WITH_WARMUP;

@@ -761,17 +761,31 @@ static void test_trainer_step_reports_what_it_did(void **state) {
 
 /* ---- losses, and the loss to expect ---- */
 
-static void test_loss_absolute_is_its_formula_and_the_gradient_its_difference(void **state) {
-    (void)state;
-    enum { COUNT = 6 };
-    static const TimLossShape shape = {.channels = 2, .positions = COUNT / 2, .absolute = true};
-    static const float target[COUNT] = {0, 0.5F, -1, 0.25F, 3, 0}, f[COUNT] = {0, 0.51F, -0.5F, -0.5F, 2.75F, 1};
-    float g[COUNT], near[COUNT];
-    double mean = 0;
-    for (int i = 0; i < COUNT; i++) mean += sqrt(pow((double)f[i] - (double)target[i], 2) + 0.0004) / COUNT;
-    assert_close(tim_loss(f, target, shape), mean * mean, 1e-12);
+enum { LOSS_CHANNELS = 2, LOSS_HEIGHT = 2, LOSS_WIDTH = 3, LOSS_COUNT = LOSS_CHANNELS * LOSS_HEIGHT * LOSS_WIDTH };
+
+/* |d|, rounded off, of two pixels' differences from their target. */
+static double loss_size(const float *f, const float *target, int next, int i) {
+    const double before = i < 0 ? 0 : (double)f[i] - (double)target[i];
+    return sqrt(pow((double)f[next] - (double)target[next] - before, 2) + 0.0004);
+}
+
+static void check_absolute_loss(double edges) {
+    const TimLossShape shape = {LOSS_CHANNELS, LOSS_HEIGHT * LOSS_WIDTH, false, true, edges, LOSS_WIDTH};
+    static const float target[LOSS_COUNT] = {0, 0.5F, -1, 0.25F, 3, 0, 1, 1, 0, -2, 0.1F, 0.7F};
+    static const float f[LOSS_COUNT] = {0, 0.51F, -0.5F, -0.5F, 2.75F, 1, 1, 0.9F, 0.3F, -1, 0, 0.71F};
+    float g[LOSS_COUNT], near[LOSS_COUNT];
+    double sum = 0;
+    for (int i = 0; i < LOSS_COUNT; i++) sum += loss_size(f, target, i, -1);
+    for (int c = 0; c < LOSS_CHANNELS; c++)
+        for (int y = 0; y < LOSS_HEIGHT; y++)
+            for (int x = 0; x < LOSS_WIDTH; x++) {
+                const int i = (c * LOSS_HEIGHT + y) * LOSS_WIDTH + x;
+                if (x > 0) sum += edges * loss_size(f, target, i, i - 1);
+                if (y > 0) sum += edges * loss_size(f, target, i, i - LOSS_WIDTH);
+            }
+    assert_close(tim_loss(f, target, shape), pow(sum / LOSS_COUNT, 2), 1e-12);
     tim_loss_gradient(g, f, target, shape, 3);
-    for (int i = 0; i < COUNT; i++) {
+    for (int i = 0; i < LOSS_COUNT; i++) {
         const float h = 1.0F / 4096;
         memcpy(near, f, sizeof near);
         near[i] = f[i] + h;
@@ -782,7 +796,13 @@ static void test_loss_absolute_is_its_formula_and_the_gradient_its_difference(vo
     near[0] = NAN;
     assert_true(tim_loss(near, target, shape) == 0);
     tim_loss_gradient(g, near, target, shape, 3);
-    for (int i = 0; i < COUNT; i++) assert_true(g[i] == 0);
+    for (int i = 0; i < LOSS_COUNT; i++) assert_true(g[i] == 0);
+}
+
+static void test_loss_absolute_is_its_formula_and_the_gradient_its_difference(void **state) {
+    (void)state;
+    check_absolute_loss(0);
+    check_absolute_loss(0.7);
 }
 
 static void test_loss_bin_is_one_of_its_transport(void **state) {
@@ -1228,6 +1248,8 @@ static void test_trainer_direction_needs_velocities_and_the_exact_derivative(voi
 
 /* ---- composed samples ---- */
 
+enum { COMPOSED_GRADIENTS = 4096 };
+
 /* The last two of four samples: three jumps of the average by hand; of the last jump's length, where that is not 0. */
 static void check_composed(double last_jump) {
     enum { COMPOSED = 2, FIRST = (JUMPS - COMPOSED) * SIDE * SIDE, STEPS = 3 };
@@ -1275,6 +1297,46 @@ static void test_objective_composed_target_is_what_the_averages_jumps_do(void **
     (void)state;
     check_composed(0);
     check_composed(0.2);
+}
+
+/* One step of composed samples alone, the first after others: its gradients and losses. */
+static void learn_composed(TimConfig *config, float *gradients, TimLosses *losses) {
+    static const double times[JUMPS] = {1, 1, 1, 1}, ends[JUMPS] = {0};
+    static float x[JUMP_PIXELS], z[JUMP_PIXELS], x_t[JUMP_PIXELS];
+    int64_t labels[JUMPS];
+    TimTrainer *t = new_trainer(config);
+    run_steps(t, 30);
+    draw_jumps(t, times, x, z, x_t, labels);
+    const TimBatch batch = {.size = JUMPS, .composed = JUMPS, .x = x, .z = z, .t = times, .r = ends, .condition.labels = labels};
+    const size_t count = t->model->params.elements;
+    memset(t->gradients, 0, count * sizeof *gradients);
+    assert_ok(tim_objective_step(t->objective, &batch, &t->model->weights, &t->ema->weights, t->gradients, losses, &err));
+    for (size_t i = 0; i < count && i < COMPOSED_GRADIENTS; i++) gradients[i] = t->gradients[i];
+    tim_trainer_free(t);
+}
+
+static void test_objective_composed_weight_and_edges_count(void **state) {
+    (void)state;
+    static float plain[COMPOSED_GRADIENTS], other[COMPOSED_GRADIENTS];
+    float own[JUMPS], with_edges[JUMPS];
+    TimConfig config = tiny(TIM_PRECISION_F32);
+    config.transition.use_dir_loss = false, config.transition.composed_ratio = 0.5, config.transition.composed_jumps = 2;
+    config.training.composed_start_step = 100;
+    TimLosses losses = {.per_sample = own}, lighter = {0}, edges = {.per_sample = with_edges};
+    learn_composed(&config, plain, &losses);
+    config.transition.composed_weight = 0.25;
+    learn_composed(&config, other, &lighter);
+    assert_true(losses.weighted > 0 && lighter.weighted == 0.25 * losses.weighted);
+    double norm = 0;
+    for (int i = 0; i < COMPOSED_GRADIENTS; i++) {
+        norm += fabs((double)plain[i]);
+        assert_close(other[i], 0.25F * plain[i], 1e-7);
+    }
+    assert_true(norm > 0);
+    config.transition.composed_edges = 1;
+    learn_composed(&config, other, &edges);
+    for (int k = 0; k < JUMPS; k++) assert_true(with_edges[k] > own[k]);
+    tim_config_done(&config);
 }
 
 /* From its step on: those samples go from T_max to T_min, and the average is there for them in bf16. */
@@ -2034,6 +2096,7 @@ int main(void) {
         cmocka_unit_test(test_objective_direction_is_the_pairs_own_velocity),
         cmocka_unit_test(test_objective_direction_is_the_averages_on_request),
         cmocka_unit_test(test_objective_composed_target_is_what_the_averages_jumps_do),
+        cmocka_unit_test(test_objective_composed_weight_and_edges_count),
         cmocka_unit_test(test_trainer_composed_samples_start_at_their_step),
         cmocka_unit_test(test_trainer_composed_samples_end_as_the_sampler_does),
         cmocka_unit_test(test_average_is_not_drawn_off_its_weights),

@@ -101,6 +101,8 @@ typedef struct TimTransitionConfig {
      * none. */
     double composed_ratio;
     int composed_jumps;
+    double composed_weight; /* what their weight is multiplied by; 1 by default */
+    double composed_edges;  /* what a difference between neighbouring values counts in their loss beside a value; 0 by default */
     TimTimeWeight weight_time_type;
     bool weight_time_tangent; /* tau = tan; wins over sigmoid */
     bool weight_time_sigmoid; /* tau = t / (1 - t) */

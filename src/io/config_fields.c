@@ -76,6 +76,8 @@ static const TimField fields[] = {
     {"model.transition_loss.average_direction", TIM_FIELD_BOOL, AT(transition.average_direction), 0, 0, NULL, 0},
     {"model.transition_loss.composed_ratio", TIM_FIELD_DOUBLE, AT(transition.composed_ratio), 0, 1, NULL, 0},
     {"model.transition_loss.composed_jumps", TIM_FIELD_INT, AT(transition.composed_jumps), 1, 1024, NULL, 0},
+    {"model.transition_loss.composed_weight", TIM_FIELD_DOUBLE, AT(transition.composed_weight), 0, 1e3, NULL, 0},
+    {"model.transition_loss.composed_edges", TIM_FIELD_DOUBLE, AT(transition.composed_edges), 0, 1e3, NULL, 0},
     {"model.transition_loss.weight_time_type", TIM_FIELD_NAME, AT(transition.weight_time_type), 0, 0, time_weights, 0},
     {"model.transition_loss.weight_time_tangent", TIM_FIELD_BOOL, AT(transition.weight_time_tangent), 0, 0, NULL, 0},
     {"model.transition_loss.weight_time_sigmoid", TIM_FIELD_BOOL, AT(transition.weight_time_sigmoid), 0, 0, NULL, 0},

@@ -162,7 +162,9 @@ static TimLossShape loss_shape(const TimObjective *o, TimSampleKind kind) {
     return (TimLossShape){.channels = (size_t)o->config->network.in_channels,
                           .positions = (size_t)o->shape.height * (size_t)o->shape.width,
                           .direction = o->config->transition.use_dir_loss,
-                          .absolute = kind == TIM_COMPOSED};
+                          .absolute = kind == TIM_COMPOSED,
+                          .edges = o->config->transition.composed_edges,
+                          .width = (size_t)o->shape.width};
 }
 
 /* F against the target: the loss, its weight, and the cotangent of F. */
@@ -172,12 +174,13 @@ static TimSampleLoss weigh_sample(const TimObjective *o, TimNetwork *n, TimPart 
     const TimLossShape shape = loss_shape(o, part.kind);
     const TimMatrix g_f = tim_tape_cotangent(n->tape, n->f);
     const float *f = tim_part_row(n, n->f, k), *target = tim_part_picture(o, part.lane->rows.target, k);
+    const double w_kind = part.kind == TIM_COMPOSED ? o->config->transition.composed_weight : 1;
     const double w_time = tim_time_weight(&o->config->transition, o->config->transport.sigma_d, part.batch->t[i], part.batch->r[i],
                                           part.kind != TIM_TRANSITION);
     TimSampleLoss loss = {.denoising = tim_loss(f, target, shape)};
     const float expected = part.batch->expected_loss ? part.batch->expected_loss[i] : 0;
     const double scale = expected > 0 ? (double)expected : loss.denoising;
-    const double weight = w_time / pow(scale + 1e-5, o->config->transition.loss_weight_power);
+    const double weight = w_kind * w_time / pow(scale + 1e-5, o->config->transition.loss_weight_power);
     loss.weighted = weight * loss.denoising;
     tim_loss_gradient(tim_matrix_f32(&g_f, k), f, target, shape, weight / (double)part.batch->size);
     if (losses->target) memcpy(tim_part_picture(o, losses->target, i), target, o->picture * sizeof *target);
