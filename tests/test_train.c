@@ -1311,7 +1311,8 @@ static void learn_composed(TimConfig *config, float *gradients, TimLosses *losse
     const size_t count = t->model->params.elements;
     memset(t->gradients, 0, count * sizeof *gradients);
     assert_ok(tim_objective_step(t->objective, &batch, &t->model->weights, &t->ema->weights, t->gradients, losses, &err));
-    for (size_t i = 0; i < count && i < COMPOSED_GRADIENTS; i++) gradients[i] = t->gradients[i];
+    assert_true(count >= COMPOSED_GRADIENTS);
+    memcpy(gradients, t->gradients, COMPOSED_GRADIENTS * sizeof *gradients);
     tim_trainer_free(t);
 }
 

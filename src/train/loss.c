@@ -52,35 +52,25 @@ static double absolute(double d) {
     return sqrt(d * d + corner * corner);
 }
 
-/* How much more f - target is at `b` than at `a`. */
-static double change(const float *f, const float *target, size_t a, size_t b) {
-    return ((double)f[b] - (double)target[b]) - ((double)f[a] - (double)target[a]);
+/* |d_b - d_a| with d = f - target; where `g` is given, g += scale * d|d_b - d_a| / df. */
+static double edge(float *g, const float *f, const float *target, size_t a, size_t b, double scale) {
+    const double d = ((double)f[b] - (double)target[b]) - ((double)f[a] - (double)target[a]), size = absolute(d);
+    if (!g) return size;
+    const double slope = scale * d / size;
+    g[a] -= (float)slope;
+    g[b] += (float)slope;
+    return size;
 }
 
-/* Sum of |change| over right and lower neighbours. */
-static double edge_sum(const float *f, const float *target, TimLossShape s) {
+/* The sum over right and lower neighbours, and its gradient likewise. */
+static double edges(float *g, const float *f, const float *target, TimLossShape s, double scale) {
     double sum = 0;
     for (size_t i = 0; i < s.channels * s.positions; i++) {
         const size_t p = i % s.positions;
-        if ((p + 1) % s.width) sum += absolute(change(f, target, i, i + 1));
-        if (p + s.width < s.positions) sum += absolute(change(f, target, i, i + s.width));
+        if ((p + 1) % s.width) sum += edge(g, f, target, i, i + 1, scale);
+        if (p + s.width < s.positions) sum += edge(g, f, target, i, i + s.width, scale);
     }
     return sum;
-}
-
-/* g += scale * d|change| / df */
-static void add_change_gradient(float *g, const float *f, const float *target, size_t a, size_t b, double scale) {
-    const double d = change(f, target, a, b), slope = scale * d / absolute(d);
-    g[a] -= (float)slope;
-    g[b] += (float)slope;
-}
-
-static void add_edge_gradient(float *g, const float *f, const float *target, TimLossShape s, double scale) {
-    for (size_t i = 0; i < s.channels * s.positions; i++) {
-        const size_t p = i % s.positions;
-        if ((p + 1) % s.width) add_change_gradient(g, f, target, i, i + 1, scale);
-        if (p + s.width < s.positions) add_change_gradient(g, f, target, i, i + s.width, scale);
-    }
 }
 
 static bool has_edges(TimLossShape s) {
@@ -94,7 +84,7 @@ static double difference_part(const float *f, const float *target, TimLossShape 
         const double d = (double)f[i] - (double)target[i];
         sum += s.absolute ? absolute(d) : d * d;
     }
-    if (has_edges(s)) sum += s.edges * edge_sum(f, target, s);
+    if (has_edges(s)) sum += s.edges * edges(NULL, f, target, s, 0);
     const double mean = sum / (double)count;
     return s.absolute ? mean * mean : mean;
 }
@@ -120,7 +110,7 @@ void tim_loss_gradient(float *g, const float *f, const float *target, TimLossSha
         const double d = (double)f[i] - (double)target[i];
         g[i] = (float)(factor * (shape.absolute ? mean * d / absolute(d) : d));
     }
-    if (has_edges(shape)) add_edge_gradient(g, f, target, shape, factor * mean * shape.edges);
+    if (has_edges(shape)) edges(g, f, target, shape, factor * mean * shape.edges);
     for (size_t p = 0; shape.direction && p < shape.positions; p++)
         add_cosine_gradient(g + p, (Pair){f + p, target + p, shape.channels, shape.positions}, scale / (double)shape.positions);
 }
