@@ -635,7 +635,8 @@ static void assert_same_config(const TimConfig *a, const TimConfig *b) {
                 l->weight_time_type == k->weight_time_type && l->weight_time_tangent == k->weight_time_tangent &&
                 l->weight_time_sigmoid == k->weight_time_sigmoid && l->weight_t_and_r == k->weight_t_and_r &&
                 l->use_dir_loss == k->use_dir_loss && l->loss_weight_power == k->loss_weight_power &&
-                l->composed_weight == k->composed_weight && l->composed_edges == k->composed_edges);
+                l->composed_weight == k->composed_weight && l->composed_edges == k->composed_edges &&
+                l->twin_ratio == k->twin_ratio && l->twin_weight == k->twin_weight);
     const TimTrainingConfig *r = &a->training, *s = &b->training;
     assert_true(r->max_train_steps == s->max_train_steps && r->checkpointing_steps == s->checkpointing_steps &&
                 r->checkpoints_total_limit == s->checkpoints_total_limit && r->learning_rate == s->learning_rate &&
@@ -644,7 +645,8 @@ static void assert_same_config(const TimConfig *a, const TimConfig *b) {
                 r->beta2 == s->beta2 && r->optimizer == s->optimizer && r->momentum == s->momentum &&
                 r->weight_decay == s->weight_decay && r->eps == s->eps && r->max_grad_norm == s->max_grad_norm &&
                 r->mixed_precision == s->mixed_precision && r->ema_decay == s->ema_decay && r->proj_coeff == s->proj_coeff &&
-                r->batch_size == s->batch_size);
+                r->batch_size == s->batch_size && r->twin_start_step == s->twin_start_step &&
+                r->twin_pull_start_step == s->twin_pull_start_step);
     assert_same_text(a->data_type, b->data_type);
     assert_same_text(a->data_dir, b->data_dir);
     assert_same_text(a->vae_dir, b->vae_dir);
@@ -707,6 +709,8 @@ static void test_config_write_every_transport_reads_back(void **state) {
         config.transition.weight_time_type = TIM_WEIGHT_SOFT_MIN_SNR;
         config.transition.weight_t_and_r = false;
         config.transition.composed_weight = 0.3, config.transition.composed_edges = 1;
+        config.transition.twin_ratio = 0.2, config.transition.twin_weight = 7;
+        config.training.twin_start_step = 5, config.training.twin_pull_start_step = 6;
         config.network.new_condition = TIM_CONDITION_T_R_T_MINUS_R;
         config.training.mixed_precision = TIM_PRECISION_F32;
         config.training.lr_scheduler = TIM_SCHEDULE_CONSTANT_WITH_WARMUP;

@@ -1378,6 +1378,162 @@ static void test_trainer_composed_samples_end_as_the_sampler_does(void **state) 
     tim_config_done(&config);
 }
 
+/* ---- twins ---- */
+
+typedef struct TwinCase {
+    TimTrainer *t;
+    TimBatch batch;
+    float x[JUMP_PIXELS], z[JUMP_PIXELS], x_t[JUMP_PIXELS];
+    float jump[JUMP_PIXELS], drawn[JUMP_PIXELS], data[JUMP_PIXELS], target[JUMP_PIXELS];
+    int64_t labels[JUMPS];
+} TwinCase;
+
+static const double twin_times[JUMPS] = {0.9, 0.6, 0.3, 0.1}, twin_further[JUMPS] = {1.9, 1.6, 1.3, 1.1};
+static const double one[JUMPS] = {1, 1, 1, 1}, zero[JUMPS] = {0};
+
+/* By hand, for weights that have learned a little: what one jump draws from z, with noise x; F there told of a jump away from data, and of none. */
+static void make_twins(TwinCase *c, const TimConfig *config) {
+    c->t = new_trainer(config);
+    run_steps(c->t, 30);
+    draw_jumps(c->t, twin_times, c->x, c->z, c->x_t, c->labels);
+    tim_rng_normal(c->x, JUMP_PIXELS, 1, 2, 0);
+    c->batch = (TimBatch){.size = JUMPS,
+                          .twins = JUMPS,
+                          .pull = true,
+                          .x = c->x,
+                          .z = c->z,
+                          .t = twin_times,
+                          .r = zero,
+                          .condition.labels = c->labels};
+    const TimWeights *weights = &c->t->model->weights;
+    const TimBatch start = {.t = one, .condition.labels = c->labels};
+    evaluate(c->t, weights, &start, c->z, c->z, 0, zero, c->jump);
+    for (int i = 0; i < JUMP_PIXELS; i++) {
+        const double t = twin_times[i / (SIDE * SIDE)], x_0 = (double)c->z[i] - (double)c->jump[i];
+        c->x_t[i] = (float)((1 - t) * x_0 + t * (double)c->x[i]);
+        c->target[i] = (float)((double)c->x[i] - x_0);
+    }
+    evaluate(c->t, weights, &c->batch, c->x_t, c->x_t, 0, twin_further, c->drawn);
+    evaluate(c->t, weights, &c->batch, c->x_t, c->x_t, 0, twin_times, c->data);
+}
+
+static double mean_square(const float *a, const float *b, int k) {
+    double sum = 0;
+    for (int i = k * SIDE * SIDE; i < (k + 1) * SIDE * SIDE; i++) {
+        const double d = (double)a[i] - (double)b[i];
+        sum += d * d;
+    }
+    return sum / (SIDE * SIDE);
+}
+
+static void test_objective_twin_is_told_apart_from_data(void **state) {
+    (void)state;
+    static TwinCase c;
+    static float target[JUMP_PIXELS];
+    float own[JUMPS], weight[JUMPS];
+    double gap = 0;
+    TimConfig config = tiny(TIM_PRECISION_F32);
+    config.transition.use_dir_loss = false;
+    make_twins(&c, &config);
+    TimLosses losses = {.target = target, .per_sample = own, .time_weight = weight};
+    assert_ok(tim_objective_step(c.t->objective, &c.batch, &c.t->model->weights, NULL, c.t->gradients, &losses, &err));
+    for (int i = 0; i < JUMP_PIXELS; i++) assert_close(target[i], c.target[i], 2e-5);
+    for (int k = 0; k < JUMPS; k++) {
+        const double loss = mean_square(c.drawn, c.target, k);
+        assert_close(own[k], loss, 1e-4 * loss);
+        assert_true(weight[k] == 1);
+        gap += mean_square(c.drawn, c.data, k) / (loss + 1e-5) / JUMPS;
+    }
+    assert_true(gap > 0);
+    assert_close((float)losses.twin_gap, gap, 1e-3 * gap);
+    c.batch.composed = 1;
+    assert_int_equal(tim_objective_step(c.t->objective, &c.batch, &c.t->model->weights, NULL, c.t->gradients, &losses, &err),
+                     TIM_E_ARGUMENT);
+    assert_says("1 composed samples and 4 twins");
+    tim_trainer_free(c.t);
+    tim_config_done(&config);
+}
+
+/* What the gradient is to descend, all but the weights held: the loss of F_drawn and the pull on F_jump. */
+static double twin_descent(const TwinCase *c, double twin_weight) {
+    static float jump[JUMP_PIXELS], drawn[JUMP_PIXELS];
+    double sum = 0;
+    tim_model_weights_changed(c->t->model);
+    evaluate(c->t, &c->t->model->weights, &(TimBatch){.t = one, .condition.labels = c->labels}, c->z, c->z, 0, zero, jump);
+    evaluate(c->t, &c->t->model->weights, &c->batch, c->x_t, c->x_t, 0, twin_further, drawn);
+    for (int k = 0; k < JUMPS; k++) {
+        const double scale = mean_square(c->drawn, c->target, k) + 1e-5;
+        sum += mean_square(drawn, c->target, k) / scale;
+        for (int i = k * SIDE * SIDE; i < (k + 1) * SIDE * SIDE; i++)
+            sum += 2 * twin_weight / scale / (SIDE * SIDE) * ((double)c->drawn[i] - (double)c->data[i]) * (double)jump[i];
+    }
+    return sum / JUMPS;
+}
+
+/* Along directions of the weights, of each kind of twin alone and of both. */
+static void test_objective_twin_gradient_is_its_difference(void **state) {
+    (void)state;
+    static TwinCase c;
+    static const double h = 1e-3, pulls[] = {0, 3};
+    TimConfig config = tiny(TIM_PRECISION_F32);
+    config.transition.use_dir_loss = false;
+    for (int p = 0; p < 2; p++) {
+        config.transition.twin_weight = pulls[p];
+        make_twins(&c, &config);
+        const size_t count = c.t->model->params.elements;
+        float *weights = c.t->model->f32, *direction = c.t->moments; /* not needed any more */
+        TimLosses losses = {0};
+        memset(c.t->gradients, 0, count * sizeof(float));
+        assert_ok(tim_objective_step(c.t->objective, &c.batch, &c.t->model->weights, NULL, c.t->gradients, &losses, &err));
+        memcpy(direction, c.t->gradients, count * sizeof(float));
+        const double norm = tim_l2_norm(direction, count, 1);
+        for (size_t i = 0; i < count; i++) weights[i] += (float)(h / norm) * direction[i];
+        const double above = twin_descent(&c, pulls[p]);
+        for (size_t i = 0; i < count; i++) weights[i] -= (float)(2 * h / norm) * direction[i];
+        const double below = twin_descent(&c, pulls[p]);
+        assert_close((float)((above - below) / (2 * h)), norm, 0.01 * norm);
+        tim_trainer_free(c.t);
+    }
+    tim_config_done(&config);
+}
+
+/* From their step on: they take the last places, their pictures are noise, and they pull later. */
+static void test_trainer_twins_start_at_their_steps(void **state) {
+    (void)state;
+    TimConfig config = tiny(TIM_PRECISION_F32);
+    TimTrainer *plain = new_trainer(&config);
+    config.transition.twin_ratio = 0.25, config.transition.composed_ratio = 0.25, config.transition.composed_jumps = 2;
+    config.training.twin_start_step = 2, config.training.twin_pull_start_step = 3, config.training.composed_start_step = 2;
+    TimTrainer *twins = new_trainer(&config);
+    TimTrainReport report;
+    const int share = (int)rint(0.25 * BATCH);
+    run_steps(plain, 2), run_steps(twins, 2);
+    assert_memory_equal(twins->model->f32, plain->model->f32, plain->model->params.elements * sizeof(float));
+    assert_ok(tim_trainer_step(twins, &report, &err));
+    assert_true(report.twin_gap == 0);
+    for (int i = BATCH - share; i < BATCH; i++) assert_true(twins->batch.t[i] > 0 && twins->batch.t[i] < 1);
+    for (int i = BATCH - 2 * share; i < BATCH - share; i++) assert_true(twins->batch.t[i] == 1 && twins->batch.r[i] == 0);
+    float largest = 0;
+    for (int i = (BATCH - share) * SIDE * SIDE; i < BATCH * SIDE * SIDE; i++) largest = fmaxf(largest, twins->batch.samples.x[i]);
+    assert_true(largest > 1); /* no pixel is */
+    assert_ok(tim_trainer_step(twins, &report, &err));
+    assert_true(report.twin_gap > 0);
+    tim_trainer_free(plain), tim_trainer_free(twins);
+    tim_config_done(&config);
+}
+
+static void test_trainer_twins_that_cannot_be_are_refused(void **state) {
+    (void)state;
+    TimConfig config = tiny(TIM_PRECISION_F32);
+    config.transition.twin_ratio = 0.6, config.transition.composed_ratio = 0.5;
+    assert_refused(&config, &options, TIM_E_ARGUMENT, "composed_ratio 0.5 and twin_ratio 0.6 exceed 1");
+    config.transition.composed_ratio = 0;
+    set_transport(&config, TIM_TRANSPORT_EDM);
+    assert_refused(&config, &options, TIM_E_ARGUMENT,
+                   "twin_ratio needs a network that predicts velocities, and EDM's does not: set it to 0");
+    tim_config_done(&config);
+}
+
 /* An average stays about its weights whatever its decay rounds to: weights about 1, beside the same sum in fp64. */
 static void test_average_is_not_drawn_off_its_weights(void **state) {
     (void)state;
@@ -1427,7 +1583,7 @@ typedef struct Resumption {
     TimOptimizer optimizer;
     int coupling_batches;
     bool expected_loss;
-    double composed_ratio;
+    double composed_ratio, twin_ratio;
 } Resumption;
 
 static void check_resume(const Resumption *r, const char *name) {
@@ -1435,6 +1591,7 @@ static void check_resume(const Resumption *r, const char *name) {
     TimConfig config = tiny(r->precision);
     config.training.optimizer = r->optimizer, config.training.coupling_batches = r->coupling_batches;
     config.transition.expected_loss = r->expected_loss, config.transition.composed_ratio = r->composed_ratio;
+    config.transition.twin_ratio = r->twin_ratio;
     TimTrainer *whole, *stopped, *resumed;
     assert_ok(tim_trainer_new(&whole, &config, &threaded, &err));
     assert_ok(tim_trainer_new(&stopped, &config, &threaded, &err));
@@ -1473,6 +1630,11 @@ static void test_trainer_resume_expecting_losses_has_the_bits_of_no_stop(void **
 static void test_trainer_resume_composed_has_the_bits_of_no_stop(void **state) {
     (void)state;
     check_resume(&(Resumption){.precision = TIM_PRECISION_BF16, .expected_loss = true, .composed_ratio = 0.25}, "composed");
+}
+
+static void test_trainer_resume_twins_has_the_bits_of_no_stop(void **state) {
+    (void)state;
+    check_resume(&(Resumption){.precision = TIM_PRECISION_BF16, .expected_loss = true, .twin_ratio = 0.25}, "twins");
 }
 
 /* The third step is in the middle of a pool. */
@@ -1907,8 +2069,11 @@ static void test_train_says_what_never_begins(void **state) {
     config.training.guidance_start_step = 3, config.training.composed_start_step = 9; /* nothing is composed */
     config.transport.enhance_target = true, config.transport.w_cond = 0.5;
     config.training.expected_loss_start_step = 2, config.transition.expected_loss = true;
+    config.transition.twin_ratio = 0.1, config.training.twin_pull_start_step = 7;
     assert_ok(run(&config, in_folder("late"), NULL, &told));
     assert_noted(&told, "training.guidance_start_step is 3 and the training ends with step 3: guidance of the target never begins");
+    assert_noted(&told, "training.twin_pull_start_step is 7 and the training ends with step 3: twins never pull their jump");
+    assert_null(strstr(told.notes, "twins never begin"));
     assert_null(strstr(told.notes, "composed"));
     assert_null(strstr(told.notes, "expected_loss"));
     tim_config_done(&config);
@@ -2086,6 +2251,7 @@ int main(void) {
         cmocka_unit_test(test_trainer_resume_bf16_has_the_bits_of_no_stop),
         cmocka_unit_test(test_trainer_resume_muon_has_the_bits_of_no_stop),
         cmocka_unit_test(test_trainer_resume_composed_has_the_bits_of_no_stop),
+        cmocka_unit_test(test_trainer_resume_twins_has_the_bits_of_no_stop),
         cmocka_unit_test(test_trainer_resume_coupled_has_the_bits_of_no_stop),
         cmocka_unit_test(test_loss_absolute_is_its_formula_and_the_gradient_its_difference),
         cmocka_unit_test(test_loss_bin_is_one_of_its_transport),
@@ -2100,6 +2266,10 @@ int main(void) {
         cmocka_unit_test(test_objective_composed_weight_and_edges_count),
         cmocka_unit_test(test_trainer_composed_samples_start_at_their_step),
         cmocka_unit_test(test_trainer_composed_samples_end_as_the_sampler_does),
+        cmocka_unit_test(test_objective_twin_is_told_apart_from_data),
+        cmocka_unit_test(test_objective_twin_gradient_is_its_difference),
+        cmocka_unit_test(test_trainer_twins_start_at_their_steps),
+        cmocka_unit_test(test_trainer_twins_that_cannot_be_are_refused),
         cmocka_unit_test(test_average_is_not_drawn_off_its_weights),
         cmocka_unit_test(test_trainer_resume_muon_with_adamw_refused),
         cmocka_unit_test(test_trainer_direction_needs_velocities_and_the_exact_derivative),

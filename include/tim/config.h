@@ -103,6 +103,10 @@ typedef struct TimTransitionConfig {
     int composed_jumps;
     double composed_weight; /* what their weight is multiplied by; 1 by default */
     double composed_edges;  /* what a difference between neighbouring values counts in their loss beside a value; 0 by default */
+    /* Ours: share of the batch whose own picture, drawn by one jump, is held against the data as the network knows both (twins,
+     * arXiv 2512.05150). 0, as published: none. */
+    double twin_ratio;
+    double twin_weight; /* what the pull on that jump is multiplied by; 1 by default */
     TimTimeWeight weight_time_type;
     bool weight_time_tangent; /* tau = tan; wins over sigmoid */
     bool weight_time_sigmoid; /* tau = t / (1 - t) */
@@ -146,9 +150,11 @@ typedef struct TimTrainingConfig {
     double max_grad_norm;
     TimPrecision mixed_precision;
     double ema_decay;
-    bool ema_warmup;                  /* ours: the decay of update n, 0 for the first, is at most (1 + n) / (10 + n) */
-    int64_t guidance_start_step;      /* ours: model.transport.params.enhance_target counts from this step on; 0 as published */
-    int64_t composed_start_step;      /* ours: model.transition_loss.composed_ratio counts from this step on */
+    bool ema_warmup;              /* ours: the decay of update n, 0 for the first, is at most (1 + n) / (10 + n) */
+    int64_t guidance_start_step;  /* ours: model.transport.params.enhance_target counts from this step on; 0 as published */
+    int64_t twin_start_step;      /* ours: model.transition_loss.twin_ratio counts from this step on */
+    int64_t twin_pull_start_step; /* ours: from this step on twins also pull their jump; before, the network learns to know them */
+    int64_t composed_start_step;  /* ours: model.transition_loss.composed_ratio counts from this step on */
     int64_t expected_loss_start_step; /* ours: model.transition_loss.expected_loss counts from this step on */
     double proj_coeff;                /* weight of the alignment loss; the trainer has no targets for it and takes 0 only */
     int batch_size;

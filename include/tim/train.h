@@ -33,6 +33,7 @@ typedef struct TimTrainReport {
     double loss;      /* the weighted transition loss, without alignment: what is minimised. It hovers near 1: see denoising */
     double denoising; /* mean of the losses per sample before weighting */
     double proj;      /* alignment loss, 0 without targets */
+    double twin_gap;  /* how far what one jump draws is from data as the network knows both, by its loss; 0 while no twins pull */
     double grad_norm; /* L2, before clipping */
     double learning_rate;
     double ema_decay;         /* after warm-up */

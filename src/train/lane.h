@@ -6,10 +6,10 @@
 
 /* Tapes by purpose and size: a batch is cut into at most two sizes of each kind of micro-batches; those of diffusion have their guidance
  * (of a quarter, half, three quarters or all of the samples), those of transitions also their finite difference or direction, composed ones
- * their jumps. */
+ * their jumps, twins what is told apart. */
 enum { TIM_LANE_TAPES = 32 };
 
-typedef enum TimPurpose { TIM_FOR_TRAINING, TIM_FOR_DIFFERENCE, TIM_FOR_AVERAGE } TimPurpose;
+typedef enum TimPurpose { TIM_FOR_TRAINING, TIM_FOR_DIFFERENCE, TIM_FOR_AVERAGE, TIM_FOR_TWIN } TimPurpose;
 
 typedef struct TimLaneTape {
     TimPurpose purpose;

@@ -1,13 +1,12 @@
 #include "train/objective.h"
 
-#include <math.h>
 #include <string.h>
 
 #include "base/memory.h"
 #include "train/average.h"
 #include "train/loss.h"
 #include "train/objective_part.h"
-#include "train/time_weight.h"
+#include "train/twin.h"
 
 enum { DEFAULT_MICRO_BATCH = 64 };
 
@@ -158,37 +157,6 @@ static void make_target(const TimObjective *o, TimPart part, int64_t k) {
     }
 }
 
-static TimLossShape loss_shape(const TimObjective *o, TimSampleKind kind) {
-    return (TimLossShape){.channels = (size_t)o->config->network.in_channels,
-                          .positions = (size_t)o->shape.height * (size_t)o->shape.width,
-                          .direction = o->config->transition.use_dir_loss,
-                          .absolute = kind == TIM_COMPOSED,
-                          .edges = o->config->transition.composed_edges,
-                          .width = (size_t)o->shape.width};
-}
-
-/* F against the target: the loss, its weight, and the cotangent of F. */
-static TimSampleLoss weigh_sample(const TimObjective *o, TimNetwork *n, TimPart part, int64_t k) {
-    const TimLosses *losses = &part.lane->losses;
-    const int64_t i = part.first + k;
-    const TimLossShape shape = loss_shape(o, part.kind);
-    const TimMatrix g_f = tim_tape_cotangent(n->tape, n->f);
-    const float *f = tim_part_row(n, n->f, k), *target = tim_part_picture(o, part.lane->rows.target, k);
-    const double w_kind = part.kind == TIM_COMPOSED ? o->config->transition.composed_weight : 1;
-    const double w_time = tim_time_weight(&o->config->transition, o->config->transport.sigma_d, part.batch->t[i], part.batch->r[i],
-                                          part.kind != TIM_TRANSITION);
-    TimSampleLoss loss = {.denoising = tim_loss(f, target, shape)};
-    const float expected = part.batch->expected_loss ? part.batch->expected_loss[i] : 0;
-    const double scale = expected > 0 ? (double)expected : loss.denoising;
-    const double weight = w_kind * w_time / pow(scale + 1e-5, o->config->transition.loss_weight_power);
-    loss.weighted = weight * loss.denoising;
-    tim_loss_gradient(tim_matrix_f32(&g_f, k), f, target, shape, weight / (double)part.batch->size);
-    if (losses->target) memcpy(tim_part_picture(o, losses->target, i), target, o->picture * sizeof *target);
-    if (losses->per_sample) losses->per_sample[i] = (float)loss.denoising;
-    if (losses->time_weight) losses->time_weight[i] = (float)w_time;
-    return loss;
-}
-
 /* The hidden tokens against h_target: the alignment loss, and their cotangent. */
 static double align_sample(const TimObjective *o, TimNetwork *n, TimPart part, int64_t k) {
     const TimMatrix h = tim_tape_value(n->tape, n->hidden), g_h = tim_tape_cotangent(n->tape, n->hidden);
@@ -203,22 +171,15 @@ static double align_sample(const TimObjective *o, TimNetwork *n, TimPart part, i
 
 static TimSampleLoss finish_sample(const TimObjective *o, TimNetwork *n, TimPart part, int64_t k) {
     if (part.kind != TIM_COMPOSED) make_target(o, part, k);
-    TimSampleLoss loss = weigh_sample(o, n, part, k);
+    TimSampleLoss loss = tim_part_weigh(o, n, part, k);
     if (n->hidden != TIM_NONE) loss.proj = align_sample(o, n, part, k);
     return loss;
 }
 
-/* The sums run in order of the samples: the same bits in every run. */
 static void finish(const TimObjective *o, TimNetwork *n, TimPart part) {
-    TimLosses *losses = &part.lane->losses;
 #pragma omp parallel for num_threads(o->options.threads) schedule(static)
     for (int64_t k = 0; k < part.size; k++) part.lane->sample_losses[k] = finish_sample(o, n, part, k);
-    const double batch = (double)part.batch->size;
-    for (int64_t k = 0; k < part.size; k++) {
-        losses->weighted += part.lane->sample_losses[k].weighted / batch;
-        losses->denoising += part.lane->sample_losses[k].denoising / batch;
-        losses->proj += part.lane->sample_losses[k].proj / batch;
-    }
+    tim_part_add_losses(part);
 }
 
 /* ---- one step ---- */
@@ -230,6 +191,7 @@ typedef struct Step {
 } Step;
 
 static TimStatus run_part(const TimObjective *o, const Step *step, TimPart part, TimError *err) {
+    if (part.kind == TIM_TWIN) return tim_twin_run(o, part, step->weights, err);
     const bool exact =
         part.kind == TIM_TRANSITION && o->config->transition.derivative_type == TIM_DERIVATIVE_JVP && !o->shape.no_derivative;
     TimNetwork *n;
@@ -263,17 +225,21 @@ static TimStatus run_range(const TimObjective *o, const Step *step, TimLane *lan
 
 static TimStatus run_lane(const TimObjective *o, const Step *step, TimLane *lane, TimError *err) {
     const TimBatch *b = step->batch;
-    const int64_t composed = b->size - b->composed; /* the first of them */
+    const int64_t composed = b->size - b->twins - b->composed, twins = b->size - b->twins; /* the first of them */
     TIM_TRY(run_range(o, step, lane, 0, b->diffusion, TIM_DIFFUSION, err));
     TIM_TRY(run_range(o, step, lane, b->diffusion, composed - b->diffusion, TIM_TRANSITION, err));
-    return run_range(o, step, lane, composed, b->composed, TIM_COMPOSED, err);
+    TIM_TRY(run_range(o, step, lane, composed, b->composed, TIM_COMPOSED, err));
+    return run_range(o, step, lane, twins, b->twins, TIM_TWIN, err);
 }
 
 static TimStatus check(const TimObjective *o, const TimBatch *b, TimError *err) {
-    if (b->size <= 0 || b->diffusion < 0 || b->composed < 0 || b->diffusion > b->size - b->composed)
-        return tim_fail(err, TIM_E_ARGUMENT, "a batch of %lld with %lld diffusion and %lld composed samples", (long long)b->size,
-                        (long long)b->diffusion, (long long)b->composed);
+    if (b->size <= 0 || b->diffusion < 0 || b->composed < 0 || b->twins < 0 || b->twins > b->size ||
+        b->composed > b->size - b->twins || b->diffusion > b->size - b->twins - b->composed)
+        return tim_fail(err, TIM_E_ARGUMENT, "a batch of %lld with %lld diffusion and %lld composed samples and %lld twins",
+                        (long long)b->size, (long long)b->diffusion, (long long)b->composed, (long long)b->twins);
     if (o->shape.alignment && !b->h_target) return tim_fail(err, TIM_E_ARGUMENT, "the alignment loss needs h_target");
+    if (o->shape.alignment && b->twins > 0)
+        return tim_fail(err, TIM_E_ARGUMENT, "twins have no picture whose features the alignment loss could have");
     if (o->config->network.kind != TIM_NETWORK_C2I) return TIM_OK;
     TIM_TRY(tim_model_check_labels(&o->config->network, b->condition.labels, b->size, err));
     if (!o->config->transport.enhance_target) return TIM_OK;
@@ -306,6 +272,7 @@ static void add_lanes(TimObjective *o, TimLosses *losses) {
         losses->weighted += o->lanes[i].losses.weighted;
         losses->denoising += o->lanes[i].losses.denoising;
         losses->proj += o->lanes[i].losses.proj;
+        losses->twin_gap += o->lanes[i].losses.twin_gap;
     }
     for (int i = 1; i < o->lane_count; i++) {
         const float *restrict gradients = o->lanes[i].gradients;
@@ -317,7 +284,7 @@ static void add_lanes(TimObjective *o, TimLosses *losses) {
 TimStatus tim_objective_step(TimObjective *o, const TimBatch *batch, const TimWeights *weights, const TimWeights *ema,
                              float *gradients, TimLosses *losses, TimError *err) {
     TIM_TRY(check(o, batch, err));
-    losses->weighted = losses->denoising = losses->proj = 0;
+    losses->weighted = losses->denoising = losses->proj = losses->twin_gap = 0;
     start_lanes(o, gradients, losses);
     run_lanes(o, &(Step){batch, weights, ema});
     for (int i = 0; i < o->lane_count; i++) {

@@ -19,8 +19,8 @@ struct TimObjective {
     int lane_count;
 };
 
-/* Where a sample's target comes from: its velocity, the identity with its derivative, or the average's jumps. */
-typedef enum TimSampleKind { TIM_DIFFUSION, TIM_TRANSITION, TIM_COMPOSED } TimSampleKind;
+/* Where a sample's target comes from: its velocity, the identity with its derivative, the average's jumps, or what was drawn. */
+typedef enum TimSampleKind { TIM_DIFFUSION, TIM_TRANSITION, TIM_COMPOSED, TIM_TWIN } TimSampleKind;
 
 /* One micro-batch: samples first ... first + size of the batch, all of one kind. Its sample k is sample first + k of the batch. */
 typedef struct TimPart {
@@ -51,5 +51,11 @@ void tim_part_fill_condition(const TimObjective *o, TimNetwork *n, int64_t row, 
 
 /* Row `row` = c_noise of the times. */
 void tim_part_fill_times(const TimObjective *o, TimNetwork *n, int64_t row, double t, double r);
+
+/* Sample `k`, whose F is row k of the tape, against its row of rows.target: the loss, its weight, and the cotangent of F. */
+TimSampleLoss tim_part_weigh(const TimObjective *o, TimNetwork *n, TimPart part, int64_t k);
+
+/* Adds the lane's sample_losses to its losses, in order of the samples: the same bits in every run. */
+void tim_part_add_losses(TimPart part);
 
 #endif

@@ -82,6 +82,7 @@ static void add_to_window(Window *window, const TimTrainReport *r) {
     sum->loss += updated ? r->loss : 0;
     sum->denoising += updated ? r->denoising : 0;
     sum->proj += updated ? r->proj : 0;
+    sum->twin_gap += updated ? r->twin_gap : 0;
     sum->grad_norm += updated ? r->grad_norm : 0;
     sum->learning_rate = r->learning_rate;
     sum->ema_decay = r->ema_decay;
@@ -98,6 +99,7 @@ static TimTrainReport mean_of(const Window *window, int batch_size) {
     mean.loss /= updates;
     mean.denoising /= updates;
     mean.proj /= updates;
+    mean.twin_gap /= updates;
     mean.grad_norm /= updates;
     mean.pictures_per_second = batch_size * steps / mean.seconds;
     mean.seconds /= steps;
@@ -119,6 +121,7 @@ static void print_line(FILE *stream, const TimTrainReport *r) {
     print_number(stream, "loss", r->loss);
     print_number(stream, "denoising", r->denoising);
     print_number(stream, "proj", r->proj);
+    print_number(stream, "twin_gap", r->twin_gap);
     print_number(stream, "grad_norm", r->grad_norm);
     print_number(stream, "lr", r->learning_rate);
     print_number(stream, "ema_decay", r->ema_decay);
@@ -284,6 +287,8 @@ static void note_late_starts(Run *run) {
     const TimConfig *c = &run->trainer->model->config;
     const TimTrainingConfig *t = &c->training;
     note_late(run, c->transition.composed_ratio > 0, t->composed_start_step, "composed_start_step", "composed samples never begin");
+    note_late(run, c->transition.twin_ratio > 0, t->twin_start_step, "twin_start_step", "twins never begin");
+    note_late(run, c->transition.twin_ratio > 0, t->twin_pull_start_step, "twin_pull_start_step", "twins never pull their jump");
     note_late(run, c->transition.expected_loss, t->expected_loss_start_step, "expected_loss_start_step",
               "expected_loss never begins");
     note_late(run, c->transport.enhance_target, t->guidance_start_step, "guidance_start_step",

@@ -6,6 +6,7 @@
 
 #include "base/clock.h"
 #include "base/memory.h"
+#include "base/rng.h"
 #include "base/threads.h"
 #include "train/adamw.h"
 #include "train/checkpoint.h"
@@ -32,19 +33,22 @@ static TimStatus check_time_weight(const TimConfig *config, TimError *err) {
         tangent ? "tangent" : "sigmoid", end, tim_transport_get(config->transport.kind)->name);
 }
 
-/* F at r = t has to be a velocity. */
-static TimStatus check_direction(const TimConfig *config, TimError *err) {
+/* F at r = t has to be a velocity for `key`, which else is to be `off`. */
+static TimStatus check_velocity(const TimConfig *config, const char *key, const char *off, TimError *err) {
     const TimTransportKind kind = config->transport.kind;
+    if (kind == TIM_TRANSPORT_OT_FM || kind == TIM_TRANSPORT_TRIGFLOW) return TIM_OK;
+    return tim_fail(err, TIM_E_ARGUMENT,
+                    "model.transition_loss.%s needs a network that predicts velocities, and %s's does not: set it to %s, or take "
+                    "OT_FM or TrigFlow",
+                    key, tim_transport_get(kind)->name, off);
+}
+
+static TimStatus check_direction(const TimConfig *config, TimError *err) {
     if (!config->transition.average_direction) return TIM_OK;
     if (config->transition.derivative_type != TIM_DERIVATIVE_JVP)
         return tim_fail(err, TIM_E_ARGUMENT,
                         "model.transition_loss.average_direction needs the exact derivative: set derivative_type to jvp");
-    if (kind == TIM_TRANSPORT_OT_FM || kind == TIM_TRANSPORT_TRIGFLOW) return TIM_OK;
-    return tim_fail(
-        err, TIM_E_ARGUMENT,
-        "model.transition_loss.average_direction needs a network that predicts velocities, and %s's does not: set it to "
-        "false, or take OT_FM or TrigFlow",
-        tim_transport_get(kind)->name);
+    return check_velocity(config, "average_direction", "false", err);
 }
 
 /* What a configuration may say of a training that is not done here. */
@@ -57,6 +61,7 @@ static TimStatus check_trainable(const TimConfig *config, TimError *err) {
             "to 0",
             config->training.proj_coeff);
     TIM_TRY(check_direction(config, err));
+    if (config->transition.twin_ratio > 0) TIM_TRY(check_velocity(config, "twin_ratio", "0", err));
     return check_time_weight(config, err);
 }
 
@@ -196,40 +201,51 @@ int64_t tim_trainer_steps(const TimTrainer *t) {
 
 /* ---- a step ---- */
 
-/* Of the diffusion samples, which come first, and 0 for the others; NULL before its step, or where none is to be expected. */
-static const float *expect_losses(TimTrainer *t, size_t diffusion) {
-    const TimConfig *config = &t->model->config;
+static void expect_loss(TimTrainer *t, size_t i) {
     TimTrainBatch *b = &t->batch;
+    b->bins[i] = tim_loss_bin(&t->model->config.transport, b->t[i]);
+    b->expected_loss[i] = tim_loss_expected(&t->loss_scale, b->bins[i]);
+}
+
+/* Of the diffusion samples, which come first, and of the twins, the last, which weigh as these do; 0 for the others. NULL before its step, or
+ * where none is to be expected. */
+static const float *expect_losses(TimTrainer *t, size_t diffusion, size_t twins) {
+    const TimConfig *config = &t->model->config;
+    const size_t size = (size_t)config->training.batch_size;
     if (!config->transition.expected_loss || t->state.step < config->training.expected_loss_start_step) return NULL;
-    memset(b->expected_loss, 0, (size_t)config->training.batch_size * sizeof *b->expected_loss);
-    for (size_t i = 0; i < diffusion; i++) {
-        b->bins[i] = tim_loss_bin(&config->transport, b->t[i]);
-        b->expected_loss[i] = tim_loss_expected(&t->loss_scale, b->bins[i]);
-    }
-    return b->expected_loss;
+    memset(t->batch.expected_loss, 0, size * sizeof *t->batch.expected_loss);
+    for (size_t i = 0; i < diffusion; i++) expect_loss(t, i);
+    for (size_t i = size - twins; i < size; i++) expect_loss(t, i);
+    return t->batch.expected_loss;
 }
 
 static void learn_losses(TimTrainer *t, size_t diffusion) {
     for (size_t i = 0; i < diffusion; i++) tim_loss_learn(&t->loss_scale, t->batch.bins[i], t->batch.sample_losses[i]);
 }
 
-/* How many samples of the coming step are composed. */
-static size_t composed_samples(const TimTrainer *t) {
-    const TimConfig *config = &t->model->config;
-    if (t->state.step < config->training.composed_start_step) return 0;
-    return tim_time_share(config->transition.composed_ratio, (size_t)config->training.batch_size);
+/* The share `ratio` of the coming step's samples, from step `start` on. */
+static size_t share_of_step(const TimTrainer *t, double ratio, int64_t start) {
+    return t->state.step < start ? 0 : tim_time_share(ratio, (size_t)t->model->config.training.batch_size);
 }
 
-/* Times of the step; returns how many samples, from the first on, are diffusion samples. */
-static size_t draw_times(TimTrainer *t, size_t composed) {
+/* Times of the step: of the first `size` samples, of the composed ones after them, and of the twins at the end. Returns how many samples, from
+ * the first on, are diffusion samples. */
+static size_t draw_times(TimTrainer *t, size_t size, size_t composed, size_t twins) {
     const TimConfig *config = &t->model->config;
-    const size_t size = (size_t)config->training.batch_size;
-    for (size_t i = size - composed; i < size; i++) {
-        t->batch.t[i] = config->transport.t_max;
-        t->batch.r[i] = config->transport.t_min;
-    }
-    return tim_time_pairs(t->batch.t, t->batch.r, size - composed, &config->transport, &config->transition, t->state.seed,
-                          tim_stream(TIM_STREAM_TIMES, 0), (uint64_t)t->state.step);
+    const TimTrainState *s = &t->state;
+    double *times = t->batch.t, *ends = t->batch.r;
+    for (size_t i = size; i < size + composed; i++) times[i] = config->transport.t_max, ends[i] = config->transport.t_min;
+    tim_time_pairs(times + size + composed, ends + size + composed, twins, &config->transport, &config->transition, s->seed,
+                   tim_stream(TIM_STREAM_TIMES, 1), (uint64_t)s->step);
+    return tim_time_pairs(times, ends, size, &config->transport, &config->transition, s->seed, tim_stream(TIM_STREAM_TIMES, 0),
+                          (uint64_t)s->step);
+}
+
+/* The last pictures give way to the noise that twins get. */
+static void draw_twin_noise(TimTrainer *t, size_t twins) {
+    const size_t picture = picture_size(t), first = (size_t)t->model->config.training.batch_size - twins;
+    tim_rng_normal(t->batch.samples.x + first * picture, twins * picture, t->state.seed,
+                   tim_stream(TIM_STREAM_TWIN, (uint64_t)t->state.step), 0);
 }
 
 static TimBatch draw_batch(TimTrainer *t) {
@@ -239,10 +255,16 @@ static TimBatch draw_batch(TimTrainer *t) {
     TimTrainBatch *b = &t->batch;
     tim_data_read(t->data, s->seed, s->position, size, &b->samples, t->model->options.threads);
     tim_coupling_noise(t->coupling, t->data, s->seed, s->step, s->position, b->z);
-    const size_t composed = composed_samples(t), diffusion = draw_times(t, composed);
+    const size_t twins = share_of_step(t, config->transition.twin_ratio, config->training.twin_start_step);
+    const size_t wanted = share_of_step(t, config->transition.composed_ratio, config->training.composed_start_step);
+    const size_t composed = wanted < size - twins ? wanted : size - twins; /* both may be rounded up */
+    const size_t diffusion = draw_times(t, size - twins - composed, composed, twins);
+    draw_twin_noise(t, twins);
     return (TimBatch){.size = (int64_t)size,
                       .diffusion = (int64_t)diffusion,
                       .composed = (int64_t)composed,
+                      .twins = (int64_t)twins,
+                      .pull = s->step >= config->training.twin_pull_start_step,
                       .x = b->samples.x,
                       .z = b->z,
                       .t = b->t,
@@ -250,7 +272,7 @@ static TimBatch draw_batch(TimTrainer *t) {
                       .condition.labels = b->samples.dropped,
                       .teacher.labels = b->samples.labels,
                       .null.labels = b->null_class,
-                      .expected_loss = expect_losses(t, diffusion),
+                      .expected_loss = expect_losses(t, diffusion, twins),
                       .unguided = s->step < config->training.guidance_start_step};
 }
 
@@ -297,6 +319,7 @@ static TimStatus differentiate(TimTrainer *t, const TimBatch *batch, TimTrainRep
     report->loss = losses.weighted;
     report->denoising = losses.denoising;
     report->proj = losses.proj;
+    report->twin_gap = losses.twin_gap;
     return TIM_OK;
 }
 
