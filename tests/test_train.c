@@ -2074,6 +2074,10 @@ static void test_train_says_what_never_begins(void **state) {
     assert_noted(&told, "training.guidance_start_step is 3 and the training ends with step 3: guidance of the target never begins");
     assert_noted(&told, "training.twin_pull_start_step is 7 and the training ends with step 3: twins never pull their jump");
     assert_null(strstr(told.notes, "twins never begin"));
+    assert_null(strstr(told.notes, "before the network knows them"));
+    config.training.twin_pull_start_step = 0;
+    assert_ok(run(&config, in_folder("early"), NULL, &told));
+    assert_noted(&told, "training.twin_pull_start_step is 0 and twin_start_step 0: twins pull before the network knows them");
     assert_null(strstr(told.notes, "composed"));
     assert_null(strstr(told.notes, "expected_loss"));
     tim_config_done(&config);

@@ -89,7 +89,7 @@ typedef enum TimTimeWeight {
 } TimTimeWeight;
 
 typedef struct TimTransitionConfig {
-    double diffusion_ratio;   /* share of the samples that are not composed with r = t */
+    double diffusion_ratio;   /* share of the samples that are neither composed nor twins with r = t */
     double consistency_ratio; /* share of them with r = T_min */
     TimDerivative derivative_type;
     double differential_epsilon;

@@ -150,7 +150,9 @@ static TimStatus parse_json(TimTrainer *t, const TimFile *file, TimError *err) {
         return tim_fail(err, TIM_E_FORMAT, "it has %zu bytes, and a training's state at most %d; take another checkpoint",
                         file->size, MAX_STATE);
     json_t *object = json_loadb((const char *)file->data, file->size, JSON_REJECT_DUPLICATES, &at);
-    if (!object) return tim_fail(err, TIM_E_FORMAT, "it is no JSON: %s in line %d; is it complete?", at.text, at.line);
+    if (!object)
+        return tim_fail(err, json_error_code(&at) == json_error_out_of_memory ? TIM_E_MEMORY : TIM_E_FORMAT,
+                        "it is no JSON: %s in line %d; is it complete?", at.text, at.line);
     const TimStatus status = parse_state(t, object, err);
     json_decref(object);
     return status;

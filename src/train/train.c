@@ -23,8 +23,8 @@ enum { LOG_EVERY = 50 }; /* steps */
 
 /* Sums over the steps since the last line of the log. */
 typedef struct Window {
-    int64_t steps, updates;
-    TimTrainReport sum; /* losses and norm over updates, times over steps; the rest is the last step's */
+    int64_t steps, updates, pulls; /* pulls: updates in which twins did */
+    TimTrainReport sum;            /* losses and norm over updates, times over steps; the rest is the last step's */
 } Window;
 
 typedef struct Run {
@@ -83,9 +83,10 @@ static void add_to_window(Window *window, const TimTrainReport *r) {
     sum->denoising += updated ? r->denoising : 0;
     sum->proj += updated ? r->proj : 0;
     sum->twin_gap += updated ? r->twin_gap : 0;
+    window->pulls += updated && r->twin_gap > 0;
     sum->grad_norm += updated ? r->grad_norm : 0;
     sum->learning_rate = r->learning_rate;
-    sum->ema_decay = r->ema_decay;
+    if (updated) sum->ema_decay = r->ema_decay;
     sum->seconds += r->seconds;
     sum->seconds_data += r->seconds_data;
     sum->seconds_objective += r->seconds_objective;
@@ -99,7 +100,7 @@ static TimTrainReport mean_of(const Window *window, int batch_size) {
     mean.loss /= updates;
     mean.denoising /= updates;
     mean.proj /= updates;
-    mean.twin_gap /= updates;
+    if (window->pulls) mean.twin_gap /= (double)window->pulls;
     mean.grad_norm /= updates;
     mean.pictures_per_second = batch_size * steps / mean.seconds;
     mean.seconds /= steps;
@@ -121,7 +122,7 @@ static void print_line(FILE *stream, const TimTrainReport *r) {
     print_number(stream, "loss", r->loss);
     print_number(stream, "denoising", r->denoising);
     print_number(stream, "proj", r->proj);
-    print_number(stream, "twin_gap", r->twin_gap);
+    if (r->twin_gap > 0) print_number(stream, "twin_gap", r->twin_gap);
     print_number(stream, "grad_norm", r->grad_norm);
     print_number(stream, "lr", r->learning_rate);
     print_number(stream, "ema_decay", r->ema_decay);
@@ -282,6 +283,18 @@ static void note_late(Run *run, bool wanted, int64_t start, const char *key, con
         note(run, "training.%s is %lld and the training ends with step %lld: %s", key, (long long)start, (long long)end, what);
 }
 
+/* Their velocity has to be learned first: until then it leads anywhere. */
+static void note_early_pull(Run *run) {
+    const TimTrainingConfig *t = &run->trainer->model->config.training;
+    const TimTransitionConfig *c = &run->trainer->model->config.transition;
+    if (c->twin_ratio > 0 && c->twin_weight > 0 && t->twin_pull_start_step <= t->twin_start_step)
+        note(run,
+             "training.twin_pull_start_step is %lld and twin_start_step %lld: twins pull before the network knows them; let some "
+             "thousand "
+             "steps lie between",
+             (long long)t->twin_pull_start_step, (long long)t->twin_start_step);
+}
+
 /* What a training of fewer steps than its configuration was made for would leave out in silence. */
 static void note_late_starts(Run *run) {
     const TimConfig *c = &run->trainer->model->config;
@@ -302,6 +315,7 @@ static TimStatus start(Run *run, TimError *err) {
     TIM_TRY(*path ? resume(run, path, config, err) : start_new(run, err));
     TIM_TRY(tim_config_write(&run->trainer->model->config, config, err));
     note_late_starts(run);
+    note_early_pull(run);
     tell(run, TIM_TRAIN_STARTED, NULL, *path ? path : NULL);
     return *path && run->saved < 0 ? save(run, err) : TIM_OK; /* so that the next run goes on from here */
 }

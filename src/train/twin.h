@@ -7,12 +7,14 @@
  *                                                  which no other sample is, and learns it as a diffusion sample of x_0 and e
  *   F_data   = F(x_t, t, t)                        the velocity of data, which the diffusion samples teach
  *
- * Where drawn pictures are more frequent than data, F_data - F_drawn leads away from them, so the jump is moved by it:
+ * Where drawn pictures are more frequent than data, moving x_0 by F_drawn - F_data leads away from them. F of the jump gets the cotangent
  *
- *   dF_jump  = -twin_weight (F_data - F_drawn) / (loss of F_drawn + 1e-5)^p
+ *   2 twin_weight (F_drawn - F_data) / (loss of F_drawn + 1e-5)^p
  *
- * is minus half of what its cotangent has. It is 0 where both velocities agree everywhere, that is, where drawn pictures are distributed
- * as the data; no picture is asked to be like another. The network has to predict velocities (OT_FM, TrigFlow). */
+ * that descends there, each by the mean over the picture. It is 0 where both velocities agree everywhere, that is, where drawn pictures are
+ * distributed as the data; no picture is asked to be like another. Where the targets of diffusion samples are guided, "data" is what the
+ * network then takes for it: drawn pictures get the guidance too. The network has to predict velocities (OT_FM, TrigFlow).
+ */
 #ifndef TIM_TRAIN_TWIN_H
 #define TIM_TRAIN_TWIN_H
 
