@@ -61,29 +61,32 @@ static void print_place(const char *path) {
     free(whole);
 }
 
-/* index.html, where the model comes with a report. */
+/* index.html, where the model comes with a report of its own. */
 static TimStatus write_page(const Demo *d, const char *sheet, TimError *err) {
     char report[MAX_PATH], page[MAX_PATH];
     const int a = snprintf(report, sizeof report, "%s/report.json", d->model_path),
               b = snprintf(page, sizeof page, "%s/index.html", d->out);
     if (a < 0 || a >= MAX_PATH || b < 0 || b >= MAX_PATH || access(report, R_OK) != 0) return TIM_OK;
-    const TimStatus status = tim_report_write_demo(report, sheet, page, err);
+    const TimStatus status = tim_report_write_demo(report, d->model, sheet, page, err);
     if (status == TIM_OK) print_place(page);
-    return status;
+    if (status != TIM_E_ARGUMENT) return status;
+    fprintf(stderr, "note: no page: %s\n", err->text);
+    return TIM_OK;
 }
 
 static TimStatus run(Demo *d, const char *path, TimError *err) {
     TimStatus status = open_model(d, err);
     if (status == TIM_OK) status = make_folder(d->out, err);
     if (status == TIM_OK) status = write_sheet(d, path, err);
-    tim_model_close(d->model);
     if (status == TIM_OK) print_place(path);
     return status == TIM_OK ? write_page(d, path, err) : status;
 }
 
 static ExitCode demo(Demo *d, const char *path) {
     TimError err;
-    if (run(d, path, &err) == TIM_OK) return EXIT_FINE;
+    const TimStatus status = run(d, path, &err);
+    tim_model_close(d->model);
+    if (status == TIM_OK) return EXIT_FINE;
     fprintf(stderr, "tim demo: %s\n", err.text);
     if (!d->model && err.status == TIM_E_IO)
         fputs("The model comes with the source, in models/fashion: run './bootstrap demo' in the source's root folder.\n"

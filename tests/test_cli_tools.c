@@ -229,6 +229,25 @@ static void test_demo_sheet_has_labels_and_pictures(void **state) {
     tim_image_done(&blank);
 }
 
+/* A report that an earlier model left: its figures are not this one's. */
+static void test_demo_report_of_other_weights_is_left_out(void **state) {
+    (void)state;
+    char page[PATH_MAX];
+    save_demo_model("models");
+    FILE *stream = fopen(in_folder("models/report.json"), "w");
+    assert_non_null(stream);
+    fputs("{\"format\": \"tim-report\", \"model\": {\"hash\": \"0123456789abcdef\"},"
+          " \"rows\": [{\"mode\": \"transition\", \"steps\": 1, \"evaluations\": 1}]}",
+          stream);
+    fclose(stream);
+    assert_runs("demo --model models --out other-report --seed 3");
+    assert_contains(said, "note: no page: models/report.json: is of other weights (0123456789ab...) than these (");
+    assert_ends_with_path("other-report/sheet.png");
+    snprintf(page, sizeof page, "%s", in_folder("other-report/index.html"));
+    assert_int_equal(access(page, F_OK), -1);
+    assert_int_equal(remove(in_folder("models/report.json")), 0);
+}
+
 static void test_demo_same_seed_same_sheet(void **state) {
     (void)state;
     save_demo_model("models");
@@ -541,6 +560,7 @@ int main(void) {
         cmocka_unit_test(test_verify_paths_obey_nothing),
         cmocka_unit_test(test_synth_writes_what_inspect_shows),
         cmocka_unit_test(test_demo_sheet_has_labels_and_pictures),
+        cmocka_unit_test(test_demo_report_of_other_weights_is_left_out),
         cmocka_unit_test(test_demo_same_seed_same_sheet),
         cmocka_unit_test(test_demo_failures_say_what_and_the_remedy),
         cmocka_unit_test(test_bench_list_names_cases),

@@ -672,11 +672,38 @@ static void test_eval_ended_goes_on(void **state) {
     assert_true(second.first_speed == first.first_speed);
     assert_int_equal(evaluate(41, &other), TIM_E_CANCELLED);
     assert_true(other.first_speed != first.first_speed);
-    write_end("report/finished.txt", "wb", "tim-eval-finished 3 of something else\n0 1 0 1 1 0 0 0 0 0 0 0 0 0 0\n");
+    write_end("report/finished.txt", "wb", "tim-eval-finished 4 of something else\n0 1 0 1 7 1 0 0 0 0 0 0 0 0 0 0\n");
     assert_int_equal(evaluate(40, &second), TIM_OK);
     assert_true(second.first_speed != 1);
     read_distances(resumed);
     assert_memory_equal(resumed, whole, sizeof whole);
+}
+
+/* Its pictures are the same, its speed is not this processor's. */
+static void test_eval_taken_over_from_another_processor_has_no_speed(void **state) {
+    (void)state;
+    char head[512], first[2048], line[4096];
+    Stop stop = {.after = 1}, all = {.after = 100};
+    remove(in_folder("report/finished.txt"));
+    assert_int_equal(evaluate(40, &stop), TIM_E_CANCELLED);
+    FILE *stream = fopen(in_folder("report/finished.txt"), "rb");
+    assert_non_null(stream);
+    assert_true(fgets(head, sizeof head, stream) && fgets(first, sizeof first, stream));
+    fclose(stream);
+    char *place = first;
+    for (int word = 0; word < 4; word++) place = strchr(place, ' ') + 1;
+    snprintf(line, sizeof line, "%s%.*s7%s", head, (int)(place - first), first, strchr(place, ' '));
+    write_end("report/finished.txt", "wb", line);
+    assert_int_equal(evaluate(40, &all), TIM_OK);
+    json_t *report = json_load_file(in_folder("report/report.json"), 0, NULL);
+    const json_t *rows = json_object_get(report, "rows");
+    const json_t *speed = json_object_get(json_array_get(rows, 0), "pictures_per_second"),
+                 *frechet = json_object_get(json_array_get(rows, 0), "frechet"),
+                 *other = json_object_get(json_array_get(rows, 1), "pictures_per_second");
+    assert_false(json_is_number(json_object_get(speed, "mean")));
+    assert_true(json_is_number(json_object_get(frechet, "mean")));
+    assert_true(json_is_number(json_object_get(other, "mean")));
+    json_decref(report);
 }
 
 /* A file that was tampered with: a neighbour that is not there is passed over, those after it are shown. */
@@ -693,7 +720,7 @@ static void test_eval_damaged_neighbour_left_out(void **state) {
     fclose(stream);
     assert_int_equal(count, 4);
     char *place = rest[3];
-    for (int word = 0; word < 16; word++) place = strchr(place, ' ') + 1;
+    for (int word = 0; word < 17; word++) place = strchr(place, ' ') + 1;
     snprintf(line, sizeof line, "%s%s%s%.*s9999%s", rest[0], rest[1], rest[2], (int)(place - rest[3]), rest[3], strchr(place, ' '));
     write_end("report/finished.txt", "wb", line);
     assert_int_equal(evaluate(40, &second), TIM_OK);
@@ -870,6 +897,7 @@ int main(void) {
         cmocka_unit_test(test_eval_reports_what_the_judge_says),
         cmocka_unit_test(test_eval_stopped_writes_no_report),
         cmocka_unit_test(test_eval_ended_goes_on),
+        cmocka_unit_test(test_eval_taken_over_from_another_processor_has_no_speed),
         cmocka_unit_test(test_eval_damaged_neighbour_left_out),
         cmocka_unit_test(test_eval_ended_with_other_settings_begins_anew),
         cmocka_unit_test(test_eval_replaced_part_begins_anew),

@@ -569,7 +569,7 @@ static TimStatus write_demo(const char *json, TimError *err) {
     char report[128], sheet[128];
     snprintf(report, sizeof report, "%s", path_of(json));
     snprintf(sheet, sizeof sheet, "%s", path_of("sheet.png"));
-    return tim_report_write_demo(report, sheet, path_of("demo.html"), err);
+    return tim_report_write_demo(report, NULL, sheet, path_of("demo.html"), err);
 }
 
 static void check_demo(const SampleReport *sample) {
@@ -636,6 +636,19 @@ static void test_verdict_says_how_quality_changes(void **state) {
     check_verdict(&sample.report, "is no higher than the 2.61 of real pictures", "times the");
 }
 
+/* Two standard errors of three seeds are 12 % of all cases, 2.8 are 5 %. */
+static void test_verdict_of_few_seeds_asks_for_more(void **state) {
+    (void)state;
+    SampleReport sample;
+    make(&sample, 0);
+    const double means[SAMPLE_STEPS] = {30, 30, 30, 30, 30, 28.95}; /* 1.05 are 2.5 times the error of the difference */
+    set_frechet(&sample, 0, means, .3);
+    sample.report.run.seeds = 3;
+    check_verdict(&sample.report, "no clear difference", "falls");
+    sample.report.run.seeds = 10;
+    check_verdict(&sample.report, "falls from 30.0", "no clear difference");
+}
+
 /* Slow rises, each within its error, add up to one that is not. */
 static void test_verdict_sees_a_rise_over_several_rows(void **state) {
     (void)state;
@@ -673,6 +686,10 @@ static void test_verdict_judges_copying(void **state) {
     sample.report.run.samples = 100, sample.report.run.seeds = 1; /* 3 of 100 where 1 is expected is chance */
     sample.rows[3].scores[TIM_MEASURE_NEAR_SHARE] = (TimReportScore){.mean = .03, .error = NAN};
     check_verdict(&sample.report, "; there is no sign of copying (", "signs");
+    sample.report.run.samples = 10000, sample.report.data.test_count = 100; /* their percentile is one picture */
+    check_verdict(&sample.report, "; there is no sign of copying (", "signs");
+    sample.report.data.test_count = 10000;
+    check_verdict(&sample.report, "; there are signs of copying (", "no sign");
     make(&sample, 0);
     sample.rows[3].scores[TIM_MEASURE_DISTANCE_RATIO].mean = .4;
     check_verdict(&sample.report, "; there are signs of copying (", "no sign");
@@ -828,6 +845,7 @@ int main(void) {
         cmocka_unit_test(test_html_pictures_decode_to_the_same_pixels),
         cmocka_unit_test(test_demo_page_shows_sheet_and_quality),
         cmocka_unit_test(test_verdict_says_how_quality_changes),
+        cmocka_unit_test(test_verdict_of_few_seeds_asks_for_more),
         cmocka_unit_test(test_verdict_sees_a_rise_over_several_rows),
         cmocka_unit_test(test_verdict_compares_with_diffusion_mode),
         cmocka_unit_test(test_verdict_judges_copying),

@@ -203,8 +203,10 @@ TIM_API void tim_eval_options_init(TimEvalOptions *options);
 TIM_API TimStatus tim_eval(const TimEvalOptions *options, TimError *err);
 
 /* Writes a page to `path` that needs nothing else: the PNG at `sheet`, and quality by steps from `report`, the report.json of an earlier
- * evaluation. Errors: TIM_E_IO and TIM_E_FORMAT, naming the file; TIM_E_MEMORY. Any thread. */
-TIM_API TimStatus tim_report_write_demo(const char *report, const char *sheet, const char *path, TimError *err);
+ * evaluation of `model` (NULL: of any). Errors: TIM_E_ARGUMENT for a report of other weights; TIM_E_IO and TIM_E_FORMAT, naming the file;
+ * TIM_E_MEMORY. Any thread. */
+TIM_API TimStatus tim_report_write_demo(const char *report, const TimModel *model, const char *sheet, const char *path,
+                                        TimError *err);
 
 #ifdef __cplusplus
 }

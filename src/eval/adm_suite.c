@@ -96,7 +96,11 @@ static TimStatus run(Suite *s, TimAdmScores *scores, TimError *err) {
 
 TimStatus tim_adm_suite(const TimAdmOptions *options, TimAdmScores *scores, TimError *err) {
     Suite s = {.options = options};
+    int threads;
+    TIM_TRY(tim_threads_choose(options->threads, &threads, err));
+    const int before = tim_threads_enter(threads);
     const TimStatus status = run(&s, scores, err);
+    tim_threads_leave(threads, before);
     for (int which = PICTURES; which <= REFERENCE; which++) {
         tim_adm_set_done(&s.set[which]);
         tim_picture_set_close(s.source[which]);

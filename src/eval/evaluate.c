@@ -5,6 +5,7 @@
 #include <string.h>
 
 #include "base/clock.h"
+#include "base/hash.h"
 #include "base/memory.h"
 #include "base/processor.h"
 #include "eval/finished.h"
@@ -15,7 +16,7 @@
 #include "model/model.h"
 #include "model/store.h"
 
-enum { MAX_STEP_COUNTS = 64, MAX_SEEDS = 100, SHEET_COLUMNS = 16, NAME_BYTES = 64, BATCH = 100 };
+enum { MAX_STEP_COUNTS = 64, MAX_SEEDS = 100, SHEET_COLUMNS = 16, NAME_BYTES = 64 };
 
 void tim_eval_options_init(TimEvalOptions *options) {
     static const int steps[] = {1, 2, 4, 8, 32, 128};
@@ -105,6 +106,7 @@ static TimStatus check_size(const Evaluation *e, TimError *err) {
 static TimStatus open_all(Evaluation *e, TimError *err) {
     const TimEvalOptions *o = e->options;
     const TimModelOptions model = {.precision = o->precision, .threads = o->threads, .isa = o->isa};
+    tim_processor_name(e->processor);
     TIM_TRY(tim_folder_make(o->out, err));
     TIM_TRY(tim_model_open(&e->model, o->model, o->config, &model, err));
     TIM_TRY(check_model(e->model, o->model, err));
@@ -177,7 +179,7 @@ static TimStatus draw(Evaluation *e, TimSampleMode mode, int steps, int seed, in
     sample.first = first, sample.count = count;
     sample.steps = steps, sample.mode = mode;
     sample.seed = o->seed + (uint64_t)seed;
-    sample.batch = o->batch ? o->batch : BATCH;
+    sample.batch = tim_eval_batch(o);
     return tim_sample(e->model, &sample, pictures, info, err);
 }
 
@@ -215,6 +217,7 @@ static TimStatus evaluate_once(Evaluation *e, TimFinishedSetting *s, TimError *e
     TIM_TRY(draw(e, s->mode, s->steps, s->seed_index, 0, e->options->samples, e->labels, &pictures, &info, err));
     s->pictures_per_second = (double)pictures.count / (tim_clock() - start);
     s->evaluations = info.evaluations;
+    s->processor = tim_fnv1a_text(TIM_FNV1A_EMPTY, e->processor);
     TimStatus status = tim_judge_pictures(e->judge, &pictures, e->labels, &s->judgement, err);
     if (status == TIM_OK && is_searched(e, s)) status = tim_judge_closest(e->judge, &pictures, s->pairs, &s->pair_count, err);
     tim_pictures_done(&pictures);
@@ -225,6 +228,11 @@ static TimStatus evaluate_once(Evaluation *e, TimFinishedSetting *s, TimError *e
 static const TimFinishedSetting *find_done(const Evaluation *e, const TimFinishedSetting *s) {
     const TimFinishedSetting *before = tim_finished_find(&e->finished, s->mode, s->steps, s->seed_index);
     return before && is_searched(e, s) && before->pair_count == 0 ? NULL : before;
+}
+
+/* How fast it was drawn, if on this processor: the report names one. */
+static double speed_here(const Evaluation *e, const TimFinishedSetting *s) {
+    return s->processor == tim_fnv1a_text(TIM_FNV1A_EMPTY, e->processor) ? s->pictures_per_second : NAN;
 }
 
 /* One setting with one seed, unless it has been done. */
@@ -239,7 +247,7 @@ static TimStatus do_setting(Evaluation *e, TimSampleMode mode, int k, int seed, 
         TIM_TRY(tim_finished_add(&e->finished, &setting, err));
     }
     double measures[TIM_MEASURE_COUNT];
-    as_measures(measures, &setting.judgement, e->report.real[TIM_MEASURE_DISTANCE], setting.pictures_per_second);
+    as_measures(measures, &setting.judgement, e->report.real[TIM_MEASURE_DISTANCE], speed_here(e, &setting));
     for (int m = 0; m < TIM_MEASURE_COUNT; m++) values_of(e, row, (TimMeasure)m)[seed] = measures[m];
     e->rows[row] = (TimReportRow){.mode = mode, .steps = steps, .evaluations = setting.evaluations};
     return tell(e, &setting, err);
@@ -339,10 +347,9 @@ static void fill_facts(Evaluation *e) {
     r->data.training_count = e->judge->training.count, r->data.test_count = e->judge->reference.count;
     r->run.samples = o->samples, r->run.seeds = o->seeds, r->run.seed = o->seed;
     r->run.steps = o->steps, r->run.step_count = o->step_count;
-    tim_processor_name(e->processor);
     r->run.processor = *e->processor ? e->processor : NULL;
     r->run.threads = e->model->options.threads, r->run.isa = tim_isa_name(e->model->options.isa);
-    r->run.batch = o->batch ? o->batch : BATCH;
+    r->run.batch = tim_eval_batch(o);
     r->run.precision = o->precision == TIM_PRECISION_BF16 ? "bf16" : "fp32";
     r->run.version = TIM_VERSION, r->run.date = o->date;
     r->pictures.height = s->height, r->pictures.width = s->width, r->pictures.channels = s->channels;

@@ -10,7 +10,7 @@
 #include "io/file.h"
 #include "io/number.h"
 
-static const char format_line[] = "tim-eval-finished 3 ";
+static const char format_line[] = "tim-eval-finished 4 ";
 
 /* ---- one line ---- */
 
@@ -29,7 +29,8 @@ static TimStatus write_line(FILE *stream, const TimFinishedSetting *setting) {
     locale_t before;
     const locale_t plain = tim_locale_enter_plain(&before);
     judged(&s.judgement, numbers);
-    fprintf(stream, "%d %d %d %lld %.17g", (int)s.mode, s.steps, s.seed_index, (long long)s.evaluations, s.pictures_per_second);
+    fprintf(stream, "%d %d %d %lld %llu %.17g", (int)s.mode, s.steps, s.seed_index, (long long)s.evaluations,
+            (unsigned long long)s.processor, s.pictures_per_second);
     for (int i = 0; i < JUDGED; i++) fprintf(stream, " %.17g", *numbers[i]);
     fprintf(stream, " %d", s.pair_count);
     for (int i = 0; i < s.pair_count; i++)
@@ -60,6 +61,14 @@ static int64_t next_integer(Words *w, double low, double high) {
     return 0;
 }
 
+static uint64_t next_hash(Words *w) {
+    char *end = w->at;
+    const uint64_t value = w->good ? strtoull(w->at, &end, 10) : 0;
+    if (end == w->at) w->good = false;
+    w->at = end;
+    return value;
+}
+
 /* Whether the text is a whole line as write_line makes them. */
 static bool read_line(char *text, TimFinishedSetting *out) {
     enum { MOST = 1 << 30 };
@@ -69,13 +78,16 @@ static bool read_line(char *text, TimFinishedSetting *out) {
     out->steps = (int)next_integer(&w, 1, TIM_SAMPLE_MAX_STEPS);
     out->seed_index = (int)next_integer(&w, 0, MOST);
     out->evaluations = next_integer(&w, 1, MOST);
+    out->processor = next_hash(&w);
     out->pictures_per_second = next_number(&w);
     judged(&out->judgement, numbers);
     for (int i = 0; i < JUDGED; i++) *numbers[i] = next_number(&w);
     out->pair_count = (int)next_integer(&w, 0, TIM_FINISHED_PAIRS);
-    for (int i = 0; i < out->pair_count; i++)
-        out->pairs[i] =
-            (TimNearPair){.distance = next_number(&w), .picture = next_integer(&w, 0, MOST), .training = next_integer(&w, 0, MOST)};
+    for (int i = 0; i < out->pair_count; i++) {
+        out->pairs[i].distance = next_number(&w);
+        out->pairs[i].picture = next_integer(&w, 0, MOST);
+        out->pairs[i].training = next_integer(&w, 0, MOST);
+    }
     return w.good && *w.at == '\n';
 }
 
@@ -126,7 +138,9 @@ static TimStatus read_file(TimFinished *f, const char *subject, bool replace, Ti
         status = read_settings(f, stream, err);
     else if (!replace)
         status = tim_fail(err, TIM_E_ARGUMENT,
-                          "%s: tells of an evaluation of other weights, pictures or settings; give the report another folder, or "
+                          "%s: tells of an evaluation of other weights or pictures, or drawn with another configuration, batch, "
+                          "precision, number of "
+                          "threads, instruction set or version of tim; give the report another folder, or "
                           "have this one replaced",
                           f->path);
     fclose(stream);

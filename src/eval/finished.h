@@ -3,6 +3,7 @@
 #ifndef TIM_EVAL_FINISHED_H
 #define TIM_EVAL_FINISHED_H
 
+#include <stdint.h>
 #include <stdio.h>
 
 #include "tim/eval.h"
@@ -21,6 +22,7 @@ typedef struct TimFinishedSetting {
     int steps, seed_index;
     int64_t evaluations; /* for a picture */
     double pictures_per_second;
+    uint64_t processor; /* a hash of the name of the one that drew so fast */
     TimJudgement judgement;
     TimNearPair pairs[TIM_FINISHED_PAIRS]; /* the closest first */
     int pair_count;

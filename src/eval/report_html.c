@@ -9,6 +9,7 @@
 #include "eval/markup.h"
 #include "eval/plot_svg.h"
 #include "eval/report_parts.h"
+#include "eval/subject.h"
 #include "io/file.h"
 #include "io/png.h"
 #include "tim/eval.h"
@@ -627,10 +628,21 @@ TimStatus tim_report_write_html(const TimReport *report, const char *path, TimEr
     return write_page(report, NULL, path, err);
 }
 
-TimStatus tim_report_write_demo(const char *report, const char *sheet, const char *path, TimError *err) {
+/* `path`, which was read into `report`, has to tell of the weights of `model`. */
+static TimStatus check_weights(const TimReport *report, const TimModel *model, const char *path, TimError *err) {
+    char hash[TIM_HASH_TEXT];
+    if (!model) return TIM_OK;
+    TIM_TRY(tim_hash_set(hash, &model->frozen.set, err));
+    if (report->model.hash && strcmp(hash, report->model.hash) == 0) return TIM_OK;
+    return tim_fail(err, TIM_E_ARGUMENT, "%s: is of other weights (%.12s...) than these (%.12s...); have them judged by tim eval",
+                    path, report->model.hash ? report->model.hash : "?", hash);
+}
+
+TimStatus tim_report_write_demo(const char *report, const TimModel *model, const char *sheet, const char *path, TimError *err) {
     TimReportFile file;
     TIM_TRY(tim_report_read(&file, report, err));
-    const TimStatus status = write_page(&file.report, sheet, path, err);
+    TimStatus status = check_weights(&file.report, model, report, err);
+    if (status == TIM_OK) status = write_page(&file.report, sheet, path, err);
     tim_report_file_done(&file);
     return status;
 }

@@ -52,8 +52,9 @@ static TimStatus read_object(TimReportFile *file, TimError *err) {
     TimReport *r = &file->report;
     const char *format = text_of(file->json, "format");
     if (!format || strcmp(format, "tim-report") != 0) return tim_fail(err, TIM_E_FORMAT, "no report of tim eval");
-    r->model.name = text_of(json_object_get(file->json, "model"), "name");
-    r->data.name = text_of(json_object_get(file->json, "data"), "name");
+    const json_t *model = json_object_get(file->json, "model"), *data = json_object_get(file->json, "data");
+    r->model.name = text_of(model, "name"), r->model.hash = text_of(model, "hash");
+    r->data.name = text_of(data, "name"), r->data.test_count = integer_of(data, "test_pictures");
     const json_t *run = json_object_get(file->json, "run"), *features = json_object_get(file->json, "features");
     r->features.name = text_of(features, "name"), r->features.hash = text_of(features, "hash");
     const int64_t seeds = integer_of(run, "seeds"), threads = integer_of(run, "threads");

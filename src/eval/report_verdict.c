@@ -1,5 +1,5 @@
 /* The verdict: two sentences made from the numbers, for readers who read nothing else.
- * Invariant: "falls", "rises", "lower" and "higher" are said only of differences beyond twice their standard error; where errors
+ * Invariant: "falls", "rises", "lower" and "higher" are said only of differences that seeds alone make in 5 % of all cases; where errors
  * are not known the sentence says so, and any difference counts. */
 #include <math.h>
 
@@ -12,11 +12,18 @@ static const TimReportScore *frechet(const TimReportRow *row) {
     return &row->scores[TIM_MEASURE_FRECHET];
 }
 
-static Outcome compare(const TimReportRow *a, const TimReportRow *b) {
+/* Of two means of `seeds` values each: Student's t with 2 (seeds - 1) degrees of freedom, beyond which lie 5 %; 2 in the long run. */
+static double standard_errors(int seeds) {
+    static const double quantiles[] = {4.30, 2.78, 2.45, 2.31, 2.23, 2.18, 2.14, 2.12};
+    const int count = sizeof quantiles / sizeof *quantiles;
+    return seeds < 2 ? quantiles[0] : seeds - 2 < count ? quantiles[seeds - 2] : 2.1;
+}
+
+static Outcome compare(const TimReport *report, const TimReportRow *a, const TimReportRow *b) {
     const double error_a = frechet(a)->error, error_b = frechet(b)->error;
     const double difference = frechet(a)->mean - frechet(b)->mean;
     const double error = isfinite(error_a) && isfinite(error_b) ? hypot(error_a, error_b) : 0;
-    if (fabs(difference) <= 2 * error) return EQUAL;
+    if (fabs(difference) <= standard_errors(report->run.seeds) * error) return EQUAL;
     return difference < 0 ? LOWER : HIGHER;
 }
 
@@ -39,10 +46,10 @@ typedef struct Curve {
     bool errors;                             /* all are known */
 } Curve;
 
-static void follow(Curve *curve, const TimReportRow *row) {
+static void follow(const TimReport *report, Curve *curve, const TimReportRow *row) {
     const double rise = curve->rise_to ? frechet(curve->rise_to)->mean - frechet(curve->rise_from)->mean : 0;
     if (!curve->first) curve->first = curve->best = row;
-    if (compare(row, curve->best) == HIGHER && frechet(row)->mean - frechet(curve->best)->mean > rise)
+    if (compare(report, row, curve->best) == HIGHER && frechet(row)->mean - frechet(curve->best)->mean > rise)
         curve->rise_from = curve->best, curve->rise_to = row;
     if (frechet(row)->mean < frechet(curve->best)->mean) curve->best = row;
     curve->last = row;
@@ -53,7 +60,7 @@ static Curve read_curve(const TimReport *report) {
     Curve curve = {.errors = true};
     for (const TimReportRow *row = next_row(report, TIM_SAMPLE_TRANSITION, NULL); row;
          row = next_row(report, TIM_SAMPLE_TRANSITION, row))
-        follow(&curve, row);
+        follow(report, &curve, row);
     return curve;
 }
 
@@ -81,8 +88,8 @@ static void put_percent(TimBuffer *out, double share) {
 
 /* ---- the first sentence ---- */
 
-static void put_change(TimBuffer *out, const Curve *curve) {
-    const Outcome change = compare(curve->last, curve->first);
+static void put_change(TimBuffer *out, const TimReport *report, const Curve *curve) {
+    const Outcome change = compare(report, curve->last, curve->first);
     tim_buffer_text(out, change == LOWER ? " falls from " : change == HIGHER ? " rises from " : " is ");
     put_mean(out, curve->first);
     tim_buffer_text(out, " with ");
@@ -94,9 +101,9 @@ static void put_change(TimBuffer *out, const Curve *curve) {
     if (change == EQUAL) tim_buffer_text(out, ", no clear difference");
 }
 
-static void put_way(TimBuffer *out, const Curve *curve) {
+static void put_way(TimBuffer *out, const TimReport *report, const Curve *curve) {
     if (!curve->rise_to) {
-        if (compare(curve->last, curve->first) == LOWER) tim_buffer_text(out, " without rising in between");
+        if (compare(report, curve->last, curve->first) == LOWER) tim_buffer_text(out, " without rising in between");
         return;
     }
     if (curve->rise_from == curve->first && curve->rise_to == curve->last) return; /* has been said */
@@ -153,8 +160,8 @@ static void put_quality(TimBuffer *out, const TimReport *report) {
     if (curve.first == curve.last) {
         put_single(out, &curve);
     } else {
-        put_change(out, &curve);
-        put_way(out, &curve);
+        put_change(out, report, &curve);
+        put_way(out, report, &curve);
     }
     if (isfinite(report->real[TIM_MEASURE_FRECHET])) put_best(out, &curve, report->real[TIM_MEASURE_FRECHET]);
     tim_buffer_text(out, ".");
@@ -177,7 +184,7 @@ static const TimReportRow *next_with(const TimReport *report, Outcome outcome, c
     const TimReportRow *row = next_row(report, TIM_SAMPLE_TRANSITION, before);
     for (; row; row = next_row(report, TIM_SAMPLE_TRANSITION, row)) {
         const TimReportRow *other = partner(report, row);
-        if (other && compare(row, other) == outcome) return row;
+        if (other && compare(report, row, other) == outcome) return row;
     }
     return NULL;
 }
@@ -221,10 +228,11 @@ typedef struct Nearness {
     bool many;    /* some row's share is beyond double what is expected, and not by chance */
 } Nearness;
 
-/* Chance: of as many pictures as were looked at, or as the seeds show. */
+/* Chance: of as many pictures as were looked at, and as many test pictures as the percentile is of, or as the seeds show. */
 static bool are_many(const TimReport *report, const TimReportScore *share) {
     const double high = 0.02, expected = 0.01, pictures = (double)report->run.samples * report->run.seeds;
-    const double by_number = pictures > 0 ? sqrt(expected / pictures) : 0;
+    const double tests = (double)report->data.test_count;
+    const double by_number = sqrt((pictures > 0 ? expected / pictures : 0) + (tests > 0 ? expected / tests : 0));
     const double error = isfinite(share->error) ? fmax(share->error, by_number) : by_number;
     return share->mean - 2 * error > high;
 }

@@ -70,6 +70,11 @@ static void add_pictures(SHA2_CTX *hash, const TimPictureArray *a) {
 /* Raised whenever the same weights and settings come to draw other pictures, or the judge to judge them otherwise. */
 enum { REVISION = 2 };
 
+int tim_eval_batch(const TimEvalOptions *options) {
+    enum { DEFAULT_BATCH = 100 };
+    return options->batch ? options->batch : DEFAULT_BATCH;
+}
+
 void tim_hash_settings(char out[TIM_HASH_TEXT], const TimEvalOptions *options, const TimModel *model, const TimJudge *judge) {
     SHA2_CTX hash;
     SHA256Init(&hash);
@@ -78,8 +83,8 @@ void tim_hash_settings(char out[TIM_HASH_TEXT], const TimEvalOptions *options, c
     add_pictures(&hash, &judge->reference);
     add_pictures(&hash, &judge->training);
     add_text(&hash, tim_isa_name(model->options.isa));
-    const int64_t numbers[] = {REVISION,       options->samples,   (int64_t)options->seed,
-                               options->batch, options->precision, model->options.threads};
+    const int64_t numbers[] = {REVISION,           options->samples,      (int64_t)options->seed, tim_eval_batch(options),
+                               options->precision, model->options.threads};
     for (size_t i = 0; i < sizeof numbers / sizeof *numbers; i++) add_number(&hash, numbers[i]);
     SHA256End(&hash, out);
 }
