@@ -357,6 +357,43 @@ static void test_jpeg_read_endless_scans_are_refused(void **state) {
     remove(path_of("a"));
 }
 
+/* Of a large picture 22 are too many for a file of 4 KiB, whose scans cost a pass over 2^20 pixels each. */
+static void test_jpeg_read_scans_of_a_large_picture_are_limited(void **state) {
+    (void)state;
+    static const uint8_t side[] = {4, 0, 4, 0}, padding[4096] = {0};
+    write_kind(&(Kind){.color = JCS_GRAYSCALE, .components = 1, .progressive = true});
+    const Bytes bytes = read_whole("a");
+    size_t last = 0;
+    for (size_t i = 0; i + 2 < bytes.count; i++)
+        if (bytes.data[i] == 0xFF && bytes.data[i + 1] == 0xDA) last = i;
+    memcpy(bytes.data + find(bytes, "\xFF\xC2", 2, 0) + 5, side, sizeof side);
+    FILE *file = fopen(path_of("a"), "wb");
+    assert_non_null(file);
+    fwrite(bytes.data, 1, last, file);
+    for (int i = 0; i < 100; i++) fwrite(bytes.data + last, 1, bytes.count - 2 - last, file);
+    fwrite("\xFF\xD9", 1, 2, file);
+    fwrite(padding, 1, sizeof padding, file);
+    assert_int_equal(fclose(file), 0);
+    read_fails("a", TIM_E_FORMAT, "too many scans");
+    tim_free(bytes.data);
+    remove(path_of("a"));
+}
+
+/* An end in the middle of the data: libjpeg would make up the rest. */
+static void test_jpeg_read_made_up_pixels_are_refused(void **state) {
+    (void)state;
+    TimImage image = pattern(40, 40, 3);
+    assert_int_equal(tim_image_write_jpeg(&image, path_of("a"), 90, NULL), TIM_OK);
+    const Bytes bytes = read_whole("a");
+    const size_t scan = find(bytes, "\xFF\xDA", 2, 0);
+    memcpy(bytes.data + (scan + bytes.count) / 2, "\xFF\xD9", 2);
+    write_whole("a", bytes.data, bytes.count);
+    read_fails("a", TIM_E_FORMAT, "damaged or cut short");
+    tim_free(bytes.data);
+    tim_image_done(&image);
+    remove(path_of("a"));
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_jpeg_round_trip_keeps_channels_and_is_close),
@@ -377,6 +414,8 @@ int main(void) {
         cmocka_unit_test(test_jpeg_read_four_colours_are_mixed),
         cmocka_unit_test(test_jpeg_read_unknown_colours_are_refused),
         cmocka_unit_test(test_jpeg_read_endless_scans_are_refused),
+        cmocka_unit_test(test_jpeg_read_scans_of_a_large_picture_are_limited),
+        cmocka_unit_test(test_jpeg_read_made_up_pixels_are_refused),
     };
     return cmocka_run_group_tests_name("codecs", tests, make_folder, remove_folder);
 }

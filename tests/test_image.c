@@ -258,6 +258,27 @@ static void test_png_write_texts_become_chunks(void **state) {
     remove(path_of("a.png"));
 }
 
+/* A changed seed would draw another picture in silence. */
+static void test_png_read_text_of_a_damaged_file_fails(void **state) {
+    (void)state;
+    const TimImageText text = {"parameters", "seed 7"};
+    char value[16];
+    TimError err;
+    TimImage image = pattern(2, 2, 3);
+    assert_int_equal(tim_image_write_png(&image, path_of("a.png"), &text, 1, NULL), TIM_OK);
+    assert_int_equal(tim_image_read_text(value, sizeof value, "parameters", path_of("a.png"), NULL), TIM_OK);
+    assert_string_equal(value, "seed 7");
+    const Bytes bytes = read_whole("a.png");
+    for (size_t i = 0; i + 6 <= bytes.count; i++)
+        if (memcmp(bytes.data + i, "seed 7", 6) == 0) bytes.data[i + 5] ^= 1;
+    write_whole("a.png", bytes.data, bytes.count);
+    assert_int_equal(tim_image_read_text(value, sizeof value, "parameters", path_of("a.png"), &err), TIM_E_FORMAT);
+    assert_non_null(strstr(err.text, "'parameters' differs from its checksum"));
+    tim_free(bytes.data);
+    tim_image_done(&image);
+    remove(path_of("a.png"));
+}
+
 static void test_png_write_bad_text_fails_and_leaves_no_file(void **state) {
     (void)state;
     char long_key[81];
@@ -867,6 +888,7 @@ int main(void) {
         cmocka_unit_test(test_image_resize_bad_arguments_fail),
         cmocka_unit_test(test_png_round_trip_gray_and_rgb_keeps_bytes),
         cmocka_unit_test(test_png_write_texts_become_chunks),
+        cmocka_unit_test(test_png_read_text_of_a_damaged_file_fails),
         cmocka_unit_test(test_png_write_bad_text_fails_and_leaves_no_file),
         cmocka_unit_test(test_png_write_empty_image_fails),
         cmocka_unit_test(test_png_write_missing_folder_names_the_path),

@@ -237,6 +237,24 @@ static void test_set_npz_of_something_else_fails(void **state) {
     remove(path_of("a.npz"));
 }
 
+/* numpy reads the last of two members of one name, others the first; and what the directory calls a member it has to be. */
+static void test_set_npz_of_two_minds_fails(void **state) {
+    (void)state;
+    TimImage images = pattern(5 * 4, 3, 3);
+    const Member members[] = {{"arr_0.npy", header, images.pixels, 180, .deflated = false},
+                              {"arr_0.npy", header, images.pixels, 180, .deflated = true}};
+    write_zip(members, 2);
+    open_fails(path_of("a.npz"), TIM_E_FORMAT, "two members arr_0.npy");
+    write_zip(members, 1);
+    const Bytes bytes = read_whole("a.npz");
+    bytes.data[30] = 'A'; /* of its name in the local header */
+    write_whole("a.npz", bytes.data, bytes.count);
+    open_fails(path_of("a.npz"), TIM_E_FORMAT, "arr_0.npy: it has two names");
+    tim_free(bytes.data);
+    tim_image_done(&images);
+    remove(path_of("a.npz"));
+}
+
 static void test_set_npz_bad_labels_fail(void **state) {
     (void)state;
     static const char *const headers[] = {
@@ -585,6 +603,7 @@ int main(void) {
         cmocka_unit_test(test_set_npz_of_adm_gives_pictures_and_labels),
         cmocka_unit_test(test_set_npz_deflated_among_others_rewinds),
         cmocka_unit_test(test_set_npz_of_something_else_fails),
+        cmocka_unit_test(test_set_npz_of_two_minds_fails),
         cmocka_unit_test(test_set_npz_bad_labels_fail),
         cmocka_unit_test(test_set_npz_hostile_members_fail),
         cmocka_unit_test(test_set_npz_damaged_pictures_fail_when_read),

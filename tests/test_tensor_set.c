@@ -537,6 +537,24 @@ static void test_weights_wrapped_twice_or_not_at_all(void **state) {
     assert_weights(write_torch(&pickle), "", "model.a", 1);
 }
 
+/* {'model': {'a'}, 'model': {'b'}}: Python keeps the last. And a storage's name ends where it says, not at a zero. */
+static void test_torch_reads_what_python_reads(void **state) {
+    (void)state;
+    static const int64_t one[] = {1};
+    Bytes pickle = {0};
+    pickle_op(&pickle, "\x80\x02}");
+    add_wrapped(&pickle, "model", "a", 1);
+    add_wrapped(&pickle, "model", "b", 2);
+    pickle_op(&pickle, ".");
+    assert_weights(write_torch(&pickle), "model", "b", 2);
+    pickle = begin_dict();
+    pickle_tensor(&pickle, "Byte", "1?x", 4, 0, 1, one, one);
+    pickle_op(&pickle, "s.");
+    for (size_t i = 0; i + 3 <= pickle.size; i++)
+        if (memcmp(pickle.data + i, "1?x", 3) == 0) pickle.data[i + 1] = 0;
+    assert_pickle_refused(&pickle, TIM_E_FORMAT, "not described as torch does");
+}
+
 static void test_torch_one_name_twice_refused(void **state) {
     (void)state;
     static const int64_t one[] = {1};
@@ -848,6 +866,7 @@ int main(void) {
         cmocka_unit_test(test_torch_names_of_dicts_joined_and_texts_kept),
         cmocka_unit_test(test_weights_of_wrapped_checkpoints),
         cmocka_unit_test(test_weights_wrapped_twice_or_not_at_all),
+        cmocka_unit_test(test_torch_reads_what_python_reads),
         cmocka_unit_test(test_torch_one_name_twice_refused),
         cmocka_unit_test(test_torch_copies_beyond_the_file_refused),
         cmocka_unit_test(test_torch_shared_tensor_is_refused_soon),

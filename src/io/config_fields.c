@@ -222,10 +222,17 @@ static TimStatus fail_type(const TimField *field, const TimFieldValue *value, co
                     wanted);
 }
 
+/* 010: YAML 1.1, and with it the published code, reads an octal number. */
+static bool has_leading_zero(const TimFieldValue *value) {
+    const char *digits = value->text + (*value->text == '-' || *value->text == '+');
+    return !value->quoted && digits[0] == '0' && digits[1] >= '0' && digits[1] <= '9';
+}
+
 static TimStatus store_integer(void *place, const TimField *field, const TimFieldValue *value, TimError *err) {
     long long number = 0;
     const bool null = field->type == TIM_FIELD_INT_OR_NULL && is_null(value);
     const bool wide = field->type == TIM_FIELD_INT64;
+    if (has_leading_zero(value)) return fail_type(field, value, "written without the leading zero, which makes it octal", err);
     if (!null &&
         (value->quoted || !tim_number_parse_integer(value->text, wide ? INT64_MIN : INT_MIN, wide ? INT64_MAX : INT_MAX, &number)))
         return fail_type(field, value, wide ? "an integer of 64 bits" : "an integer of 32 bits", err);
@@ -237,6 +244,7 @@ static TimStatus store_integer(void *place, const TimField *field, const TimFiel
 }
 
 static TimStatus store_double(double *place, const TimField *field, const TimFieldValue *value, TimError *err) {
+    if (has_leading_zero(value)) return fail_type(field, value, "written without the leading zero, which makes it octal", err);
     if (!value->quoted && tim_number_parse(value->text, place)) return TIM_OK;
     return fail_type(field, value, "a number", err);
 }

@@ -110,7 +110,7 @@ static TimStatus refuse(TimStatus status, const char *key, const json_t *value, 
     enum { MOST = 80 };
     char *text = json_dumps(value, JSON_ENCODE_ANY | JSON_COMPACT);
     if (!text) return tim_fail(err, TIM_E_MEMORY, "no memory for the value of '%s'", key);
-    tim_fail(err, status, "'%s' is %.*s; %s %s", key, MOST, text, why, what);
+    tim_fail(err, status, "'%.80s' is %.*s; %s %s", key, MOST, text, why, what);
     free(text);
     return status;
 }

@@ -79,9 +79,9 @@ static TimStatus read_axes(Source *source, size_t *dims, int axes, TimError *err
     for (int i = 0; i < axes; i++) {
         const uint8_t *at = head + 4 + 4 * i;
         dims[i] = (size_t)at[0] << 24 | (size_t)at[1] << 16 | (size_t)at[2] << 8 | at[3];
-        if (dims[i] == 0 || (i > 0 && dims[i] > MAX_SIDE))
-            return tim_fail(err, TIM_E_FORMAT, "%s: axis %d has the size %zu; it must be 1 to %d", source->path, i, dims[i],
-                            MAX_SIDE);
+        const size_t most = i > 0 ? MAX_SIDE : UINT32_MAX;
+        if (dims[i] == 0 || dims[i] > most)
+            return tim_fail(err, TIM_E_FORMAT, "%s: axis %d has the size %zu; it must be 1 to %zu", source->path, i, dims[i], most);
     }
     return TIM_OK;
 }
@@ -92,9 +92,10 @@ static TimStatus read_source(Source *source, uint8_t **out, size_t *dims, int ax
     size_t bytes = 1, most;
     for (int i = 0; i < axes; i++)
         if (!tim_mul_size(bytes, dims[i], &bytes)) return tim_fail(err, TIM_E_FORMAT, "%s: its size overflows", source->path);
-    if (!tim_mul_size(source->file_size, MAX_INFLATION, &most) || bytes > most)
-        return tim_fail(err, TIM_E_FORMAT, "%s: its header promises %zu bytes, more than a file of %zu can hold", source->path,
-                        bytes, source->file_size);
+    const size_t inflation = gzdirect(source->stream) ? 1 : MAX_INFLATION;
+    if (!tim_mul_size(source->file_size, inflation, &most) || bytes > most)
+        return tim_fail(err, TIM_E_FORMAT, "%s: its header promises %zu bytes, more than a file of %zu can hold; is it complete?",
+                        source->path, bytes, source->file_size);
     TIM_TRY(tim_new(out, bytes, 1, "the pictures", err));
     TIM_TRY(read_bytes(source, *out, bytes, err));
     return expect_end(source, err);

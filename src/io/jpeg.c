@@ -3,6 +3,7 @@
  * of its own variables afterwards. libjpeg's own messages never reach a terminal, and it never ends the process.
  * Format: ITU-T T.81; how four colours become three, and that Adobe's files hold them inverted: Pillow's convert("RGB"). */
 #include <setjmp.h>
+#include <stdbool.h>
 #include <stdio.h>
 #include <string.h>
 
@@ -12,7 +13,7 @@
 
 #include "io/codec.h"
 
-enum { BUFFER_SIZE = 16384, MAX_SCANS = 500 };
+enum { BUFFER_SIZE = 16384 };
 
 typedef struct Job {
     struct jpeg_error_mgr errors; /* first: libjpeg hands back its address */
@@ -24,6 +25,7 @@ typedef struct Job {
     struct jpeg_source_mgr source;
     struct jpeg_progress_mgr progress;
     size_t file_size;
+    bool damaged; /* what libjpeg only warns of: pixels that are not in the file */
     struct jpeg_compress_struct writer;
     struct jpeg_destination_mgr destination;
     TimFileWriter *file; /* borrowed */
@@ -38,9 +40,13 @@ static void ignore_message(j_common_ptr jpeg) {
     (void)jpeg;
 }
 
-/* Level -1 are warnings, of damage that libjpeg can step over; the rest are traces. */
-static void ignore_level(j_common_ptr jpeg, int level) {
-    (void)jpeg, (void)level;
+/* Level -1 are warnings, the rest are traces. Libjpeg steps over both, and makes up the pixels that were damaged. */
+static void note_level(j_common_ptr jpeg, int level) {
+    Job *job = job_of(jpeg);
+    const int code = job->errors.msg_code;
+    if (level < 0 &&
+        (code == JWRN_HIT_MARKER || code == JWRN_HUFF_BAD_CODE || code == JWRN_MUST_RESYNC || code == JWRN_ARITH_BAD_CODE))
+        job->damaged = true;
 }
 
 /* Of the reader and the writer alike. */
@@ -62,7 +68,7 @@ static void start_errors(Job *job) {
     jpeg_std_error(&job->errors);
     job->errors.error_exit = on_error;
     job->errors.output_message = ignore_message;
-    job->errors.emit_message = ignore_level;
+    job->errors.emit_message = note_level;
 }
 
 /* ---- writing ---- */
@@ -179,10 +185,15 @@ static void set_source(Job *job, const TimFile *file) {
     job->file_size = file->size;
 }
 
-/* A scan of a few bytes can cost a pass over the whole picture, and a progressive file may have any number of them. */
+/* A scan of a few bytes can cost a pass over the whole picture, and a progressive file may have any number of them. A few are free, as
+ * encoders write ten; the others have to bring at least one bit for each of the picture's blocks. */
 static void limit_scans(j_common_ptr jpeg) {
+    enum { FREE_SCANS = 20, MAX_SCANS = 500 };
     Job *job = job_of(jpeg);
-    if (job->reader.input_scan_number > MAX_SCANS) refuse(job, TIM_E_FORMAT, "it has too many scans");
+    const uint64_t scans = (uint64_t)job->reader.input_scan_number, most = (uint64_t)job->file_size;
+    const uint64_t bytes = (uint64_t)job->reader.image_height * (uint64_t)job->reader.image_width / 512;
+    if (scans > MAX_SCANS || (scans > FREE_SCANS && bytes > most / (scans - FREE_SCANS)))
+        refuse(job, TIM_E_FORMAT, "it has too many scans");
 }
 
 /* Four colours come as they are stored and are mixed in read_rows. */
@@ -253,6 +264,7 @@ static TimStatus decode(Job *job, TimImage *image, const TimFile *file) {
     jpeg_start_decompress(&job->reader);
     read_rows(job, image);
     jpeg_finish_decompress(&job->reader);
+    if (job->damaged) refuse(job, TIM_E_FORMAT, "its data are damaged or cut short");
     return TIM_OK;
 }
 

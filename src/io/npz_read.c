@@ -27,18 +27,22 @@ static TimStatus damaged(const char *path, const char *what, TimError *err) {
     return tim_fail(err, TIM_E_FORMAT, "%s: not a whole npz file: %s; save it again", path, what);
 }
 
+static TimStatus damaged_member(const TimNpzMember *member, const char *what, TimError *err) {
+    return tim_fail(err, TIM_E_FORMAT, "%s: not a whole npz file: %s: %s; save it again", member->path, member->name, what);
+}
+
 static TimStatus take_entry(TimNpzMember *member, const TimFile *file, const TimZipEntry *entry, TimError *err) {
     if ((entry->flags & 1) || (entry->method != TIM_ZIP_STORED && entry->method != TIM_ZIP_DEFLATED))
         return tim_fail(err, TIM_E_UNSUPPORTED, "%s: %s is packed by method %u%s; save it with numpy's savez or savez_compressed",
                         member->path, member->name, entry->method, entry->flags & 1 ? ", encrypted" : "");
     const char *wrong = tim_zip_bytes(&member->packed, file, entry);
-    if (wrong) return damaged(member->path, wrong, err);
+    if (wrong) return damaged_member(member, wrong, err);
     member->packed_size = (size_t)entry->packed_size;
     member->size = entry->size;
     member->crc = entry->crc;
     member->deflated = entry->method == TIM_ZIP_DEFLATED;
     const bool fits = member->deflated ? entry->size / MAX_INFLATION <= entry->packed_size : entry->size == entry->packed_size;
-    return fits ? TIM_OK : damaged(member->path, "a member claims more bytes than it can have", err);
+    return fits ? TIM_OK : damaged_member(member, "it claims more bytes than it can have", err);
 }
 
 TimStatus tim_npz_find(TimNpzMember *member, const TimFile *file, const char *path, const char *name, TimError *err) {
@@ -50,8 +54,11 @@ TimStatus tim_npz_find(TimNpzMember *member, const TimFile *file, const char *pa
     if (wrong) return damaged(path, wrong, err);
     while (zip.left > 0) {
         if (!tim_zip_next(&zip, &entry)) return damaged(path, "its directory is not sound", err);
-        if (entry.name_size == strlen(member->name) && memcmp(entry.name, member->name, entry.name_size) == 0)
-            return take_entry(member, file, &entry, err);
+        if (entry.name_size != strlen(member->name) || memcmp(entry.name, member->name, entry.name_size) != 0) continue;
+        if (member->packed)
+            return tim_fail(err, TIM_E_FORMAT, "%s: it has two members %s, and numpy reads the last; save it again", path,
+                            member->name);
+        TIM_TRY(take_entry(member, file, &entry, err));
     }
     return TIM_OK;
 }

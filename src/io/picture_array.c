@@ -5,27 +5,30 @@
 #include "base/memory.h"
 #include "tim/pictures.h"
 
-static TimStatus take_shape(TimPictureArray *a, const TimImage *image, int64_t count, const char *source, TimError *err) {
-    size_t pixels;
-    a->height = image->height, a->width = image->width, a->channels = image->channels;
-    if (!tim_mul_size((size_t)image->height * (size_t)image->width, (size_t)image->channels, &pixels) ||
-        !tim_mul_size(pixels, (size_t)count, &pixels))
-        return tim_fail(err, TIM_E_MEMORY, "%s: %lld pictures of %d x %d do not fit into memory", source, (long long)count,
-                        image->width, image->height);
-    TIM_TRY(tim_new(&a->pixels, pixels, 1, "a set of pictures", err));
-    return tim_new(&a->labels, (size_t)count, sizeof *a->labels, "the labels of a set of pictures", err);
+/* Room for another of `all` pictures of `size` bytes: at first for all, or as many as take 64 MiB, and beyond for what is there, whatever the set
+ * claims to hold. */
+static TimStatus make_room(TimPictureArray *a, size_t size, size_t all, TimError *err) {
+    static const char *const pixels = "a set of pictures", *const labels = "the labels of a set of pictures";
+    if (a->pixel_capacity == 0) {
+        const size_t few = ((size_t)64 << 20) / size + 1, first = all < few ? all : few;
+        TIM_TRY(tim_new(&a->pixels, first, size, pixels, err));
+        TIM_TRY(tim_new(&a->labels, first, sizeof *a->labels, labels, err));
+        a->pixel_capacity = a->label_capacity = first;
+    }
+    TIM_TRY(tim_grow(&a->pixels, &a->pixel_capacity, (size_t)a->count, size, pixels, err));
+    return tim_grow(&a->labels, &a->label_capacity, (size_t)a->count, sizeof *a->labels, labels, err);
 }
 
-/* Appends a picture; the first one says what the others must be like. */
-static TimStatus append(TimPictureArray *a, const TimImage *image, int64_t label, int64_t count, const char *source,
-                        TimError *err) {
-    if (a->count == 0) TIM_TRY(take_shape(a, image, count, source, err));
+/* Appends a picture of `all`; the first one says what the others must be like. */
+static TimStatus append(TimPictureArray *a, const TimImage *image, int64_t label, int64_t all, const char *source, TimError *err) {
+    const size_t size = (size_t)image->height * (size_t)image->width * (size_t)image->channels;
+    if (a->count == 0) a->height = image->height, a->width = image->width, a->channels = image->channels;
     if (image->height != a->height || image->width != a->width || image->channels != a->channels)
         return tim_fail(
             err, TIM_E_FORMAT,
             "%s: picture %lld is %d x %d with %d channels, the first %d x %d with %d: they must be alike; resize them first",
             source, (long long)a->count, image->width, image->height, image->channels, a->width, a->height, a->channels);
-    const size_t size = (size_t)a->height * (size_t)a->width * (size_t)a->channels;
+    TIM_TRY(make_room(a, size, (size_t)all, err));
     memcpy(a->pixels + (size_t)a->count * size, image->pixels, size);
     a->labels[a->count++] = label;
     return TIM_OK;

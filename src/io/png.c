@@ -141,7 +141,10 @@ TimStatus tim_image_encode_png(TimBuffer *out, const TimImage *image, TimError *
 
 static void on_read_error(png_structp png, png_const_charp message) {
     Job *job = png_get_error_ptr(png);
-    job->status = tim_fail(job->err, TIM_E_FORMAT, "%s: not a valid PNG of at most %d pixels a side: %s; export it again",
+    if (strstr(message, "memory"))
+        job->status = tim_fail(job->err, TIM_E_MEMORY, "%s: libpng: %s; free some memory", job->path, message);
+    else
+        job->status = tim_fail(job->err, TIM_E_FORMAT, "%s: not a valid PNG of at most %d pixels a side: %s; export it again",
                            job->path, TIM_IMAGE_MAX_SIDE, message);
     png_longjmp(png, 1);
 }

@@ -1,6 +1,7 @@
 /* Texts of a PNG file, read chunk by chunk: tEXt, and iTXt that is not compressed. Format: PNG, W3C Recommendation, section 11.3.3. */
 #include <stdbool.h>
 #include <string.h>
+#include <zlib.h>
 
 #include "io/codec.h"
 #include "tim/image.h"
@@ -23,6 +24,11 @@ static bool next_chunk(const TimFile *file, size_t *at, Chunk *chunk) {
     if (chunk->size > file->size - *at - FRAME) return false;
     *at += FRAME + chunk->size;
     return true;
+}
+
+/* The checksum behind the data is of type and data. */
+static bool is_sound(const Chunk *chunk) {
+    return (uint32_t)crc32_z(crc32_z(0, NULL, 0), chunk->type, 4 + chunk->size) == big_endian(chunk->data + chunk->size);
 }
 
 /* Skips a text that ends with a zero byte. */
@@ -53,7 +59,11 @@ static TimStatus read_text(char *value, size_t size, const char *key, const TimF
     if (file->size < at || memcmp(file->data, signature, at) != 0)
         return tim_fail(err, TIM_E_FORMAT, "%s: no PNG file; only those hold texts", path);
     while (next_chunk(file, &at, &chunk)) {
+        const Chunk whole = chunk;
         if (!find_value(&chunk, key)) continue;
+        if (!is_sound(&whole))
+            return tim_fail(err, TIM_E_FORMAT, "%s: the text '%s' differs from its checksum; take another copy of the file", path,
+                            key);
         if (chunk.size >= size || memchr(chunk.data, 0, chunk.size))
             return tim_fail(err, TIM_E_FORMAT, "%s: the text '%s' has %zu bytes or a zero among them; at most %zu are read", path,
                             key, chunk.size, size - 1);

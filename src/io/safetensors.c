@@ -21,9 +21,10 @@ static TimStatus read_header(json_t **header, size_t *data_start, const TimFile 
     uint64_t bytes;
     memcpy(&bytes, file->data, sizeof bytes);
     if (bytes > TIM_SAFETENSORS_MAX_HEADER || bytes > file->size - PREFIX_BYTES)
-        return tim_fail(err, TIM_E_FORMAT,
-                        "a header of %ju bytes in a file of %zu (at most %d): not a safetensors file, or cut short",
-                        (uintmax_t)bytes, file->size, TIM_SAFETENSORS_MAX_HEADER);
+        return tim_fail(
+            err, TIM_E_FORMAT,
+            "a header of %ju bytes in a file of %zu (at most %d): not a safetensors file, or cut short; is the download complete?",
+            (uintmax_t)bytes, file->size, TIM_SAFETENSORS_MAX_HEADER);
     const char *text = (const char *)file->data + PREFIX_BYTES;
     if (bytes == 0 || text[0] != '{')
         return tim_fail(err, TIM_E_FORMAT, "the header does not begin with '{': not a safetensors file");
@@ -31,7 +32,7 @@ static TimStatus read_header(json_t **header, size_t *data_start, const TimFile 
     *header = json_loadb(text, (size_t)bytes, JSON_REJECT_DUPLICATES, &cause);
     if (!*header)
         return tim_fail(err, json_error_code(&cause) == json_error_out_of_memory ? TIM_E_MEMORY : TIM_E_FORMAT,
-                        "the header is not valid at byte %d: %s", cause.position, cause.text);
+                        "the header is not valid at byte %d: %s; is the download complete?", cause.position, cause.text);
     *data_start = PREFIX_BYTES + (size_t)bytes;
     return TIM_OK;
 }
@@ -53,18 +54,18 @@ static TimStatus read_dims(TimStoredTensor *tensor, const json_t *shape, TimErro
     tensor->count = 1;
     for (size_t i = 0; i < rank; i++) {
         if (!read_size(json_array_get(shape, i), &tensor->dims[i]))
-            return tim_fail(err, TIM_E_FORMAT, "'shape' element %zu is not a size", i);
+            return tim_fail(err, TIM_E_FORMAT, "'shape' element %zu is not a size; is the file damaged?", i);
         if (!tim_mul_size(tensor->count, tensor->dims[i], &tensor->count))
-            return tim_fail(err, TIM_E_FORMAT, "the product of 'shape' overflows at element %zu", i);
+            return tim_fail(err, TIM_E_FORMAT, "the product of 'shape' overflows at element %zu; is the file damaged?", i);
     }
     if (!tim_mul_size(tensor->count, tim_dtype_size(tensor->dtype), &tensor->bytes))
-        return tim_fail(err, TIM_E_FORMAT, "%zu elements overflow the address space", tensor->count);
+        return tim_fail(err, TIM_E_FORMAT, "%zu elements overflow the address space; is the file damaged?", tensor->count);
     return TIM_OK;
 }
 
 static TimStatus read_dtype(TimStoredTensor *tensor, const json_t *dtype, TimError *err) {
     const char *name = json_string_value(dtype);
-    if (!name) return tim_fail(err, TIM_E_FORMAT, "'dtype' is missing or not a text");
+    if (!name) return tim_fail(err, TIM_E_FORMAT, "'dtype' is missing or not a text; is the file damaged?");
     if (tim_dtype_from_name(name, &tensor->dtype)) return TIM_OK;
     return tim_fail(err, TIM_E_UNSUPPORTED, "dtype '%s' cannot be read; convert the tensor to F32 or BF16", name);
 }
@@ -73,19 +74,19 @@ static TimStatus read_place(TimStoredTensor *tensor, const json_t *offsets, cons
     size_t begin, end;
     if (json_array_size(offsets) != 2 || !read_size(json_array_get(offsets, 0), &begin) ||
         !read_size(json_array_get(offsets, 1), &end))
-        return tim_fail(err, TIM_E_FORMAT, "'data_offsets' must be two sizes");
+        return tim_fail(err, TIM_E_FORMAT, "'data_offsets' must be two sizes; is the file damaged?");
     if (begin > end || end > size)
         return tim_fail(err, TIM_E_FORMAT, "its bytes %zu to %zu do not lie in the file's %zu bytes of data; is the file complete?",
                         begin, end, size);
     if (end - begin != tensor->bytes)
-        return tim_fail(err, TIM_E_FORMAT, "%zu bytes for %zu elements of %s, which take %zu", end - begin, tensor->count,
-                        tim_dtype_name(tensor->dtype), tensor->bytes);
+        return tim_fail(err, TIM_E_FORMAT, "%zu bytes for %zu elements of %s, which take %zu; is the file damaged?", end - begin,
+                        tensor->count, tim_dtype_name(tensor->dtype), tensor->bytes);
     tensor->data = data + begin;
     return TIM_OK;
 }
 
 static TimStatus read_tensor(TimStoredTensor *tensor, const json_t *entry, const uint8_t *data, size_t size, TimError *err) {
-    if (!json_is_object(entry)) return tim_fail(err, TIM_E_FORMAT, "its entry is not an object");
+    if (!json_is_object(entry)) return tim_fail(err, TIM_E_FORMAT, "its entry is not an object; is the file damaged?");
     TIM_TRY(read_dtype(tensor, json_object_get(entry, "dtype"), err));
     TIM_TRY(read_dims(tensor, json_object_get(entry, "shape"), err));
     return read_place(tensor, json_object_get(entry, "data_offsets"), data, size, err);
@@ -100,7 +101,7 @@ static TimStatus read_tensors(TimSafetensors *file, size_t data_start, TimError 
         TimStoredTensor *tensor = &file->tensors[file->count];
         tensor->name = name;
         const TimStatus status = read_tensor(tensor, entry, file->file.data + data_start, file->file.size - data_start, err);
-        if (status != TIM_OK) return tim_fail_within(err, status, "tensor '%s'", name);
+        if (status != TIM_OK) return tim_fail_within(err, status, "tensor '%.80s'", name);
         file->count++;
     }
     return TIM_OK;
@@ -109,11 +110,13 @@ static TimStatus read_tensors(TimSafetensors *file, size_t data_start, TimError 
 static TimStatus read_texts(TimSafetensors *file, TimError *err) {
     json_t *metadata = json_object_get(file->header, TIM_SAFETENSORS_METADATA), *value;
     if (!metadata) return TIM_OK;
-    if (!json_is_object(metadata)) return tim_fail(err, TIM_E_FORMAT, "'%s' is not an object", TIM_SAFETENSORS_METADATA);
+    if (!json_is_object(metadata))
+        return tim_fail(err, TIM_E_FORMAT, "'%s' is not an object; is the file damaged?", TIM_SAFETENSORS_METADATA);
     TIM_TRY(tim_new(&file->texts, json_object_size(metadata), sizeof *file->texts, "the metadata", err));
     const char *key;
     json_object_foreach(metadata, key, value) {
-        if (!json_is_string(value)) return tim_fail(err, TIM_E_FORMAT, "metadata '%s' is not a text", key);
+        if (!json_is_string(value))
+            return tim_fail(err, TIM_E_FORMAT, "metadata '%.80s' is not a text; remove it, or write it as one", key);
         file->texts[file->text_count++] = (TimStoredText){key, json_string_value(value)};
     }
     return TIM_OK;
@@ -141,12 +144,12 @@ static TimStatus check_tiling(const TimSafetensors *file, size_t data_start, Tim
         const TimStoredTensor *tensor = &file->tensors[i];
         const uint8_t *begin = tensor->data;
         if (begin != at)
-            return tim_fail(err, TIM_E_FORMAT, "tensor '%s' %s by %td bytes", tensor->name,
+            return tim_fail(err, TIM_E_FORMAT, "tensor '%.80s' %s by %td bytes; is the file damaged?", tensor->name,
                             begin < at ? "overlaps the one before it" : "leaves a hole before it",
                             begin < at ? at - begin : begin - at);
         at += tensor->bytes;
     }
-    if (at != end) return tim_fail(err, TIM_E_FORMAT, "the last %td bytes belong to no tensor", end - at);
+    if (at != end) return tim_fail(err, TIM_E_FORMAT, "the last %td bytes belong to no tensor; is the file damaged?", end - at);
     return TIM_OK;
 }
 

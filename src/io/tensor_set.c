@@ -129,7 +129,7 @@ static TimStatus list_files(const char ***files, size_t *count, json_t *map, Tim
         const char *name = json_string_value(value);
         if (!name || !is_plain_name(name))
             return tim_fail(err, TIM_E_FORMAT,
-                            "weight_map sends the tensor '%s' to '%s', which is no name of a file beside the index", tensor,
+                            "weight_map sends the tensor '%.80s' to '%.80s', which is no name of a file beside the index", tensor,
                             name ? name : "what is no text");
         (*files)[all++] = name;
     }
@@ -187,10 +187,10 @@ static TimStatus open_index(TimTensorSet *set, const TimFile *file, TimError *er
     json_t *document;
     const char **files = NULL;
     size_t count;
-    TIM_TRY(parse_index(&document, file, err));
     set->index = json_array();
-    if (!set->index || json_array_append_new(set->index, document) != 0)
-        return tim_fail(err, TIM_E_MEMORY, "no memory for an index; free some");
+    if (!set->index) return tim_fail(err, TIM_E_MEMORY, "no memory for an index; free some");
+    TIM_TRY(parse_index(&document, file, err));
+    if (json_array_append_new(set->index, document) != 0) return tim_fail(err, TIM_E_MEMORY, "no memory for an index; free some");
     json_t *map = json_object_get(document, "weight_map");
     if (!json_is_object(map))
         return tim_fail(err, TIM_E_FORMAT,
@@ -220,7 +220,7 @@ static TimStatus gather(TimTensorSet *set, TimError *err) {
 static TimStatus check_names(const TimTensorSet *set, TimError *err) {
     for (size_t i = 1; i < set->count; i++)
         if (strcmp(set->by_name[i]->name, set->by_name[i - 1]->name) == 0)
-            return tim_fail(err, TIM_E_FORMAT, "the tensor '%s' is there twice; save it under one name and in one file",
+            return tim_fail(err, TIM_E_FORMAT, "the tensor '%.80s' is there twice; save it under one name and in one file",
                             set->by_name[i]->name);
     return TIM_OK;
 }
@@ -232,12 +232,13 @@ static TimStatus check_part(const TimTensorPart *part, json_t *map, TimError *er
         const char *name = json_string_value(json_object_get(map, tensors[i].name));
         if (!name)
             return tim_fail(err, TIM_E_FORMAT,
-                            "the tensor '%s' of %s is not in weight_map; do the index and its files belong together?",
+                            "the tensor '%.80s' of %.80s is not in weight_map; do the index and its files belong together?",
                             tensors[i].name, part->name);
         if (strcmp(name, part->name) != 0)
-            return tim_fail(err, TIM_E_FORMAT,
-                            "the tensor '%s' lies in %s, and weight_map says %s; do the index and its files belong together?",
-                            tensors[i].name, part->name, name);
+            return tim_fail(
+                err, TIM_E_FORMAT,
+                "the tensor '%.80s' lies in %.80s, and weight_map says %.80s; do the index and its files belong together?",
+                tensors[i].name, part->name, name);
     }
     return TIM_OK;
 }
@@ -249,8 +250,9 @@ static TimStatus check_index(const TimTensorSet *set, TimError *err) {
     for (size_t i = 0; i < set->part_count; i++) TIM_TRY(check_part(&set->parts[i], map, err));
     json_object_foreach(map, name, value) {
         if (tim_tensor_set_find(set, name)) continue;
-        return tim_fail(err, TIM_E_FORMAT, "the tensor '%s' is not in %s, where weight_map sends it; is the download complete?",
-                        name, json_string_value(value));
+        return tim_fail(err, TIM_E_FORMAT,
+                        "the tensor '%.80s' is not in %.80s, where weight_map sends it; is the download complete?", name,
+                        json_string_value(value));
     }
     return TIM_OK;
 }

@@ -404,10 +404,10 @@ static bool has_tensors(const TimPickleValue *dict) {
     return false;
 }
 
-/* The dict under that key; NULL when there is none. */
+/* The dict under that key; NULL when there is none. Of a key that is set twice the last counts, as in Python. */
 static const TimPickleValue *dict_under(const TimPickleValue *dict, const char *key) {
-    for (size_t i = 0; i + 1 < dict->count; i += 2)
-        if (tim_pickle_is_text(dict->items[i], key) && is_dict(dict->items[i + 1])) return dict->items[i + 1];
+    for (size_t i = dict->count / 2; i-- > 0;)
+        if (tim_pickle_is_text(dict->items[2 * i], key)) return is_dict(dict->items[2 * i + 1]) ? dict->items[2 * i + 1] : NULL;
     return NULL;
 }
 

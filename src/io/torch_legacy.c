@@ -31,10 +31,13 @@ static TimStatus damaged(const Reader *r, const char *what) {
 
 static TimStatus read_pickle(Reader *r, TimPickle *pickle) {
     const size_t left = r->file->size - r->at;
-    TIM_TRY(tim_pickle_read(pickle, r->file->data + r->at, left < TIM_PICKLE_MAX_BYTES ? left : TIM_PICKLE_MAX_BYTES,
-                            tim_torch_globals, TIM_TORCH_GLOBAL_COUNT, r->err));
-    r->at += pickle->size;
-    return TIM_OK;
+    const TimStatus status =
+        tim_pickle_read(pickle, r->file->data + r->at, left < TIM_PICKLE_MAX_BYTES ? left : TIM_PICKLE_MAX_BYTES, tim_torch_globals,
+                        TIM_TORCH_GLOBAL_COUNT, r->err);
+    if (status == TIM_OK) r->at += pickle->size;
+    return status == TIM_E_FORMAT && left > TIM_PICKLE_MAX_BYTES
+               ? tim_fail_within(r->err, status, "of the pickle at byte %zu at most %d bytes are read", r->at, TIM_PICKLE_MAX_BYTES)
+               : status;
 }
 
 static TimStatus read_version(Reader *r) {

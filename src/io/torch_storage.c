@@ -1,5 +1,7 @@
 #include "io/torch_storage.h"
 
+#include <string.h>
+
 const TimPickleGlobal tim_torch_globals[TIM_TORCH_GLOBAL_COUNT] = {
     [TIM_TORCH_REBUILD_TENSOR] = {"torch._utils", "_rebuild_tensor_v2"},
     [TIM_TORCH_REBUILD_TENSOR_OLD] = {"torch._utils", "_rebuild_tensor"},
@@ -35,7 +37,7 @@ bool tim_torch_storage_of(TimTorchStorage *storage, const TimPickleValue *value)
     if (!name || name->kind != TIM_PICKLE_TUPLE || name->count < 5 || !tim_pickle_is_text(name->items[0], "storage")) return false;
     const TimPickleValue *type = name->items[1], *key = name->items[2];
     if (type->kind != TIM_PICKLE_GLOBAL || type->global < TIM_TORCH_STORAGES || key->kind != TIM_PICKLE_TEXT) return false;
-    if (key->count > TIM_TORCH_MAX_KEY) return false;
+    if (key->count > TIM_TORCH_MAX_KEY || (key->count > 0 && memchr(key->text, 0, key->count))) return false;
     if (name->count > 5 && name->items[5]->kind != TIM_PICKLE_NONE) return false;
     *storage = (TimTorchStorage){.dtype = storage_dtype(type->global), .key = key->text, .key_size = key->count};
     return tim_torch_size_of(&storage->elements, name->items[4]);

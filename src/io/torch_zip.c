@@ -10,7 +10,7 @@
 #include "io/torch_storage.h"
 #include "io/zip.h"
 
-enum { MAX_MEMBERS = 1 << 20 };
+enum { MAX_MEMBERS = 1 << 20, MAX_SHOWN = 80 /* bytes of a name in an error */ };
 
 typedef struct TimTorchMember {
     const char *name; /* behind the archive's name; not terminated */
@@ -24,6 +24,13 @@ bool tim_torch_zip_begins(const TimFile *file) {
 
 static TimStatus damaged(const char *what, TimError *err) {
     return tim_fail(err, TIM_E_FORMAT, "not a whole file of torch.save: %s; is the download complete?", what);
+}
+
+/* The same of one member. */
+static TimStatus damaged_member(const Member *member, const char *what, TimError *err) {
+    const int length = member->name_size < MAX_SHOWN ? (int)member->name_size : MAX_SHOWN;
+    return tim_fail(err, TIM_E_FORMAT, "not a whole file of torch.save: '%.*s': %s; is the download complete?", length,
+                    member->name, what);
 }
 
 static int compare_member(const void *left, const void *right) {
@@ -49,7 +56,8 @@ static TimStatus list_members(TimTorchZip *z, TimError *err) {
     }
     if (z->count > 0) qsort(z->members, z->count, sizeof *z->members, compare_member);
     for (size_t i = 1; i < z->count; i++)
-        if (compare_member(&z->members[i - 1], &z->members[i]) == 0) return damaged("a member is there twice", err);
+        if (compare_member(&z->members[i - 1], &z->members[i]) == 0)
+            return damaged_member(&z->members[i], "it is there twice", err);
     return TIM_OK;
 }
 
@@ -62,13 +70,13 @@ static const Member *find_member(const TimTorchZip *z, const char *name, size_t 
 static TimStatus member_bytes(const TimTorchZip *z, const Member *member, const uint8_t **bytes, size_t *size, TimError *err) {
     const TimZipEntry *entry = &member->entry;
     if ((entry->flags & 1) || entry->method != TIM_ZIP_STORED)
-        return tim_fail(
-            err, TIM_E_UNSUPPORTED,
-            "a member of the zip is packed by method %u%s, and torch.save stores them as they are; save it again with it",
-            entry->method, entry->flags & 1 ? ", encrypted" : "");
-    if (entry->size != entry->packed_size) return damaged("a stored member has two sizes", err);
+        return tim_fail(err, TIM_E_UNSUPPORTED,
+                        "its member '%.*s' is packed by method %u%s, and torch.save stores them as they are; save it again with it",
+                        member->name_size < MAX_SHOWN ? (int)member->name_size : MAX_SHOWN, member->name, entry->method,
+                        entry->flags & 1 ? ", encrypted" : "");
+    if (entry->size != entry->packed_size) return damaged_member(member, "it is stored and has two sizes", err);
     const char *wrong = tim_zip_bytes(bytes, z->file, entry);
-    if (wrong) return damaged(wrong, err);
+    if (wrong) return damaged_member(member, wrong, err);
     *size = (size_t)entry->size;
     return TIM_OK;
 }
@@ -82,7 +90,7 @@ static TimStatus read_member(const TimTorchZip *z, const char *name, const uint8
     const Member *member = find_member(z, name, strlen(name));
     if (!member) return *bytes = NULL, *size = 0, TIM_OK;
     TIM_TRY(member_bytes(z, member, bytes, size, err));
-    if (checksum(*bytes, *size) != member->entry.crc) return damaged("a member differs from its checksum", err);
+    if (checksum(*bytes, *size) != member->entry.crc) return damaged_member(member, "it differs from its checksum", err);
     return TIM_OK;
 }
 
@@ -91,7 +99,8 @@ static TimStatus check_byte_order(const TimTorchZip *z, TimError *err) {
     size_t size;
     TIM_TRY(read_member(z, "byteorder", &order, &size, err));
     if (!order || (size == 6 && memcmp(order, "little", 6) == 0)) return TIM_OK; /* older versions wrote none, on such machines */
-    return tim_fail(err, TIM_E_UNSUPPORTED, "its 'byteorder' is not 'little'; save it again on a little-endian machine");
+    return tim_fail(err, TIM_E_UNSUPPORTED, "its 'byteorder' is '%.*s' and not 'little'; save it again on a little-endian machine",
+                    size < MAX_SHOWN ? (int)size : MAX_SHOWN, (const char *)order);
 }
 
 /* ---- interface ---- */

@@ -5,7 +5,7 @@
 #include <string.h>
 #include <yaml.h>
 
-enum { MAX_DEPTH = 32, MAX_BYTES = 1 << 20 };
+enum { MAX_DEPTH = 32, MAX_BYTES = 1 << 16 }; /* libyaml takes the square of it for tags */
 
 typedef struct Walk {
     yaml_parser_t parser;
@@ -40,7 +40,8 @@ static TimStatus fail_line(const Walk *walk, const char *text) {
 static TimStatus push(Walk *walk, const char *key, size_t length) {
     const size_t dot = walk->length > 0;
     if (length == 0 || length >= sizeof walk->path - walk->length - dot)
-        return fail_line(walk, "a key is empty, too long or too deep");
+        return tim_fail(walk->err, TIM_E_FORMAT, "line %zu: the key '%.40s' is empty, or too long with those above it (%d bytes)",
+                        walk->line, key, TIM_MAX_FIELD_PATH - 1);
     if (strlen(key) != length) return fail_line(walk, "a key contains a zero byte");
     char *at = walk->path + walk->length;
     if (dot) *at++ = '.';
@@ -170,7 +171,8 @@ static TimStatus walk_stream(Walk *walk) {
 }
 
 TimStatus tim_yaml_walk(const uint8_t *text, size_t size, TimYamlVisit visitor, void *context, TimError *err) {
-    if (size > MAX_BYTES) return tim_fail(err, TIM_E_FORMAT, "%zu bytes; a configuration has at most %d", size, MAX_BYTES);
+    if (size > MAX_BYTES)
+        return tim_fail(err, TIM_E_FORMAT, "%zu bytes; a configuration has at most %d: is it one?", size, MAX_BYTES);
     Walk walk = {.visit = visitor, .context = context, .line = 1, .err = err};
     if (!yaml_parser_initialize(&walk.parser)) return tim_fail(err, TIM_E_MEMORY, "no memory for reading YAML");
     yaml_parser_set_input_string(&walk.parser, text, size);

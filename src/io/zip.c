@@ -1,5 +1,7 @@
 #include "io/zip.h"
 
+#include <string.h>
+
 enum { END_SIZE = 22, LOCATOR_SIZE = 20, END64_SIZE = 56, ENTRY_SIZE = 46, LOCAL_SIZE = 30 };
 
 static uint64_t get(const uint8_t *bytes, int count) {
@@ -82,10 +84,11 @@ bool tim_zip_next(TimZip *zip, TimZipEntry *entry) {
 /* 4.3.7: the local header repeats the name, and only it says where the bytes begin. */
 const char *tim_zip_bytes(const uint8_t **bytes, const TimFile *file, const TimZipEntry *entry) {
     if (file->size < LOCAL_SIZE || entry->offset > file->size - LOCAL_SIZE || get(file->data + entry->offset, 4) != 0x04034B50)
-        return "a member is not where the directory says";
+        return "it is not where the directory says";
     const uint8_t *local = file->data + entry->offset;
-    const uint64_t start = entry->offset + LOCAL_SIZE + get(local + 26, 2) + get(local + 28, 2);
-    if (start > file->size || entry->packed_size > file->size - start) return "a member reaches beyond the end";
+    const uint64_t name_size = get(local + 26, 2), start = entry->offset + LOCAL_SIZE + name_size + get(local + 28, 2);
+    if (start > file->size || entry->packed_size > file->size - start) return "it reaches beyond the end";
+    if (name_size != entry->name_size || memcmp(local + LOCAL_SIZE, entry->name, entry->name_size) != 0) return "it has two names";
     *bytes = file->data + start;
     return NULL;
 }
