@@ -1,4 +1,5 @@
 /* tim sample: pictures of prompts or classes, as an npz file for evaluation, as one labelled sheet, or as single PNG files. */
+#include <errno.h>
 #include <inttypes.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -122,6 +123,7 @@ static TimStatus converse(Sampling *d, TimError *err) {
     char *line = NULL;
     size_t room = 0;
     int64_t failed = 0;
+    int cause = 0; /* why the last line could not be read */
     const bool asks = isatty(STDIN_FILENO) == 1;
     if (tim_pipeline_config(d->pipeline)->network.kind != TIM_NETWORK_T2I)
         return fail_with(err, TIM_E_ARGUMENT, "%.1000s: the model draws classes, not texts", r->parts.model);
@@ -129,11 +131,13 @@ static TimStatus converse(Sampling *d, TimError *err) {
     for (int64_t number = 1;; number++) {
         if (asks) fputs("prompt> ", stderr);
         const ssize_t length = getline(&line, &room, stdin);
+        cause = errno;
         if (length < 0) break;
         failed += !draw_line(d, line, (size_t)length, number);
     }
     free(line);
     if (asks) fputc('\n', stderr);
+    if (ferror(stdin)) return fail_with(err, TIM_E_IO, "standard input: %s", strerror(cause));
     return asks || !failed ? TIM_OK : fail_with(err, TIM_E_ARGUMENT, "%" PRId64 " of the prompts not drawn", failed);
 }
 

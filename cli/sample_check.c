@@ -3,6 +3,7 @@
 #include <stdio.h>
 
 #include "sample.h"
+#include "sample_layout.h"
 #include "support.h"
 
 enum { WEBP_MAX_SIDE = 16383 };
@@ -13,6 +14,11 @@ static TimStatus check_image(const Sampling *d, TimError *err) {
     const int side = d->size.width > d->size.height ? d->size.width : d->size.height;
     if (r->form == SAMPLE_SHEET) return sample_sheet_check(d, sample_sheet_rows(d), err);
     if (r->strip) return sample_sheet_check(d, 1, err);
+    if (r->form == SAMPLE_LAYOUT && layout_pictures((PromptLayout)r->layout) == 4 && side > TIM_IMAGE_MAX_SIDE / 2)
+        return fail_with(
+            err, TIM_E_ARGUMENT,
+            "--size: %d pixels a side; the layout's grids are two pictures wide and at most %d pixels: give at most %d", side,
+            TIM_IMAGE_MAX_SIDE, TIM_IMAGE_MAX_SIDE / 2);
     if (r->form != SAMPLE_PICTURE || !ends_with(r->out, ".webp") || side <= WEBP_MAX_SIDE) return TIM_OK;
     return fail_with(err, TIM_E_ARGUMENT, "%.800s: WebP has at most %d pixels a side, not %d; let --out end in .png", r->out,
                      WEBP_MAX_SIDE, side);

@@ -82,8 +82,10 @@ static bool parse(SampleRequest *r, Given *g, int count, char **words, ExitCode 
         option_real("strength", &r->sample.strength, 1e-3, 1, "how much of --init is drawn anew; 1 leaves nothing (default 0.7)"),
         option_text("size", &r->size, "WxH",
                     "width x height in pixels (default: the model's; with --init the picture's); in place of the next two"),
-        option_int("height", &r->sample.height, 0, TIM_IMAGE_MAX_SIDE, "pixels; 0: the default of --size (default 0)"),
-        option_int("width", &r->sample.width, 0, TIM_IMAGE_MAX_SIDE, "pixels; 0: the default of --size (default 0)"),
+        option_int("height", &r->sample.height, 0, TIM_IMAGE_MAX_SIDE,
+                   "pixels; 0: the default of --size, with --init in proportion (default 0)"),
+        option_int("width", &r->sample.width, 0, TIM_IMAGE_MAX_SIDE,
+                   "pixels; 0: the default of --size, with --init in proportion (default 0)"),
         option_choice("rounding", &r->rounding, sample_rounding_words,
                       "how a number becomes a byte (default c2i; of models of texts t2i, but of --layout mjhq c2i)"),
         option_int("batch", &r->sample.batch, 1, 65536, "pictures evaluated at a time (default 16)"),
@@ -122,6 +124,13 @@ static void prefer_prompts(SampleRequest *r, const SampleRequest *said) {
     r->first = said->first, r->count = said->count;
 }
 
+/* A list of classes brings its own number, and is more than one picture. */
+static void prefer_classes(SampleRequest *r, const SampleRequest *said) {
+    if (!said->classes_text) return;
+    r->count = said->count;
+    if (strchr(said->classes_text, ',')) r->single = false;
+}
+
 /* Another model has other parts. */
 static void prefer_model(SampleRequest *r, const SampleRequest *said) {
     if (said->parts.model) r->parts = said->parts;
@@ -156,6 +165,7 @@ static ExitCode read_like(SampleRequest *r, char text[SAMPLE_TEXT_BYTES], int co
     }
     parse(r, &given, count, words, &code);
     prefer_prompts(r, &said);
+    prefer_classes(r, &said);
     prefer_model(r, &said);
     prefer_rows(r, &said);
     return code == EXIT_FINE ? check_files(r, &said) : code;

@@ -79,7 +79,10 @@ TimStatus sample_make_conditions(Sampling *d, TimError *err) {
         return fail_with(err, TIM_E_ARGUMENT, "%.1000s: the model draws texts, not classes: give --prompt in place of --classes",
                          r->parts.model);
     if (texts) return make_prompts(d, err);
-    if (!r->prompt && !r->prompts_file && !r->sample.negative_prompt) return make_labels(d, err);
+    if (r->sample.negative_prompt || r->sample.caption_tokens)
+        return fail_with(err, TIM_E_ARGUMENT, "%.1000s: the model draws classes, which have no captions: leave out --%s",
+                         r->parts.model, r->sample.negative_prompt ? "negative-prompt" : "caption-tokens");
+    if (!r->prompt && !r->prompts_file) return make_labels(d, err);
     return fail_with(err, TIM_E_ARGUMENT, "%.1000s: the model draws classes, not texts: give --classes in place of a prompt",
                      r->parts.model);
 }

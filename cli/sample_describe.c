@@ -128,7 +128,7 @@ static void add_picture(Line *line, const Sampling *d, int64_t index) {
 
 /* What the command line would say. */
 static void add_sheet(Line *line, const Sampling *d) {
-    add(line, ", Count: %" PRId64 ", First: %" PRId64, d->prompts ? d->each : d->count, d->first);
+    add(line, ", Count: %" PRId64 ", First: %" PRId64, d->list.count > 1 ? d->each : d->count, d->first);
     add_text(line, "Classes", d->request->classes_text);
     if (d->list.count > 1) add_text(line, "Prompts", d->request->prompts_file);
 }

@@ -2,11 +2,18 @@
 #include "sample.h"
 #include "support.h"
 
-/* The size of the picture to start from, rounded down to what the model can draw. */
+/* `size` down to a multiple of the step, and at least one. */
+static int round_down(double size, int step) {
+    const int most = TIM_IMAGE_MAX_SIDE / step * step, whole = size < most ? (int)size / step * step : most;
+    return whole < step ? step : whole;
+}
+
+/* The size of the picture to start from, rounded down to what the model can draw; with one side given, the other in proportion. */
 static void init_size(const Sampling *d, TimSampleOptions *o) {
-    const int step = tim_pipeline_size_multiple(d->pipeline);
-    o->height = d->init.height < step ? step : d->init.height / step * step;
-    o->width = d->init.width < step ? step : d->init.width / step * step;
+    const int step = tim_pipeline_size_multiple(d->pipeline), given_height = o->height, given_width = o->width;
+    const double height = d->init.height, width = d->init.width;
+    if (!given_height) o->height = round_down(given_width ? height * given_width / width : height, step);
+    if (!given_width) o->width = round_down(given_height ? width * given_height / height : width, step);
 }
 
 bool sample_makes_latents(const Sampling *d) {
@@ -45,7 +52,7 @@ TimSampleOptions sample_options(const Sampling *d, int64_t row, int64_t first, i
     if (d->labels) o.labels = d->labels + first;
     if (d->prompts) o.prompts = d->prompts + first, o.seeds = d->seeds + first;
     if (d->init.pixels) o.init = &d->init;
-    if (d->init.pixels && !o.height && !o.width) init_size(d, &o);
+    if (d->init.pixels) init_size(d, &o);
     o.held = held(d, &o);
     return o;
 }

@@ -47,7 +47,7 @@ static inline int run_typed(const char *words, const char *typed) {
     struct rusage usage;
     int status;
     write_text("stdin", typed);
-    assert_true(snprintf(line, sizeof line, "cd '%s' && OMP_NUM_THREADS=1 '%s' %s <stdin >stdout 2>stderr", folder, program,
+    assert_true(snprintf(line, sizeof line, "cd '%s' && OMP_NUM_THREADS=1 '%s' <stdin %s >stdout 2>stderr", folder, program,
                          words) < (int)sizeof line);
     const pid_t child = fork();
     assert_true(child >= 0);

@@ -291,8 +291,9 @@ static void test_sample_like_draws_a_sheet_again(void **state) {
     assert_runs("sample --like sheet.png --out again.png");
     assert_same_files(in_folder("sheet.png"), in_folder("again.png"), true);
     assert_runs("sample --like sheet.png --model model --out again.png"); /* with the new model's own */
-    assert_runs("sample --like sheet.png --out again.png --classes 0,2");
-    assert_same_files(in_folder("sheet.png"), in_folder("again.png"), false);
+    assert_runs("sample --like sheet.png --out again.png --classes 0,2"); /* both, though the sheet has one picture */
+    assert_runs("sample --model linked.safetensors --config model/config.yaml --classes 0,2 --out sheet.png");
+    assert_same_files(in_folder("sheet.png"), in_folder("again.png"), true);
     assert_int_equal(unlink(in_folder("linked.safetensors")), 0);
 }
 
@@ -369,6 +370,10 @@ static void test_sample_init_starts_from_a_picture(void **state) {
     assert_ok(tim_image_read_png(&b, in_folder("near/000000.png"), &err));
     for (int i = 0; i < PIXELS; i++) assert_true(abs(a.pixels[i] - b.pixels[i]) <= 3);
     tim_image_done(&a), tim_image_done(&b);
+    assert_runs("sample --model model --out inwidth/ --count 1 --steps 1 --init far/000000.png --width 32"); /* of 16 x 8 */
+    assert_ok(tim_image_read_png(&b, in_folder("inwidth/000000.png"), &err));
+    assert_true(b.width == 32 && b.height == 16);
+    tim_image_done(&b);
     assert_ok(tim_image_read_png(&b, in_folder("far/000000.png"), &err));
     assert_int_equal(b.width, 16), assert_int_equal(b.height, 8);
     tim_image_done(&b);

@@ -277,7 +277,8 @@ static void test_cli_negative_prompt_without_effect_is_said(void **state) {
                 "m n o p q r s' "
                 "--out x.png");
     assert_contains(said, "the end of the negative prompt is not seen");
-    assert_fails("sample --model class --negative-prompt b --out x.png", 1, "the model draws classes, not texts");
+    assert_fails("sample --model class --negative-prompt b --out x.png", 1, "have no captions: leave out --negative-prompt");
+    assert_fails("sample --model class --caption-tokens 8 --classes 3 --out x.png", 1, "leave out --caption-tokens");
 }
 
 static void assert_absent(const char *name) {
@@ -303,6 +304,14 @@ static void test_cli_first_goes_on_where_a_run_ended(void **state) {
     assert_runs("sample --model text --prompts meta2.jsonl --layout geneval --first 4 --out later/");
     assert_same_picture("all/00001/samples/00002.png", "later/00001/samples/00002.png");
     assert_absent("later/00000");
+    assert_fails("sample --model text --prompts meta2.jsonl --layout geneval --size 8224x8224 --out grid/", 1,
+                 "--size: 8224 pixels a side");
+    assert_absent("grid/00000");
+    write_text("one.txt", "a dog\n");
+    assert_runs("sample --model text --prompts one.txt --count 4 --first 2 --out one.png");
+    assert_runs("sample --like one.png --out one2.png");
+    assert_same_picture("one.png", "one2.png");
+    assert_fails("sample --model text --prompts - --out read/ < .", 1, "standard input: Is a directory");
 }
 
 /* Pictures that are there stay, typed prompts go on after them. */

@@ -114,6 +114,17 @@ static void test_unigram_best_sum_is_taken(void **state) {
     assert_ids(json, "axyb", "1 0 2");
 }
 
+/* "first" is the start of the text: not of what is left when a cut has taken spaces away. */
+static void test_metaspace_first_is_where_the_text_starts(void **state) {
+    (void)state;
+    static const char json[] =
+        "{\"pre_tokenizer\":{\"type\":\"Sequence\",\"pretokenizers\":[{\"type\":\"WhitespaceSplit\"},"
+        "{\"type\":\"Metaspace\",\"replacement\":\"\xE2\x96\x81\",\"prepend_scheme\":\"first\",\"split\":true}]},"
+        "\"model\":{\"type\":\"BPE\",\"vocab\":{\"\xE2\x96\x81\":0,\"a\":1,\"b\":2},\"merges\":[]}}";
+    assert_ids(json, "a b", "0 1 2");
+    assert_ids(json, " a b", "1 2");
+}
+
 static void test_json_what_is_not_known_is_refused_by_name(void **state) {
     (void)state;
     assert_refused(bpe("\"normalizer\":{\"type\":\"NFKC\"},", ""), TIM_E_UNSUPPORTED, "'NFKC'");
@@ -141,7 +152,8 @@ static void test_json_damage_is_named(void **state) {
     assert_refused("{\"model\":{\"type\":\"BPE\",\"vocab\":{\"a\":0},\"merges\":[3]}}", TIM_E_FORMAT, "merge 0");
     assert_refused("{\"model\":{\"type\":\"BPE\",\"vocab\":{\"a\":0},\"unk_token\":\"u\",\"merges\":[]}}", TIM_E_FORMAT, "'u'");
     assert_refused("{\"model\":{\"type\":\"Unigram\",\"vocab\":[[\"a\"]]}}", TIM_E_FORMAT, "entry 0");
-    assert_refused("{\"model\":{\"type\":\"Unigram\",\"unk_id\":7,\"vocab\":[[\"a\",0]]}}", TIM_E_FORMAT, "unk_id");
+    assert_refused("{\"model\":{\"type\":\"Unigram\",\"unk_id\":7,\"vocab\":[[\"a\",0]]}}", TIM_E_FORMAT,
+                   "'unk_id' is 7, and the vocabulary has 1 pieces");
 }
 
 /* Vocabulary and merges are read without a document: escapes, order and damage as in one. */
@@ -439,6 +451,7 @@ int main(void) {
         cmocka_unit_test(test_bpe_unknown_characters_are_unk_or_bytes),
         cmocka_unit_test(test_added_tokens_leftmost_longest_are_taken),
         cmocka_unit_test(test_unigram_best_sum_is_taken),
+        cmocka_unit_test(test_metaspace_first_is_where_the_text_starts),
         cmocka_unit_test(test_json_what_is_not_known_is_refused_by_name),
         cmocka_unit_test(test_json_damage_is_named),
         cmocka_unit_test(test_json_lists_are_read_as_json),

@@ -192,8 +192,10 @@ static TimStatus check_prompts(TimPlan *plan, const TimPipeline *p, const TimSam
 
 static TimStatus check_conditions(TimPlan *plan, const TimPipeline *p, const TimSampleOptions *o, TimError *err) {
     if (p->captioner) return check_prompts(plan, p, o, err);
-    if (o->prompts || o->negative_prompt || o->caption_tokens)
-        return tim_fail(err, TIM_E_ARGUMENT, "the model is conditioned on classes, not on text: give classes");
+    if (o->prompts) return tim_fail(err, TIM_E_ARGUMENT, "the model is conditioned on classes, not on text: give classes");
+    if (o->negative_prompt || o->caption_tokens)
+        return tim_fail(err, TIM_E_ARGUMENT, "the model is conditioned on classes: leave out what captions have, %s",
+                        o->caption_tokens ? "a number of tokens" : "a negative prompt");
     return check_labels(&p->model->config, o, err);
 }
 

@@ -206,7 +206,8 @@ static size_t step_of(const char *text, size_t size, uint32_t *code) {
 }
 
 /* Bytes at the start of `text` that the rule replaces, and by what; 0: none. The longest sequence of a map counts, as SentencePiece
- * has it; tokenizers looks at one grapheme at a time, which differs only where sequences join graphemes. */
+ * has it. tokenizers takes a grapheme at a time: of less than 6 bytes the shortest sequence for all of it, of more each character by itself,
+ * so it leaves apart what SentencePiece joins, such as Hangul and kana written in pieces. */
 static size_t match(const TimRule *rule, const char *text, size_t size, const char **by, size_t *by_size) {
     size_t found = 0;
     *by = rule->content;
@@ -388,6 +389,16 @@ static TimStatus cut(const TimRule *rule, const char *text, size_t size, bool fi
     }
 }
 
+/* Whether the rule takes something away before the first part: what follows is then not where the text starts. */
+static bool loses_start(const TimRule *rule, const TimParts *parts) {
+    const char *text = parts->text.bytes;
+    uint32_t code;
+    if (parts->count == 0) return false;
+    if (rule->kind == TIM_RULE_SPLIT)
+        return rule->behavior == TIM_SPLIT_REMOVED && begins(text, parts->ends[0], rule->pattern, rule->pattern_size);
+    return rule->kind == TIM_RULE_SPLIT_SPACE && step_of(text, parts->ends[0], &code) > 0 && tim_is_space(code);
+}
+
 /* Replaces the parts by what the rule cuts each of them into. */
 static TimStatus cut_parts(const TimRule *rule, bool first, TimParts *parts, TimError *err) {
     TimParts out = {0};
@@ -401,6 +412,10 @@ static TimStatus cut_parts(const TimRule *rule, bool first, TimParts *parts, Tim
 
 TimStatus tim_rules_split(const TimRules *rules, const char *text, size_t size, bool first, TimParts *parts, TimError *err) {
     TIM_TRY(add_part(parts, text, size, err));
-    for (int i = 0; i < rules->count; i++) TIM_TRY(cut_parts(&rules->items[i], first, parts, err));
+    for (int i = 0; i < rules->count; i++) {
+        const bool moved = loses_start(&rules->items[i], parts);
+        TIM_TRY(cut_parts(&rules->items[i], first, parts, err));
+        first = first && !moved;
+    }
     return TIM_OK;
 }

@@ -326,8 +326,10 @@ static TimStatus read_unigram(TimJsonTokenizer *t, const json_t *model, TimError
     t->unigram.byte_fallback = json_is_true(json_object_get(model, "byte_fallback"));
     find_bytes(t, t->unigram.bytes);
     if (!unk || json_is_null(unk)) return TIM_OK;
-    if (!read_id(unk, &t->unigram.unk) || (size_t)t->unigram.unk >= t->vocab.count) return bad_id("unk_id", 6, err);
-    return TIM_OK;
+    if (!read_id(unk, &t->unigram.unk)) return bad_id("unk_id", 6, err);
+    if ((size_t)t->unigram.unk < t->vocab.count) return TIM_OK;
+    return tim_fail(err, TIM_E_FORMAT, "'unk_id' is %d, and the vocabulary has %zu pieces; is the file damaged?",
+                    (int)t->unigram.unk, t->vocab.count);
 }
 
 /* ---- the file ---- */
