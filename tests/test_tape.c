@@ -435,6 +435,17 @@ static void test_columns_beside_whole_value_plan_fails(void **state) {
     expect_plan_fails(&f, TIM_E_INTERNAL, "whole and by columns");
 }
 
+static void test_columns_that_overlap_plan_fails(void **state) {
+    (void)state;
+    Fixture f;
+    fixture_init(&f, &learning);
+    const TimRef y = linear(&f, input(&f, 2, 3), 6, "layer");
+    seeded_silu(&f, tim_tape_columns(f.tape, y, 0, 2)); /* twice, and columns 2 and 3 never: six in all */
+    seeded_silu(&f, tim_tape_columns(f.tape, y, 0, 2));
+    seeded_silu(&f, tim_tape_columns(f.tape, y, 4, 2));
+    expect_plan_fails(&f, TIM_E_INTERNAL, "share columns");
+}
+
 static void test_columns_of_columns_refused(void **state) {
     (void)state;
     Fixture f;
@@ -837,6 +848,66 @@ static void test_run_keeps_what_is_no_number(void **state) {
         }
 }
 
+/* A key or query that is no number makes no finite picture. */
+static void test_linear_attention_keeps_what_is_no_number(void **state) {
+    (void)state;
+    enum { PIXELS = 3, WIDTH = 2 };
+    for (int at = 0; at < 3 * WIDTH; at++) {
+        const TimTapeOptions options = {.isa = TIM_ISA_REF, .threads = 1, .samples = 1, .product = TIM_F32};
+        Fixture f;
+        fixture_init(&f, &options);
+        const TimRef x = tim_tape_input(f.tape, TIM_F32, PIXELS, 3 * WIDTH, false),
+                     y = tim_tape_add(f.tape, TIM_OP_LINEAR_ATTENTION,
+                                      (TimOpParams){.linear_attention = {.width = WIDTH, .eps = 1e-5F}}, 1, &x);
+        tim_tape_keep(f.tape, y, false);
+        must(tim_tape_plan(f.tape, &f.err), &f.err);
+        fixture_bind(&f, f.tape);
+        const TimMatrix in = tim_tape_value(f.tape, x);
+        for (int i = 0; i < PIXELS * 3 * WIDTH; i++) tim_matrix_f32(&in, i / (3 * WIDTH))[i % (3 * WIDTH)] = i == at ? NAN : 1;
+        tim_tape_forward(f.tape, false);
+        const TimMatrix out = tim_tape_value(f.tape, y);
+        assert_true(isnan(tim_matrix_f32(&out, 0)[at % WIDTH]));
+        fixture_done(&f);
+    }
+}
+
+/* The mean of a whole picture: 65,536 equal numbers, which a sum in fp32 rounds down one after the other. */
+static void test_pool_average_of_a_large_picture_is_its_mean(void **state) {
+    (void)state;
+    enum { SIDE = 256 };
+    const float value = 1 + 0x1p-9F;
+    const TimTapeOptions options = {.isa = TIM_ISA_GENERIC, .threads = 1, .samples = 1, .product = TIM_F32};
+    const TimPoolParams pool = {.window = {.height = SIDE, .width = SIDE, .kernel_h = SIDE, .kernel_w = SIDE, .stride = SIDE},
+                                .average = true};
+    Fixture f;
+    fixture_init(&f, &options);
+    const TimRef x = tim_tape_input(f.tape, TIM_F32, SIDE * SIDE, 1, false),
+                 mean = tim_tape_add(f.tape, TIM_OP_POOL, (TimOpParams){.pool = pool}, 1, &x);
+    tim_tape_keep(f.tape, mean, false);
+    must(tim_tape_plan(f.tape, &f.err), &f.err);
+    fixture_bind(&f, f.tape);
+    const TimMatrix in = tim_tape_value(f.tape, x);
+    for (int i = 0; i < SIDE * SIDE; i++) *tim_matrix_f32(&in, i) = value;
+    tim_tape_forward(f.tape, false);
+    const TimMatrix out = tim_tape_value(f.tape, mean);
+    assert_true(*tim_matrix_f32(&out, 0) == value);
+    fixture_done(&f);
+}
+
+/* What backward could not tell apart, or would write in fp32 over what is something else. */
+static void test_add_inputs_that_backward_cannot_serve_are_refused(void **state) {
+    (void)state;
+    Fixture f;
+    fixture_init(&f, &learning);
+    const TimRef y = linear(&f, input(&f, 2, 4), 4, "layer");
+    tim_tape_add(f.tape, TIM_OP_ATTENTION, (TimOpParams){.attention = {1}}, 3, (const TimRef[]){y, y, y});
+    expect_plan_fails(&f, TIM_E_INTERNAL, "inputs 0 and 1 of op attention are one value");
+    fixture_init(&f, &learning);
+    const TimRef x = linear(&f, input(&f, 2, 4), 4, "x"), w = linear(&f, input(&f, 2, 4), 4, "w");
+    tim_tape_add(f.tape, TIM_OP_LINEAR, (TimOpParams){.linear = {.out = TIM_F32}}, 2, (const TimRef[]){x, w});
+    expect_plan_fails(&f, TIM_E_INTERNAL, "input 1 of op linear has to be a parameter");
+}
+
 /* Bytes of a tape that draws on so many threads: a linear layer that rounds what it reads, then attention over a large picture. */
 static size_t bytes_with(int threads) {
     enum { ROWS = 16384, WIDTH = 64 };
@@ -882,6 +953,7 @@ int main(void) {
         cmocka_unit_test(test_columns_of_value_see_its_memory),
         cmocka_unit_test(test_columns_partly_covered_plan_fails),
         cmocka_unit_test(test_columns_beside_whole_value_plan_fails),
+        cmocka_unit_test(test_columns_that_overlap_plan_fails),
         cmocka_unit_test(test_columns_of_columns_refused),
         cmocka_unit_test(test_columns_of_parameter_refused),
         cmocka_unit_test(test_backward_value_used_twice_cotangents_add),
@@ -893,6 +965,9 @@ int main(void) {
         cmocka_unit_test(test_backward_network_equals_difference),
         cmocka_unit_test(test_tangents_network_equal_difference),
         cmocka_unit_test(test_run_keeps_what_is_no_number),
+        cmocka_unit_test(test_linear_attention_keeps_what_is_no_number),
+        cmocka_unit_test(test_pool_average_of_a_large_picture_is_its_mean),
+        cmocka_unit_test(test_add_inputs_that_backward_cannot_serve_are_refused),
         cmocka_unit_test(test_plan_a_further_thread_costs_tiles_alone),
         cmocka_unit_test_teardown(test_network_new_each_allocation_fails_memory_error, reset_allocations),
     };

@@ -50,6 +50,9 @@ TimStatus tim_hash_weights(const char *name, const size_t *dims, int rank, TimHa
     }
     const Affine affine = rank >= 2 ? matrix_rule((double)fan_in, rule) : vector_rule(name, rule);
     const uint64_t start = tim_fnv1a_text(TIM_FNV1A_EMPTY, name);
-    for (size_t i = 0; i < count; i++) out[i] = affine.offset + affine.factor * uniform(start, i);
+    for (size_t i = 0; i < count; i++) {
+        volatile float scaled = affine.factor * uniform(start, i); /* rounded before it is added, whatever may be fused */
+        out[i] = affine.offset + scaled;
+    }
     return TIM_OK;
 }

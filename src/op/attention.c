@@ -109,6 +109,7 @@ static TimStatus infer(TimNode *node, TimError *err) {
     node->save[0] = matrix_of(TIM_F32, node->samples * s.heads, s.n);
     node->vjp_reads_in = 1U << Q | 1U << K | 1U << V;
     node->vjp_reads_out = 1;
+    node->distinct_in = true;
     return TIM_OK;
 }
 

@@ -39,6 +39,7 @@ static TimStatus infer(TimNode *node, TimError *err) {
     node->n_out = 1;
     node->out[0] = matrix_of(p->out, pictures * window_out_h(&p->window) * window_out_w(&p->window), w->rows);
     node->vjp_reads_in = 1U << X | 1U << W;
+    node->params_in = 1U << W | 1U << BIAS;
     return TIM_OK;
 }
 

@@ -11,6 +11,7 @@ static TimStatus infer(TimNode *node, TimError *err) {
     node->n_out = 1;
     node->out[0] = matrix_of(TIM_F32, labels->rows, table->cols);
     node->vjp_reads_in = 1U << LABELS;
+    node->params_in = 1U << TABLE;
     return TIM_OK;
 }
 

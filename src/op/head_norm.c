@@ -33,6 +33,7 @@ static TimStatus infer(TimNode *node, TimError *err) {
                         "a norm's weight or bias does not fit the head", err));
         TIM_TRY(require(node, node->in[w].dtype == TIM_F32 && node->in[b].dtype == TIM_F32, "wants f32 norm weights", err));
         node->vjp_reads_in |= 1U << w | 1U << b;
+        node->params_in |= 1U << w | 1U << b;
     }
     node->n_out = 1;
     node->out[0] = matrix_of(x->dtype, x->rows, x->cols);

@@ -12,6 +12,7 @@ static TimStatus infer(TimNode *node, TimError *err) {
     node->n_out = 1;
     node->out[0] = matrix_of(x->dtype, x->rows, x->cols);
     node->vjp_reads_in = 1U << X | 1U << W;
+    node->params_in = 1U << W | 1U << BIAS;
     return want_scratch(node, 6 * scratch_floats(x->cols), err);
 }
 

@@ -33,6 +33,7 @@ static TimStatus infer(TimNode *node, TimError *err) {
     node->n_out = 1;
     node->out[0] = matrix_of(p->out, x->rows, w->rows);
     node->vjp_reads_in = 1U << X | 1U << W;
+    node->params_in = 1U << W | 1U << BIAS;
     return TIM_OK;
 }
 

@@ -60,7 +60,7 @@ static const float *read(const Head *head, int64_t row, float *scratch, int64_t 
 /* sum (width + 1, width) += k_e v by rows e, and k in the last one */
 static void add_pixel(float *restrict sum, const float *restrict k, const float *restrict v, int64_t width) {
     for (int64_t e = 0; e < width; e++) {
-        const float weight = k[e] > 0 ? k[e] : 0.0F;
+        const float weight = k[e] <= 0 ? 0.0F : k[e]; /* keeps a NaN */
 #pragma omp simd
         for (int64_t d = 0; d < width; d++) sum[e * width + d] += weight * v[d];
         sum[width * width + e] += weight;
@@ -86,7 +86,7 @@ static void ask(float *restrict out, const float *restrict q, const float *restr
     float divisor = 0;
     memset(out, 0, (size_t)width * sizeof *out);
     for (int64_t e = 0; e < width; e++) {
-        const float weight = q[e] > 0 ? q[e] : 0.0F;
+        const float weight = q[e] <= 0 ? 0.0F : q[e];
         divisor += weight * sum[width * width + e];
 #pragma omp simd
         for (int64_t d = 0; d < width; d++) out[d] += weight * sum[e * width + d];

@@ -4,6 +4,7 @@
  * - infer runs once when the op is recorded: it checks inputs, states outputs, saved tensors, workspace, and what the vjp reads.
  * - prepare makes what depends on the machine (oneDNN primitives); release frees it. Both may be NULL.
  * - forward, vjp and jvp run on pointers that are already laid out. They cannot fail and allocate nothing.
+ * - A vjp writes g_in in the order of its inputs, of which one may be there twice, unless it sets distinct_in.
  * - A value's cotangent has the value's dtype, a parameter's is always f32. `add_in[i]`: add to g_in[i], else overwrite it.
  * - Tangents exist for the last `tangent_samples` samples only: t_in[i] has the last rows of in[i]. Absent means zero.
  * - jvp runs after forward of the same op and may read in, out and save.
@@ -227,9 +228,11 @@ typedef struct TimNode {
     bool add_in[TIM_OP_MAX_IN];
 
     unsigned vjp_reads_in, vjp_reads_out; /* bit i: the vjp reads in[i], out[i] */
-    size_t work_bytes;                    /* the largest workspace of the three passes */
-    void *work;                           /* 64-byte aligned; content is lost between passes */
-    void *plan;                           /* made by prepare */
+    unsigned params_in; /* bit i: the vjp adds to g_in[i] in fp32 whatever add_in says: in[i] has to be a parameter */
+    bool distinct_in;   /* the vjp does not write in the order of its inputs: none may be there twice */
+    size_t work_bytes;  /* the largest workspace of the three passes */
+    void *work;         /* 64-byte aligned; content is lost between passes */
+    void *plan;         /* made by prepare */
 } TimNode;
 
 typedef struct TimOp {

@@ -26,27 +26,42 @@ typedef struct Spot {
     WindowRange range;
     int64_t x0, y; /* rows of the input and of the output */
     int64_t width;
-    float weight; /* 1 / number of pixels in the window */
+    double weight; /* 1 / number of pixels in the window */
 } Spot;
 
 static int64_t row_of(const Spot *s, int64_t i, int64_t j) {
     return s->x0 + i * s->width + j;
 }
 
+enum { CHANNELS = 64 };
+
+/* sum[c] of `n` channels from `first` on, over the window: in fp64, for a window may be a whole picture */
+static void sum_channels(double sum[CHANNELS], const TimMatrix *in, const Spot *s, int64_t first, int64_t n) {
+    memset(sum, 0, CHANNELS * sizeof *sum);
+    for (int64_t i = s->range.top; i < s->range.bottom; i++)
+        for (int64_t j = s->range.left; j < s->range.right; j++) {
+            const float *from = tim_matrix_f32(in, row_of(s, i, j)) + first;
+#pragma omp simd
+            for (int64_t c = 0; c < n; c++) sum[c] += (double)from[c];
+        }
+}
+
 /* out[y] = mean of in over the window */
 static void average_spot(const TimMatrix *out, const TimMatrix *in, const Spot *s) {
-    float *to = tim_matrix_f32(out, s->y);
-    memset(to, 0, (size_t)out->cols * sizeof *to);
-    for (int64_t i = s->range.top; i < s->range.bottom; i++)
-        for (int64_t j = s->range.left; j < s->range.right; j++)
-            add_scaled(to, tim_matrix_f32(in, row_of(s, i, j)), s->weight, out->cols);
+    double sum[CHANNELS];
+    for (int64_t first = 0; first < out->cols; first += CHANNELS) {
+        const int64_t left = out->cols - first, n = left < CHANNELS ? left : CHANNELS;
+        float *to = tim_matrix_f32(out, s->y) + first;
+        sum_channels(sum, in, s, first, n);
+        for (int64_t c = 0; c < n; c++) to[c] = (float)(sum[c] * s->weight);
+    }
 }
 
 /* The transpose: in += weight out[y] over the window */
 static void spread_spot(const TimMatrix *in, const TimMatrix *out, const Spot *s) {
     for (int64_t i = s->range.top; i < s->range.bottom; i++)
         for (int64_t j = s->range.left; j < s->range.right; j++)
-            add_scaled(tim_matrix_f32(in, row_of(s, i, j)), tim_matrix_f32(out, s->y), s->weight, in->cols);
+            add_scaled(tim_matrix_f32(in, row_of(s, i, j)), tim_matrix_f32(out, s->y), (float)s->weight, in->cols);
 }
 
 static void max_spot(const TimMatrix *out, const TimMatrix *in, const Spot *s) {
@@ -105,7 +120,7 @@ static void each_spot(const TimNode *node, Pass pass, const TimMatrix *in, const
         for (int64_t y = 0; y < out_h; y++)
             for (int64_t z = 0; z < out_w; z++) {
                 Spot s = {window_range(w, y, z), b * pixels, (b * out_h + y) * out_w + z, w->width, 0};
-                s.weight = 1.0F / (float)((s.range.bottom - s.range.top) * (s.range.right - s.range.left));
+                s.weight = 1.0 / (double)((s.range.bottom - s.range.top) * (s.range.right - s.range.left));
                 pool_spot(node, pass, in, out, x, &s);
             }
 }

@@ -6,7 +6,7 @@
 
 #include "op/kernel.h"
 
-#if defined(__AVX2__)
+#if TIM_VECTOR >= 8
 #include <immintrin.h>
 #endif
 
@@ -32,7 +32,7 @@ static inline void vec_store(float *p, Vec v) {
 
 static inline __attribute__((always_inline)) Vec vec_load_some(const float *p, int64_t n) {
     if (n == TIM_VECTOR) return vec_load(p);
-#if defined(__AVX512F__)
+#if TIM_VECTOR == 16
     return (Vec)_mm512_maskz_loadu_ps((__mmask16)((1U << n) - 1), p);
 #else
     float lanes[TIM_VECTOR] = {0};
@@ -46,7 +46,7 @@ static inline __attribute__((always_inline)) void vec_store_some(float *p, Vec v
         vec_store(p, v);
         return;
     }
-#if defined(__AVX512F__)
+#if TIM_VECTOR == 16
     _mm512_mask_storeu_ps(p, (__mmask16)((1U << n) - 1), (__m512)v);
 #else
     memcpy(p, &v, (size_t)n * sizeof *p);
@@ -56,7 +56,7 @@ static inline __attribute__((always_inline)) void vec_store_some(float *p, Vec v
 /* v with zeros from lane n on */
 static inline __attribute__((always_inline)) Vec vec_mask(Vec v, int64_t n) {
     if (n == TIM_VECTOR) return v;
-#if defined(__AVX512F__)
+#if TIM_VECTOR == 16
     return (Vec)_mm512_maskz_mov_ps((__mmask16)((1U << n) - 1), (__m512)v);
 #else
     float lanes[TIM_VECTOR];
@@ -97,9 +97,9 @@ static inline float vec_sum(Vec v) {
 
 /* By lanes a > b ? a : b, and a < b ? a : b: b where either is not a number. */
 static inline Vec vec_max(Vec a, Vec b) {
-#if defined(__AVX512F__)
+#if TIM_VECTOR == 16
     return (Vec)_mm512_max_ps((__m512)a, (__m512)b);
-#elif defined(__AVX2__)
+#elif TIM_VECTOR == 8
     return (Vec)_mm256_max_ps((__m256)a, (__m256)b);
 #else
     float x[TIM_VECTOR], y[TIM_VECTOR];
@@ -110,9 +110,9 @@ static inline Vec vec_max(Vec a, Vec b) {
 }
 
 static inline Vec vec_min(Vec a, Vec b) {
-#if defined(__AVX512F__)
+#if TIM_VECTOR == 16
     return (Vec)_mm512_min_ps((__m512)a, (__m512)b);
-#elif defined(__AVX2__)
+#elif TIM_VECTOR == 8
     return (Vec)_mm256_min_ps((__m256)a, (__m256)b);
 #else
     float x[TIM_VECTOR], y[TIM_VECTOR];
@@ -180,7 +180,7 @@ static inline float exp_f32(float x) {
 
 /* 1 / x within 1 ulp for x of a size whose inverse is a normal number. */
 static inline Vec vec_inverse(Vec x) {
-#if defined(__AVX512F__)
+#if TIM_VECTOR == 16
     const Vec y = (Vec)_mm512_rcp14_ps((__m512)x);
     return y + y * (1.0F - x * y); /* one of Newton's steps doubles the 14 bits */
 #else

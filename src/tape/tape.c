@@ -137,6 +137,22 @@ static void refuse_missing_passes(TimTape *tape, const TimNode *node, bool wants
         tim_tape_fail(tape, TIM_E_INTERNAL, "op %s has no vjp; record its network on a tape without gradients", node->op->name);
 }
 
+/* What only a parameter's cotangent allows, and what only different inputs do. */
+static void refuse_inputs(TimTape *tape, const TimTapeStep *step) {
+    const TimNode *node = &step->node;
+    for (int i = 0; i < node->n_in; i++) {
+        const TimTapeValue *value = &tape->values[step->in[i]];
+        if (!value->wants_cotangent) continue;
+        if (node->params_in >> i & 1U && value->kind != TIM_VALUE_PARAM)
+            tim_tape_fail(tape, TIM_E_INTERNAL, "input %d of op %s has to be a parameter to get a cotangent", i, node->op->name);
+        for (int j = 0; node->distinct_in && j < i; j++)
+            if (step->in[j] == step->in[i])
+                tim_tape_fail(tape, TIM_E_INTERNAL,
+                              "inputs %d and %d of op %s are one value: backward cannot tell who writes first", j, i,
+                              node->op->name);
+    }
+}
+
 /* Makes the values that the op's infer has stated. */
 static void add_results(TimTape *tape, TimTapeStep *step) {
     const TimNode *node = &step->node;
@@ -146,6 +162,7 @@ static void add_results(TimTape *tape, TimTapeStep *step) {
         tangent |= tape->values[step->in[i]].has_tangent;
     }
     refuse_missing_passes(tape, node, wants, tangent);
+    refuse_inputs(tape, step);
     for (int i = 0; i < node->n_out; i++) {
         TimTapeValue value = {.kind = TIM_VALUE_OUTPUT,
                               .m = node->out[i],

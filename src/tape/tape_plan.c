@@ -55,7 +55,23 @@ static void trace_backward(TimTape *tape) {
     }
 }
 
+static bool overlap(const TimTapeValue *a, const TimTapeValue *b) {
+    return a->kind == TIM_VALUE_COLUMNS && b->kind == TIM_VALUE_COLUMNS && a->base == b->base && a->reached && b->reached &&
+           a->first_column < b->first_column + b->m.cols && b->first_column < a->first_column + a->m.cols;
+}
+
+static TimStatus check_overlaps(const TimTape *tape, TimError *err) {
+    for (size_t i = 0; i < tape->value_count; i++) {
+        if (tape->values[i].kind != TIM_VALUE_COLUMNS) continue;
+        for (size_t j = i + 1; j < tape->value_count; j++)
+            if (overlap(&tape->values[i], &tape->values[j]))
+                return tim_fail(err, TIM_E_INTERNAL, "two views of a value share columns: backward cannot tell who writes first");
+    }
+    return TIM_OK;
+}
+
 static TimStatus check_views(const TimTape *tape, TimError *err) {
+    TIM_TRY(check_overlaps(tape, err));
     for (size_t i = 0; i < tape->value_count; i++) {
         const TimTapeValue *value = &tape->values[i];
         if (!value->covered) continue;
