@@ -897,6 +897,7 @@ static void test_config_read_wrong_type_refused(void **state) {
     assert_yaml_refused("model: {network: 3}\n", "must hold keys");
     assert_yaml_refused("model: {transport: {params: {P_mean: .nan}}}\n", "a number");
     assert_yaml_refused("model: {transport: {target: os.system}}\n", "OT_FM");
+    assert_int_equal(err.status, TIM_E_UNSUPPORTED);
     assert_yaml_refused("model: {network: {params: {depth: 3, depth: 4}}}\n", "twice");
     assert_yaml_refused("training: {optimizer: {target: torch.optim.SGD}}\n", "torch.optim.AdamW");
     assert_yaml_refused("training: {gradient_accumulation_steps: 4}\n", "only 1");

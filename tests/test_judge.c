@@ -1,5 +1,6 @@
 /* The judge: its classifier learns, what it says of pictures is right where the answer is known, and an evaluation reports it.
  * Pictures are made here: gray, 8 x 8, a bright quadrant says the class. Writes into a temporary directory only. */
+#include <limits.h>
 #include <locale.h>
 #include <math.h>
 #include <setjmp.h>
@@ -204,6 +205,15 @@ static void test_classifier_bad_options_named(void **state) {
     assert_fails(tim_classifier_train(&o, NULL, &err), TIM_E_ARGUMENT, "threads is 4097; give 1 to 4096");
     o = training_options(), o.batch = TRAIN + 1;
     assert_fails(tim_classifier_train(&o, NULL, &err), TIM_E_ARGUMENT, "fewer than the batch of 801");
+    static const uint8_t flat[4 * 2 * 40] = {0};
+    static const int64_t labels[4] = {0, 1, 0, 1};
+    assert_int_equal(tim_npz_write_adm(in_folder("flat.npz"), flat, 4, 2, 40, 1, labels, &err), TIM_OK);
+    o = training_options(), o.train = in_folder("flat.npz"), o.batch = 2;
+    char path[PATH_MAX];
+    snprintf(path, sizeof path, "%s", o.train);
+    o.train = o.test = path;
+    assert_fails(tim_classifier_train(&o, NULL, &err), TIM_E_ARGUMENT, "pictures of 40 x 2, and a classifier's are 4 to 1024");
+    assert_int_equal(remove(path), 0);
     o = training_options(), o.learning_rate = 1e30;
     assert_fails(tim_classifier_train(&o, NULL, &err), TIM_E_ARGUMENT,
                  "the gradient of step 2 is not finite; give a learning rate below 1e+30");

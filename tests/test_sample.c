@@ -554,7 +554,7 @@ static void test_sample_batch_and_threads_do_not_matter(void **state) {
 static void test_sample_keeps_to_memory(void **state) {
     (void)state;
     TimSampleOptions options = options_for(5, 3);
-    TimSampleInfo info;
+    TimSampleInfo info, guided, mixed;
     TimPictures pictures;
     TimModel *model = hash_model(1);
     TimPictures plain = draw(model, &options);
@@ -562,8 +562,15 @@ static void test_sample_keeps_to_memory(void **state) {
     TimPictures bounded = draw(model, &options);
     assert_memory_equal(bounded.pixels, plain.pixels, 5 * PIXELS);
     assert_ok(tim_sample_plan(model, &options, &info, &err));
-    assert_in_range(info.memory, 5 * PIXELS, options.memory);
-    options.memory = 1000;
+    assert_in_range(info.memory, 5 * PIXELS + sizeof(float) * tim_model_parameter_count(model), options.memory);
+    options.guidance = 2, options.guidance_high = 2;
+    assert_ok(tim_sample_plan(model, &options, &guided, &err));
+    assert_int_equal(guided.guided_steps, 3);
+    options.guidance_high = 0.5;
+    assert_ok(tim_sample_plan(model, &options, &mixed, &err));
+    assert_in_range(mixed.guided_steps, 1, 2);
+    assert_true(guided.memory > info.memory && mixed.memory > guided.memory); /* a tape for each kind of step */
+    options.guidance = 1, options.memory = 1000;
     assert_int_equal(tim_sample(model, &options, &pictures, NULL, &err), TIM_E_MEMORY);
     assert_says("the run needs");
     tim_pictures_done(&plain);
@@ -825,6 +832,7 @@ static void test_save_open_bf16_rounded_once(void **state) {
     for (size_t i = 0; i < model->params.count; i++)
         for (size_t k = 0; k < model->params.items[i].count; k++)
             assert_true(opened->weights.f32[i][k] == tim_bf16_to_f32(tim_bf16_from_f32(model->weights.f32[i][k])));
+    assert_int_equal(tim_model_write(opened, in_folder("bf16_again"), (TimPrecision)7, &err), TIM_E_ARGUMENT);
     assert_ok(tim_model_write(opened, in_folder("bf16_again"), TIM_PRECISION_BF16, &err));
     TimModel *again = open_model(in_folder("bf16_again"), NULL);
     assert_same_weights(opened, again);

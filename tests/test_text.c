@@ -141,6 +141,8 @@ static void test_gemma_config_refused_settings_named(void **state) {
         {"{\"model_type\": \"gemma3\"}", "'model_type' is \"gemma3\"; this library can only run", TIM_E_UNSUPPORTED},
         {GEMMA(", \"hidden_activation\": \"silu\""), "'hidden_activation' is \"silu\"", TIM_E_UNSUPPORTED},
         {GEMMA(", \"rope_scaling\": {\"factor\": 8}"), "'rope_scaling' is of type (none)", TIM_E_UNSUPPORTED},
+        {GEMMA(", \"rope_scaling\": {\"type\": \"linear\", \"factor\": 8, \"rope_theta\": 5e5}"), "'rope_scaling' has 'rope_theta'",
+         TIM_E_UNSUPPORTED},
         {GEMMA(", \"rope_scaling\": 8"), "'rope_scaling' is of type (none)", TIM_E_UNSUPPORTED},
         {GEMMA(", \"rope_scaling\": {\"type\": \"yarn\", \"factor\": 8}"), "'rope_scaling' is of type yarn", TIM_E_UNSUPPORTED},
         {GEMMA(", \"rope_scaling\": {\"rope_type\": \"linear\", \"factor\": 0}"), "has the factor 0", TIM_E_FORMAT},

@@ -29,7 +29,7 @@ typedef bool (*TimClassifierCallback)(const TimClassifierReport *report, void *u
 
 typedef struct TimClassifierOptions {
     const char *train,
-        *test;            /* picture sets with labels, as tim_picture_set_open names them; of one size, at most 2 GiB of pixels */
+        *test;            /* picture sets with labels, as tim_picture_set_open names them; of one size, 4 to 1024 pixels a side */
     const char *out;      /* the safetensors file to write, and folders above it; replaced only when it is whole */
     int epochs;           /* 1 ... 10000 */
     int batch;            /* 1 ... 65536 pictures a step */
@@ -46,8 +46,9 @@ typedef struct TimClassifierOptions {
 TIM_API void tim_classifier_options_init(TimClassifierOptions *options);
 
 /* Trains a classifier (AdamW, label smoothing 0.05, pictures shifted and, unless no_mirror says otherwise, mirrored) and writes its weights with its test accuracy.
- * `report`, unless NULL, gets the last epoch's. Borrows everything. Errors: TIM_E_ARGUMENT for an option out of range and for pictures
- * without labels or of several sizes; TIM_E_IO and TIM_E_FORMAT for the sets; TIM_E_MEMORY. */
+ * `report`, unless NULL, gets the last epoch's. Borrows everything. Errors: TIM_E_ARGUMENT for an option out of range, for pictures
+ * without labels and for two sets of different sizes; TIM_E_IO and TIM_E_FORMAT for the sets, pictures of different sizes in one included;
+ * TIM_E_UNSUPPORTED for an instruction set that this processor lacks; TIM_E_MEMORY. */
 TIM_API TimStatus tim_classifier_train(const TimClassifierOptions *options, TimClassifierReport *report, TimError *err);
 
 /* ---- the judge ---- */
@@ -87,7 +88,8 @@ typedef struct TimJudgement {
 } TimJudgement;
 
 /* Reads classifier and pictures and measures the real ones. Pictures must have the size of a classifier of ours. Close with tim_judge_close.
- * Errors: TIM_E_ARGUMENT, TIM_E_IO and TIM_E_FORMAT for files that do not fit, named; TIM_E_MEMORY. *judge is NULL then. */
+ * Errors: TIM_E_ARGUMENT, TIM_E_IO and TIM_E_FORMAT for files that do not fit, named; TIM_E_UNSUPPORTED for an instruction set
+ * that this processor lacks; TIM_E_MEMORY. *judge is NULL then. */
 TIM_API TimStatus tim_judge_open(TimJudge **judge, const TimJudgeOptions *options, TimError *err);
 
 /* Closes a judge; NULL is fine. */

@@ -57,7 +57,8 @@ typedef struct TimSampleOptions {
                   * makes of the whole picture. Without one it changes nothing */
     bool stages; /* true: steps pictures of each, (count, steps): after every step the picture that its F leads to if the jump goes
                   * on to T_min. Such clean estimates cost no evaluation; a picture's last is the picture itself */
-    size_t memory; /* bytes that the run may hold at once, weights included; 0: no bound, and large pictures in about 8 GB.
+    size_t memory; /* bytes that the run may hold at once, weights included; 0: no bound, and large pictures in about 8 GB; an
+                    * `init` that would take more is refused.
                     * With a bound parts let go of their tapes and pages while others work, and strips are cut to fit */
     size_t held;   /* bytes that the caller holds beside the run, which count against `memory` */
     TimImageRounding rounding;
@@ -94,8 +95,8 @@ TIM_API TimStatus tim_sample_plan(TimModel *model, const TimSampleOptions *optio
  * time on one model. The first noise of picture i are the normal numbers of (its seed, i), those of its step k of (its seed, i, k): they
  * depend on neither batch, threads nor the other pictures.
  * Errors: TIM_E_ARGUMENT for an option out of range (named with its value and range) or a class the model does not have;
- * TIM_E_UNSUPPORTED for a model on latents or on text (tim/pipeline.h), other than 1 or 3 channels, or guidance of a model without
- * null class; TIM_E_CANCELLED when `progress` said so; TIM_E_MEMORY. */
+ * TIM_E_UNSUPPORTED for a model on latents or on text (tim/pipeline.h), other than 1 or 3 channels, guidance of a model without
+ * null class, or stochasticity or rounded times of another transport than OT-FM; TIM_E_CANCELLED when `progress` said so; TIM_E_MEMORY. */
 TIM_API TimStatus tim_sample(TimModel *model, const TimSampleOptions *options, TimPictures *pictures, TimSampleInfo *info,
                              TimError *err);
 

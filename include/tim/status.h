@@ -1,4 +1,6 @@
-/* Status codes and error text: every call of libtim that can fail returns a TimStatus and takes a TimError last. */
+/* Headers and library must be of one version: while it is 0.x, public structures grow with every minor one.
+ *
+ * Status codes and error text: every call of libtim that can fail returns a TimStatus and takes a TimError last. */
 #ifndef TIM_STATUS_H
 #define TIM_STATUS_H
 

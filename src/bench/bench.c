@@ -269,18 +269,28 @@ static void start_measuring(Bench *b) {
         tim_objective_measure(b->objective, &b->sums);
     else
         tim_tape_measure(b->model->tapes[0].network.tape, &b->sums);
+    if (!b->objective && b->c->caption_tokens) tim_tape_measure(b->model->tapes[0].captions.tape, &b->sums);
 }
 
+static size_t tape_bytes(const Bench *b) {
+    if (b->objective) return tim_objective_bytes(b->objective);
+    const TimModelTape *tape = &b->model->tapes[0];
+    return tim_tape_bytes(tape->network.tape) + (b->c->caption_tokens ? tim_tape_bytes(tape->captions.tape) : 0);
+}
+
+static double flops_of(const Bench *b, bool hidden) {
+    const int side = b->c->network.input_size;
+    return tim_network_flops(&b->c->network, side, side, b->c->caption_tokens, hidden);
+}
+
+/* The projector is in the training passes and their tangents; the finite difference's two evaluations have none. */
 static double gflop_of(const Bench *b) {
-    const double forward = tim_network_flops(&b->c->network, (int)b->c->network.input_size, (int)b->c->network.input_size,
-                                             b->c->caption_tokens, b->c->training);
     const double batch = (double)b->c->batch, transition = batch / 2;
-    const double forwards = !b->c->training ? batch
-                                            : 3 * batch + (b->c->derivative == JVP   ? 1
-                                                           : b->c->derivative == DDE ? 2
-                                                                                     : 0) *
-                                                              transition;
-    return 1e-9 * forward * forwards;
+    if (!b->c->training) return 1e-9 * batch * flops_of(b, false);
+    double sum = 3 * batch * flops_of(b, true);
+    if (b->c->derivative == JVP) sum += transition * flops_of(b, true);
+    if (b->c->derivative == DDE) sum += 2 * transition * flops_of(b, false);
+    return 1e-9 * sum;
 }
 
 static void report_ops(const TimTapeTimes *sums, TimBenchResult *result) {
@@ -309,8 +319,8 @@ static TimStatus measure(Bench *b, TimBenchResult *result, TimError *err) {
     tim_free(seconds);
     const size_t vectors = b->c->training ? 4 : 1,
                  rounded = b->model->options.precision == TIM_PRECISION_BF16 ? sizeof(uint16_t) : 0;
-    const size_t tapes = b->objective ? tim_objective_bytes(b->objective) : tim_tape_bytes(b->model->tapes[0].network.tape);
-    result->memory_mib = ((double)(b->model->params.elements * (vectors * sizeof(float) + rounded)) + (double)tapes) / 1048576.0;
+    result->memory_mib =
+        ((double)(b->model->params.elements * (vectors * sizeof(float) + rounded)) + (double)tape_bytes(b)) / 1048576.0;
     result->gflop = gflop_of(b);
     report_ops(&b->sums, result);
     return status;
@@ -319,6 +329,7 @@ static TimStatus measure(Bench *b, TimBenchResult *result, TimError *err) {
 TimStatus tim_bench_run(TimBenchResult *result, const char *name, const TimBenchOptions *options, TimError *err) {
     if (!name || !options || options->runs < 1)
         return tim_fail(err, TIM_E_ARGUMENT, "a bench needs the name of a case, and options with at least 1 run");
+    TIM_TRY(tim_precision_check(options->precision, err));
     *result = (TimBenchResult){.runs = options->runs};
     for (int i = 0; i < CASES; i++) {
         if (strcmp(cases[i].name, name) != 0) continue;

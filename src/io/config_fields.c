@@ -6,6 +6,7 @@
 #include <strings.h>
 
 #include "base/memory.h"
+#include "base/text.h"
 #include "io/key_list.h"
 #include "io/number.h"
 
@@ -278,7 +279,10 @@ static TimStatus store_name(void *place, const TimField *field, const TimFieldVa
     }
     char wanted[256] = "one of ";
     list_names(field->names, wanted + strlen(wanted), sizeof wanted - strlen(wanted));
-    return fail_type(field, value, wanted, err);
+    const TimStatus status = fail_type(field, value, wanted, err);
+    if (!tim_ends_with(field->path, ".target")) return status;
+    if (err) err->status = TIM_E_UNSUPPORTED; /* a network, transport or optimizer of somewhere else */
+    return TIM_E_UNSUPPORTED;
 }
 
 static TimStatus check_only(const TimField *field, const TimFieldValue *value, TimError *err) {

@@ -220,6 +220,10 @@ size_t tim_autoencoder_bytes(const TimAutoencoder *a) {
     return half_bytes(&a->encoder) + half_bytes(&a->decoder);
 }
 
+size_t tim_autoencoder_weight_bytes(const TimAutoencoder *a) {
+    return a->encoder.weight_bytes + a->decoder.weight_bytes;
+}
+
 static void measure_half(const TimHalf *half, TimTapeTimes *times) {
     for (int i = 0; i < TIM_HALF_TAPES; i++)
         if (half->tapes[i].tape) tim_tape_measure(half->tapes[i].tape, times);

@@ -113,6 +113,9 @@ TimStatus tim_autoencoder_tiled_bytes(TimAutoencoder *autoencoder, bool decoder,
 /* Bytes of weights and of the tapes kept at the moment. */
 size_t tim_autoencoder_bytes(const TimAutoencoder *autoencoder);
 
+/* Of the weights alone. */
+size_t tim_autoencoder_weight_bytes(const TimAutoencoder *autoencoder);
+
 /* Starts (or stops, with NULL) measuring the tapes kept at the moment; see tim_tape_measure. */
 void tim_autoencoder_measure(TimAutoencoder *autoencoder, TimTapeTimes *times);
 

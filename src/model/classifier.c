@@ -12,7 +12,7 @@
 #include "nn/layers.h"
 #include "nn/maps.h"
 
-enum { STAGES = 3, LAYERS = 2, BATCH = 250, MAX_SIDE = 1024, MAX_CLASSES = 100000 };
+enum { STAGES = 3, LAYERS = 2, BATCH = 250 };
 static const int64_t widths[STAGES] = {32, 64, TIM_CLASSIFIER_FEATURES};
 static const float eps = 1e-5F;
 
@@ -171,9 +171,9 @@ static TimStatus read_metadata(TimClassifierShape *shape, double *accuracy, cons
     TimSafetensors file;
     TIM_TRY(tim_safetensors_open(&file, path, err));
     TimStatus status = read_number(&shape->channels, &file, "channels", 4, path, err);
-    if (status == TIM_OK) status = read_number(&shape->height, &file, "height", MAX_SIDE, path, err);
-    if (status == TIM_OK) status = read_number(&shape->width, &file, "width", MAX_SIDE, path, err);
-    if (status == TIM_OK) status = read_number(&shape->classes, &file, "classes", MAX_CLASSES, path, err);
+    if (status == TIM_OK) status = read_number(&shape->height, &file, "height", TIM_CLASSIFIER_MAX_SIDE, path, err);
+    if (status == TIM_OK) status = read_number(&shape->width, &file, "width", TIM_CLASSIFIER_MAX_SIDE, path, err);
+    if (status == TIM_OK) status = read_number(&shape->classes, &file, "classes", TIM_CLASSIFIER_MAX_CLASSES, path, err);
     const char *text = tim_safetensors_text(&file, "test_accuracy");
     if (!text || !tim_number_parse(text, accuracy)) *accuracy = NAN;
     if (status == TIM_OK) status = check_count(&file, shape, path, err);

@@ -8,7 +8,12 @@
 
 #include "tape/tape.h"
 
-enum { TIM_CLASSIFIER_FEATURES = 128 };
+enum {
+    TIM_CLASSIFIER_FEATURES = 128,
+    TIM_CLASSIFIER_MIN_SIDE = 4,
+    TIM_CLASSIFIER_MAX_SIDE = 1024,
+    TIM_CLASSIFIER_MAX_CLASSES = 100000
+};
 
 typedef struct TimClassifierShape {
     int channels, height, width; /* of a picture */

@@ -124,6 +124,9 @@ static TimStatus read_rope_parameters(TimGemma3Config *config, const json_t *par
 
 static TimStatus read_ropes(TimGemma3Config *config, const json_t *object, TimError *err) {
     const json_t *scaling = json_object_get(object, "rope_scaling");
+    if (scaling && json_object_get(scaling, "rope_theta"))
+        return tim_fail(err, TIM_E_UNSUPPORTED,
+                        "'rope_scaling' has 'rope_theta', which stands beside it or in 'rope_parameters'; move it");
     if (scaling && !json_is_null(scaling)) TIM_TRY(read_rope(scaling, "rope_scaling", NULL, &config->rope_factor, err));
     return read_rope_parameters(config, json_object_get(object, "rope_parameters"), err);
 }

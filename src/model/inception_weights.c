@@ -166,11 +166,13 @@ static TimStatus read_classes(float **classes, const TimTensorSet *file, TimErro
 TimStatus tim_inception_read_classes(float **classes, const char *path, TimError *err) {
     TimTensorSet file;
     *classes = NULL;
-    TIM_TRY(tim_tensor_set_open(&file, path, err));
+    TIM_TRY(tim_tensor_set_open_weights(&file, path, err));
     const TimStatus status = read_classes(classes, &file, err);
+    if (status != TIM_OK) {
+        tim_tensor_set_fail(&file, status, err);
+        tim_free(*classes);
+        *classes = NULL;
+    }
     tim_tensor_set_close(&file);
-    if (status == TIM_OK) return TIM_OK;
-    tim_free(*classes);
-    *classes = NULL;
-    return tim_fail_within(err, status, "%s", path);
+    return status;
 }

@@ -57,6 +57,11 @@ TimStatus tim_model_new_frozen(TimModel **out, const TimConfig *config, const Ti
     return tim_model_new(out, config, &frozen, err);
 }
 
+TimStatus tim_precision_check(TimPrecision precision, TimError *err) {
+    if (precision == TIM_PRECISION_F32 || precision == TIM_PRECISION_BF16) return TIM_OK;
+    return tim_fail(err, TIM_E_ARGUMENT, "precision is %d; give one of TimPrecision", (int)precision);
+}
+
 TimStatus tim_model_new(TimModel **out, const TimConfig *config, const TimNetworkOptions *options, TimError *err) {
     *out = NULL;
     TimModel *model;

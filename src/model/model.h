@@ -34,6 +34,9 @@ struct TimModel {
     uint64_t clock;
 };
 
+/* TIM_E_ARGUMENT for what is none of TimPrecision. */
+TimStatus tim_precision_check(TimPrecision precision, TimError *err);
+
 /* A model with all weights zero; takes a copy of `config`, texts included. */
 TimStatus tim_model_new(TimModel **out, const TimConfig *config, const TimNetworkOptions *options, TimError *err);
 

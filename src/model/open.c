@@ -114,8 +114,7 @@ TimStatus tim_model_config_read(TimConfig *config, const char *path, const char 
 
 static TimStatus network_options(TimNetworkOptions *out, const TimModelOptions *options, TimError *err) {
     int threads;
-    if (options->precision != TIM_PRECISION_F32 && options->precision != TIM_PRECISION_BF16)
-        return tim_fail(err, TIM_E_ARGUMENT, "precision is %d; give one of TimPrecision", (int)options->precision);
+    TIM_TRY(tim_precision_check(options->precision, err));
     TIM_TRY(tim_threads_choose(options->threads, &threads, err));
     *out = (TimNetworkOptions){.threads = threads,
                                .precision = options->precision,

@@ -86,6 +86,7 @@ static void keep_texts(TimStoredText out[KEPT], size_t *count, const TimTensorSe
 
 TimStatus tim_model_write(const TimModel *model, const char *folder, TimPrecision precision, TimError *err) {
     const TimDtype dtype = precision == TIM_PRECISION_BF16 ? TIM_BF16 : TIM_F32;
+    TIM_TRY(tim_precision_check(precision, err));
     TimStoredText texts[KEPT];
     size_t text_count;
     float *vector;

@@ -103,9 +103,11 @@ static TimStatus make_tensors(Synth *s, TimError *err) {
 /* ---- the configuration ---- */
 
 static TimStatus set_texts(TimConfig *config, TimError *err) {
-    const bool deep = config->network.in_channels == 32;
-    TIM_TRY(
-        tim_copy_text(&config->vae_dir, deep ? "mit-han-lab/dc-ae-f32c32-sana-1.1-diffusers" : "stabilityai/sd-vae-ft-ema", err));
+    const int channels = config->network.in_channels;
+    const char *autoencoder = channels == 32  ? "mit-han-lab/dc-ae-f32c32-sana-1.1-diffusers"
+                              : channels == 4 ? "stabilityai/sd-vae-ft-ema"
+                                              : NULL; /* of pixels */
+    if (autoencoder) TIM_TRY(tim_copy_text(&config->vae_dir, autoencoder, err));
     if (config->network.kind != TIM_NETWORK_T2I) return TIM_OK;
     return tim_copy_text(&config->text_encoder_dir, "google/gemma-3-1b-it", err);
 }
@@ -162,6 +164,7 @@ static TimStatus run(Synth *s, const char *manifest, const char *folder, TimErro
 
 TimStatus tim_synth(const char *manifest, const char *folder, TimPrecision precision, TimSynthInfo *info, TimError *err) {
     Synth s = {.precision = precision};
+    TIM_TRY(tim_precision_check(precision, err));
     const TimStatus status = run(&s, manifest, folder, err);
     if (status == TIM_OK && info) *info = (TimSynthInfo){s.count, s.parameters, s.kind->name};
     for (size_t i = 0; s.data && i < s.count; i++) tim_free(s.data[i]);

@@ -144,9 +144,9 @@ TimStatus tim_places_name(TimStatus status, const char *name, TimError *err) {
 
 /* What copies of further weights may take; 0: no bound. */
 static size_t copies_left(const TimPipeline *p) {
-    const size_t most = p->model->options.max_copy_bytes, taken = p->model->frozen.copied +
-                                                                  (p->captioner ? tim_captioner_copied(p->captioner) : 0) +
-                                                                  (p->autoencoder ? tim_autoencoder_bytes(p->autoencoder) : 0);
+    const size_t most = p->model->options.max_copy_bytes,
+                 taken = p->model->frozen.copied + (p->captioner ? tim_captioner_copied(p->captioner) : 0) +
+                         (p->autoencoder ? tim_autoencoder_weight_bytes(p->autoencoder) : 0);
     if (!most) return 0;
     return most > taken ? most - taken : 1;
 }

@@ -12,6 +12,9 @@ typedef struct Need {
  * hardly larger than 1024 x 1024 never does, and is not even counted. */
 static const size_t usual_decoder = (size_t)5 << 29, small_picture = 1200 * 1200;
 
+/* The encoder, which has no strips, may take so much without a bound. */
+static const size_t usual_encoder = (size_t)6 << 30;
+
 static size_t larger(size_t a, size_t b) {
     return a > b ? a : b;
 }
@@ -29,7 +32,9 @@ static size_t always_needed(const TimPlan *plan, const TimPipeline *p, const Tim
     const size_t pixels = (size_t)plan->height * (size_t)plan->width * (size_t)plan->channels;
     const size_t input =
         (size_t)(plan->height / plan->factor) * (size_t)(plan->width / plan->factor) * (size_t)p->model->config.network.in_channels;
-    const size_t weights = p->model->frozen.copied + (p->autoencoder ? tim_autoencoder_bytes(p->autoencoder) : 0) +
+    const TimModel *m = p->model;
+    const size_t own = m->options.frozen ? 0 : m->params.elements * (sizeof(float) + (m->bf16 ? sizeof *m->bf16 : 0));
+    const size_t weights = own + m->frozen.copied + (p->autoencoder ? tim_autoencoder_bytes(p->autoencoder) : 0) +
                            (p->captioner ? tim_captioner_copied(p->captioner) : 0);
     const size_t states = (size_t)batch * input * sizeof(double), passes = plan->info.guided_steps > 0 ? 2 : 1;
     return o->held + weights + captions_needed(plan, p, o, batch) + pixels * (plan->stages * (size_t)o->count + sizeof(float)) +
@@ -127,6 +132,18 @@ static TimStatus refuse(const TimPlan *plan, TimPipeline *p, const TimSampleOpti
         tiles_would_do(plan, p, o, need) ? ", or decode in tiles" : "");
 }
 
+/* Without a bound 8 GB are promised, and a large picture to start from takes several times as much in the encoder. */
+static TimStatus refuse_encoder(const TimPlan *plan, const Need *need, TimError *err) {
+    char encoder[TIM_BYTES_TEXT], all[TIM_BYTES_TEXT];
+    tim_bytes_text(encoder, need->encoder);
+    tim_bytes_text(all, plan->info.memory);
+    return tim_fail(
+        err, TIM_E_MEMORY,
+        "the picture to start from takes %s in the encoder at %d x %d; allow the run a memory of %s, or let it be encoded in "
+        "tiles, or draw a smaller one",
+        encoder, plan->width, plan->height, all);
+}
+
 TimStatus tim_plan_memory(TimPlan *plan, TimPipeline *p, const TimSampleOptions *o, TimError *err) {
     Need need;
     const bool large = p->autoencoder && (size_t)plan->height * (size_t)plan->width > small_picture;
@@ -136,6 +153,7 @@ TimStatus tim_plan_memory(TimPlan *plan, TimPipeline *p, const TimSampleOptions 
     const size_t phases = plan->rests ? larger(larger(need.encoder, need.captions), larger(need.network, need.decoder))
                                       : need.encoder + need.captions + need.network + need.decoder;
     plan->info.memory = need.always + phases;
-    if (!o->memory || plan->info.memory <= o->memory) return TIM_OK;
+    if (!o->memory) return need.encoder > usual_encoder ? refuse_encoder(plan, &need, err) : TIM_OK;
+    if (plan->info.memory <= o->memory) return TIM_OK;
     return refuse(plan, p, o, &need, err);
 }

@@ -59,6 +59,14 @@ static TimStatus read_sets(Training *t, TimError *err) {
     if (a->height != b->height || a->width != b->width || a->channels != b->channels)
         return tim_fail(err, TIM_E_ARGUMENT, "%s has pictures of %d x %d x %d and %s of %d x %d x %d: they must be alike",
                         t->options->train, a->height, a->width, a->channels, t->options->test, b->height, b->width, b->channels);
+    const int least = a->height < a->width ? a->height : a->width, most = a->height < a->width ? a->width : a->height;
+    if (least < TIM_CLASSIFIER_MIN_SIDE || most > TIM_CLASSIFIER_MAX_SIDE)
+        return tim_fail(err, TIM_E_ARGUMENT,
+                        "%s has pictures of %d x %d, and a classifier's are %d to %d pixels a side; resize them", t->options->train,
+                        a->width, a->height, TIM_CLASSIFIER_MIN_SIDE, TIM_CLASSIFIER_MAX_SIDE);
+    if (a->classes > TIM_CLASSIFIER_MAX_CLASSES)
+        return tim_fail(err, TIM_E_ARGUMENT, "%s has labels up to %d; at most %d classes are learned: number them from 0",
+                        t->options->train, a->classes - 1, TIM_CLASSIFIER_MAX_CLASSES);
     if (a->classes < 2 || b->classes < 1 || b->classes > a->classes)
         return tim_fail(err, TIM_E_ARGUMENT,
                         "%s has labels of %d classes and %s of %d; at least 2 are needed, and the same in both", t->options->train,
