@@ -689,6 +689,34 @@ static void test_config_read_published_values(void **state) {
     tim_config_done(&config);
 }
 
+/* The keys that are ours, each where it belongs: readers and writers share a table, and would agree on two that were exchanged. */
+static void test_config_read_own_keys_arrive(void **state) {
+    (void)state;
+    static const char text[] =
+        "model:\n  network: {params: {input_skip: true}}\n  transport: {target: tim.schedulers.transports.OT_FM, params: "
+        "{last_jump: "
+        "0.125}}\n"
+        "  transition_loss: {average_direction: true, composed_ratio: 0.25, composed_jumps: 5, composed_weight: 0.5, "
+        "composed_edges: 2, "
+        "twin_ratio: 0.125, twin_weight: 7, expected_loss: true, loss_weight_power: 0.75}\n  ema_warmup: true\n"
+        "data: {dataset: {mirror: true}}\n"
+        "training: {guidance_start_step: 1, composed_start_step: 2, expected_loss_start_step: 3, twin_start_step: 4, "
+        "twin_pull_start_step: 5, coupling_batches: 6}\n";
+    TimConfig c;
+    write_file(in_folder("own.yaml"), text, strlen(text));
+    assert_ok(tim_config_read(&c, in_folder("own.yaml"), &err));
+    assert_true(c.network.input_skip && c.transport.last_jump == 0.125);
+    const TimTransitionConfig *l = &c.transition;
+    assert_true(l->average_direction && l->composed_ratio == 0.25 && l->composed_jumps == 5 && l->composed_weight == 0.5);
+    assert_true(l->composed_edges == 2 && l->twin_ratio == 0.125 && l->twin_weight == 7 && l->expected_loss);
+    assert_true(l->loss_weight_power == 0.75);
+    const TimTrainingConfig *t = &c.training;
+    assert_true(t->guidance_start_step == 1 && t->composed_start_step == 2 && t->expected_loss_start_step == 3);
+    assert_true(t->twin_start_step == 4 && t->twin_pull_start_step == 5 && t->coupling_batches == 6 && t->ema_warmup);
+    assert_true(c.data_mirror);
+    tim_config_done(&c);
+}
+
 static void test_config_write_published_reads_back(void **state) {
     (void)state;
     for (int i = 0; i < PUBLISHED; i++) {
@@ -1235,6 +1263,7 @@ int main(void) {
         cmocka_unit_test(test_number_print_any_double_reads_back),
         cmocka_unit_test(test_number_parse_other_words_refused),
         cmocka_unit_test(test_config_read_published_values),
+        cmocka_unit_test(test_config_read_own_keys_arrive),
         cmocka_unit_test(test_config_write_published_reads_back),
         cmocka_unit_test(test_config_write_every_transport_reads_back),
         cmocka_unit_test(test_config_write_comma_locale_still_reads_back),
