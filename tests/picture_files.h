@@ -1,4 +1,4 @@
-/* What the tests of picture files share: a new folder under the current one, files in it, and pictures to put there. */
+/* What the tests of picture files share: a new folder of their own, files in it, and pictures to put there. */
 #ifndef TIM_TESTS_PICTURE_FILES_H
 #define TIM_TESTS_PICTURE_FILES_H
 

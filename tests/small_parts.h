@@ -1,5 +1,5 @@
 /* All parts of a text model and of a class model on latents, small enough for tests, in the test's folder (fixture.h). Runs from the root of
- * the sources, or of TIM_SOURCE_DIR. */
+ * the sources. */
 #ifndef TIM_TESTS_SMALL_PARTS_H
 #define TIM_TESTS_SMALL_PARTS_H
 
@@ -16,19 +16,13 @@
 #include "saved_model.h"
 #include "tim/synth.h"
 
-#ifndef TIM_SOURCE_DIR
-#define TIM_SOURCE_DIR "."
-#endif
-
 enum { WIDTH = 32, LATENTS = 8, GRID = 2, FACTOR = 32, SIZE = GRID * FACTOR, LONGEST = 12, NAME_BYTES = 128 };
 
 /* ---- the parts ---- */
 
 static inline void copy_file(const char *from, const char *to) {
     TimFile file;
-    char path[PATH_BYTES];
-    snprintf(path, sizeof path, "%s/%s", TIM_SOURCE_DIR, from);
-    assert_ok(tim_file_open(&file, path, &err));
+    assert_ok(tim_file_open(&file, from, &err));
     write_file(in_folder(to), file.data, file.size);
     tim_file_close(&file);
 }
@@ -163,7 +157,7 @@ static inline size_t read_manifest(const char *manifest, TimStoredTensor tensors
     const char *name;
     json_t *dims;
     size_t count = 0;
-    snprintf(path, sizeof path, "%s/tests/golden/manifests/%s", TIM_SOURCE_DIR, manifest);
+    snprintf(path, sizeof path, "tests/golden/manifests/%s", manifest);
     json_t *root = json_load_file(path, 0, NULL);
     assert_non_null(root);
     json_object_foreach(json_object_get(root, "tensors"), name, dims) {

@@ -275,15 +275,6 @@ static void test_run_wrong_shapes_argument_error(void **state) {
     tim_autoencoder_close(a);
 }
 
-static void test_draw_adds_scaled_noise(void **state) {
-    (void)state;
-    const float mean[2] = {1, -1}, logvar[2] = {0, 2 * logf(3)}, noise[2] = {0.5F, 2};
-    float z[2];
-    tim_autoencoder_draw(z, mean, logvar, noise, 2);
-    assert_near(z[0], 1.5, 1e-6);
-    assert_near(z[1], 5, 1e-5);
-}
-
 /* ---- folders ---- */
 
 /* Writes a folder whose weights are those the small KL wants, but for one tensor that is left out, renamed or reshaped. */
@@ -384,7 +375,6 @@ int main(void) {
         cmocka_unit_test(test_find_kl_strips_for_a_bound),
         cmocka_unit_test(test_encode_tiled_small_picture_equals_whole),
         cmocka_unit_test(test_run_wrong_shapes_argument_error),
-        cmocka_unit_test(test_draw_adds_scaled_noise),
         cmocka_unit_test(test_open_wrong_tensors_error_names_file_and_tensor),
     };
     return cmocka_run_group_tests_name("autoencoder", tests, NULL, NULL);

@@ -1,5 +1,5 @@
 /* The program tim as a user meets it, on models of texts and of latents: prompts as they are given, pictures that can be drawn again, layouts
- * of the evaluations, and what is said of every part. Runs ../cli/tim of its own build from the root of the sources, or of TIM_SOURCE_DIR;
+ * of the evaluations, and what is said of every part. Runs ../cli/tim of its own build from the root of the sources;
  * writes into a temporary directory. */
 #include <pty.h>
 #include <stdint.h>

@@ -1,5 +1,5 @@
 /* What files, safetensors, configurations and IDX data promise, on good and on hostile input.
- * Runs from the root of the sources, or of TIM_SOURCE_DIR; writes into a temporary directory only. */
+ * Runs from the root of the sources; writes into a temporary directory only. */
 #include <dirent.h>
 #include <locale.h>
 #include <math.h>
@@ -29,10 +29,6 @@
 #include "io/idx.h"
 #include "io/number.h"
 #include "io/safetensors.h"
-
-#ifndef TIM_SOURCE_DIR
-#define TIM_SOURCE_DIR "."
-#endif
 
 /* ---- fixtures ---- */
 
@@ -589,7 +585,7 @@ enum { PUBLISHED = sizeof published / sizeof *published };
 
 static void read_published(TimConfig *config, const char *name) {
     char path[PATH_BYTES];
-    snprintf(path, sizeof path, "%s/configs/%s.yaml", TIM_SOURCE_DIR, name);
+    snprintf(path, sizeof path, "configs/%s.yaml", name);
     assert_ok(tim_config_read(config, path, &err));
     assert_ok(tim_config_check(config, &err));
 }
@@ -969,7 +965,7 @@ static void test_config_read_too_large_refused(void **state) {
 static void test_config_read_mutated_never_crashes(void **state) {
     (void)state;
     TimFile file;
-    assert_ok(tim_file_open(&file, TIM_SOURCE_DIR "/configs/tim_xl_p2_256.yaml", &err));
+    assert_ok(tim_file_open(&file, "configs/tim_xl_p2_256.yaml", &err));
     char *text = malloc(file.size + 1);
     assert_non_null(text);
     static const char letters[] = "{}[]:,-#&*!|>'\"%@`\n\t 0a\\?~\x80";

@@ -1,6 +1,5 @@
 /* What pipelines promise: the parts are found, fit each other and are put together as published; a picture does not depend on its batch.
- * The oracle is the parts called one by one, each of which is held against golden values elsewhere. Runs from the root of the sources, or of
- * TIM_SOURCE_DIR; writes into a temporary directory only. */
+ * The oracle is the parts called one by one, each of which is held against golden values elsewhere. Runs from the root of the sources; writes into a temporary directory only. */
 #include <locale.h>
 #include <stdint.h>
 #include <stdio.h>
@@ -558,7 +557,7 @@ static void test_published_weights_bring_their_configuration(void **state) {
         char manifest[64], yaml[PATH_BYTES];
         TimConfig found, wanted;
         snprintf(manifest, sizeof manifest, "%s.json", names[i]);
-        snprintf(yaml, sizeof yaml, "%s/configs/%s.yaml", TIM_SOURCE_DIR, names[i]);
+        snprintf(yaml, sizeof yaml, "configs/%s.yaml", names[i]);
         mkdir(in_folder("official"), 0777);
         write_zeros(in_folder("official/any.safetensors"), tensors, read_manifest(manifest, tensors, texts));
         assert_ok(tim_pipeline_read_config(&found, &(TimPipelineParts){.model = in_folder("official")}, &err));
@@ -582,7 +581,7 @@ static void test_published_weights_bring_their_configuration(void **state) {
     assert_int_equal(remove(in_folder("official/more.safetensors")), 0);
     TimConfig own, found;
     char yaml[PATH_BYTES];
-    snprintf(yaml, sizeof yaml, "%s/configs/tim_xl_p1_t2i.yaml", TIM_SOURCE_DIR);
+    snprintf(yaml, sizeof yaml, "configs/tim_xl_p1_t2i.yaml");
     assert_ok(tim_config_read(&own, yaml, &err));
     own.max_seq_length = 77; /* one beside the weights goes first */
     assert_ok(tim_config_write(&own, in_folder("official/config.yaml"), &err));

@@ -1,5 +1,5 @@
 /* What the report of an evaluation promises: numbers that survive, pages that are whole, self-contained and safe, a verdict that
- * follows the numbers, failures that leave nothing. Files go to a new folder under the current one. */
+ * follows the numbers, failures that leave nothing. Files go to a new folder of their own. */
 #include <errno.h>
 #include <jansson.h>
 #include <limits.h>

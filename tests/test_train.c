@@ -1,5 +1,5 @@
 /* What training promises: initial weights, order of the pictures, schedules, steps, checkpoints and whole runs.
- * The networks and the pictures are as small as they get. Runs from the root of the sources, or of TIM_SOURCE_DIR; writes into a
+ * The networks and the pictures are as small as they get. Runs from the root of the sources; writes into a
  * temporary directory only. */
 #include <dirent.h>
 #include <limits.h>
@@ -37,10 +37,6 @@
 #include "train/time_pairs.h"
 #include "train/trainer.h"
 #include "transport/transport.h"
-
-#ifndef TIM_SOURCE_DIR
-#define TIM_SOURCE_DIR "."
-#endif
 
 enum { PICTURES = 37, SIDE = 8, CLASSES = 4, BATCH = 8 };
 
@@ -2234,7 +2230,7 @@ static void test_train_skipped_steps_are_logged_without_numbers(void **state) {
 static void test_train_configurations_are_sound(void **state) {
     (void)state;
     TimConfig config, again;
-    assert_ok(tim_config_read(&config, TIM_SOURCE_DIR "/configs/fashion.yaml", &err));
+    assert_ok(tim_config_read(&config, "configs/fashion.yaml", &err));
     assert_ok(tim_config_check(&config, &err));
     assert_true(!*config.without_effect && !*config.untrainable);
     assert_true(config.training.ema_warmup && config.data_type && !config.vae_dir);
@@ -2244,7 +2240,7 @@ static void test_train_configurations_are_sound(void **state) {
     assert_true(again.training.ema_warmup && again.data_mirror && again.training.learning_rate == config.training.learning_rate);
     tim_config_done(&config);
     tim_config_done(&again);
-    assert_ok(tim_config_read(&config, TIM_SOURCE_DIR "/configs/fashion_published.yaml", &err));
+    assert_ok(tim_config_read(&config, "configs/fashion_published.yaml", &err));
     assert_ok(tim_config_check(&config, &err));
     assert_int_equal(config.training.optimizer, TIM_OPTIMIZER_ADAMW);
     tim_config_done(&config);

@@ -107,10 +107,6 @@ TimStatus tim_autoencoder_encode_tiled(TimAutoencoder *a, const TimTiling *tilin
     return encode(a, tiling, batch, height, width, x, mean, logvar, err);
 }
 
-void tim_autoencoder_draw(float *z, const float *mean, const float *logvar, const float *noise, size_t count) {
-    for (size_t i = 0; i < count; i++) z[i] = mean[i] + expf(0.5F * logvar[i]) * noise[i];
-}
-
 TimStatus tim_autoencoder_decode(TimAutoencoder *a, int64_t batch, int height, int width, const float *z, float *x, TimError *err) {
     TIM_TRY(check(a, &a->decoder, batch, height, width, err));
     return run(&a->decoder, NULL, batch, height, width, z, x, err);

@@ -61,9 +61,6 @@ TimStatus tim_autoencoder_open(TimAutoencoder **out, const char *folder, const T
 TimStatus tim_autoencoder_encode(TimAutoencoder *autoencoder, int64_t batch, int height, int width, const float *x, float *mean,
                                  float *logvar, TimError *err);
 
-/* z (count) = mean + exp(logvar / 2) noise. */
-void tim_autoencoder_draw(float *z, const float *mean, const float *logvar, const float *noise, size_t count);
-
 /* z (B, c, h, w) -> x (B, C, h factor, w factor). */
 TimStatus tim_autoencoder_decode(TimAutoencoder *autoencoder, int64_t batch, int height, int width, const float *z, float *x,
                                  TimError *err);

@@ -58,9 +58,8 @@ void tim_tape_fail(TimTape *tape, TimStatus status, const char *format, ...) __a
 
 TimStatus tim_tape_plan(TimTape *tape, TimError *err);
 
-/* Bytes of the block that holds all values of this tape, with the workspace of its ops; and what the values would take without sharing it. */
+/* Bytes of the block that holds all values of this tape, with the workspace of its ops. */
 size_t tim_tape_bytes(const TimTape *tape);
-size_t tim_tape_bytes_unshared(const TimTape *tape);
 
 /* Points the parameters at `weights` and their cotangents into the vector `gradients` (NULL without backward). Fails when a parameter
  * lacks the dtype the tape wants. Cheap; runs may be bound to other weights in turn. */

@@ -222,9 +222,3 @@ TimStatus tim_tape_plan(TimTape *tape, TimError *err) {
 size_t tim_tape_bytes(const TimTape *tape) {
     return tape->bytes + tape->work_bytes;
 }
-
-size_t tim_tape_bytes_unshared(const TimTape *tape) {
-    size_t sum = tape->work_bytes;
-    for (size_t i = 0; i < tape->block_count; i++) sum += tape->blocks[i].bytes;
-    return sum;
-}
