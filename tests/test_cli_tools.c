@@ -447,11 +447,42 @@ static void test_train_and_eval_options_of_shorter_runs_hold(void **state) {
         "train --config train.yaml --out brief --steps 100000 --minutes 0.03 --log-every 1 --lr 1e-4 --micro-batch 3 --threads 1");
     read_text(in_folder("brief/log.jsonl"), text);
     assert_contains(text, "{\"step\": 1, ");
+    assert_contains(text, "\"lr\": 3.125e-06,"); /* times the batch of 8, by the published 256 */
+    assert_null(strstr(text, "{\"step\": 100000, "));
+    static const char *const precisions[][2] = {{"fp32", "mixed_precision: \"no\"\n"}, {"bf16", "mixed_precision: \"bf16\"\n"}};
+    for (int i = 0; i < 2; i++) {
+        char words[128];
+        snprintf(words, sizeof words, "train --config train.yaml --out %s --steps 1 --isa generic --precision %s", precisions[i][0],
+                 precisions[i][0]);
+        assert_runs(words);
+        snprintf(words, sizeof words, "%s/configs/config.yaml", precisions[i][0]);
+        read_text(in_folder(words), text);
+        assert_contains(text, precisions[i][1]);
+    }
     assert_runs(
         "eval --model run/checkpoints/checkpoint-4 --classifier judge.safetensors --reference data:test --training data:train "
         "--samples 20 --seeds 1 --steps 1 --no-diffusion --out brief/report --threads 1");
     assert_null(strstr(printed, "diffusion"));
     assert_int_equal(access(in_folder("brief/report/report.html"), R_OK), 0);
+    const char *again =
+        "eval --model run/checkpoints/checkpoint-4 --config train.yaml --classifier judge.safetensors --reference data:test "
+        "--samples 20 "
+        "--seeds 1 --steps 1 --no-diffusion --out brief/report --threads 1 --seed 5 --batch 7 --precision fp32 --isa generic";
+    char words[512];
+    assert_fails(again, 1, "tells of an evaluation of other weights or pictures");
+    snprintf(words, sizeof words, "%s --overwrite", again);
+    assert_runs(words);
+    json_t *report = json_load_file(in_folder("brief/report/report.json"), 0, NULL);
+    const json_t *r = json_object_get(report, "run");
+    assert_true(json_integer_value(json_object_get(r, "first_seed")) == 5 && json_integer_value(json_object_get(r, "batch")) == 7);
+    assert_string_equal(json_string_value(json_object_get(r, "precision")), "fp32");
+    assert_string_equal(json_string_value(json_object_get(r, "isa")), "generic");
+    json_decref(report);
+    assert_runs("classifier --train data:train --test data:test --epochs 1 --batch 8 --out a.safetensors");
+    assert_runs("classifier --train data:train --test data:test --epochs 1 --batch 8 --out b.safetensors --seed 1");
+    assert_runs("classifier --train data:train --test data:test --epochs 1 --batch 8 --out d.safetensors --lr 1e-4");
+    static const char *const others[] = {"b.safetensors", "d.safetensors"};
+    for (int i = 0; i < 2; i++) assert_same_files(in_folder("a.safetensors"), in_folder(others[i]), false);
 }
 
 /* A wrong classifier is known before the first step, and one that nobody would ask is refused. */
