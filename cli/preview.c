@@ -9,7 +9,6 @@
 #include "step_sheet.h"
 #include "support.h"
 
-enum { MAX_PATH = 4096 };
 static const int judged_steps[] = {1, 4};
 
 TimStatus preview_open(Preview *p, const TimConfig *config, TimError *err) {
@@ -26,11 +25,12 @@ bool preview_due(const Preview *preview, int64_t step) {
 
 static TimStatus write_sheet(const Preview *p, const TimTrainProgress *progress, TimError *err) {
     static const int steps[] = {1, 2, 4, 8, 32};
-    char path[MAX_PATH], title[64];
-    snprintf(path, sizeof path, "%.4000s/samples", p->out);
-    const TimStatus status = make_folder(path, err);
+    char folder[MAX_PATH_BYTES], path[MAX_PATH_BYTES], name[64], title[64];
+    snprintf(name, sizeof name, "step-%06" PRId64, progress->step);
+    TimStatus status = join_path(folder, p->out, "samples", "", err);
+    if (status == TIM_OK) status = make_folder(folder, err);
+    if (status == TIM_OK) status = join_path(path, folder, name, ".png", err);
     if (status != TIM_OK) return status;
-    snprintf(path, sizeof path, "%.4000s/samples/step-%06" PRId64 ".png", p->out, progress->step);
     snprintf(title, sizeof title, "after %" PRId64 " steps", progress->step);
     const StepSheet sheet = {.steps = steps, .rows = sizeof steps / sizeof *steps, .title = title};
     return step_sheet_write(progress->average, &sheet, path, err);
@@ -51,8 +51,9 @@ static TimStatus judge(Preview *p, const TimTrainProgress *progress, int steps, 
 }
 
 static TimStatus append_line(const Preview *p, int64_t step, const TimJudgement *judgements, TimError *err) {
-    char path[MAX_PATH];
-    snprintf(path, sizeof path, "%.4000s/log.jsonl", p->out);
+    char path[MAX_PATH_BYTES];
+    const TimStatus joined = join_path(path, p->out, "log.jsonl", "", err);
+    if (joined != TIM_OK) return joined;
     FILE *stream = fopen(path, "a");
     if (!stream) return fail_with(err, TIM_E_IO, "%.300s: cannot open for appending: %s", path, strerror(errno));
     fprintf(stream, "{\"step\": %" PRId64 ", \"pictures\": %" PRId64, step, p->pictures);

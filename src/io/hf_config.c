@@ -88,7 +88,7 @@ TimStatus tim_hf_config_parse(json_t **object, const char *text, size_t size, Ti
     if (!root) return tim_fail(err, TIM_E_FORMAT, "not valid JSON at line %d: %s", cause.line, cause.text);
     if (!json_is_object(root)) {
         json_decref(root);
-        return tim_fail(err, TIM_E_FORMAT, "not a JSON object; give the config.json of a Hugging Face folder");
+        return tim_fail(err, TIM_E_FORMAT, "not a JSON object; is it a configuration, manifest or report?");
     }
     *object = root;
     return TIM_OK;

@@ -80,13 +80,13 @@ TimStatus tim_autoencoder_find_strips(TimAutoencoder *autoencoder, int height, i
 /* *bytes = of the tape that encodes a picture of these sides, whole. */
 TimStatus tim_autoencoder_encode_bytes(TimAutoencoder *autoencoder, int height, int width, size_t *bytes, TimError *err);
 
-/* Lets the tapes go; the next call makes them anew. NULL is fine: a model on pixels has none. */
-void tim_autoencoder_rest(TimAutoencoder *autoencoder);
-
-/* The same in strips, their rows rounded to what the stages divide into: the whole picture's result but for rounding, in less memory.
+/* As tim_autoencoder_decode, in strips, their rows rounded to what the stages divide into: the whole picture's result but for rounding, in less memory.
  * TIM_E_UNSUPPORTED when no stage can be cut, TIM_E_ARGUMENT for a stage that there is not. */
 TimStatus tim_autoencoder_decode_strips(TimAutoencoder *autoencoder, const TimStrips *strips, int64_t batch, int height, int width,
                                         const float *z, float *x, TimError *err);
+
+/* Lets the tapes go; the next call makes them anew. NULL is fine: a model on pixels has none. */
+void tim_autoencoder_rest(TimAutoencoder *autoencoder);
 
 /* ---- tiled mode, as published: each tile by itself, blended where they overlap. Not the whole picture's result. ---- */
 

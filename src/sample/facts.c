@@ -22,8 +22,9 @@
 static void add(TimFacts *facts, const char *key, bool text, const char *format, ...) __attribute__((format(printf, 4, 5)));
 
 static void add(TimFacts *facts, const char *key, bool text, const char *format, ...) {
-    TimFact *fact = &facts->items[facts->count++];
     va_list args;
+    if (facts->count == TIM_FACT_MAX) return; /* as many as there is room for */
+    TimFact *fact = &facts->items[facts->count++];
     *fact = (TimFact){.key = key, .text = text};
     va_start(args, format);
     vsnprintf(fact->value, sizeof fact->value, format, args);

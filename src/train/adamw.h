@@ -11,7 +11,7 @@ typedef struct TimAdamWStep {
     double lr, beta1, beta2, eps, weight_decay;
     int64_t step;          /* 1 for the first */
     double gradient_scale; /* gradients are multiplied by this first: clipping */
-    double ema_decay;      /* ema = d ema + (1 - d) w */
+    double ema_decay;      /* d: ema += (1 - d) (w - ema) */
     int threads;
 } TimAdamWStep;
 
