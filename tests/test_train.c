@@ -1164,8 +1164,8 @@ static void test_lane_full_table_keeps_the_tape_in_use(void **state) {
         assert_ok(tim_lane_network(&lane, TIM_FOR_TRAINING, &config.network, &first, &t->model->options, &t->model->params, &in_use,
                                    &err));
         const TimNetwork *before = in_use;
-        assert_ok(
-            tim_lane_network(&lane, TIM_FOR_AVERAGE, &config.network, &next, &t->model->options, &t->model->params, &other, &err));
+        assert_ok(tim_lane_network(&lane, TIM_FOR_EVALUATION, &config.network, &next, &t->model->options, &t->model->params, &other,
+                                   &err));
         assert_ptr_equal(in_use, before);
         assert_true(in_use->shape.batch == 1 && other->shape.batch == batch && in_use != other);
     }

@@ -31,7 +31,7 @@ static TimStatus average_for(const TimObjective *o, TimPart part, int64_t size, 
     if (!ema)
         return tim_fail(err, TIM_E_ARGUMENT,
                         "model guidance, average_direction and composed samples need the averaged weights: keep an EMA");
-    TIM_TRY(tim_part_network(o, part, TIM_FOR_AVERAGE, size, false, out, err));
+    TIM_TRY(tim_part_network(o, part, TIM_FOR_EVALUATION, size, false, out, err));
     return tim_tape_bind((*out)->tape, ema, NULL, err);
 }
 
@@ -55,7 +55,7 @@ TimStatus tim_average_guide(const TimObjective *o, TimPart part, const TimWeight
                   rows = up < part.size ? up : part.size;
     TimNetwork *n;
     if (count == 0) return TIM_OK;
-    TIM_TRY(tim_part_network(o, part, TIM_FOR_AVERAGE, both ? 2 * part.size : part.size, false, &n, err));
+    TIM_TRY(tim_part_network(o, part, TIM_FOR_EVALUATION, both ? 2 * part.size : part.size, false, &n, err));
     TIM_TRY(average_for(o, part, both ? 2 * rows : rows, ema, &n, err));
     fill_guided(o, n, part, 0, rows, count, &part.batch->null);
     if (both) fill_guided(o, n, part, rows, rows, count, &part.batch->teacher);

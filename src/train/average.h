@@ -5,7 +5,7 @@
  *   jumps       where `composed_jumps` jumps lead from x_t at t to r, as a sampler would take them: the targets of composed samples
  *
  * What is asked about x_t reads rows.x_t of the lane; `ema` may be NULL where nothing is asked, else that is TIM_E_ARGUMENT. The tapes are
- * the lane's, for TIM_FOR_AVERAGE. */
+ * the lane's, for TIM_FOR_EVALUATION. */
 #ifndef TIM_TRAIN_AVERAGE_H
 #define TIM_TRAIN_AVERAGE_H
 

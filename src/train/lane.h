@@ -9,7 +9,8 @@
  * their jumps, twins what is told apart. */
 enum { TIM_LANE_TAPES = 32 };
 
-typedef enum TimPurpose { TIM_FOR_TRAINING, TIM_FOR_DIFFERENCE, TIM_FOR_AVERAGE, TIM_FOR_TWIN } TimPurpose;
+/* Evaluation is without gradients, with whatever weights are bound; a twin trains on two tapes at once. */
+typedef enum TimPurpose { TIM_FOR_TRAINING, TIM_FOR_DIFFERENCE, TIM_FOR_EVALUATION, TIM_FOR_TWIN } TimPurpose;
 
 typedef struct TimLaneTape {
     TimPurpose purpose;

@@ -11,7 +11,7 @@ typedef struct Twins {
 static TimStatus open_tapes(Twins *w, const TimObjective *o, TimPart part, const TimWeights *weights, TimError *err) {
     TIM_TRY(tim_part_network(o, part, TIM_FOR_TRAINING, part.size, false, &w->jump, err));
     TIM_TRY(tim_part_network(o, part, TIM_FOR_TWIN, part.size, false, &w->drawn, err));
-    TIM_TRY(tim_part_network(o, part, TIM_FOR_AVERAGE, part.size, false, &w->data, err));
+    TIM_TRY(tim_part_network(o, part, TIM_FOR_EVALUATION, part.size, false, &w->data, err));
     TIM_TRY(tim_tape_bind(w->jump->tape, weights, part.lane->gradients, err));
     TIM_TRY(tim_tape_bind(w->drawn->tape, weights, part.lane->gradients, err));
     return tim_tape_bind(w->data->tape, weights, NULL, err);
