@@ -2,6 +2,7 @@
 #ifndef TIM_BASE_BF16_H
 #define TIM_BASE_BF16_H
 
+#include <stddef.h>
 #include <stdint.h>
 #include <string.h>
 
@@ -25,6 +26,11 @@ static inline TimBf16 tim_bf16_from_f32(float value) {
 /* To the nearest bf16. */
 static inline float tim_bf16_round(float value) {
     return tim_bf16_to_f32(tim_bf16_from_f32(value));
+}
+
+/* out[i] = in[i] rounded */
+static inline void tim_bf16_round_all(TimBf16 *restrict out, const float *restrict in, size_t count) {
+    for (size_t i = 0; i < count; i++) out[i] = tim_bf16_from_f32(in[i]);
 }
 
 #endif

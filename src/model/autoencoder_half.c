@@ -185,8 +185,7 @@ static void store(TimHalf *half, size_t index, const float *values) {
         memcpy(half->f32 + (half->bound.f32[index] - half->f32), values, p->count * sizeof *values);
         return;
     }
-    TimBf16 *out = half->bf16 + (half->bound.bf16[index] - half->bf16);
-    for (size_t i = 0; i < p->count; i++) out[i] = tim_bf16_from_f32(values[i]);
+    tim_bf16_round_all(half->bf16 + (half->bound.bf16[index] - half->bf16), values, p->count);
 }
 
 typedef struct Source {

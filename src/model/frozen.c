@@ -66,7 +66,7 @@ static void convert(const TimFrozen *frozen, size_t i, const TimStoredTensor *te
         const size_t count = tensor->count - first < CHUNK ? tensor->count - first : CHUNK;
         const TimStoredTensor part = part_of(tensor, first, count);
         tim_safetensors_read_f32(&part, narrow ? values : (float *)frozen->copies[i] + first, count, NULL);
-        for (size_t at = 0; narrow && at < count; at++) ((TimBf16 *)frozen->copies[i])[first + at] = tim_bf16_from_f32(values[at]);
+        if (narrow) tim_bf16_round_all((TimBf16 *)frozen->copies[i] + first, values, count);
     }
 }
 
@@ -179,8 +179,7 @@ static TimStatus make_bf16(TimFrozen *frozen, size_t i, TimFrozenMake make, void
     float *values;
     TIM_TRY(tim_new(&values, param->count, sizeof *values, param->name, err));
     const TimStatus status = make(from, param, values, err);
-    TimBf16 *out = frozen->copies[i];
-    for (size_t at = 0; status == TIM_OK && at < param->count; at++) out[at] = tim_bf16_from_f32(values[at]);
+    if (status == TIM_OK) tim_bf16_round_all(frozen->copies[i], values, param->count);
     tim_free(values);
     return status;
 }

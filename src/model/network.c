@@ -170,20 +170,31 @@ static TimRef attend_to_caption(const Build *b, TimRef y, const char *block, int
     return tim_linear(b->tape, o, &proj, join(name, block, "cross_attn.proj"));
 }
 
+/* Of a block's SwiGLU. */
+static int64_t mlp_width(const TimNetworkConfig *c) {
+    return (int64_t)(c->hidden_size * c->mlp_ratio) * 2 / 3;
+}
+
+/* Of what leads from the condition to a block's shifts, scales and gates, and how many of these there are. */
+static int64_t lora_width(const TimNetworkConfig *c) {
+    return c->lora_hidden_size ? c->lora_hidden_size : c->hidden_size / 4 * 3;
+}
+
+static int chunk_count(const TimNetworkConfig *c) {
+    return c->kind == TIM_NETWORK_T2I ? 9 : 6;
+}
+
 static TimRef feed_forward(const Build *b, TimRef y, const char *block) {
     char name[128];
     const TimLinearSpec fc2 = over_tokens(b, b->config->hidden_size);
-    const int64_t wide = (int64_t)(b->config->hidden_size * b->config->mlp_ratio);
-    return tim_swiglu_mlp(b->tape, y, wide * 2 / 3, TIM_INIT_XAVIER, &fc2, join(name, block, "mlp"));
+    return tim_swiglu_mlp(b->tape, y, mlp_width(b->config), TIM_INIT_XAVIER, &fc2, join(name, block, "mlp"));
 }
 
 static TimRef modulation_of(const Build *b, const char *block) {
     char name[128];
     const TimNetworkConfig *c = b->config;
-    const int chunks = c->kind == TIM_NETWORK_T2I ? 9 : 6,
-              lora = c->lora_hidden_size ? c->lora_hidden_size : c->hidden_size / 4 * 3;
-    const TimLinearSpec fc2 = over_samples(b, (int64_t)chunks * c->hidden_size, true, TIM_INIT_ZERO);
-    return tim_swiglu_mlp(b->tape, b->c, lora, TIM_INIT_XAVIER, &fc2, join(name, block, "adaLN_modulation"));
+    const TimLinearSpec fc2 = over_samples(b, (int64_t)chunk_count(c) * c->hidden_size, true, TIM_INIT_ZERO);
+    return tim_swiglu_mlp(b->tape, b->c, lora_width(c), TIM_INIT_XAVIER, &fc2, join(name, block, "adaLN_modulation"));
 }
 
 /* The stream's hidden state becomes readable when the next norm has added what waits: the projector reads it there. */
@@ -368,7 +379,7 @@ void tim_caption_network_done(TimCaptionNetwork *network) {
     *network = (TimCaptionNetwork){0};
 }
 
-/* ---- parameters and arithmetic ---- */
+/* ---- parameters ---- */
 
 TimStatus tim_network_params(TimParams *params, const TimNetworkConfig *config, TimError *err) {
     const TimNetworkShape smallest = {
@@ -392,11 +403,9 @@ static double mlp_flops(double rows, double in, double hidden, double out) {
 }
 
 static double block_flops(const TimNetworkConfig *c, double n, double m) {
-    const double d = c->hidden_size, wide = (double)(int64_t)(c->hidden_size * c->mlp_ratio);
-    const double chunks = c->kind == TIM_NETWORK_T2I ? 9 : 6,
-                 lora = c->lora_hidden_size ? c->lora_hidden_size : c->hidden_size / 4 * 3;
-    double sum = product(n, d, 4 * d) + 4 * n * n * d + mlp_flops(n, d, (double)((int64_t)wide * 2 / 3), d) +
-                 mlp_flops(1, d, lora, chunks * d);
+    const double d = c->hidden_size;
+    double sum = product(n, d, 4 * d) + 4 * n * n * d + mlp_flops(n, d, (double)mlp_width(c), d) +
+                 mlp_flops(1, d, (double)lora_width(c), chunk_count(c) * d);
     if (c->distance_aware) sum += product(1, d, 3 * d);
     if (c->kind == TIM_NETWORK_T2I) sum += product(n, d, 2 * d) + product(m, d, 2 * d) + 4 * n * m * d;
     return sum;

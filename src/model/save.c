@@ -5,10 +5,6 @@
 #include "io/file.h"
 #include "model/store.h"
 
-static void round_to_bf16(TimBf16 *out, const float *vector, size_t count) {
-    for (size_t i = 0; i < count; i++) out[i] = tim_bf16_from_f32(vector[i]);
-}
-
 /* `data` is the whole vector in `dtype`, each parameter at its offset. */
 static TimStatus add_tensors(TimSafetensorsWriter *writer, const void *data, const TimParams *params, TimDtype dtype,
                              TimError *err) {
@@ -41,7 +37,7 @@ TimStatus tim_weights_write(const float *vector, const TimParams *params, TimDty
         return tim_fail(err, TIM_E_ARGUMENT, "%s: weights as %s; they are written as F32 or BF16", path, tim_dtype_name(dtype));
     TimBf16 *rounded;
     TIM_TRY(tim_new(&rounded, params->elements, sizeof *rounded, "the bf16 weights", err));
-    round_to_bf16(rounded, vector, params->elements);
+    tim_bf16_round_all(rounded, vector, params->elements);
     const TimStatus status = write_data(rounded, params, dtype, texts, text_count, path, err);
     tim_free(rounded);
     return status;

@@ -78,7 +78,7 @@ static TimStatus make_tensor(Synth *s, const char *name, int rank, const size_t 
     TIM_TRY(tim_hash_weights(name, dims, rank, s->kind->rule, values, err));
     if (s->precision == TIM_PRECISION_F32) return tim_safetensors_writer_add(&s->writer, name, TIM_F32, rank, dims, values, err);
     TIM_TRY(tim_new(&rounded, count, sizeof *rounded, name, err));
-    for (size_t i = 0; i < count; i++) rounded[i] = tim_bf16_from_f32(values[i]);
+    tim_bf16_round_all(rounded, values, count);
     tim_free(values);
     s->data[s->count - 1] = rounded;
     return tim_safetensors_writer_add(&s->writer, name, TIM_BF16, rank, dims, rounded, err);

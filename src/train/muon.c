@@ -176,9 +176,8 @@ static void start(const Matrix *m, const TimAdamWVectors *v, float gradient_scal
 
 static const void *rounded(const float *values, size_t count, TimDtype dtype, void *room) {
     if (dtype == TIM_F32) return values;
-    TimBf16 *out = room;
-    for (size_t i = 0; i < count; i++) out[i] = tim_bf16_from_f32(values[i]);
-    return out;
+    tim_bf16_round_all(room, values, count);
+    return room;
 }
 
 /* X <- a X + (b S + c S S) X with S = X X^T. */
