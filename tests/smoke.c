@@ -137,7 +137,7 @@ static TimStatus run_with(TimIsa isa, TimPrecision precision, Result *result, Ti
     if (status == TIM_OK) status = tim_new(&rounded, params.elements, sizeof *rounded, "rounded weights", err);
     if (status == TIM_OK) status = tim_new(&gradients, params.elements, sizeof *gradients, "gradients", err);
     if (status == TIM_OK) status = fill_weights(&params, weights, err);
-    for (size_t i = 0; status == TIM_OK && i < params.elements; i++) rounded[i] = tim_bf16_from_f32(weights[i]);
+    if (status == TIM_OK) tim_bf16_round_all(rounded, weights, params.elements);
     if (status == TIM_OK) status = bind(&n, &params, weights, rounded, gradients, err);
     if (status == TIM_OK) status = run(&n, &params, gradients, result, err);
     tim_network_done(&n);

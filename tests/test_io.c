@@ -690,11 +690,9 @@ static void test_config_read_own_keys_arrive(void **state) {
     (void)state;
     static const char text[] =
         "model:\n  network: {params: {input_skip: true}}\n  transport: {target: tim.schedulers.transports.OT_FM, params: "
-        "{last_jump: "
-        "0.125}}\n"
+        "{last_jump: 0.125}}\n"
         "  transition_loss: {average_direction: true, composed_ratio: 0.25, composed_jumps: 5, composed_weight: 0.5, "
-        "composed_edges: 2, "
-        "twin_ratio: 0.125, twin_weight: 7, expected_loss: true, loss_weight_power: 0.75}\n  ema_warmup: true\n"
+        "composed_edges: 2, twin_ratio: 0.125, twin_weight: 7, expected_loss: true, loss_weight_power: 0.75}\n  ema_warmup: true\n"
         "data: {dataset: {mirror: true}}\n"
         "training: {guidance_start_step: 1, composed_start_step: 2, expected_loss_start_step: 3, twin_start_step: 4, "
         "twin_pull_start_step: 5, coupling_batches: 6}\n";

@@ -847,24 +847,29 @@ static void test_run_keeps_what_is_no_number(void **state) {
         }
 }
 
+/* A tape of one op that is only run; *x and *y are what goes in and what comes out. */
+static void record_one(Fixture *f, TimIsa isa, TimOpKind kind, TimOpParams params, int64_t rows, int64_t cols, TimMatrix *x,
+                       TimMatrix *y) {
+    const TimTapeOptions options = {.isa = isa, .threads = 1, .samples = 1, .product = TIM_F32};
+    fixture_init(f, &options);
+    const TimRef in = tim_tape_input(f->tape, TIM_F32, rows, cols, false), out = tim_tape_add(f->tape, kind, params, 1, &in);
+    tim_tape_keep(f->tape, out, false);
+    must(tim_tape_plan(f->tape, &f->err), &f->err);
+    fixture_bind(f, f->tape);
+    *x = tim_tape_value(f->tape, in), *y = tim_tape_value(f->tape, out);
+}
+
 /* A key or query that is no number makes no finite picture. */
 static void test_linear_attention_keeps_what_is_no_number(void **state) {
     (void)state;
     enum { PIXELS = 3, WIDTH = 2 };
+    const TimOpParams params = {.linear_attention = {.width = WIDTH, .eps = 1e-5F}};
     for (int at = 0; at < 3 * WIDTH; at++) {
-        const TimTapeOptions options = {.isa = TIM_ISA_REF, .threads = 1, .samples = 1, .product = TIM_F32};
         Fixture f;
-        fixture_init(&f, &options);
-        const TimRef x = tim_tape_input(f.tape, TIM_F32, PIXELS, 3 * WIDTH, false),
-                     y = tim_tape_add(f.tape, TIM_OP_LINEAR_ATTENTION,
-                                      (TimOpParams){.linear_attention = {.width = WIDTH, .eps = 1e-5F}}, 1, &x);
-        tim_tape_keep(f.tape, y, false);
-        must(tim_tape_plan(f.tape, &f.err), &f.err);
-        fixture_bind(&f, f.tape);
-        const TimMatrix in = tim_tape_value(f.tape, x);
+        TimMatrix in, out;
+        record_one(&f, TIM_ISA_REF, TIM_OP_LINEAR_ATTENTION, params, PIXELS, 3 * WIDTH, &in, &out);
         for (int i = 0; i < PIXELS * 3 * WIDTH; i++) tim_matrix_f32(&in, i / (3 * WIDTH))[i % (3 * WIDTH)] = i == at ? NAN : 1;
         tim_tape_forward(f.tape, false);
-        const TimMatrix out = tim_tape_value(f.tape, y);
         assert_true(isnan(tim_matrix_f32(&out, 0)[at % WIDTH]));
         fixture_done(&f);
     }
@@ -875,20 +880,13 @@ static void test_pool_average_of_a_large_picture_is_its_mean(void **state) {
     (void)state;
     enum { SIDE = 256 };
     const float value = 1 + 0x1p-9F;
-    const TimTapeOptions options = {.isa = TIM_ISA_GENERIC, .threads = 1, .samples = 1, .product = TIM_F32};
     const TimPoolParams pool = {.window = {.height = SIDE, .width = SIDE, .kernel_h = SIDE, .kernel_w = SIDE, .stride = SIDE},
                                 .average = true};
     Fixture f;
-    fixture_init(&f, &options);
-    const TimRef x = tim_tape_input(f.tape, TIM_F32, SIDE * SIDE, 1, false),
-                 mean = tim_tape_add(f.tape, TIM_OP_POOL, (TimOpParams){.pool = pool}, 1, &x);
-    tim_tape_keep(f.tape, mean, false);
-    must(tim_tape_plan(f.tape, &f.err), &f.err);
-    fixture_bind(&f, f.tape);
-    const TimMatrix in = tim_tape_value(f.tape, x);
+    TimMatrix in, out;
+    record_one(&f, TIM_ISA_GENERIC, TIM_OP_POOL, (TimOpParams){.pool = pool}, SIDE * SIDE, 1, &in, &out);
     for (int i = 0; i < SIDE * SIDE; i++) *tim_matrix_f32(&in, i) = value;
     tim_tape_forward(f.tape, false);
-    const TimMatrix out = tim_tape_value(f.tape, mean);
     assert_true(*tim_matrix_f32(&out, 0) == value);
     fixture_done(&f);
 }

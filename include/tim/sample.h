@@ -58,8 +58,7 @@ typedef struct TimSampleOptions {
     bool stages; /* true: steps pictures of each, (count, steps): after every step the picture that its F leads to if the jump goes
                   * on to T_min. Such clean estimates cost no evaluation; a picture's last is the picture itself */
     size_t memory; /* bytes that the run may hold at once, weights included; 0: no bound, and large pictures in about 8 GB; an
-                    * `init` that would take more is refused.
-                    * With a bound parts let go of their tapes and pages while others work, and strips are cut to fit */
+                    * `init` that would take more is refused. With a bound parts let go of their tapes and pages while others work, and strips are cut to fit */
     size_t held;   /* bytes that the caller holds beside the run, which count against `memory` */
     TimImageRounding rounding;
     TimSampleCallback progress; /* NULL: nobody asks */

@@ -265,11 +265,13 @@ static TimStatus run_once(Bench *b, TimError *err) {
 }
 
 static void start_measuring(Bench *b) {
-    if (b->objective)
+    if (b->objective) {
         tim_objective_measure(b->objective, &b->sums);
-    else
-        tim_tape_measure(b->model->tapes[0].network.tape, &b->sums);
-    if (!b->objective && b->c->caption_tokens) tim_tape_measure(b->model->tapes[0].captions.tape, &b->sums);
+        return;
+    }
+    const TimModelTape *tape = &b->model->tapes[0];
+    tim_tape_measure(tape->network.tape, &b->sums);
+    if (b->c->caption_tokens) tim_tape_measure(tape->captions.tape, &b->sums);
 }
 
 static size_t tape_bytes(const Bench *b) {

@@ -209,6 +209,10 @@ static bool is_searched(const Evaluation *e, const TimFinishedSetting *s) {
            e->judge->training.count > 0;
 }
 
+static uint64_t processor_here(const Evaluation *e) {
+    return tim_fnv1a_text(TIM_FNV1A_EMPTY, e->processor);
+}
+
 /* Draws and judges one setting with one seed. */
 static TimStatus evaluate_once(Evaluation *e, TimFinishedSetting *s, TimError *err) {
     TimPictures pictures;
@@ -217,7 +221,7 @@ static TimStatus evaluate_once(Evaluation *e, TimFinishedSetting *s, TimError *e
     TIM_TRY(draw(e, s->mode, s->steps, s->seed_index, 0, e->options->samples, e->labels, &pictures, &info, err));
     s->pictures_per_second = (double)pictures.count / (tim_clock() - start);
     s->evaluations = info.evaluations;
-    s->processor = tim_fnv1a_text(TIM_FNV1A_EMPTY, e->processor);
+    s->processor = processor_here(e);
     TimStatus status = tim_judge_pictures(e->judge, &pictures, e->labels, &s->judgement, err);
     if (status == TIM_OK && is_searched(e, s)) status = tim_judge_closest(e->judge, &pictures, s->pairs, &s->pair_count, err);
     tim_pictures_done(&pictures);
@@ -232,7 +236,7 @@ static const TimFinishedSetting *find_done(const Evaluation *e, const TimFinishe
 
 /* How fast it was drawn, if on this processor: the report names one. */
 static double speed_here(const Evaluation *e, const TimFinishedSetting *s) {
-    return s->processor == tim_fnv1a_text(TIM_FNV1A_EMPTY, e->processor) ? s->pictures_per_second : NAN;
+    return s->processor == processor_here(e) ? s->pictures_per_second : NAN;
 }
 
 /* One setting with one seed, unless it has been done. */

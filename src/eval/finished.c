@@ -46,11 +46,16 @@ typedef struct Words {
     bool good;
 } Words;
 
+/* Behind a word that ends at `end`; none was there if that is where it would begin. */
+static void go_on(Words *w, char *end) {
+    if (end == w->at) w->good = false;
+    w->at = end;
+}
+
 static double next_number(Words *w) {
     char *end = w->at;
     const double value = w->good ? strtod(w->at, &end) : 0; /* also nan */
-    if (end == w->at) w->good = false;
-    w->at = end;
+    go_on(w, end);
     return value;
 }
 
@@ -64,8 +69,7 @@ static int64_t next_integer(Words *w, double low, double high) {
 static uint64_t next_hash(Words *w) {
     char *end = w->at;
     const uint64_t value = w->good ? strtoull(w->at, &end, 10) : 0;
-    if (end == w->at) w->good = false;
-    w->at = end;
+    go_on(w, end);
     return value;
 }
 
@@ -139,8 +143,7 @@ static TimStatus read_file(TimFinished *f, const char *subject, bool replace, Ti
     else if (!replace)
         status = tim_fail(err, TIM_E_ARGUMENT,
                           "%s: tells of an evaluation of other weights or pictures, or drawn with another configuration, batch, "
-                          "precision, number of "
-                          "threads, instruction set or version of tim; give the report another folder, or "
+                          "precision, number of threads, instruction set or version of tim; give the report another folder, or "
                           "have this one replaced",
                           f->path);
     fclose(stream);

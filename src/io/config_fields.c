@@ -218,9 +218,14 @@ static bool is_null(const TimFieldValue *value) {
     return false;
 }
 
-static TimStatus fail_type(const TimField *field, const TimFieldValue *value, const char *wanted, TimError *err) {
-    return tim_fail(err, TIM_E_FORMAT, "%s is %s'%.60s'; it must be %s", field->path, value->quoted ? "the text " : "", value->text,
+static TimStatus fail_value(TimStatus status, const TimField *field, const TimFieldValue *value, const char *wanted,
+                            TimError *err) {
+    return tim_fail(err, status, "%s is %s'%.60s'; it must be %s", field->path, value->quoted ? "the text " : "", value->text,
                     wanted);
+}
+
+static TimStatus fail_type(const TimField *field, const TimFieldValue *value, const char *wanted, TimError *err) {
+    return fail_value(TIM_E_FORMAT, field, value, wanted, err);
 }
 
 /* 010: YAML 1.1, and with it the published code, reads an octal number. */
@@ -279,10 +284,8 @@ static TimStatus store_name(void *place, const TimField *field, const TimFieldVa
     }
     char wanted[256] = "one of ";
     list_names(field->names, wanted + strlen(wanted), sizeof wanted - strlen(wanted));
-    const TimStatus status = fail_type(field, value, wanted, err);
-    if (!tim_ends_with(field->path, ".target")) return status;
-    if (err) err->status = TIM_E_UNSUPPORTED; /* a network, transport or optimizer of somewhere else */
-    return TIM_E_UNSUPPORTED;
+    const bool elsewhere = tim_ends_with(field->path, ".target"); /* a network, transport or optimizer that is not here */
+    return fail_value(elsewhere ? TIM_E_UNSUPPORTED : TIM_E_FORMAT, field, value, wanted, err);
 }
 
 static TimStatus check_only(const TimField *field, const TimFieldValue *value, TimError *err) {

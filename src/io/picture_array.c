@@ -9,14 +9,15 @@
  * claims to hold. */
 static TimStatus make_room(TimPictureArray *a, size_t size, size_t all, TimError *err) {
     static const char *const pixels = "a set of pictures", *const labels = "the labels of a set of pictures";
-    if (a->pixel_capacity == 0) {
-        const size_t few = ((size_t)64 << 20) / size + 1, first = all < few ? all : few;
-        TIM_TRY(tim_new(&a->pixels, first, size, pixels, err));
-        TIM_TRY(tim_new(&a->labels, first, sizeof *a->labels, labels, err));
-        a->pixel_capacity = a->label_capacity = first;
+    if (a->capacity == 0) {
+        const size_t few = ((size_t)64 << 20) / size + 1;
+        a->capacity = all < few ? all : few;
+        TIM_TRY(tim_new(&a->pixels, a->capacity, size, pixels, err));
+        return tim_new(&a->labels, a->capacity, sizeof *a->labels, labels, err);
     }
-    TIM_TRY(tim_grow(&a->pixels, &a->pixel_capacity, (size_t)a->count, size, pixels, err));
-    return tim_grow(&a->labels, &a->label_capacity, (size_t)a->count, sizeof *a->labels, labels, err);
+    size_t capacity = a->capacity; /* both grow alike */
+    TIM_TRY(tim_grow(&a->pixels, &capacity, (size_t)a->count, size, pixels, err));
+    return tim_grow(&a->labels, &a->capacity, (size_t)a->count, sizeof *a->labels, labels, err);
 }
 
 /* Appends a picture of `all`; the first one says what the others must be like. */

@@ -12,8 +12,8 @@ typedef struct TimPictureArray {
     int64_t *labels; /* (count), -1 where unknown */
     int64_t count;
     int height, width, channels;
-    int classes;                           /* largest label + 1; 0 when any picture has none */
-    size_t pixel_capacity, label_capacity; /* in pictures */
+    int classes;     /* largest label + 1; 0 when any picture has none */
+    size_t capacity; /* pictures that there is room for */
 } TimPictureArray;
 
 /* Reads the first `limit` pictures (0: all) of `source`, named as for tim_picture_set_open. Free with tim_picture_array_done.

@@ -26,11 +26,15 @@ static TimStatus damaged(const char *what, TimError *err) {
     return tim_fail(err, TIM_E_FORMAT, "not a whole file of torch.save: %s; is the download complete?", what);
 }
 
+/* How much of a text of `size` bytes an error shows. */
+static int shown(size_t size) {
+    return size < MAX_SHOWN ? (int)size : MAX_SHOWN;
+}
+
 /* The same of one member. */
 static TimStatus damaged_member(const Member *member, const char *what, TimError *err) {
-    const int length = member->name_size < MAX_SHOWN ? (int)member->name_size : MAX_SHOWN;
-    return tim_fail(err, TIM_E_FORMAT, "not a whole file of torch.save: '%.*s': %s; is the download complete?", length,
-                    member->name, what);
+    return tim_fail(err, TIM_E_FORMAT, "not a whole file of torch.save: '%.*s': %s; is the download complete?",
+                    shown(member->name_size), member->name, what);
 }
 
 static int compare_member(const void *left, const void *right) {
@@ -72,8 +76,7 @@ static TimStatus member_bytes(const TimTorchZip *z, const Member *member, const 
     if ((entry->flags & 1) || entry->method != TIM_ZIP_STORED)
         return tim_fail(err, TIM_E_UNSUPPORTED,
                         "its member '%.*s' is packed by method %u%s, and torch.save stores them as they are; save it again with it",
-                        member->name_size < MAX_SHOWN ? (int)member->name_size : MAX_SHOWN, member->name, entry->method,
-                        entry->flags & 1 ? ", encrypted" : "");
+                        shown(member->name_size), member->name, entry->method, entry->flags & 1 ? ", encrypted" : "");
     if (entry->size != entry->packed_size) return damaged_member(member, "it is stored and has two sizes", err);
     const char *wrong = tim_zip_bytes(bytes, z->file, entry);
     if (wrong) return damaged_member(member, wrong, err);
@@ -100,7 +103,7 @@ static TimStatus check_byte_order(const TimTorchZip *z, TimError *err) {
     TIM_TRY(read_member(z, "byteorder", &order, &size, err));
     if (!order || (size == 6 && memcmp(order, "little", 6) == 0)) return TIM_OK; /* older versions wrote none, on such machines */
     return tim_fail(err, TIM_E_UNSUPPORTED, "its 'byteorder' is '%.*s' and not 'little'; save it again on a little-endian machine",
-                    size < MAX_SHOWN ? (int)size : MAX_SHOWN, (const char *)order);
+                    shown(size), (const char *)order);
 }
 
 /* ---- interface ---- */

@@ -219,12 +219,6 @@ static void see_captions(TimModelTape *tape, int depth, const TimCondition *cond
     tape->seen = condition->caption_version;
 }
 
-/* Of the rotary tables beside a tape: cosines and sines, (N, dh) each. */
-static size_t rope_bytes(const TimNetworkConfig *c, const TimNetworkShape *shape) {
-    const size_t tokens = (size_t)(shape->height / c->patch_size) * (size_t)(shape->width / c->patch_size);
-    return 2 * sizeof(float) * tokens * (size_t)(c->hidden_size / c->num_heads);
-}
-
 /* Bytes of the tapes for one share. */
 static TimStatus share_bytes(TimModel *model, const TimNetworkShape *shape, int lanes, size_t *bytes, TimError *err) {
     const TimNetworkConfig *config = &model->config.network;
@@ -233,7 +227,7 @@ static TimStatus share_bytes(TimModel *model, const TimNetworkShape *shape, int 
     TimCaptionNetwork captions;
     dry.dry = true;
     TIM_TRY(tim_network_new(&network, config, shape, &dry, &model->params, err));
-    *bytes = tim_tape_bytes(network.tape) + rope_bytes(config, shape);
+    *bytes = tim_tape_bytes(network.tape) + tim_network_rope_bytes(config, shape);
     tim_network_done(&network);
     if (!shape->caption_keys) return TIM_OK;
     TIM_TRY(tim_caption_network_new(&captions, config, shape, &dry, &model->params, err));

@@ -274,11 +274,22 @@ static void record(Build *b) {
 
 /* ---- interface ---- */
 
+/* Of each rotary table, (N, dh). */
+static bool rope_count(size_t *count, const TimNetworkConfig *c, const TimNetworkShape *s) {
+    return tim_mul_size((size_t)(s->height / c->patch_size), (size_t)(s->width / c->patch_size), count) &&
+           tim_mul_size(*count, (size_t)(c->hidden_size / c->num_heads), count);
+}
+
+size_t tim_network_rope_bytes(const TimNetworkConfig *config, const TimNetworkShape *shape) {
+    size_t bytes;
+    return rope_count(&bytes, config, shape) && tim_mul_size(bytes, 2 * sizeof(float), &bytes) ? bytes : SIZE_MAX;
+}
+
 static TimStatus make_rope(TimNetwork *n, const TimNetworkConfig *config, bool rounded, TimError *err) {
     const int h = n->shape.height / config->patch_size, w = n->shape.width / config->patch_size,
               width = config->hidden_size / config->num_heads;
     size_t count;
-    if (!tim_mul_size((size_t)h, (size_t)w, &count) || !tim_mul_size(count, (size_t)width, &count))
+    if (!rope_count(&count, config, &n->shape))
         return tim_fail(err, TIM_E_MEMORY, "a grid of %d x %d tokens does not fit into memory", h, w);
     TIM_TRY(tim_new(&n->cos, count, sizeof *n->cos, "the rotary table", err));
     TIM_TRY(tim_new(&n->sin, count, sizeof *n->sin, "the rotary table", err));

@@ -60,6 +60,9 @@ TimStatus tim_caption_network_new(TimCaptionNetwork *network, const TimNetworkCo
 
 void tim_caption_network_done(TimCaptionNetwork *network);
 
+/* Bytes of the rotary tables beside a network's tape: cosines and sines. */
+size_t tim_network_rope_bytes(const TimNetworkConfig *config, const TimNetworkShape *shape);
+
 /* Lists all parameters of the network, the projector's included, in the order of the checkpoint. */
 TimStatus tim_network_params(TimParams *params, const TimNetworkConfig *config, TimError *err);
 

@@ -45,7 +45,8 @@ TimRef tim_tape_columns(TimTape *tape, TimRef value, int64_t first, int64_t coun
 /* Records an op; returns its first output, the second is the next reference. */
 TimRef tim_tape_add(TimTape *tape, TimOpKind kind, TimOpParams params, int n_in, const TimRef *in);
 
-/* Keeps a value (and its tangent) readable after forward until backward, which may write over it; with `seeded`, the caller fills its cotangent before backward. */
+/* Keeps a value (and its tangent) readable after forward until backward, which may write over it; with `seeded`, the caller fills its
+ * cotangent before backward. */
 void tim_tape_keep(TimTape *tape, TimRef value, bool seeded);
 
 /* Shape and dtype of a value; an empty matrix for TIM_NONE. */

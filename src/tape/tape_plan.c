@@ -55,14 +55,19 @@ static void trace_backward(TimTape *tape) {
     }
 }
 
+/* A view that gets a cotangent; on a tape without gradients none does. */
+static bool is_reached_view(const TimTapeValue *value) {
+    return value->kind == TIM_VALUE_COLUMNS && value->reached;
+}
+
 static bool overlap(const TimTapeValue *a, const TimTapeValue *b) {
-    return a->kind == TIM_VALUE_COLUMNS && b->kind == TIM_VALUE_COLUMNS && a->base == b->base && a->reached && b->reached &&
-           a->first_column < b->first_column + b->m.cols && b->first_column < a->first_column + a->m.cols;
+    return is_reached_view(b) && a->base == b->base && a->first_column < b->first_column + b->m.cols &&
+           b->first_column < a->first_column + a->m.cols;
 }
 
 static TimStatus check_overlaps(const TimTape *tape, TimError *err) {
     for (size_t i = 0; i < tape->value_count; i++) {
-        if (tape->values[i].kind != TIM_VALUE_COLUMNS) continue;
+        if (!is_reached_view(&tape->values[i])) continue;
         for (size_t j = i + 1; j < tape->value_count; j++)
             if (overlap(&tape->values[i], &tape->values[j]))
                 return tim_fail(err, TIM_E_INTERNAL, "two views of a value share columns: backward cannot tell who writes first");

@@ -71,8 +71,7 @@ TimStatus tim_average_guide(const TimObjective *o, TimPart part, const TimWeight
 TimStatus tim_average_direct(const TimObjective *o, const TimNetwork *trained, TimPart part, const TimWeights *ema, TimError *err) {
     TimNetwork *n;
     TIM_TRY(average_for(o, part, part.size, ema, &n, err));
-    for (int64_t k = 0; k < part.size; k++) fill_average(o, n, part, k, k, &part.batch->condition);
-    tim_tape_forward(n->tape, false);
+    tim_part_look(o, n, part, 0);
     const TimMatrix tangent = tim_tape_tangent(trained->tape, trained->x);
     memcpy(tangent.data, tim_part_row(n, n->f, 0), (size_t)part.size * o->picture * sizeof(float));
     return TIM_OK;

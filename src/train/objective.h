@@ -37,12 +37,11 @@ void tim_objective_free(TimObjective *objective);
 
 /* One batch. All arrays are the caller's. */
 typedef struct TimBatch {
-    int64_t size;      /* B */
-    int64_t diffusion; /* the first so many samples have r = t */
-    int64_t composed;  /* the last so many before the twins are composed */
-    int64_t
-        twins; /* the last so many are twins: z is where their jump starts and x the noise that its picture gets; r is not read */
-    bool pull; /* twins pull their jump */
+    int64_t size;           /* B */
+    int64_t diffusion;      /* the first so many samples have r = t */
+    int64_t composed;       /* the last so many before the twins are composed */
+    int64_t twins;          /* the last so many are twins: their x is the noise that a drawn picture gets, their r is not read */
+    bool pull;              /* twins pull their jump */
     const float *x, *z;     /* (B, C H W): data and noise */
     const double *t, *r;    /* (B), t >= r */
     TimCondition condition; /* after dropout: what the network and its derivative see */

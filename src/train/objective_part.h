@@ -52,6 +52,12 @@ void tim_part_fill_condition(const TimObjective *o, TimNetwork *n, int64_t row, 
 /* Row `row` = c_noise of the times. */
 void tim_part_fill_times(const TimObjective *o, TimNetwork *n, int64_t row, double t, double r);
 
+/* F of the part's rows.x_t under its condition, told (t, t + further), by the weights that are bound. */
+void tim_part_look(const TimObjective *o, TimNetwork *n, TimPart part, double further);
+
+/* What weighs a sample of this loss is divided by: (loss + 1e-5)^p. */
+double tim_part_divisor(const TimObjective *o, double loss);
+
 /* Sample `k`, whose F is row k of the tape, against its row of rows.target: the loss, its weight, and the cotangent of F. */
 TimSampleLoss tim_part_weigh(const TimObjective *o, TimNetwork *n, TimPart part, int64_t k);
 

@@ -290,8 +290,7 @@ static void note_early_pull(Run *run) {
     if (c->twin_ratio > 0 && c->twin_weight > 0 && t->twin_pull_start_step <= t->twin_start_step)
         note(run,
              "training.twin_pull_start_step is %lld and twin_start_step %lld: twins pull before the network knows them; let some "
-             "thousand "
-             "steps lie between",
+             "thousand steps lie between",
              (long long)t->twin_pull_start_step, (long long)t->twin_start_step);
 }
 

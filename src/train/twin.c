@@ -1,6 +1,5 @@
 #include "train/twin.h"
 
-#include <math.h>
 #include <string.h>
 
 /* The tapes of a micro-batch; `jump` and `drawn` are trained. */
@@ -47,22 +46,11 @@ static void draw(const TimObjective *o, const TimNetwork *n, TimPart part, int64
     }
 }
 
-/* F at (x_t, t, t + further) */
-static void look(const TimObjective *o, TimNetwork *n, TimPart part, double further) {
-    memcpy(tim_part_row(n, n->x, 0), part.lane->rows.x_t, (size_t)part.size * o->picture * sizeof(float));
-    for (int64_t k = 0; k < part.size; k++) {
-        const double t = part.batch->t[part.first + k];
-        tim_part_fill_times(o, n, k, t, t + further);
-    }
-    tim_part_fill_condition(o, n, 0, &part.batch->condition, part.first, part.size);
-    tim_tape_forward(n->tape, false);
-}
-
 /* The cotangent of sample k's jump; returns mean (F_drawn - F_data)^2 / scale. */
 static double pull(const TimObjective *o, const Twins *w, TimPart part, int64_t k) {
     const TimMatrix g_f = tim_tape_cotangent(w->jump->tape, w->jump->f);
     const float *drawn = tim_part_row(w->drawn, w->drawn->f, k), *data = tim_part_row(w->data, w->data->f, k);
-    const double scale = pow(part.lane->sample_losses[k].denoising + 1e-5, o->config->transition.loss_weight_power);
+    const double scale = tim_part_divisor(o, part.lane->sample_losses[k].denoising);
     const double factor = 2 * o->config->transition.twin_weight / (scale * (double)o->picture * (double)part.batch->size);
     float *g = tim_matrix_f32(&g_f, k);
     double sum = 0;
@@ -75,7 +63,7 @@ static double pull(const TimObjective *o, const Twins *w, TimPart part, int64_t 
 }
 
 static void pull_all(const TimObjective *o, const Twins *w, TimPart part) {
-    look(o, w->data, part, 0);
+    tim_part_look(o, w->data, part, 0);
     for (int64_t k = 0; k < part.size; k++) part.lane->losses.twin_gap += pull(o, w, part, k) / (double)part.batch->twins;
 }
 
@@ -85,7 +73,7 @@ TimStatus tim_twin_run(const TimObjective *o, TimPart part, const TimWeights *we
     TIM_TRY(open_tapes(&w, o, part, weights, err));
     jump(o, w.jump, part);
     for (int64_t k = 0; k < part.size; k++) draw(o, w.jump, part, k);
-    look(o, w.drawn, part, c->t_max - c->t_min);
+    tim_part_look(o, w.drawn, part, c->t_max - c->t_min);
     for (int64_t k = 0; k < part.size; k++) part.lane->sample_losses[k] = tim_part_weigh(o, w.drawn, part, k);
     tim_part_add_losses(part);
     if (part.batch->pull) pull_all(o, &w, part); /* before a backward pass, which takes the values' place */
