@@ -172,6 +172,7 @@ static bool parse(Request *r, int count, char **words, ExitCode *code) {
         option_required(option_text("config", &r->config, "YAML", "configuration")),
         option_required(option_text("out", &t->out, "DIR", "folder of the run")),
         option_text("resume", &t->resume, "WHAT", "latest, none, or a checkpoint's folder (default latest)"),
+        option_text("init", &t->trainer.init, "MODEL", "of a new run: a model whose weights it begins with (default: random)"),
         option_int64("steps", &r->steps, 0, 1 << 30, "where training and the rate's schedule end (default: the configuration's)"),
         option_real("minutes", &t->minutes, 0, 1e9, "save and end after this time (default: no limit)"),
         option_int("batch", &r->batch, 1, 1000000, "pictures a step (default: the configuration's)"),

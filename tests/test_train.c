@@ -733,6 +733,10 @@ static void assert_same_trainer(const TimTrainer *a, const TimTrainer *b) {
     assert_memory_equal(a->ema->f32, b->ema->f32, bytes);
     assert_memory_equal(a->moments, b->moments, 2 * bytes);
     if (a->model->bf16) assert_memory_equal(a->model->bf16, b->model->bf16, bytes / 2);
+    if (!a->critic) return;
+    assert_int_equal(a->critic->updates, b->critic->updates);
+    assert_memory_equal(a->critic->model->f32, b->critic->model->f32, bytes);
+    assert_memory_equal(a->critic->moments, b->critic->moments, 2 * bytes);
 }
 
 static void test_trainer_step_reports_what_it_did(void **state) {
@@ -1405,41 +1409,66 @@ static void test_trainer_composed_samples_end_as_the_sampler_does(void **state) 
 
 /* ---- twins ---- */
 
+/* Two twins behind two diffusion samples, whose pictures the critic sees beside them. By hand: rows 0 and 1 are those pictures, 2 and 3 what one
+ * jump of the weights draws, each at the time of its twin and with its noise; what the critic says of them, and of the last two as of data. */
+enum { TWINS = 2, FIRST_DRAWN = (JUMPS - TWINS) * SIDE * SIDE };
 typedef struct TwinCase {
     TimTrainer *t;
     TimBatch batch;
     float x[JUMP_PIXELS], z[JUMP_PIXELS], x_t[JUMP_PIXELS];
-    float jump[JUMP_PIXELS], drawn[JUMP_PIXELS], data[JUMP_PIXELS], target[JUMP_PIXELS];
+    float jump[JUMP_PIXELS], said[JUMP_PIXELS], data[JUMP_PIXELS], target[JUMP_PIXELS];
     int64_t labels[JUMPS];
 } TwinCase;
 
-static const double twin_times[JUMPS] = {0.9, 0.6, 0.3, 0.1}, twin_further[JUMPS] = {1.9, 1.6, 1.3, 1.1};
+static const double twin_batch_times[JUMPS] = {0.8, 0.3, 0.6, 0.2};
+static const double twin_times[JUMPS] = {0.6, 0.2, 0.6, 0.2}, twin_told[JUMPS] = {0.6, 0.2, 0.6 + 0.1, 0.2 + 0.1};
 static const double one[JUMPS] = {1, 1, 1, 1}, zero[JUMPS] = {0};
 
-/* By hand, for weights that have learned a little: what one jump draws from z, with noise x; F there told of a jump away from data, and of none. */
-static void make_twins(TwinCase *c, const TimConfig *config) {
+static void ask_critic(const TwinCase *c, const double *told, float *out) {
+    const TimBatch batch = {.t = twin_times, .condition.labels = c->labels};
+    evaluate(c->t, &c->t->critic->model->weights, &batch, c->x_t, c->x_t, 0, told, out);
+}
+
+static void ask_jump(const TwinCase *c, float *out) {
+    evaluate(c->t, &c->t->model->weights, &(TimBatch){.t = one, .condition.labels = c->labels}, c->z, c->z, 0, zero, out);
+}
+
+/* Of weights that have learned a little, and a critic that starts from their average. */
+static void make_twins(TwinCase *c, TimConfig *config) {
+    config->transition.twin_ratio = 0.5, config->training.twin_start_step = 1000, config->transition.use_dir_loss = false;
     c->t = new_trainer(config);
     run_steps(c->t, 30);
-    draw_jumps(c->t, twin_times, c->x, c->z, c->x_t, c->labels);
-    tim_rng_normal(c->x, JUMP_PIXELS, 1, 2, 0);
+    tim_critic_start(c->t->critic, c->t->ema->f32);
+    draw_jumps(c->t, twin_batch_times, c->x, c->z, c->x_t, c->labels);
+    tim_rng_normal(c->x + FIRST_DRAWN, TWINS * SIDE * SIDE, 1, 2, 0);
     c->batch = (TimBatch){.size = JUMPS,
-                          .twins = JUMPS,
+                          .diffusion = JUMPS - TWINS,
+                          .twins = TWINS,
                           .pull = true,
+                          .critic = &c->t->critic->model->weights,
+                          .critic_gradients = c->t->critic->gradients,
                           .x = c->x,
                           .z = c->z,
-                          .t = twin_times,
-                          .r = zero,
+                          .t = twin_batch_times,
+                          .r = twin_batch_times,
                           .condition.labels = c->labels};
-    const TimWeights *weights = &c->t->model->weights;
-    const TimBatch start = {.t = one, .condition.labels = c->labels};
-    evaluate(c->t, weights, &start, c->z, c->z, 0, zero, c->jump);
+    ask_jump(c, c->jump);
     for (int i = 0; i < JUMP_PIXELS; i++) {
-        const double t = twin_times[i / (SIDE * SIDE)], x_0 = (double)c->z[i] - (double)c->jump[i];
-        c->x_t[i] = (float)((1 - t) * x_0 + t * (double)c->x[i]);
-        c->target[i] = (float)((double)c->x[i] - x_0);
+        const double t = twin_times[i / (SIDE * SIDE)], e = (double)c->x[FIRST_DRAWN + i % FIRST_DRAWN];
+        const double x_0 = i < FIRST_DRAWN ? (double)c->x[i] : (double)c->z[i] - (double)c->jump[i];
+        c->x_t[i] = (float)((1 - t) * x_0 + t * e);
+        c->target[i] = (float)(e - x_0);
     }
-    evaluate(c->t, weights, &c->batch, c->x_t, c->x_t, 0, twin_further, c->drawn);
-    evaluate(c->t, weights, &c->batch, c->x_t, c->x_t, 0, twin_times, c->data);
+    ask_critic(c, twin_told, c->said);
+    ask_critic(c, twin_times, c->data);
+}
+
+static TimLosses learn_twins(const TwinCase *c) {
+    TimLosses losses = {0};
+    const size_t bytes = c->t->model->params.elements * sizeof(float);
+    memset(c->t->gradients, 0, bytes), memset(c->t->critic->gradients, 0, bytes);
+    assert_ok(tim_objective_step(c->t->objective, &c->batch, &c->t->model->weights, NULL, c->t->gradients, &losses, &err));
+    return losses;
 }
 
 static double mean_square(const float *a, const float *b, int k) {
@@ -1451,74 +1480,91 @@ static double mean_square(const float *a, const float *b, int k) {
     return sum / (SIDE * SIDE);
 }
 
-static void test_objective_twin_is_told_apart_from_data(void **state) {
+static void test_objective_twin_gap_is_what_the_critic_tells_apart(void **state) {
     (void)state;
     static TwinCase c;
-    static float target[JUMP_PIXELS];
-    float own[JUMPS], weight[JUMPS];
     double gap = 0;
     TimConfig config = tiny(TIM_PRECISION_F32);
-    config.transition.use_dir_loss = false;
     make_twins(&c, &config);
-    TimLosses losses = {.target = target, .per_sample = own, .time_weight = weight};
-    assert_ok(tim_objective_step(c.t->objective, &c.batch, &c.t->model->weights, NULL, c.t->gradients, &losses, &err));
-    for (int i = 0; i < JUMP_PIXELS; i++) assert_close(target[i], c.target[i], 2e-5);
-    for (int k = 0; k < JUMPS; k++) {
-        const double loss = mean_square(c.drawn, c.target, k);
-        assert_close(own[k], loss, 1e-4 * loss);
-        assert_true(weight[k] == 1);
-        gap += mean_square(c.drawn, c.data, k) / (loss + 1e-5) / JUMPS;
-    }
+    TimLosses losses = learn_twins(&c);
+    for (int k = JUMPS - TWINS; k < JUMPS; k++)
+        gap += mean_square(c.said, c.data, k) / (mean_square(c.said, c.target, k) + 1e-5) / TWINS;
     assert_true(gap > 0);
-    assert_close((float)losses.twin_gap, gap, 1e-3 * gap);
-    c.batch.composed = 1;
+    assert_close(losses.twin_gap, gap, 1e-3 * gap);
+    c.batch.diffusion = 1, c.batch.twins = 3;
     assert_int_equal(tim_objective_step(c.t->objective, &c.batch, &c.t->model->weights, NULL, c.t->gradients, &losses, &err),
                      TIM_E_ARGUMENT);
-    assert_says("1 composed samples and 4 twins");
+    assert_says("3 of a batch of 4 are twins");
+    c.batch.twins = 2, c.batch.composed = 2;
+    assert_int_equal(tim_objective_step(c.t->objective, &c.batch, &c.t->model->weights, NULL, c.t->gradients, &losses, &err),
+                     TIM_E_ARGUMENT);
+    assert_says("2 composed samples and 2 twins");
     tim_trainer_free(c.t);
     tim_config_done(&config);
 }
 
-/* What the gradient is to descend, all but the weights held: the loss of F_drawn and the pull on F_jump. */
-static double twin_descent(const TwinCase *c, double twin_weight) {
-    static float jump[JUMP_PIXELS], drawn[JUMP_PIXELS];
+/* What the critic's gradient is to descend: the loss of all rows, each by what it was. */
+static double critic_descent(const TwinCase *c) {
+    static float said[JUMP_PIXELS];
+    double sum = 0;
+    tim_model_weights_changed(c->t->critic->model);
+    ask_critic(c, twin_told, said);
+    for (int k = 0; k < JUMPS; k++) sum += mean_square(said, c->target, k) / (mean_square(c->said, c->target, k) + 1e-5);
+    return sum / JUMPS;
+}
+
+/* What pulling adds to the weights' gradient is to descend, the critic held. */
+static double pull_descent(const TwinCase *c) {
+    static float jump[JUMP_PIXELS];
     double sum = 0;
     tim_model_weights_changed(c->t->model);
-    evaluate(c->t, &c->t->model->weights, &(TimBatch){.t = one, .condition.labels = c->labels}, c->z, c->z, 0, zero, jump);
-    evaluate(c->t, &c->t->model->weights, &c->batch, c->x_t, c->x_t, 0, twin_further, drawn);
-    for (int k = 0; k < JUMPS; k++) {
-        const double scale = mean_square(c->drawn, c->target, k) + 1e-5;
-        sum += mean_square(drawn, c->target, k) / scale;
-        for (int i = k * SIDE * SIDE; i < (k + 1) * SIDE * SIDE; i++)
-            sum += 2 * twin_weight / scale / (SIDE * SIDE) * ((double)c->drawn[i] - (double)c->data[i]) * (double)jump[i];
+    ask_jump(c, jump);
+    for (int i = FIRST_DRAWN; i < JUMP_PIXELS; i++) {
+        const double scale = mean_square(c->said, c->target, i / (SIDE * SIDE)) + 1e-5;
+        const double difference = (double)c->said[i] - (double)c->data[i];
+        sum += 2 * c->t->model->config.transition.twin_weight / scale / (SIDE * SIDE) * difference * (double)jump[i];
     }
     return sum / JUMPS;
 }
 
-/* Along directions of the weights, of each kind of twin alone and of both. */
-static void test_objective_twin_gradient_is_its_difference(void **state) {
+/* Along `direction`, the gradient itself, the slope is its norm. */
+static void check_slope(const TwinCase *c, double (*descent)(const TwinCase *), float *weights, const float *direction,
+                        size_t count) {
+    const double h = 1e-3, norm = tim_l2_norm(direction, count, 1);
+    assert_true(norm > 0);
+    for (size_t i = 0; i < count; i++) weights[i] += (float)(h / norm) * direction[i];
+    const double above = descent(c);
+    for (size_t i = 0; i < count; i++) weights[i] -= (float)(2 * h / norm) * direction[i];
+    const double below = descent(c);
+    assert_close((above - below) / (2 * h), norm, 0.01 * norm);
+}
+
+static void test_objective_twin_teaches_the_critic(void **state) {
     (void)state;
     static TwinCase c;
-    static const double h = 1e-3, pulls[] = {0, 3};
     TimConfig config = tiny(TIM_PRECISION_F32);
-    config.transition.use_dir_loss = false;
-    for (int p = 0; p < 2; p++) {
-        config.transition.twin_weight = pulls[p];
-        make_twins(&c, &config);
-        const size_t count = c.t->model->params.elements;
-        float *weights = c.t->model->f32, *direction = c.t->moments; /* not needed any more */
-        TimLosses losses = {0};
-        memset(c.t->gradients, 0, count * sizeof(float));
-        assert_ok(tim_objective_step(c.t->objective, &c.batch, &c.t->model->weights, NULL, c.t->gradients, &losses, &err));
-        memcpy(direction, c.t->gradients, count * sizeof(float));
-        const double norm = tim_l2_norm(direction, count, 1);
-        for (size_t i = 0; i < count; i++) weights[i] += (float)(h / norm) * direction[i];
-        const double above = twin_descent(&c, pulls[p]);
-        for (size_t i = 0; i < count; i++) weights[i] -= (float)(2 * h / norm) * direction[i];
-        const double below = twin_descent(&c, pulls[p]);
-        assert_close((float)((above - below) / (2 * h)), norm, 0.01 * norm);
-        tim_trainer_free(c.t);
-    }
+    make_twins(&c, &config);
+    learn_twins(&c);
+    check_slope(&c, critic_descent, c.t->critic->model->f32, c.t->critic->gradients, c.t->model->params.elements);
+    tim_trainer_free(c.t);
+    tim_config_done(&config);
+}
+
+static void test_objective_twin_pull_is_a_slope(void **state) {
+    (void)state;
+    static TwinCase c;
+    TimConfig config = tiny(TIM_PRECISION_F32);
+    config.transition.twin_weight = 3;
+    make_twins(&c, &config);
+    const size_t count = c.t->model->params.elements;
+    float *pulled = c.t->moments; /* not needed any more */
+    learn_twins(&c);
+    memcpy(pulled, c.t->gradients, count * sizeof(float));
+    c.batch.pull = false;
+    assert_true(learn_twins(&c).twin_gap == 0);
+    for (size_t i = 0; i < count; i++) pulled[i] -= c.t->gradients[i];
+    check_slope(&c, pull_descent, c.t->model->f32, pulled, count);
+    tim_trainer_free(c.t);
     tim_config_done(&config);
 }
 
@@ -1541,6 +1587,7 @@ static void test_trainer_twins_start_at_their_steps(void **state) {
     float largest = 0;
     for (int i = (BATCH - share) * SIDE * SIDE; i < BATCH * SIDE * SIDE; i++) largest = fmaxf(largest, twins->batch.samples.x[i]);
     assert_true(largest > 1); /* no pixel is */
+    assert_int_equal(twins->critic->updates, 1);
     assert_ok(tim_trainer_step(twins, &report, &err));
     assert_true(report.twin_gap > 0);
     tim_trainer_free(plain), tim_trainer_free(twins);
@@ -1550,8 +1597,10 @@ static void test_trainer_twins_start_at_their_steps(void **state) {
 static void test_trainer_twins_that_cannot_be_are_refused(void **state) {
     (void)state;
     TimConfig config = tiny(TIM_PRECISION_F32);
-    config.transition.twin_ratio = 0.6, config.transition.composed_ratio = 0.5;
-    assert_refused(&config, &options, TIM_E_ARGUMENT, "composed_ratio 0.5 and twin_ratio 0.6 exceed 1");
+    config.transition.twin_ratio = 0.6;
+    assert_refused(&config, &options, TIM_E_ARGUMENT, "twin_ratio is 0.6; it must be from 0 to 0.5");
+    config.transition.twin_ratio = 0.5, config.transition.composed_ratio = 0.6;
+    assert_refused(&config, &options, TIM_E_ARGUMENT, "composed_ratio 0.6 and twin_ratio 0.5 exceed 1");
     config.transition.composed_ratio = 0;
     set_transport(&config, TIM_TRANSPORT_EDM);
     assert_refused(&config, &options, TIM_E_ARGUMENT,
@@ -1578,6 +1627,30 @@ static void test_average_is_not_drawn_off_its_weights(void **state) {
         }
         if (fabs(off) > 5e-6) fail_msg("decay %g: off by %.2e", decays[d], off);
     }
+}
+
+/* ---- weights to begin with ---- */
+
+static void test_trainer_init_begins_with_the_average(void **state) {
+    (void)state;
+    TimConfig config = tiny(TIM_PRECISION_F32);
+    TimTrainer *first = new_trainer(&config), *second;
+    run_steps(first, 5);
+    assert_ok(tim_trainer_save(first, in_folder("init-5"), &err));
+    TimTrainerOptions from = options;
+    from.init = in_folder("init-5");
+    assert_ok(tim_trainer_new(&second, &config, &from, &err));
+    const size_t bytes = first->model->params.elements * sizeof(float);
+    assert_memory_equal(second->model->f32, first->ema->f32, bytes);
+    assert_memory_equal(second->ema->f32, first->ema->f32, bytes);
+    assert_int_equal(tim_trainer_steps(second), 0);
+    tim_trainer_free(second);
+    config.network.depth++;
+    assert_refused(&config, &from, TIM_E_FORMAT, "init-5");
+    from.init = in_folder("init-none");
+    assert_refused(&config, &from, TIM_E_IO, "init-none");
+    tim_trainer_free(first);
+    tim_config_done(&config);
 }
 
 /* ---- checkpoints ---- */
@@ -2106,10 +2179,10 @@ static void test_train_says_what_never_begins(void **state) {
     assert_noted(&told, "training.guidance_start_step is 3 and the training ends with step 3: guidance of the target never begins");
     assert_noted(&told, "training.twin_pull_start_step is 7 and the training ends with step 3: twins never pull their jump");
     assert_null(strstr(told.notes, "twins never begin"));
-    assert_null(strstr(told.notes, "before the network knows them"));
+    assert_null(strstr(told.notes, "before the critic knows them"));
     config.training.twin_pull_start_step = 0;
     assert_ok(run(&config, in_folder("early"), NULL, &told));
-    assert_noted(&told, "training.twin_pull_start_step is 0 and twin_start_step 0: twins pull before the network knows them");
+    assert_noted(&told, "training.twin_pull_start_step is 0 and twin_start_step 0: twins pull before the critic knows them");
     assert_null(strstr(told.notes, "composed"));
     assert_null(strstr(told.notes, "expected_loss"));
     tim_config_done(&config);
@@ -2303,8 +2376,10 @@ int main(void) {
         cmocka_unit_test(test_objective_composed_weight_and_edges_count),
         cmocka_unit_test(test_trainer_composed_samples_start_at_their_step),
         cmocka_unit_test(test_trainer_composed_samples_end_as_the_sampler_does),
-        cmocka_unit_test(test_objective_twin_is_told_apart_from_data),
-        cmocka_unit_test(test_objective_twin_gradient_is_its_difference),
+        cmocka_unit_test(test_trainer_init_begins_with_the_average),
+        cmocka_unit_test(test_objective_twin_gap_is_what_the_critic_tells_apart),
+        cmocka_unit_test(test_objective_twin_teaches_the_critic),
+        cmocka_unit_test(test_objective_twin_pull_is_a_slope),
         cmocka_unit_test(test_trainer_twins_start_at_their_steps),
         cmocka_unit_test(test_trainer_twins_that_cannot_be_are_refused),
         cmocka_unit_test(test_average_is_not_drawn_off_its_weights),

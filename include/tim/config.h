@@ -103,8 +103,8 @@ typedef struct TimTransitionConfig {
     int composed_jumps;
     double composed_weight; /* what their weight is multiplied by; 1 by default */
     double composed_edges;  /* what a difference between neighbouring values counts in their loss beside a value; 0 by default */
-    /* Ours: share of the batch whose own picture, drawn by one jump, is held against the data as the network knows both (twins,
-     * arXiv 2512.05150). 0, as published: none. */
+    /* Ours: share of the batch, at most half, whose own picture, drawn by one jump, is held against data by a second network that learns
+     * both (twins and critic; arXiv 2311.18828, 2512.05150). 0, as published: none. */
     double twin_ratio;
     double twin_weight; /* what the pull on that jump is multiplied by; 1 by default */
     TimTimeWeight weight_time_type;
@@ -153,7 +153,8 @@ typedef struct TimTrainingConfig {
     bool ema_warmup;              /* ours: the decay of update n, 0 for the first, is at most (1 + n) / (10 + n) */
     int64_t guidance_start_step;  /* ours: model.transport.params.enhance_target counts from this step on; 0 as published */
     int64_t twin_start_step;      /* ours: model.transition_loss.twin_ratio counts from this step on */
-    int64_t twin_pull_start_step; /* ours: from this step on twins also pull their jump; before, the network learns to know them */
+    int64_t twin_pull_start_step; /* ours: from this step on twins also pull their jump; before, the critic learns to know them */
+    double critic_learning_rate;  /* ours: the critic's rate, the same in all steps */
     int64_t composed_start_step;  /* ours: model.transition_loss.composed_ratio counts from this step on */
     int64_t expected_loss_start_step; /* ours: model.transition_loss.expected_loss counts from this step on */
     double proj_coeff;                /* weight of the alignment loss; the trainer has no targets for it and takes 0 only */

@@ -23,6 +23,9 @@ typedef struct TimTrainerOptions {
     int threads;     /* at most 4096; 0: as many as OpenMP would use. The same count gives the same bits */
     const char *isa; /* "ref", "generic", "avx2", "avx512", "avx512_bf16", "amx_bf16"; NULL: the best this processor has */
     int micro_batch; /* samples that run through the network at once; 0: a good default. For memory and speed */
+    /* A model's folder or file of weights to begin with, of the configured network: a checkpoint's average, or what tim_convert made of it. NULL:
+     * random weights. The weights of a checkpoint that is resumed from take their place. */
+    const char *init;
 } TimTrainerOptions;
 
 /* What a step did, or the means over several steps. A step whose gradient is not finite leaves weights, moments and EMA alone. */
@@ -33,7 +36,7 @@ typedef struct TimTrainReport {
     double loss;      /* the weighted transition loss, without alignment: what is minimised. It hovers near 1: see denoising */
     double denoising; /* mean of the losses per sample before weighting */
     double proj;      /* alignment loss, 0 without targets */
-    double twin_gap;  /* how far what one jump draws is from data as the network knows both, by its loss; 0 while no twins pull */
+    double twin_gap;  /* how far what one jump draws is from data as the critic knows both, by its loss; 0 while no twins pull */
     double grad_norm; /* L2, before clipping */
     double learning_rate;
     double ema_decay;         /* after warm-up */
@@ -44,14 +47,14 @@ typedef struct TimTrainReport {
     double pictures_per_second;
 } TimTrainReport;
 
-/* Makes a trainer before its first step: random weights from the seed, an equal EMA, zero moments. Takes a copy of `config`,
+/* Makes a trainer before its first step: random weights from the seed or those of options.init, an equal EMA, zero moments. Takes a copy of `config`,
  * whose data.data_type names the pictures: "fashion-mnist" or "idx". `options` is read by this call only. Free with
  * tim_trainer_free; *trainer is NULL after a failure. What the configuration asks for and training cannot do
  * (TimConfig.untrainable, an alignment loss, weights in time where their function of time ends) is refused. Memory: 20 bytes a
  * parameter, 22 in bf16 (24 with guidance, average_direction or composed samples), 4 more for each further thread of a small
- * network, plus activations. Errors: TIM_E_ARGUMENT for values out of range or that do not fit each other or the pictures;
+ * network, as much again for the critic of twins, plus activations. Errors: TIM_E_ARGUMENT for values out of range or that do not fit each other or the pictures;
  * TIM_E_UNSUPPORTED for the text network, other data and instruction sets this processor lacks; TIM_E_IO and TIM_E_FORMAT for the
- * pictures; TIM_E_MEMORY. */
+ * pictures and options.init; TIM_E_MEMORY. */
 TIM_API TimStatus tim_trainer_new(TimTrainer **trainer, const TimConfig *config, const TimTrainerOptions *options, TimError *err);
 
 /* Frees a trainer; NULL is fine. */
@@ -72,7 +75,8 @@ TIM_API TimStatus tim_trainer_step(TimTrainer *trainer, TimTrainReport *report, 
 TIM_API int64_t tim_trainer_steps(const TimTrainer *trainer);
 
 /* Writes a checkpoint to `folder`, replacing one of that name; its parent folders are made. It holds config.yaml, model.safetensors (EMA),
- * model_1.safetensors (weights), optimizer.safetensors (moments, exp_avg.* and exp_avg_sq.*) and state.json. The folder appears under its
+ * model_1.safetensors (weights), optimizer.safetensors (moments, exp_avg.* and exp_avg_sq.*), state.json, and of a training whose twins
+ * have started the critic: critic.safetensors and critic_optimizer.safetensors. The folder appears under its
  * name only when it is whole, so a run that is killed leaves no half checkpoint. Errors: TIM_E_IO, naming the path; TIM_E_MEMORY. */
 TIM_API TimStatus tim_trainer_save(const TimTrainer *trainer, const char *folder, TimError *err);
 

@@ -82,6 +82,7 @@ static const TimTrainingConfig training_defaults = {
     .scale_lr = true,
     .lr_scheduler = TIM_SCHEDULE_CONSTANT,
     .lr_warmup_steps = 0,
+    .critic_learning_rate = 5e-4,
     .optimizer = TIM_OPTIMIZER_ADAMW,
     .beta1 = 0.9,
     .beta2 = 0.95,

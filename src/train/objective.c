@@ -27,6 +27,8 @@ static TimStatus make_lanes(TimObjective *o, TimError *err) {
     for (int i = 0; i < o->lane_count; i++) {
         TIM_TRY(tim_lane_init(&o->lanes[i], o->shape.micro_batch, o->picture, err));
         if (i) TIM_TRY(tim_new(&o->lanes[i].gradients, o->params->elements, sizeof(float), "a lane's gradients", err));
+        if (i && o->config->transition.twin_ratio > 0)
+            TIM_TRY(tim_new(&o->lanes[i].critic_gradients, o->params->elements, sizeof(float), "a lane's gradients", err));
     }
     return TIM_OK;
 }
@@ -56,7 +58,7 @@ void tim_objective_free(TimObjective *o) {
     if (!o) return;
     for (int i = 0; o->lanes && i < o->lane_count; i++) {
         tim_lane_done(&o->lanes[i]);
-        if (i) tim_free(o->lanes[i].gradients); /* the first are the caller's */
+        if (i) tim_free(o->lanes[i].gradients), tim_free(o->lanes[i].critic_gradients); /* the first are the caller's */
     }
     tim_free(o->lanes);
     tim_free(o);
@@ -237,6 +239,9 @@ static TimStatus check(const TimObjective *o, const TimBatch *b, TimError *err) 
         b->composed > b->size - b->twins || b->diffusion > b->size - b->twins - b->composed)
         return tim_fail(err, TIM_E_ARGUMENT, "a batch of %lld with %lld diffusion and %lld composed samples and %lld twins",
                         (long long)b->size, (long long)b->diffusion, (long long)b->composed, (long long)b->twins);
+    if (b->twins > b->size - b->twins)
+        return tim_fail(err, TIM_E_ARGUMENT, "%lld of a batch of %lld are twins, and each needs a picture beside it",
+                        (long long)b->twins, (long long)b->size);
     if (o->shape.alignment && !b->h_target) return tim_fail(err, TIM_E_ARGUMENT, "the alignment loss needs h_target");
     if (o->shape.alignment && b->twins > 0)
         return tim_fail(err, TIM_E_ARGUMENT, "twins have no picture whose features the alignment loss could have");
@@ -248,12 +253,15 @@ static TimStatus check(const TimObjective *o, const TimBatch *b, TimError *err) 
 }
 
 /* The first lane works on the caller's gradients, the others on theirs, from zero. */
-static void start_lanes(TimObjective *o, float *gradients, const TimLosses *losses) {
+static void start_lanes(TimObjective *o, const TimBatch *batch, float *gradients, const TimLosses *losses) {
+    const size_t bytes = o->params->elements * sizeof(float);
     for (int i = 0; i < o->lane_count; i++) {
         o->lanes[i].losses = *losses;
-        if (i) memset(o->lanes[i].gradients, 0, o->params->elements * sizeof(float));
+        if (i) memset(o->lanes[i].gradients, 0, bytes);
+        if (i && batch->twins > 0) memset(o->lanes[i].critic_gradients, 0, bytes);
     }
     o->lanes[0].gradients = gradients;
+    o->lanes[0].critic_gradients = batch->critic_gradients;
 }
 
 static void run_lanes(TimObjective *o, const Step *step) {
@@ -265,9 +273,14 @@ static void run_lanes(TimObjective *o, const Step *step) {
     for (int i = 0; i < o->lane_count; i++) o->lanes[i].status = run_lane(o, step, &o->lanes[i], &o->lanes[i].err);
 }
 
+static void add(float *restrict sum, const float *restrict more, size_t count, int threads) {
+#pragma omp parallel for num_threads(threads) schedule(static)
+    for (size_t k = 0; k < count; k++) sum[k] += more[k];
+}
+
 /* Added in order of the lanes: the same bits in every run with as many. */
-static void add_lanes(TimObjective *o, TimLosses *losses) {
-    float *restrict sum = o->lanes[0].gradients;
+static void add_lanes(TimObjective *o, const TimBatch *batch, TimLosses *losses) {
+    TimLane *first = &o->lanes[0];
     for (int i = 0; i < o->lane_count; i++) {
         losses->weighted += o->lanes[i].losses.weighted;
         losses->denoising += o->lanes[i].losses.denoising;
@@ -275,9 +288,9 @@ static void add_lanes(TimObjective *o, TimLosses *losses) {
         losses->twin_gap += o->lanes[i].losses.twin_gap;
     }
     for (int i = 1; i < o->lane_count; i++) {
-        const float *restrict gradients = o->lanes[i].gradients;
-#pragma omp parallel for num_threads(o->lane_count) schedule(static)
-        for (size_t k = 0; k < o->params->elements; k++) sum[k] += gradients[k];
+        const TimLane *lane = &o->lanes[i];
+        add(first->gradients, lane->gradients, o->params->elements, o->lane_count);
+        if (batch->twins > 0) add(first->critic_gradients, lane->critic_gradients, o->params->elements, o->lane_count);
     }
 }
 
@@ -285,13 +298,13 @@ TimStatus tim_objective_step(TimObjective *o, const TimBatch *batch, const TimWe
                              float *gradients, TimLosses *losses, TimError *err) {
     TIM_TRY(check(o, batch, err));
     losses->weighted = losses->denoising = losses->proj = losses->twin_gap = 0;
-    start_lanes(o, gradients, losses);
+    start_lanes(o, batch, gradients, losses);
     run_lanes(o, &(Step){batch, weights, ema});
     for (int i = 0; i < o->lane_count; i++) {
         if (o->lanes[i].status == TIM_OK) continue;
         if (err) *err = o->lanes[i].err;
         return o->lanes[i].status;
     }
-    add_lanes(o, losses);
+    add_lanes(o, batch, losses);
     return TIM_OK;
 }

@@ -8,7 +8,7 @@
 
 TimStatus tim_part_network(const TimObjective *o, TimPart part, TimPurpose purpose, int64_t batch, bool tangent, TimNetwork **out,
                            TimError *err) {
-    const bool trains = purpose == TIM_FOR_TRAINING || purpose == TIM_FOR_TWIN;
+    const bool trains = purpose == TIM_FOR_TRAINING || purpose == TIM_FOR_CRITIC;
     const TimNetworkShape shape = {.batch = batch,
                                    .height = o->shape.height,
                                    .width = o->shape.width,

@@ -271,6 +271,7 @@ static TimStatus find_saved(Run *run, const char *path, TimError *err) {
 static TimStatus resume(Run *run, const char *path, const char *config, TimError *err) {
     const TimStatus status = tim_trainer_resume(run->trainer, path, err);
     if (status != TIM_OK) return tim_fail_within(err, status, "cannot resume (to go on from an older checkpoint, name its folder)");
+    if (run->options->trainer.init) note(run, "the weights are those of %s, not of %s", path, run->options->trainer.init);
     TIM_TRY(find_saved(run, path, err));
     TIM_TRY(note_differences(run, path, run->options->trainer.seed, err));
     TIM_TRY(leave_other_branch(run, path, err));
@@ -289,8 +290,8 @@ static void note_early_pull(Run *run) {
     const TimTransitionConfig *c = &run->trainer->model->config.transition;
     if (c->twin_ratio > 0 && c->twin_weight > 0 && t->twin_pull_start_step <= t->twin_start_step)
         note(run,
-             "training.twin_pull_start_step is %lld and twin_start_step %lld: twins pull before the network knows them; let some "
-             "thousand steps lie between",
+             "training.twin_pull_start_step is %lld and twin_start_step %lld: twins pull before the critic knows them; let some "
+             "hundred steps lie between",
              (long long)t->twin_pull_start_step, (long long)t->twin_start_step);
 }
 

@@ -8,6 +8,7 @@
 #include "base/memory.h"
 #include "base/rng.h"
 #include "base/threads.h"
+#include "model/store.h"
 #include "train/adamw.h"
 #include "train/checkpoint.h"
 #include "train/init.h"
@@ -89,9 +90,11 @@ static TimStatus make_models(TimTrainer *t, const TimConfig *config, const TimTr
     TIM_TRY(tim_threads_choose(options->threads, &network.threads, err));
     TIM_TRY(tim_isa_choose(options->isa, &network.isa, err));
     TIM_TRY(tim_model_new(&t->model, config, &network, err));
+    if (config->transition.twin_ratio > 0) TIM_TRY(tim_critic_new(&t->critic, config, &network, err));
     if (!runs_average(config)) network.precision = TIM_PRECISION_F32; /* a copy would be idle */
     TIM_TRY(tim_model_new(&t->ema, config, &network, err));
     tim_init_weights(t->model->f32, &t->model->params, options->seed, t->model->options.threads);
+    if (options->init) TIM_TRY(tim_weights_read(t->model->f32, &t->model->params, options->init, err));
     memcpy(t->ema->f32, t->model->f32, t->model->params.elements * sizeof(float));
     tim_model_weights_changed(t->model);
     tim_model_weights_changed(t->ema);
@@ -185,6 +188,7 @@ void tim_trainer_free(TimTrainer *t) {
         t->gradients, t->moments, t->batch.samples.x,  t->batch.samples.labels, t->batch.samples.dropped, t->batch.z,
         t->batch.t,   t->batch.r, t->batch.null_class, t->batch.bins,           t->batch.expected_loss,   t->batch.sample_losses};
     tim_objective_free(t->objective);
+    tim_critic_free(t->critic);
     tim_muon_free(t->muon);
     tim_coupling_free(t->coupling);
     tim_data_close(t->data);
@@ -255,16 +259,20 @@ static TimBatch draw_batch(TimTrainer *t) {
     TimTrainBatch *b = &t->batch;
     tim_data_read(t->data, s->seed, s->position, size, &b->samples, t->model->options.threads);
     tim_coupling_noise(t->coupling, t->data, s->seed, s->step, s->position, b->z);
-    const size_t twins = share_of_step(t, config->transition.twin_ratio, config->training.twin_start_step);
+    const size_t half = size / 2, twin_share = share_of_step(t, config->transition.twin_ratio, config->training.twin_start_step);
+    const size_t twins = twin_share < half ? twin_share : half; /* shares may be rounded up */
     const size_t wanted = share_of_step(t, config->transition.composed_ratio, config->training.composed_start_step);
-    const size_t composed = wanted < size - twins ? wanted : size - twins; /* both may be rounded up */
+    const size_t composed = wanted < size - twins ? wanted : size - twins;
     const size_t diffusion = draw_times(t, size - twins - composed, composed, twins);
     draw_twin_noise(t, twins);
+    if (twins > 0 && t->critic->updates == 0) tim_critic_start(t->critic, t->ema->f32);
     return (TimBatch){.size = (int64_t)size,
                       .diffusion = (int64_t)diffusion,
                       .composed = (int64_t)composed,
                       .twins = (int64_t)twins,
                       .pull = s->step >= config->training.twin_pull_start_step,
+                      .critic = t->critic ? &t->critic->model->weights : NULL,
+                      .critic_gradients = t->critic ? t->critic->gradients : NULL,
                       .x = b->samples.x,
                       .z = b->z,
                       .t = b->t,
@@ -314,7 +322,9 @@ static void update(TimTrainer *t, const TimBatch *batch, TimTrainReport *report)
 /* Gradients into t->gradients, losses into the report. */
 static TimStatus differentiate(TimTrainer *t, const TimBatch *batch, TimTrainReport *report, TimError *err) {
     TimLosses losses = {.per_sample = t->batch.sample_losses};
-    memset(t->gradients, 0, t->model->params.elements * sizeof *t->gradients);
+    const size_t bytes = t->model->params.elements * sizeof *t->gradients;
+    memset(t->gradients, 0, bytes);
+    if (batch->twins > 0) memset(t->critic->gradients, 0, bytes);
     TIM_TRY(tim_objective_step(t->objective, batch, &t->model->weights, &t->ema->weights, t->gradients, &losses, err));
     report->loss = losses.weighted;
     report->denoising = losses.denoising;
@@ -343,6 +353,7 @@ TimStatus tim_trainer_step(TimTrainer *t, TimTrainReport *report, TimError *err)
     report->grad_norm = tim_l2_norm(t->gradients, t->model->params.elements, t->model->options.threads);
     report->skipped_now = !isfinite(report->grad_norm);
     if (!report->skipped_now) update(t, &batch, report);
+    if (batch.twins > 0) tim_critic_update(t->critic, t->muon);
     advance(t, report);
     const double end = tim_clock();
     report->seconds = end - begin;
