@@ -103,7 +103,8 @@ static void test_time_last_of_several_jumps_is_as_long_as_asked_for(void **state
     tim_transport_config_init(&equal, TIM_TRANSPORT_OT_FM);
     config = equal;
     config.last_jump = 0.125;
-    static const double times[][5] = {{1, 0}, {1, 0.125, 0}, {1, 0.5625, 0.125, 0}, {1, 1 - 0.875 / 3, 1 - 1.75 / 3, 0.125, 0}};
+    static const double times[][5] = {
+        {1, 0}, {1, 0.25, 0}, {1, 0.5 + 0.25 / 3, 0.5 / 3, 0}, {1, 1 - 0.875 / 3, 1 - 1.75 / 3, 0.125, 0}};
     for (int steps = 1; steps <= 4; steps++)
         for (int i = 0; i <= steps; i++) assert_true(fabs(tim_sampler_time(&config, 1, steps, i) - times[steps - 1][i]) < 1e-15);
     static const double nine[] = {1, 0.890625, 0.78125, 0.671875, 0.5625, 0.453125, 0.34375, 0.234375, 0.125, 0};
@@ -112,6 +113,10 @@ static void test_time_last_of_several_jumps_is_as_long_as_asked_for(void **state
     for (int i = 0; i <= 4; i++) assert_true(fabs(tim_sampler_time(&config, 0.5, 4, i) - half[i]) < 1e-15);
     assert_true(fabs(tim_sampler_time(&config, 0.5, 7, 6) - 0.125) < 1e-15);
     for (int i = 0; i <= 4; i++) assert_true(tim_sampler_time(&config, 0.1, 4, i) == tim_sampler_time(&equal, 0.1, 4, i));
+    config.last_jump = 0.3; /* twice as long were more than half the way; */
+    assert_true(tim_sampler_time(&config, 1, 2, 1) == 0.5 && fabs(tim_sampler_time(&config, 1, 3, 2) - 0.4) < 1e-15);
+    config.last_jump = 0.7; /* but it is no shorter than asked for */
+    assert_true(tim_sampler_time(&config, 1, 2, 1) == 0.7);
 }
 
 /* In the last jump only, and where it is short; never as published. */
@@ -119,16 +124,18 @@ static void test_told_last_short_jump_leads_to_the_mean(void **state) {
     (void)state;
     TimTransportConfig config;
     tim_transport_config_init(&config, TIM_TRANSPORT_OT_FM);
-    assert_true(tim_transport_told(&config, 0.001, 0) == 0);
+    assert_true(tim_transport_told(&config, 8, 0.001, 0) == 0);
     config.last_jump = 0.1;
-    assert_true(tim_transport_told(&config, 0.1, 0) == 0.1);
-    assert_true(tim_transport_told(&config, 0.05, 0) == 0.05);
-    assert_true(tim_transport_told(&config, 0.05, 0.01) == 0.01);
-    assert_true(tim_transport_told(&config, 0.11, 0) == 0);
-    assert_true(tim_transport_told(&config, 1, 0) == 0);
+    assert_true(tim_transport_told(&config, 8, 0.1, 0) == 0.1);
+    assert_true(tim_transport_told(&config, 8, 0.05, 0) == 0.05);
+    assert_true(tim_transport_told(&config, 8, 0.05, 0.01) == 0.01);
+    assert_true(tim_transport_told(&config, 8, 0.11, 0) == 0);
+    assert_true(tim_transport_told(&config, 8, 1, 0) == 0);
+    assert_true(tim_transport_told(&config, 2, 0.2, 0) == 0.2 && tim_transport_told(&config, 2, 0.21, 0) == 0);
+    assert_true(tim_transport_told(&config, 1, 0.1, 0) == 0.1 && tim_transport_told(&config, 1, 0.11, 0) == 0);
     for (int steps = 2; steps <= 128; steps++) {
         const double t = tim_sampler_time(&config, 1, steps, steps - 1);
-        assert_true(tim_transport_told(&config, t, tim_sampler_time(&config, 1, steps, steps)) == t);
+        assert_true(tim_transport_told(&config, steps, t, tim_sampler_time(&config, 1, steps, steps)) == t);
     }
 }
 

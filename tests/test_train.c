@@ -22,6 +22,7 @@
 #include "base/memory.h"
 #include "base/rng.h"
 #include "fixture.h"
+#include "io/config_diff.h"
 #include "io/file.h"
 #include "train/assignment.h"
 #include "train/checkpoint.h"
@@ -1302,7 +1303,7 @@ static void check_composed(double last_jump) {
         const bool last = j == STEPS - 1;
         double from[JUMPS], to[JUMPS], told[JUMPS];
         for (int k = 0; k < JUMPS; k++) {
-            const double length = (times[k] - ends[k] - last_jump) / (last_jump > 0 ? STEPS - 1 : STEPS);
+            const double length = (times[k] - ends[k] - last_jump * 4 / STEPS) / (last_jump > 0 ? STEPS - 1 : STEPS);
             from[k] = times[k] - j * length, to[k] = last ? ends[k] : from[k] - length;
             told[k] = last_jump > 0 && last && ends[k] == 0 ? from[k] : to[k];
         }
@@ -1402,7 +1403,7 @@ static void test_trainer_composed_samples_end_as_the_sampler_does(void **state) 
     const double from = tim_transport_time(transport, t->batch.t[BATCH - 1], t->batch.r[BATCH - 1], 3, 2);
     assert_true(t->batch.t[BATCH - 1] == 1);
     assert_true(from == tim_transport_time(transport, 1, 0.001, 3, 2));
-    assert_true(tim_transport_told(transport, from, t->batch.r[BATCH - 1]) == from);
+    assert_true(tim_transport_told(transport, 3, from, t->batch.r[BATCH - 1]) == from);
     tim_trainer_free(t);
     tim_config_done(&config);
 }
@@ -1591,6 +1592,26 @@ static void test_trainer_twins_start_at_their_steps(void **state) {
     assert_ok(tim_trainer_step(twins, &report, &err));
     assert_true(report.twin_gap > 0);
     tim_trainer_free(plain), tim_trainer_free(twins);
+    tim_config_done(&config);
+}
+
+/* Where the schedule ends the critic stands still, as the weights do. */
+static void test_trainer_critic_follows_the_schedule(void **state) {
+    (void)state;
+    static float before[COMPOSED_GRADIENTS];
+    TimConfig config = tiny(TIM_PRECISION_F32);
+    config.transition.twin_ratio = 0.25;
+    config.training.lr_scheduler = TIM_SCHEDULE_COSINE, config.training.lr_warmup_steps = 0, config.training.max_train_steps = 4;
+    TimTrainer *t = new_trainer(&config);
+    run_steps(t, 3);
+    memcpy(before, t->critic->model->f32, sizeof before);
+    run_steps(t, 1);
+    assert_memory_not_equal(before, t->critic->model->f32, sizeof before);
+    memcpy(before, t->critic->model->f32, sizeof before);
+    run_steps(t, 1);
+    assert_memory_equal(before, t->critic->model->f32, sizeof before);
+    assert_int_equal(t->critic->updates, 5);
+    tim_trainer_free(t);
     tim_config_done(&config);
 }
 
@@ -2300,6 +2321,25 @@ static void test_train_skipped_steps_are_logged_without_numbers(void **state) {
     tim_config_done(&config);
 }
 
+static void assert_of_training_only(void *context, const char *path, const char *was, const char *is) {
+    (void)context, (void)was, (void)is;
+    if (strncmp(path, "training.", 9) != 0 && strncmp(path, "model.transition_loss.", 22) != 0 &&
+        strcmp(path, "model.ema_warmup") != 0)
+        fail_msg("%s differs", path);
+}
+
+/* It trains what fashion.yaml has made. */
+static void test_train_finish_is_of_the_same_network(void **state) {
+    (void)state;
+    TimConfig first, finish;
+    assert_ok(tim_config_read(&first, "configs/fashion.yaml", &err));
+    assert_ok(tim_config_read(&finish, "configs/fashion_finish.yaml", &err));
+    assert_ok(tim_config_check(&finish, &err));
+    assert_true(!*finish.without_effect && finish.transition.twin_ratio > 0);
+    assert_true(tim_config_compare(&first, &finish, assert_of_training_only, NULL) > 0);
+    tim_config_done(&first), tim_config_done(&finish);
+}
+
 static void test_train_configurations_are_sound(void **state) {
     (void)state;
     TimConfig config, again;
@@ -2381,6 +2421,7 @@ int main(void) {
         cmocka_unit_test(test_objective_twin_teaches_the_critic),
         cmocka_unit_test(test_objective_twin_pull_is_a_slope),
         cmocka_unit_test(test_trainer_twins_start_at_their_steps),
+        cmocka_unit_test(test_trainer_critic_follows_the_schedule),
         cmocka_unit_test(test_trainer_twins_that_cannot_be_are_refused),
         cmocka_unit_test(test_average_is_not_drawn_off_its_weights),
         cmocka_unit_test(test_trainer_resume_muon_with_adamw_refused),
@@ -2409,6 +2450,7 @@ int main(void) {
         cmocka_unit_test(test_train_resumed_otherwise_says_what_differs),
         cmocka_unit_test(test_train_skipped_steps_are_logged_without_numbers),
         cmocka_unit_test(test_train_configurations_are_sound),
+        cmocka_unit_test(test_train_finish_is_of_the_same_network),
     };
     return cmocka_run_group_tests_name("train", tests, make_folder, remove_folder);
 }

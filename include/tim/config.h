@@ -65,9 +65,10 @@ typedef struct TimTransportConfig {
     double p_mean, p_std; /* OT-FM, TrigFlow, EDM: of the normal number behind a time */
     double sigma_d;
     double t_max, t_min; /* where sampling starts and ends */
-    /* Ours: of several jumps the last is so long, however many there are, and leads to the mean: the network is told r = t there. That takes
-     * noise away which the jump to a picture keeps. From a start no further than that, jumps are equal and the last leads to the mean, also a
-     * single one. Shorter than T_max - T_min. 0, as published: all jumps are equal, and none leads to the mean. */
+    /* Ours: of four jumps and more the last is so long, of two twice, of three 4/3 as long (but no longer than half the way), and leads to
+     * the mean: the network is told r = t there. That takes noise away which the jump to a picture keeps. From a start no further than that,
+     * jumps are equal and the last leads to the mean, also a single one. Shorter than T_max - T_min. 0, as published: all jumps are equal,
+     * and none leads to the mean. */
     double last_jump;
     double beta_min, beta_d;     /* VP-SDE */
     double sigma_min, sigma_max; /* VE-SDE */
@@ -154,7 +155,7 @@ typedef struct TimTrainingConfig {
     int64_t guidance_start_step;  /* ours: model.transport.params.enhance_target counts from this step on; 0 as published */
     int64_t twin_start_step;      /* ours: model.transition_loss.twin_ratio counts from this step on */
     int64_t twin_pull_start_step; /* ours: from this step on twins also pull their jump; before, the critic learns to know them */
-    double critic_learning_rate;  /* ours: the critic's rate, the same in all steps */
+    double critic_learning_rate;  /* ours: the critic's, under the same schedule */
     int64_t composed_start_step;  /* ours: model.transition_loss.composed_ratio counts from this step on */
     int64_t expected_loss_start_step; /* ours: model.transition_loss.expected_loss counts from this step on */
     double proj_coeff;                /* weight of the alignment loss; the trainer has no targets for it and takes 0 only */

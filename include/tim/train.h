@@ -47,14 +47,14 @@ typedef struct TimTrainReport {
     double pictures_per_second;
 } TimTrainReport;
 
-/* Makes a trainer before its first step: random weights from the seed or those of options.init, an equal EMA, zero moments. Takes a copy of `config`,
- * whose data.data_type names the pictures: "fashion-mnist" or "idx". `options` is read by this call only. Free with
+/* Makes a trainer before its first step: random weights from the seed or those of options.init, an equal EMA, zero moments. Takes a copy
+ * of `config`, whose data.data_type names the pictures: "fashion-mnist" or "idx". `options` is read by this call only. Free with
  * tim_trainer_free; *trainer is NULL after a failure. What the configuration asks for and training cannot do
  * (TimConfig.untrainable, an alignment loss, weights in time where their function of time ends) is refused. Memory: 20 bytes a
  * parameter, 22 in bf16 (24 with guidance, average_direction or composed samples), 4 more for each further thread of a small
- * network, as much again for the critic of twins, plus activations. Errors: TIM_E_ARGUMENT for values out of range or that do not fit each other or the pictures;
- * TIM_E_UNSUPPORTED for the text network, other data and instruction sets this processor lacks; TIM_E_IO and TIM_E_FORMAT for the
- * pictures and options.init; TIM_E_MEMORY. */
+ * network, and about as much again for the critic of twins, plus activations. Errors: TIM_E_ARGUMENT for values out of range or that do
+ * not fit each other or the pictures; TIM_E_UNSUPPORTED for the text network, other data and instruction sets this processor lacks;
+ * TIM_E_IO and TIM_E_FORMAT for the pictures and options.init; TIM_E_MEMORY. */
 TIM_API TimStatus tim_trainer_new(TimTrainer **trainer, const TimConfig *config, const TimTrainerOptions *options, TimError *err);
 
 /* Frees a trainer; NULL is fine. */

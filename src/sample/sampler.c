@@ -49,7 +49,7 @@ static Step step_at(const TimTransportConfig *c, const TimSamplerOptions *o, int
     const bool diffusion = o->mode == TIM_SAMPLE_DIFFUSION;
     const double t = tim_sampler_time(c, o->start, o->steps, i), next = tim_sampler_time(c, o->start, o->steps, i + 1);
     Step step = {.t = as_computed(o, t), .next = as_computed(o, next)};
-    step.r = diffusion ? step.t : as_computed(o, tim_transport_told(c, t, next));
+    step.r = diffusion ? step.t : as_computed(o, tim_transport_told(c, o->steps, t, next));
     step.guided =
         o->guidance > 1.0 && below(o, o->guidance_low * c->t_max, step.t) && below(o, step.t, o->guidance_high * c->t_max);
     step.noised = o->stochasticity > 0.0 && below(o, step.t, c->t_max) &&

@@ -90,7 +90,7 @@ static void jump_once(const TimObjective *o, TimNetwork *n, TimPart part, int j)
     memcpy(tim_part_row(n, n->x, 0), part.lane->rows.target, (size_t)part.size * o->picture * sizeof(float));
     for (int64_t k = 0; k < part.size; k++) {
         const double t = jump_time(o, part, k, j), next = jump_time(o, part, k, j + 1);
-        tim_part_fill_times(o, n, k, t, tim_transport_told(&o->config->transport, t, next));
+        tim_part_fill_times(o, n, k, t, tim_transport_told(&o->config->transport, o->config->transition.composed_jumps, t, next));
     }
     tim_tape_forward(n->tape, false);
     for (int64_t k = 0; k < part.size; k++) {

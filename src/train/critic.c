@@ -41,7 +41,7 @@ void tim_critic_start(TimCritic *c, const float *weights) {
     tim_model_weights_changed(c->model);
 }
 
-void tim_critic_update(TimCritic *c, TimMuon *muon) {
+void tim_critic_update(TimCritic *c, double learning_rate, TimMuon *muon) {
     const TimTrainingConfig *config = &c->model->config.training;
     const size_t count = c->model->params.elements;
     const int threads = c->model->options.threads;
@@ -53,7 +53,7 @@ void tim_critic_update(TimCritic *c, TimMuon *muon) {
                                      .bf16 = c->model->bf16,
                                      .count = count};
     if (!isfinite(norm)) return;
-    const TimAdamWStep step = {.lr = config->critic_learning_rate,
+    const TimAdamWStep step = {.lr = learning_rate,
                                .beta1 = config->beta1,
                                .beta2 = config->beta2,
                                .eps = config->eps,

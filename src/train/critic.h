@@ -22,8 +22,7 @@ void tim_critic_free(TimCritic *critic);
 /* Takes over `weights` (params.elements). */
 void tim_critic_start(TimCritic *critic, const float *weights);
 
-/* One update from its gradients, clipped as the model's, at training.critic_learning_rate; none where they are not finite. `muon` is NULL with
- * AdamW. */
-void tim_critic_update(TimCritic *critic, TimMuon *muon);
+/* One update from its gradients, clipped as the model's; none where they are not finite. `muon` is NULL with AdamW. */
+void tim_critic_update(TimCritic *critic, double learning_rate, TimMuon *muon);
 
 #endif

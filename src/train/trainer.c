@@ -319,6 +319,12 @@ static void update(TimTrainer *t, const TimBatch *batch, TimTrainReport *report)
     report->ema_decay = step.ema_decay;
 }
 
+/* Its rate falls with the model's. */
+static void update_critic(TimTrainer *t) {
+    const TimTrainingConfig *config = &t->model->config.training;
+    tim_critic_update(t->critic, config->critic_learning_rate * tim_schedule_factor(config, t->state.step), t->muon);
+}
+
 /* Gradients into t->gradients, losses into the report. */
 static TimStatus differentiate(TimTrainer *t, const TimBatch *batch, TimTrainReport *report, TimError *err) {
     TimLosses losses = {.per_sample = t->batch.sample_losses};
@@ -353,7 +359,7 @@ TimStatus tim_trainer_step(TimTrainer *t, TimTrainReport *report, TimError *err)
     report->grad_norm = tim_l2_norm(t->gradients, t->model->params.elements, t->model->options.threads);
     report->skipped_now = !isfinite(report->grad_norm);
     if (!report->skipped_now) update(t, &batch, report);
-    if (batch.twins > 0) tim_critic_update(t->critic, t->muon);
+    if (batch.twins > 0) update_critic(t);
     advance(t, report);
     const double end = tim_clock();
     report->seconds = end - begin;

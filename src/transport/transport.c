@@ -1,5 +1,6 @@
 #include "transport/transport.h"
 
+#include <math.h>
 #include <stddef.h>
 
 #include "transport/kinds.h"
@@ -42,14 +43,20 @@ static double time_between(double start, double end, int steps, int i) {
     return i < (steps + 1) / 2 ? start + step * i : end - step * (steps - i);
 }
 
+/* What a single long jump leaves, the look at the mean can take away from further off (docs/experiments.md). */
+static double last_jump(const TimTransportConfig *config, int steps) {
+    const double half = (config->t_max - config->t_min) / 2, longer = fmin(4 * config->last_jump / steps, half);
+    return steps > 1 ? fmax(longer, config->last_jump) : config->last_jump;
+}
+
 double tim_transport_time(const TimTransportConfig *config, double t, double r, int steps, int i) {
-    const double last = r + config->last_jump;
+    const double last = r + last_jump(config, steps);
     if (config->last_jump <= 0 || steps == 1 || t <= last) return time_between(t, r, steps, i);
     return i < steps ? time_between(t, last, steps - 1, i) : r;
 }
 
-double tim_transport_told(const TimTransportConfig *config, double t, double next) {
-    const bool to_mean = next <= config->t_min && t <= config->t_min + config->last_jump;
+double tim_transport_told(const TimTransportConfig *config, int steps, double t, double next) {
+    const bool to_mean = next <= config->t_min && t <= config->t_min + last_jump(config, steps);
     return to_mean ? t : next;
 }
 
