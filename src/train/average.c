@@ -71,7 +71,7 @@ TimStatus tim_average_guide(const TimObjective *o, TimPart part, const TimWeight
 TimStatus tim_average_direct(const TimObjective *o, const TimNetwork *trained, TimPart part, const TimWeights *ema, TimError *err) {
     TimNetwork *n;
     TIM_TRY(average_for(o, part, part.size, ema, &n, err));
-    tim_part_look(o, n, part, 0);
+    tim_part_look(o, n, part, part.lane->rows.x_t);
     const TimMatrix tangent = tim_tape_tangent(trained->tape, trained->x);
     memcpy(tangent.data, tim_part_row(n, n->f, 0), (size_t)part.size * o->picture * sizeof(float));
     return TIM_OK;

@@ -57,7 +57,7 @@ static bool add_loss_scale(json_t *object, const TimLossScale *scale) {
 
 /* Adds how many updates the critic had, if it has started; false without memory. */
 static bool add_critic(json_t *object, const TimCritic *critic) {
-    if (!critic || critic->updates == 0) return true;
+    if (!tim_critic_started(critic)) return true;
     return json_object_set_new(object, CRITIC_UPDATES, json_integer((json_int_t)critic->updates)) == 0;
 }
 
@@ -81,7 +81,7 @@ static TimStatus write_state(const TimTrainer *t, const char *folder, TimError *
 
 static TimStatus write_critic(const TimTrainer *t, const char *folder, TimError *err) {
     const TimCritic *critic = t->critic;
-    if (!critic || critic->updates == 0) return TIM_OK;
+    if (!tim_critic_started(critic)) return TIM_OK;
     TIM_TRY(write_vector(critic->model->f32, &critic->model->params, critic->updates, folder, TIM_CRITIC_FILE, err));
     return write_vector(critic->moments, &t->moment_params, critic->updates, folder, TIM_CRITIC_OPTIMIZER_FILE, err);
 }
@@ -214,7 +214,7 @@ static TimStatus check_optimizer(const TimTrainer *t, const float *moments, cons
 
 static TimStatus read_critic(TimTrainer *t, const char *folder, TimError *err) {
     TimCritic *critic = t->critic;
-    if (!critic || critic->updates == 0) return TIM_OK;
+    if (!tim_critic_started(critic)) return TIM_OK;
     TIM_TRY(read_vector(critic->model->f32, &critic->model->params, folder, TIM_CRITIC_FILE, err));
     TIM_TRY(read_vector(critic->moments, &t->moment_params, folder, TIM_CRITIC_OPTIMIZER_FILE, err));
     tim_model_weights_changed(critic->model);

@@ -4,7 +4,7 @@
 #include <string.h>
 
 #include "base/memory.h"
-#include "train/adamw.h"
+#include "train/optimizer.h"
 
 static TimStatus fill(TimCritic *c, const TimConfig *config, const TimNetworkOptions *options, TimError *err) {
     size_t moments;
@@ -41,28 +41,21 @@ void tim_critic_start(TimCritic *c, const float *weights) {
     tim_model_weights_changed(c->model);
 }
 
+bool tim_critic_started(const TimCritic *c) {
+    return c && c->updates > 0;
+}
+
 void tim_critic_update(TimCritic *c, double learning_rate, TimMuon *muon) {
-    const TimTrainingConfig *config = &c->model->config.training;
     const size_t count = c->model->params.elements;
     const int threads = c->model->options.threads;
     const double norm = tim_l2_norm(c->gradients, count, threads);
+    if (!isfinite(norm)) return;
     const TimAdamWVectors vectors = {.weights = c->model->f32,
                                      .first = c->moments,
                                      .second = c->moments + count,
                                      .gradients = c->gradients,
                                      .bf16 = c->model->bf16,
                                      .count = count};
-    if (!isfinite(norm)) return;
-    const TimAdamWStep step = {.lr = learning_rate,
-                               .beta1 = config->beta1,
-                               .beta2 = config->beta2,
-                               .eps = config->eps,
-                               .weight_decay = config->weight_decay,
-                               .step = ++c->updates,
-                               .gradient_scale = tim_clip_factor(norm, config->max_grad_norm),
-                               .threads = threads};
-    if (muon)
-        tim_muon_update(muon, &vectors, &step, config->momentum);
-    else
-        tim_adamw_update(&vectors, &step);
+    const TimUpdate update = {.learning_rate = learning_rate, .grad_norm = norm, .number = ++c->updates, .threads = threads};
+    tim_optimizer_update(&c->model->config.training, muon, &vectors, &update);
 }

@@ -19,6 +19,9 @@ TimStatus tim_critic_new(TimCritic **out, const TimConfig *config, const TimNetw
 /* NULL is fine. */
 void tim_critic_free(TimCritic *critic);
 
+/* Whether it has had an update; NULL has none. */
+bool tim_critic_started(const TimCritic *critic);
+
 /* Takes over `weights` (params.elements). */
 void tim_critic_start(TimCritic *critic, const float *weights);
 

@@ -52,11 +52,14 @@ void tim_part_fill_condition(const TimObjective *o, TimNetwork *n, int64_t row, 
 /* Row `row` = c_noise of the times. */
 void tim_part_fill_times(const TimObjective *o, TimNetwork *n, int64_t row, double t, double r);
 
-/* F of the part's rows.x_t under its condition, told (t, t + further), by the weights that are bound. */
-void tim_part_look(const TimObjective *o, TimNetwork *n, TimPart part, double further);
+/* F of the part's samples at x_t (size, C H W) under their condition, told (t, t), by the weights that are bound. */
+void tim_part_look(const TimObjective *o, TimNetwork *n, TimPart part, const float *x_t);
 
 /* What weighs a sample of this loss is divided by: (loss + 1e-5)^p. */
 double tim_part_divisor(const TimObjective *o, double loss);
+
+/* The same of sample `k`, by what the batch expects of it where it does, else by `loss`. */
+double tim_part_expected_divisor(const TimObjective *o, TimPart part, int64_t k, double loss);
 
 /* Sample `k`, whose F is row k of the tape, against its row of rows.target: the loss, its weight, and the cotangent of F. */
 TimSampleLoss tim_part_weigh(const TimObjective *o, TimNetwork *n, TimPart part, int64_t k);

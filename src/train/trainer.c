@@ -9,9 +9,9 @@
 #include "base/rng.h"
 #include "base/threads.h"
 #include "model/store.h"
-#include "train/adamw.h"
 #include "train/checkpoint.h"
 #include "train/init.h"
+#include "train/optimizer.h"
 #include "train/schedule.h"
 #include "train/streams.h"
 #include "train/time_pairs.h"
@@ -93,8 +93,10 @@ static TimStatus make_models(TimTrainer *t, const TimConfig *config, const TimTr
     if (config->transition.twin_ratio > 0) TIM_TRY(tim_critic_new(&t->critic, config, &network, err));
     if (!runs_average(config)) network.precision = TIM_PRECISION_F32; /* a copy would be idle */
     TIM_TRY(tim_model_new(&t->ema, config, &network, err));
-    tim_init_weights(t->model->f32, &t->model->params, options->seed, t->model->options.threads);
-    if (options->init) TIM_TRY(tim_weights_read(t->model->f32, &t->model->params, options->init, err));
+    if (options->init)
+        TIM_TRY(tim_weights_read(t->model->f32, &t->model->params, options->init, err));
+    else
+        tim_init_weights(t->model->f32, &t->model->params, options->seed, t->model->options.threads);
     memcpy(t->ema->f32, t->model->f32, t->model->params.elements * sizeof(float));
     tim_model_weights_changed(t->model);
     tim_model_weights_changed(t->ema);
@@ -265,7 +267,7 @@ static TimBatch draw_batch(TimTrainer *t) {
     const size_t composed = wanted < size - twins ? wanted : size - twins;
     const size_t diffusion = draw_times(t, size - twins - composed, composed, twins);
     draw_twin_noise(t, twins);
-    if (twins > 0 && t->critic->updates == 0) tim_critic_start(t->critic, t->ema->f32);
+    if (twins > 0 && !tim_critic_started(t->critic)) tim_critic_start(t->critic, t->ema->f32);
     return (TimBatch){.size = (int64_t)size,
                       .diffusion = (int64_t)diffusion,
                       .composed = (int64_t)composed,
@@ -301,22 +303,15 @@ static void update(TimTrainer *t, const TimBatch *batch, TimTrainReport *report)
                                      .gradients = t->gradients,
                                      .bf16 = t->model->bf16,
                                      .count = t->model->params.elements};
-    const TimAdamWStep step = {.lr = report->learning_rate,
-                               .beta1 = config->beta1,
-                               .beta2 = config->beta2,
-                               .eps = config->eps,
-                               .weight_decay = config->weight_decay,
-                               .step = updates + 1,
-                               .gradient_scale = tim_clip_factor(report->grad_norm, config->max_grad_norm),
-                               .ema_decay = ema_decay(config, updates),
-                               .threads = t->model->options.threads};
-    if (t->muon)
-        tim_muon_update(t->muon, &vectors, &step, config->momentum);
-    else
-        tim_adamw_update(&vectors, &step);
+    report->ema_decay = ema_decay(config, updates);
+    const TimUpdate update = {.learning_rate = report->learning_rate,
+                              .grad_norm = report->grad_norm,
+                              .ema_decay = report->ema_decay,
+                              .number = updates + 1,
+                              .threads = t->model->options.threads};
+    tim_optimizer_update(config, t->muon, &vectors, &update);
     tim_model_weights_changed(t->ema);
     if (batch->expected_loss) learn_losses(t, (size_t)batch->diffusion);
-    report->ema_decay = step.ema_decay;
 }
 
 /* Its rate falls with the model's. */

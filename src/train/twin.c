@@ -90,9 +90,8 @@ static double teach(const TimObjective *o, const TimNetwork *n, TimPart part, in
                                 .positions = (size_t)o->shape.height * (size_t)o->shape.width};
     const TimMatrix g_f = tim_tape_cotangent(n->tape, n->f);
     const float *f = tim_part_row(n, n->f, row);
-    const float expected = part.batch->expected_loss ? part.batch->expected_loss[part.first + k] : 0;
     const double loss = tim_loss(f, target, shape);
-    const double weight = 1 / tim_part_divisor(o, expected > 0 ? (double)expected : loss);
+    const double weight = 1 / tim_part_expected_divisor(o, part, k, loss);
     tim_loss_gradient(tim_matrix_f32(&g_f, row), f, target, shape, weight / (double)part.batch->size);
     return loss;
 }
@@ -107,15 +106,6 @@ static void teach_all(const TimObjective *o, const Twins *w, TimPart part) {
 }
 
 /* ---- the pull ---- */
-
-/* C_data of the drawn pictures. */
-static void ask(const TimObjective *o, const Twins *w, TimPart part) {
-    TimNetwork *n = w->data;
-    memcpy(tim_part_row(n, n->x, 0), tim_part_row(w->learn, w->learn->x, 0), (size_t)part.size * o->picture * sizeof(float));
-    for (int64_t k = 0; k < part.size; k++) tim_part_fill_times(o, n, k, time_of(part, k), time_of(part, k));
-    tim_part_fill_condition(o, n, 0, &part.batch->condition, part.first, part.size);
-    tim_tape_forward(n->tape, false);
-}
 
 /* The cotangent of twin k's jump; returns mean (C_drawn - C_data)^2 / scale. */
 static double pull(const TimObjective *o, const Twins *w, TimPart part, int64_t k) {
@@ -134,7 +124,7 @@ static double pull(const TimObjective *o, const Twins *w, TimPart part, int64_t 
 }
 
 static void pull_all(const TimObjective *o, const Twins *w, TimPart part) {
-    ask(o, w, part);
+    tim_part_look(o, w->data, part, tim_part_row(w->learn, w->learn->x, 0));
     for (int64_t k = 0; k < part.size; k++) part.lane->losses.twin_gap += pull(o, w, part, k) / (double)part.batch->twins;
 }
 
