@@ -711,6 +711,17 @@ static void test_schedule_scale_lr_multiplies_by_the_batch(void **state) {
     assert_close(tim_learning_rate(&config, 0), 0.25e-4, 1e-18);
 }
 
+static void test_schedule_pull_grows_from_start_to_full(void **state) {
+    (void)state;
+    TimTrainingConfig config = {.twin_pull_start_step = 400, .twin_pull_full_step = 1600};
+    assert_true(tim_twin_pull(&config, 399) == 0);
+    assert_close(tim_twin_pull(&config, 400), 1.0 / 1200, 1e-15);
+    assert_close(tim_twin_pull(&config, 999), 0.5, 1e-15);
+    assert_true(tim_twin_pull(&config, 1599) == 1 && tim_twin_pull(&config, 1600) == 1 && tim_twin_pull(&config, 9999) == 1);
+    config.twin_pull_full_step = 0;
+    assert_true(tim_twin_pull(&config, 399) == 0 && tim_twin_pull(&config, 400) == 1);
+}
+
 /* ---- steps ---- */
 
 static const TimTrainerOptions options = {.seed = UINT64_MAX - 7, .threads = 1};
@@ -1423,6 +1434,7 @@ typedef struct TwinCase {
 
 static const double twin_batch_times[JUMPS] = {0.8, 0.3, 0.6, 0.2};
 static const double twin_times[JUMPS] = {0.6, 0.2, 0.6, 0.2}, twin_told[JUMPS] = {0.6, 0.2, 0.6 + 0.1, 0.2 + 0.1};
+static const double pulled_by = 0.75;
 static const double one[JUMPS] = {1, 1, 1, 1}, zero[JUMPS] = {0};
 
 static void ask_critic(const TwinCase *c, const double *told, float *out) {
@@ -1445,7 +1457,7 @@ static void make_twins(TwinCase *c, TimConfig *config) {
     c->batch = (TimBatch){.size = JUMPS,
                           .diffusion = JUMPS - TWINS,
                           .twins = TWINS,
-                          .pull = true,
+                          .pull = pulled_by,
                           .critic = &c->t->critic->model->weights,
                           .critic_gradients = c->t->critic->gradients,
                           .x = c->x,
@@ -1523,7 +1535,7 @@ static double pull_descent(const TwinCase *c) {
     for (int i = FIRST_DRAWN; i < JUMP_PIXELS; i++) {
         const double scale = mean_square(c->said, c->target, i / (SIDE * SIDE)) + 1e-5;
         const double difference = (double)c->said[i] - (double)c->data[i];
-        sum += 2 * c->t->model->config.transition.twin_weight / scale / (SIDE * SIDE) * difference * (double)jump[i];
+        sum += 2 * pulled_by * c->t->model->config.transition.twin_weight / scale / (SIDE * SIDE) * difference * (double)jump[i];
     }
     return sum / JUMPS;
 }
@@ -1561,7 +1573,7 @@ static void test_objective_twin_pull_is_a_slope(void **state) {
     float *pulled = c.t->moments; /* not needed any more */
     learn_twins(&c);
     memcpy(pulled, c.t->gradients, count * sizeof(float));
-    c.batch.pull = false;
+    c.batch.pull = 0;
     assert_true(learn_twins(&c).twin_gap == 0);
     for (size_t i = 0; i < count; i++) pulled[i] -= c.t->gradients[i];
     check_slope(&c, pull_descent, c.t->model->f32, pulled, count);
@@ -2385,6 +2397,7 @@ int main(void) {
         cmocka_unit_test(test_muon_other_parameters_move_by_adamw),
         cmocka_unit_test(test_muon_average_and_rounded_copy_follow),
         cmocka_unit_test(test_schedule_values_are_those_of_diffusers),
+        cmocka_unit_test(test_schedule_pull_grows_from_start_to_full),
         cmocka_unit_test(test_schedule_scale_lr_multiplies_by_the_batch),
         cmocka_unit_test(test_trainer_step_reports_what_it_did),
         cmocka_unit_test(test_trainer_update_is_the_configurations),

@@ -155,6 +155,7 @@ typedef struct TimTrainingConfig {
     int64_t guidance_start_step;  /* ours: model.transport.params.enhance_target counts from this step on; 0 as published */
     int64_t twin_start_step;      /* ours: model.transition_loss.twin_ratio counts from this step on */
     int64_t twin_pull_start_step; /* ours: from this step on twins also pull their jump; before, the critic learns to know them */
+    int64_t twin_pull_full_step;  /* ours: until then the pull grows evenly; no later than the start: it is whole from there on */
     double critic_learning_rate;  /* ours: the critic's, under the same schedule */
     int64_t composed_start_step;  /* ours: model.transition_loss.composed_ratio counts from this step on */
     int64_t expected_loss_start_step; /* ours: model.transition_loss.expected_loss counts from this step on */

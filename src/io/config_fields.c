@@ -144,6 +144,7 @@ static const TimField fields[] = {
     {"training.composed_start_step", TIM_FIELD_INT64, AT(training.composed_start_step), 0, 1e12, NULL, 0},
     {"training.twin_start_step", TIM_FIELD_INT64, AT(training.twin_start_step), 0, 1e12, NULL, 0},
     {"training.twin_pull_start_step", TIM_FIELD_INT64, AT(training.twin_pull_start_step), 0, 1e12, NULL, 0},
+    {"training.twin_pull_full_step", TIM_FIELD_INT64, AT(training.twin_pull_full_step), 0, 1e12, NULL, 0},
     {"training.critic_learning_rate", TIM_FIELD_DOUBLE, AT(training.critic_learning_rate), 0, 1e3, NULL, 0},
     {"training.expected_loss_start_step", TIM_FIELD_INT64, AT(training.expected_loss_start_step), 0, 1e12, NULL, 0},
     {"training.guidance_start_step", TIM_FIELD_INT64, AT(training.guidance_start_step), 0, 1e12, NULL, 0},

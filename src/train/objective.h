@@ -41,7 +41,7 @@ typedef struct TimBatch {
     int64_t diffusion; /* the first so many samples have r = t */
     int64_t composed;  /* the last so many before the twins are composed */
     int64_t twins;     /* the last so many, at most half, are twins: their x is a drawn picture's noise, their r is not read */
-    bool pull;         /* twins pull their jump */
+    double pull;       /* the part of twin_weight with which twins pull their jump; 0: they do not */
     const TimWeights *critic; /* read with twins, likewise below */
     float *critic_gradients;  /* (params.elements): the critic's gradient is added */
     const float *x, *z;       /* (B, C H W): data and noise */

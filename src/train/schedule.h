@@ -1,4 +1,5 @@
-/* The learning rate of a step. Source: diffusers' get_scheduler (constant, constant_with_warmup, linear, cosine with half a wave). */
+/* The learning rate of a step, and how much twins pull. Source of the rate: diffusers' get_scheduler (constant,
+ * constant_with_warmup, linear, cosine with half a wave). */
 #ifndef TIM_TRAIN_SCHEDULE_H
 #define TIM_TRAIN_SCHEDULE_H
 
@@ -12,5 +13,8 @@ double tim_schedule_factor(const TimTrainingConfig *config, int64_t step);
 
 /* learning_rate, times batch_size / learning_rate_base_batch_size with scale_lr, times the factor. Pure. */
 double tim_learning_rate(const TimTrainingConfig *config, int64_t step);
+
+/* The part of twin_weight with which twins pull at `step`: 0 before twin_pull_start_step, then growing evenly to 1. */
+double tim_twin_pull(const TimTrainingConfig *config, int64_t step);
 
 #endif

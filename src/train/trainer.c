@@ -272,7 +272,7 @@ static TimBatch draw_batch(TimTrainer *t) {
                       .diffusion = (int64_t)diffusion,
                       .composed = (int64_t)composed,
                       .twins = (int64_t)twins,
-                      .pull = s->step >= config->training.twin_pull_start_step,
+                      .pull = tim_twin_pull(&config->training, s->step),
                       .critic = t->critic ? &t->critic->model->weights : NULL,
                       .critic_gradients = t->critic ? t->critic->gradients : NULL,
                       .x = b->samples.x,

@@ -112,7 +112,8 @@ static double pull(const TimObjective *o, const Twins *w, TimPart part, int64_t 
     const TimMatrix g_f = tim_tape_cotangent(w->jump->tape, w->jump->f);
     const float *drawn = tim_part_row(w->learn, w->learn->f, k), *data = tim_part_row(w->data, w->data->f, k);
     const double scale = tim_part_divisor(o, part.lane->sample_losses[k].denoising);
-    const double factor = 2 * o->config->transition.twin_weight / (scale * (double)o->picture * (double)part.batch->size);
+    const double weight = part.batch->pull * o->config->transition.twin_weight;
+    const double factor = 2 * weight / (scale * (double)o->picture * (double)part.batch->size);
     float *g = tim_matrix_f32(&g_f, k);
     double sum = 0;
     for (size_t p = 0; p < o->picture; p++) {
@@ -134,8 +135,9 @@ TimStatus tim_twin_run(const TimObjective *o, TimPart part, const TimWeights *we
     jump(o, w.jump, part);
     show(o, &w, part);
     teach_all(o, &w, part);
-    if (part.batch->pull) pull_all(o, &w, part); /* before a backward pass, which takes the values' place */
+    const bool pulls = part.batch->pull > 0;
+    if (pulls) pull_all(o, &w, part); /* before a backward pass, which takes the values' place */
     tim_tape_backward(w.learn->tape);
-    if (part.batch->pull) tim_tape_backward(w.jump->tape);
+    if (pulls) tim_tape_backward(w.jump->tape);
     return TIM_OK;
 }

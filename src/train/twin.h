@@ -12,9 +12,9 @@
  *
  * Where drawn pictures are more frequent than data, moving x_0 by C_drawn - C_data leads away from them. F of the jump gets the cotangent
  *
- *   2 twin_weight (C_drawn - C_data) / (loss of C_drawn + 1e-5)^p
+ *   2 pull twin_weight (C_drawn - C_data) / (loss of C_drawn + 1e-5)^p
  *
- * that descends there, each by the mean over the picture. It is 0 where both velocities agree everywhere, that is, where drawn pictures are
+ * that descends there, with the step's part of the pull, each by the mean over the picture. It is 0 where both velocities agree everywhere, that is, where drawn pictures are
  * distributed as the data, without guidance, are; no picture is asked to be like another. The network has to predict velocities (OT_FM,
  * TrigFlow). */
 #ifndef TIM_TRAIN_TWIN_H
