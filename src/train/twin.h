@@ -14,9 +14,9 @@
  *
  *   2 pull twin_weight (C_drawn - C_data) / (loss of C_drawn + 1e-5)^p
  *
- * that descends there, with the step's part of the pull, each by the mean over the picture. It is 0 where both velocities agree everywhere, that is, where drawn pictures are
- * distributed as the data, without guidance, are; no picture is asked to be like another. The network has to predict velocities (OT_FM,
- * TrigFlow). */
+ * that descends there, with the step's part of the pull, each by the mean over the picture. It is 0 where both velocities agree
+ * everywhere, that is, where drawn pictures are distributed as the data, without guidance, are; no picture is asked to be like another.
+ * The network has to predict velocities (OT_FM, TrigFlow). */
 #ifndef TIM_TRAIN_TWIN_H
 #define TIM_TRAIN_TWIN_H
 
