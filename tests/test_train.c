@@ -1291,7 +1291,7 @@ static void test_trainer_direction_needs_velocities_and_the_exact_derivative(voi
 
 enum { COMPOSED_GRADIENTS = 4096 };
 
-/* The last two of four samples: three jumps of the average by hand; of the last jump's length, where that is not 0. */
+/* The last two of four samples: three jumps of the average by hand; of the last jump's length, where that is not 0, whatever the sampler's. */
 static void check_composed(double last_jump) {
     enum { COMPOSED = 2, FIRST = (JUMPS - COMPOSED) * SIDE * SIDE, STEPS = 3 };
     static float x[JUMP_PIXELS], z[JUMP_PIXELS], x_t[JUMP_PIXELS], at[JUMP_PIXELS], f[JUMP_PIXELS], target[JUMP_PIXELS];
@@ -1300,7 +1300,7 @@ static void check_composed(double last_jump) {
     int64_t labels[JUMPS];
     TimConfig config = tiny(TIM_PRECISION_F32);
     config.transition.composed_jumps = STEPS;
-    config.transport.last_jump = last_jump;
+    config.transition.composed_last_jump = last_jump, config.transport.last_jump = 0.05;
     config.transition.use_dir_loss = false;
     TimTrainer *t = new_trainer(&config);
     TimLosses losses = {.target = target, .time_weight = weights, .per_sample = own};
@@ -1408,7 +1408,7 @@ static void test_trainer_composed_samples_end_as_the_sampler_does(void **state) 
     TimConfig config = tiny(TIM_PRECISION_F32);
     const TimTransportConfig *transport = &config.transport;
     config.transition.composed_ratio = 0.25, config.transition.composed_jumps = 3;
-    config.transport.t_min = 0.001, config.transport.last_jump = 0.1;
+    config.transport.t_min = 0.001, config.transport.last_jump = config.transition.composed_last_jump = 0.1;
     TimTrainer *t = new_trainer(&config);
     run_steps(t, 1);
     const double from = tim_transport_time(transport, t->batch.t[BATCH - 1], t->batch.r[BATCH - 1], 3, 2);

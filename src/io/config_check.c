@@ -94,6 +94,13 @@ static bool starts_at_zero(TimTransportKind kind) {
     return kind == TIM_TRANSPORT_OT_FM || kind == TIM_TRANSPORT_TRIGFLOW;
 }
 
+static TimStatus check_last_jump(const TimTransportConfig *t, const char *key, double length, TimError *err) {
+    if (length >= t->t_max - t->t_min)
+        return tim_fail(err, TIM_E_ARGUMENT, "%s is %g; it must be shorter than the way from T_max to T_min, %g", key, length,
+                        t->t_max - t->t_min);
+    return TIM_OK;
+}
+
 static TimStatus check_times(const TimTransportConfig *t, TimError *err) {
     if (!(t->t_min < t->t_max && t->t_max <= last_time(t->kind)))
         return tim_fail(err, TIM_E_ARGUMENT, "model.transport: times from %g to %g; they must rise, to at most %.17g", t->t_min,
@@ -101,11 +108,7 @@ static TimStatus check_times(const TimTransportConfig *t, TimError *err) {
     if (!(t->t_min >= 0.0) || (t->t_min == 0.0 && !starts_at_zero(t->kind)))
         return tim_fail(err, TIM_E_ARGUMENT,
                         "model.transport: the smallest time, T_min, is %g; it must be positive for this transport", t->t_min);
-    if (t->last_jump >= t->t_max - t->t_min)
-        return tim_fail(err, TIM_E_ARGUMENT,
-                        "model.transport.params.last_jump is %g; it must be shorter than the way from T_max to T_min, %g",
-                        t->last_jump, t->t_max - t->t_min);
-    return TIM_OK;
+    return check_last_jump(t, "model.transport.params.last_jump", t->last_jump, err);
 }
 
 static TimStatus check_transport(const TimConfig *config, TimError *err) {
@@ -136,7 +139,7 @@ static TimStatus check_transition(const TimConfig *config, TimError *err) {
     if (t->composed_ratio + t->twin_ratio > 1.0 + 1e-9)
         return tim_fail(err, TIM_E_ARGUMENT, "model.transition_loss: composed_ratio %g and twin_ratio %g exceed 1 together",
                         t->composed_ratio, t->twin_ratio);
-    return TIM_OK;
+    return check_last_jump(&config->transport, "model.transition_loss.composed_last_jump", t->composed_last_jump, err);
 }
 
 TimStatus tim_config_check(const TimConfig *config, TimError *err) {

@@ -79,22 +79,31 @@ TimStatus tim_average_direct(const TimObjective *o, const TimNetwork *trained, T
 
 /* ---- composed jumps ---- */
 
-/* When `j` of the jumps from t to r are done: the times of a sampler that takes as many. */
-static double jump_time(const TimObjective *o, TimPart part, int64_t k, int j) {
+/* The transport of a sampler that takes the composed jumps: the model's own but for the last of them. */
+static TimTransportConfig composed_transport(const TimObjective *o) {
+    TimTransportConfig transport = o->config->transport;
+    transport.last_jump = o->config->transition.composed_last_jump;
+    return transport;
+}
+
+/* When `j` of the jumps from t to r are done. */
+static double jump_time(const TimObjective *o, const TimTransportConfig *transport, TimPart part, int64_t k, int j) {
     const double t = part.batch->t[part.first + k], r = part.batch->r[part.first + k];
-    return tim_transport_time(&o->config->transport, t, r, o->config->transition.composed_jumps, j);
+    return tim_transport_time(transport, t, r, o->config->transition.composed_jumps, j);
 }
 
 /* Jump `j` of every row of rows.target by the average's F. */
 static void jump_once(const TimObjective *o, TimNetwork *n, TimPart part, int j) {
+    const TimTransportConfig transport = composed_transport(o);
     memcpy(tim_part_row(n, n->x, 0), part.lane->rows.target, (size_t)part.size * o->picture * sizeof(float));
     for (int64_t k = 0; k < part.size; k++) {
-        const double t = jump_time(o, part, k, j), next = jump_time(o, part, k, j + 1);
-        tim_part_fill_times(o, n, k, t, tim_transport_told(&o->config->transport, o->config->transition.composed_jumps, t, next));
+        const double t = jump_time(o, &transport, part, k, j), next = jump_time(o, &transport, part, k, j + 1);
+        tim_part_fill_times(o, n, k, t, tim_transport_told(&transport, o->config->transition.composed_jumps, t, next));
     }
     tim_tape_forward(n->tape, false);
     for (int64_t k = 0; k < part.size; k++) {
-        const TimJump jump = o->transport->jump(&o->config->transport, jump_time(o, part, k, j), jump_time(o, part, k, j + 1));
+        const double t = jump_time(o, &transport, part, k, j), next = jump_time(o, &transport, part, k, j + 1);
+        const TimJump jump = o->transport->jump(&transport, t, next);
         const float *f = tim_part_row(n, n->f, k);
         float *x = tim_part_picture(o, part.lane->rows.target, k);
         for (size_t p = 0; p < o->picture; p++) x[p] = (float)(jump.x_t * (double)x[p] + jump.f * (double)f[p]);
