@@ -1496,14 +1496,16 @@ static double mean_square(const float *a, const float *b, int k) {
 static void test_objective_twin_gap_is_what_the_critic_tells_apart(void **state) {
     (void)state;
     static TwinCase c;
-    double gap = 0;
+    double gap = 0, loss = 0;
     TimConfig config = tiny(TIM_PRECISION_F32);
     make_twins(&c, &config);
     TimLosses losses = learn_twins(&c);
     for (int k = JUMPS - TWINS; k < JUMPS; k++)
         gap += mean_square(c.said, c.data, k) / (mean_square(c.said, c.target, k) + 1e-5) / TWINS;
+    for (int k = 0; k < JUMPS; k++) loss += mean_square(c.said, c.target, k) / JUMPS;
     assert_true(gap > 0);
     assert_close(losses.twin_gap, gap, 1e-3 * gap);
+    assert_close(losses.critic_loss, loss, 1e-5 * loss);
     c.batch.diffusion = 1, c.batch.twins = 3;
     assert_int_equal(tim_objective_step(c.t->objective, &c.batch, &c.t->model->weights, NULL, c.t->gradients, &losses, &err),
                      TIM_E_ARGUMENT);
@@ -2333,6 +2335,27 @@ static void test_train_skipped_steps_are_logged_without_numbers(void **state) {
     tim_config_done(&config);
 }
 
+/* Lines for steps 2, 4 and 6: the critic learns from the third step on, and twins pull from the fifth. */
+static void test_train_log_tells_of_the_critic(void **state) {
+    (void)state;
+    TimConfig config = tiny(TIM_PRECISION_F32);
+    Told told = {0};
+    char line[1024];
+    config.transition.twin_ratio = 0.25, config.training.twin_start_step = 2, config.training.twin_pull_start_step = 4;
+    assert_ok(run(&config, in_folder("critic-run"), NULL, &told));
+    FILE *stream = fopen(in_folder("critic-run/log.jsonl"), "r");
+    assert_non_null(stream);
+    for (int i = 0; i < 3; i++) {
+        assert_non_null(fgets(line, sizeof line, stream));
+        const char *loss = strstr(line, "\"critic_loss\": ");
+        assert_int_equal(loss != NULL, i > 0);
+        assert_int_equal(strstr(line, "\"twin_gap\": ") != NULL, i > 1);
+        if (loss) assert_true(strtod(loss + strlen("\"critic_loss\": "), NULL) > 0.01);
+    }
+    fclose(stream);
+    tim_config_done(&config);
+}
+
 static void assert_of_training_only(void *context, const char *path, const char *was, const char *is) {
     (void)context, (void)was, (void)is;
     if (strncmp(path, "training.", 9) != 0 && strncmp(path, "model.transition_loss.", 22) != 0 &&
@@ -2451,6 +2474,7 @@ int main(void) {
         cmocka_unit_test(test_train_published_folder_is_always_there),
         cmocka_unit_test(test_train_run_leaves_the_published_layout),
         cmocka_unit_test(test_train_interrupted_run_ends_with_the_bits_of_a_whole_one),
+        cmocka_unit_test(test_train_log_tells_of_the_critic),
         cmocka_unit_test(test_train_finished_run_does_nothing_more),
         cmocka_unit_test(test_train_time_limit_saves_and_ends),
         cmocka_unit_test(test_train_new_run_over_checkpoints_is_refused),

@@ -30,14 +30,15 @@ typedef struct TimTrainerOptions {
 
 /* What a step did, or the means over several steps. A step whose gradient is not finite leaves weights, moments and EMA alone. */
 typedef struct TimTrainReport {
-    int64_t step;     /* steps done since training began, this one included */
-    int64_t skipped;  /* how many of them had a gradient that was not finite */
-    bool skipped_now; /* this one had; of several steps: any had */
-    double loss;      /* the weighted transition loss, without alignment: what is minimised. It hovers near 1: see denoising */
-    double denoising; /* mean of the losses per sample before weighting */
-    double proj;      /* alignment loss, 0 without targets */
-    double twin_gap;  /* how far what one jump draws is from data as the critic knows both, by its loss; 0 while no twins pull */
-    double grad_norm; /* L2, before clipping */
+    int64_t step;       /* steps done since training began, this one included */
+    int64_t skipped;    /* how many of them had a gradient that was not finite */
+    bool skipped_now;   /* this one had; of several steps: any had */
+    double loss;        /* the weighted transition loss, without alignment: what is minimised. It hovers near 1: see denoising */
+    double denoising;   /* mean of the losses per sample before weighting */
+    double proj;        /* alignment loss, 0 without targets */
+    double critic_loss; /* mean loss of the critic of twins, on drawn pictures and on data, before weighting; 0 without twins */
+    double twin_gap;    /* how far what one jump draws is from data as the critic knows both, by its loss; 0 while no twins pull */
+    double grad_norm;   /* L2, before clipping */
     double learning_rate;
     double ema_decay;         /* after warm-up */
     double seconds;           /* of wall time for the whole step; its parts: */

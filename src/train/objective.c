@@ -285,6 +285,7 @@ static void add_lanes(TimObjective *o, const TimBatch *batch, TimLosses *losses)
         losses->weighted += o->lanes[i].losses.weighted;
         losses->denoising += o->lanes[i].losses.denoising;
         losses->proj += o->lanes[i].losses.proj;
+        losses->critic_loss += o->lanes[i].losses.critic_loss;
         losses->twin_gap += o->lanes[i].losses.twin_gap;
     }
     for (int i = 1; i < o->lane_count; i++) {
@@ -297,7 +298,7 @@ static void add_lanes(TimObjective *o, const TimBatch *batch, TimLosses *losses)
 TimStatus tim_objective_step(TimObjective *o, const TimBatch *batch, const TimWeights *weights, const TimWeights *ema,
                              float *gradients, TimLosses *losses, TimError *err) {
     TIM_TRY(check(o, batch, err));
-    losses->weighted = losses->denoising = losses->proj = losses->twin_gap = 0;
+    losses->weighted = losses->denoising = losses->proj = losses->critic_loss = losses->twin_gap = 0;
     start_lanes(o, batch, gradients, losses);
     run_lanes(o, &(Step){batch, weights, ema});
     for (int i = 0; i < o->lane_count; i++) {

@@ -23,8 +23,9 @@ enum { LOG_EVERY = 50 }; /* steps */
 
 /* Sums over the steps since the last line of the log. */
 typedef struct Window {
-    int64_t steps, updates, pulls; /* pulls: updates in which twins did */
-    TimTrainReport sum;            /* losses and norm over updates, times over steps; the rest is the last step's */
+    int64_t steps, updates;
+    int64_t lessons, pulls; /* updates in which the critic learned, in which twins pulled */
+    TimTrainReport sum;     /* losses and norm over updates, times over steps; the rest is the last step's */
 } Window;
 
 typedef struct Run {
@@ -82,7 +83,9 @@ static void add_to_window(Window *window, const TimTrainReport *r) {
     sum->loss += updated ? r->loss : 0;
     sum->denoising += updated ? r->denoising : 0;
     sum->proj += updated ? r->proj : 0;
+    sum->critic_loss += updated ? r->critic_loss : 0;
     sum->twin_gap += updated ? r->twin_gap : 0;
+    window->lessons += updated && r->critic_loss > 0;
     window->pulls += updated && r->twin_gap > 0;
     sum->grad_norm += updated ? r->grad_norm : 0;
     sum->learning_rate = r->learning_rate;
@@ -100,6 +103,7 @@ static TimTrainReport mean_of(const Window *window, int batch_size) {
     mean.loss /= updates;
     mean.denoising /= updates;
     mean.proj /= updates;
+    if (window->lessons) mean.critic_loss /= (double)window->lessons;
     if (window->pulls) mean.twin_gap /= (double)window->pulls;
     mean.grad_norm /= updates;
     mean.pictures_per_second = batch_size * steps / mean.seconds;
@@ -122,6 +126,7 @@ static void print_line(FILE *stream, const TimTrainReport *r) {
     print_number(stream, "loss", r->loss);
     print_number(stream, "denoising", r->denoising);
     print_number(stream, "proj", r->proj);
+    if (r->critic_loss > 0) print_number(stream, "critic_loss", r->critic_loss);
     if (r->twin_gap > 0) print_number(stream, "twin_gap", r->twin_gap);
     print_number(stream, "grad_norm", r->grad_norm);
     print_number(stream, "lr", r->learning_rate);

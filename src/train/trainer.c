@@ -330,6 +330,7 @@ static TimStatus differentiate(TimTrainer *t, const TimBatch *batch, TimTrainRep
     report->loss = losses.weighted;
     report->denoising = losses.denoising;
     report->proj = losses.proj;
+    report->critic_loss = losses.critic_loss;
     report->twin_gap = losses.twin_gap;
     return TIM_OK;
 }

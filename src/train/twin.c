@@ -100,8 +100,9 @@ static void teach_all(const TimObjective *o, const Twins *w, TimPart part) {
     for (int64_t k = 0; k < part.size; k++) {
         const float *drawn = tim_part_picture(o, part.lane->rows.target, k),
                     *data = tim_part_picture(o, part.lane->rows.derivative, k);
-        part.lane->sample_losses[k].denoising = teach(o, w->learn, part, k, k, drawn);
-        teach(o, w->learn, part, part.size + k, k, data);
+        const double loss = teach(o, w->learn, part, k, k, drawn), beside = teach(o, w->learn, part, part.size + k, k, data);
+        part.lane->sample_losses[k].denoising = loss;
+        part.lane->losses.critic_loss += (loss + beside) / (2 * (double)part.batch->twins);
     }
 }
 
