@@ -643,7 +643,7 @@ static void assert_same_config(const TimConfig *a, const TimConfig *b) {
                 r->mixed_precision == s->mixed_precision && r->ema_decay == s->ema_decay && r->proj_coeff == s->proj_coeff &&
                 r->batch_size == s->batch_size && r->twin_start_step == s->twin_start_step &&
                 r->twin_pull_start_step == s->twin_pull_start_step && r->twin_pull_full_step == s->twin_pull_full_step &&
-                r->critic_learning_rate == s->critic_learning_rate);
+                r->critic_learning_rate == s->critic_learning_rate && r->min_learning_rate == s->min_learning_rate);
     assert_same_text(a->data_type, b->data_type);
     assert_same_text(a->data_dir, b->data_dir);
     assert_same_text(a->vae_dir, b->vae_dir);
@@ -697,7 +697,8 @@ static void test_config_read_own_keys_arrive(void **state) {
         "0.75}\n  ema_warmup: true\n"
         "data: {dataset: {mirror: true}}\n"
         "training: {guidance_start_step: 1, composed_start_step: 2, expected_loss_start_step: 3, twin_start_step: 4, "
-        "twin_pull_start_step: 5, twin_pull_full_step: 7, coupling_batches: 6, critic_learning_rate: 0.75}\n";
+        "twin_pull_start_step: 5, twin_pull_full_step: 7, coupling_batches: 6, critic_learning_rate: 0.75, "
+        "min_learning_rate: 1.52587890625e-05}\n";
     TimConfig c;
     write_file(in_folder("own.yaml"), text, strlen(text));
     assert_ok(tim_config_read(&c, in_folder("own.yaml"), &err));
@@ -711,7 +712,7 @@ static void test_config_read_own_keys_arrive(void **state) {
     assert_true(t->guidance_start_step == 1 && t->composed_start_step == 2 && t->expected_loss_start_step == 3);
     assert_true(t->twin_start_step == 4 && t->twin_pull_start_step == 5 && t->twin_pull_full_step == 7 &&
                 t->coupling_batches == 6 && t->ema_warmup);
-    assert_true(t->critic_learning_rate == 0.75 && c.data_mirror);
+    assert_true(t->critic_learning_rate == 0.75 && t->min_learning_rate == 0x1p-16 && c.data_mirror);
     tim_config_done(&c);
 }
 
@@ -737,7 +738,7 @@ static void test_config_write_every_transport_reads_back(void **state) {
         config.transition.composed_weight = 0.3, config.transition.composed_edges = 1, config.transition.composed_last_jump = 0.2;
         config.transition.twin_ratio = 0.2, config.transition.twin_weight = 7;
         config.training.twin_start_step = 5, config.training.twin_pull_start_step = 6, config.training.twin_pull_full_step = 8;
-        config.training.critic_learning_rate = 1.0 / 7.0;
+        config.training.critic_learning_rate = 1.0 / 7.0, config.training.min_learning_rate = 1e-5 / 3;
         config.network.new_condition = TIM_CONDITION_T_R_T_MINUS_R;
         config.training.mixed_precision = TIM_PRECISION_F32;
         config.training.lr_scheduler = TIM_SCHEDULE_CONSTANT_WITH_WARMUP;
@@ -1041,6 +1042,8 @@ static void test_config_check_unsound_value_named(void **state) {
     assert_unsound(&config, "exceed 1");
     config = sound, config.training.beta1 = 1;
     assert_unsound(&config, "betas.0 is 1");
+    config = sound, config.training.min_learning_rate = 2 * config.training.learning_rate;
+    assert_unsound(&config, "training.min_learning_rate is 0.0002; it must be at most learning_rate, 0.0001");
     config = sound, config.training.lr_scheduler = (TimSchedule)-1;
     assert_unsound(&config, "lr_scheduler");
     config = sound, tim_transport_config_init(&config.transport, TIM_TRANSPORT_EDM), config.transport.t_min = 0;

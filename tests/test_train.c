@@ -711,6 +711,18 @@ static void test_schedule_scale_lr_multiplies_by_the_batch(void **state) {
     assert_close(tim_learning_rate(&config, 0), 0.25e-4, 1e-18);
 }
 
+static void test_schedule_falls_no_further_than_the_least_rate(void **state) {
+    (void)state;
+    TimTrainingConfig config = {.learning_rate = 4, .min_learning_rate = 1, .lr_scheduler = TIM_SCHEDULE_LINEAR};
+    config.lr_warmup_steps = 10, config.max_train_steps = 110, config.batch_size = 64, config.learning_rate_base_batch_size = 256;
+    static const double expected[][2] = {{0, 0}, {1, 0.4}, {10, 4}, {60, 2}, {85, 1}, {86, 1}, {110, 1}, {500, 1}};
+    for (int scaled = 0; scaled < 2; scaled++) {
+        config.scale_lr = scaled;
+        for (size_t i = 0; i < sizeof expected / sizeof *expected; i++)
+            assert_close(tim_learning_rate(&config, (int64_t)expected[i][0]), expected[i][1] * (scaled ? 0.25 : 1), 1e-15);
+    }
+}
+
 static void test_schedule_pull_grows_from_start_to_full(void **state) {
     (void)state;
     TimTrainingConfig config = {.twin_pull_start_step = 400, .twin_pull_full_step = 1600};
@@ -1609,21 +1621,19 @@ static void test_trainer_twins_start_at_their_steps(void **state) {
     tim_config_done(&config);
 }
 
-/* Where the schedule ends the critic stands still, as the weights do. */
-static void test_trainer_critic_follows_the_schedule(void **state) {
+/* Where the schedule ends weights stand still; the critic learns on. */
+static void test_trainer_critic_learns_beyond_the_schedule(void **state) {
     (void)state;
-    static float before[COMPOSED_GRADIENTS];
+    static float before[COMPOSED_GRADIENTS], weights[COMPOSED_GRADIENTS];
     TimConfig config = tiny(TIM_PRECISION_F32);
     config.transition.twin_ratio = 0.25;
     config.training.lr_scheduler = TIM_SCHEDULE_COSINE, config.training.lr_warmup_steps = 0, config.training.max_train_steps = 4;
     TimTrainer *t = new_trainer(&config);
-    run_steps(t, 3);
-    memcpy(before, t->critic->model->f32, sizeof before);
+    run_steps(t, 4);
+    memcpy(before, t->critic->model->f32, sizeof before), memcpy(weights, t->model->f32, sizeof weights);
     run_steps(t, 1);
+    assert_memory_equal(weights, t->model->f32, sizeof weights);
     assert_memory_not_equal(before, t->critic->model->f32, sizeof before);
-    memcpy(before, t->critic->model->f32, sizeof before);
-    run_steps(t, 1);
-    assert_memory_equal(before, t->critic->model->f32, sizeof before);
     assert_int_equal(t->critic->updates, 5);
     tim_trainer_free(t);
     tim_config_done(&config);
@@ -2422,6 +2432,7 @@ int main(void) {
         cmocka_unit_test(test_schedule_values_are_those_of_diffusers),
         cmocka_unit_test(test_schedule_pull_grows_from_start_to_full),
         cmocka_unit_test(test_schedule_scale_lr_multiplies_by_the_batch),
+        cmocka_unit_test(test_schedule_falls_no_further_than_the_least_rate),
         cmocka_unit_test(test_trainer_step_reports_what_it_did),
         cmocka_unit_test(test_trainer_update_is_the_configurations),
         cmocka_unit_test(test_trainer_threads_change_rounding_only),
@@ -2457,7 +2468,7 @@ int main(void) {
         cmocka_unit_test(test_objective_twin_teaches_the_critic),
         cmocka_unit_test(test_objective_twin_pull_is_a_slope),
         cmocka_unit_test(test_trainer_twins_start_at_their_steps),
-        cmocka_unit_test(test_trainer_critic_follows_the_schedule),
+        cmocka_unit_test(test_trainer_critic_learns_beyond_the_schedule),
         cmocka_unit_test(test_trainer_twins_that_cannot_be_are_refused),
         cmocka_unit_test(test_average_is_not_drawn_off_its_weights),
         cmocka_unit_test(test_trainer_resume_muon_with_adamw_refused),

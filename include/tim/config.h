@@ -152,12 +152,13 @@ typedef struct TimTrainingConfig {
     double max_grad_norm;
     TimPrecision mixed_precision;
     double ema_decay;
-    bool ema_warmup;              /* ours: the decay of update n, 0 for the first, is at most (1 + n) / (10 + n) */
+    double min_learning_rate; /* ours: where a rate that falls stops, scaled alike, at most learning_rate; 0, as published: at 0 */
+    bool ema_warmup;          /* ours: the decay of update n, 0 for the first, is at most (1 + n) / (10 + n) */
     int64_t guidance_start_step;  /* ours: model.transport.params.enhance_target counts from this step on; 0 as published */
     int64_t twin_start_step;      /* ours: model.transition_loss.twin_ratio counts from this step on */
     int64_t twin_pull_start_step; /* ours: from this step on twins also pull their jump; before, the critic learns to know them */
     int64_t twin_pull_full_step;  /* ours: until then the pull grows evenly; no later than the start: it is whole from there on */
-    double critic_learning_rate;  /* ours: the critic's, under the same schedule */
+    double critic_learning_rate;  /* ours: the critic's, in all steps */
     int64_t composed_start_step;  /* ours: model.transition_loss.composed_ratio counts from this step on */
     int64_t expected_loss_start_step; /* ours: model.transition_loss.expected_loss counts from this step on */
     double proj_coeff;                /* weight of the alignment loss; the trainer has no targets for it and takes 0 only */

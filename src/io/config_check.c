@@ -142,9 +142,18 @@ static TimStatus check_transition(const TimConfig *config, TimError *err) {
     return check_last_jump(&config->transport, "model.transition_loss.composed_last_jump", t->composed_last_jump, err);
 }
 
+static TimStatus check_training(const TimConfig *config, TimError *err) {
+    const TimTrainingConfig *t = &config->training;
+    if (t->min_learning_rate > t->learning_rate)
+        return tim_fail(err, TIM_E_ARGUMENT, "training.min_learning_rate is %g; it must be at most learning_rate, %g",
+                        t->min_learning_rate, t->learning_rate);
+    return TIM_OK;
+}
+
 TimStatus tim_config_check(const TimConfig *config, TimError *err) {
     TIM_TRY(tim_network_config_check(config, err));
     TIM_TRY(check_transport(config, err));
     TIM_TRY(check_transition(config, err));
-    return check_fields(config, "", err);
+    TIM_TRY(check_fields(config, "", err));
+    return check_training(config, err);
 }

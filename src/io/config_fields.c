@@ -154,6 +154,7 @@ static const TimField fields[] = {
     {"training.scale_lr", TIM_FIELD_BOOL, AT(training.scale_lr), 0, 0, NULL, 0},
     {"training.lr_scheduler", TIM_FIELD_NAME, AT(training.lr_scheduler), 0, 0, schedules, 0},
     {"training.lr_warmup_steps", TIM_FIELD_INT64, AT(training.lr_warmup_steps), 0, 1e12, NULL, 0},
+    {"training.min_learning_rate", TIM_FIELD_DOUBLE, AT(training.min_learning_rate), 0, 1e3, NULL, 0},
     {"training.gradient_accumulation_steps", TIM_FIELD_ONLY, 0, 0, 0, only_one, 0},
     {"training.optimizer.target", TIM_FIELD_NAME, AT(training.optimizer), 0, 0, optimizers, 0},
     {"training.optimizer.params.momentum", TIM_FIELD_DOUBLE, AT(training.momentum), 0, 0.9999999, NULL, 0},

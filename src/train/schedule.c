@@ -8,9 +8,12 @@ static double progress(const TimTrainingConfig *config, int64_t step) {
     return fmin(1.0, (double)(step - config->lr_warmup_steps) / (double)(length > 1 ? length : 1));
 }
 
+static bool warms_up(const TimTrainingConfig *config, int64_t step) {
+    return config->lr_scheduler != TIM_SCHEDULE_CONSTANT && step < config->lr_warmup_steps;
+}
+
 double tim_schedule_factor(const TimTrainingConfig *config, int64_t step) {
-    const bool warming = config->lr_scheduler != TIM_SCHEDULE_CONSTANT && step < config->lr_warmup_steps;
-    if (warming) return (double)step / (double)config->lr_warmup_steps;
+    if (warms_up(config, step)) return (double)step / (double)config->lr_warmup_steps;
     switch (config->lr_scheduler) {
     case TIM_SCHEDULE_CONSTANT:
     case TIM_SCHEDULE_CONSTANT_WITH_WARMUP:
@@ -31,5 +34,6 @@ double tim_twin_pull(const TimTrainingConfig *config, int64_t step) {
 
 double tim_learning_rate(const TimTrainingConfig *config, int64_t step) {
     const double scale = config->scale_lr ? (double)config->batch_size / config->learning_rate_base_batch_size : 1.0;
-    return config->learning_rate * scale * tim_schedule_factor(config, step);
+    const double rate = config->learning_rate * tim_schedule_factor(config, step);
+    return scale * (warms_up(config, step) ? rate : fmax(rate, config->min_learning_rate));
 }

@@ -11,7 +11,8 @@
  * at max_train_steps and 0 from there on. So a step under warm-up changes nothing at first: its rate is 0. Pure. */
 double tim_schedule_factor(const TimTrainingConfig *config, int64_t step);
 
-/* learning_rate, times batch_size / learning_rate_base_batch_size with scale_lr, times the factor. Pure. */
+/* learning_rate times the factor, after warm-up at least min_learning_rate; with scale_lr times batch_size / learning_rate_base_batch_size.
+ * Pure. */
 double tim_learning_rate(const TimTrainingConfig *config, int64_t step);
 
 /* The part of twin_weight with which twins pull at `step`: 0 before twin_pull_start_step, then growing evenly to 1. */

@@ -314,12 +314,6 @@ static void update(TimTrainer *t, const TimBatch *batch, TimTrainReport *report)
     if (batch->expected_loss) learn_losses(t, (size_t)batch->diffusion);
 }
 
-/* Its rate falls with the model's. */
-static void update_critic(TimTrainer *t) {
-    const TimTrainingConfig *config = &t->model->config.training;
-    tim_critic_update(t->critic, config->critic_learning_rate * tim_schedule_factor(config, t->state.step), t->muon);
-}
-
 /* Gradients into t->gradients, losses into the report. */
 static TimStatus differentiate(TimTrainer *t, const TimBatch *batch, TimTrainReport *report, TimError *err) {
     TimLosses losses = {.per_sample = t->batch.sample_losses};
@@ -355,7 +349,7 @@ TimStatus tim_trainer_step(TimTrainer *t, TimTrainReport *report, TimError *err)
     report->grad_norm = tim_l2_norm(t->gradients, t->model->params.elements, t->model->options.threads);
     report->skipped_now = !isfinite(report->grad_norm);
     if (!report->skipped_now) update(t, &batch, report);
-    if (batch.twins > 0) update_critic(t);
+    if (batch.twins > 0) tim_critic_update(t->critic, t->model->config.training.critic_learning_rate, t->muon);
     advance(t, report);
     const double end = tim_clock();
     report->seconds = end - begin;
