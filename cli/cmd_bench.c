@@ -228,9 +228,8 @@ static bool parse(Bench *b, int count, char **words, Operands *cases, ExitCode *
         option_flag("json", &b->json, "print one JSON document with every figure"),
         option_choice("precision", &b->precisions, bench_precision_words, "of the matrix products (default bf16)"),
         option_int("runs", &b->options.runs, 1, 1000000, "timed repetitions, after one for warming up (default 5)"),
-        option_int("threads", &b->options.threads, 1, 4096, "threads to use (default: as many as there are cores)"),
-        option_choice("isa", &b->isa, isa_words,
-                      "instruction set of our kernels; oneDNN takes its own (default: the best there is)"),
+        option_threads(&b->options.threads),
+        option_isa(&b->isa),
         option_int64("micro-batch", &b->options.micro_batch, 1, 65536, "samples at once in training (default: chosen)"),
         option_flag("ops", &b->ops, "add the seconds of each kind of op"),
     };
@@ -255,7 +254,7 @@ int cmd_bench(int count, char **words) {
     ExitCode code;
     if (!parse(&b, count, words, &cases, &code)) return code;
     if (b.list) return print_list();
-    if (b.isa) b.options.isa = isa_words[b.isa];
+    b.options.isa = chosen_isa(b.isa);
     code = choose_cases(&b, &cases);
     return code == EXIT_FINE ? bench(&b) : code;
 }

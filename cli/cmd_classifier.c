@@ -42,8 +42,8 @@ int cmd_classifier(int count, char **words) {
         option_real("lr", &o.learning_rate, 1e-9, 10, "learning rate at its highest (default 0.003)"),
         option_flag("no-mirror", &o.no_mirror, "leave pictures as they lie: of digits or letters (default: half are mirrored)"),
         option_uint64("seed", &o.seed, "start of the random numbers (default 0)"),
-        option_int("threads", &o.threads, 1, 4096, "threads to use (default: as many as there are cores)"),
-        option_choice("isa", &isa, isa_words, "instruction set (default: the best there is)"),
+        option_threads(&o.threads),
+        option_isa(&isa),
     };
     const CommandLine line = {
         .command = "classifier",
@@ -58,6 +58,6 @@ int cmd_classifier(int count, char **words) {
     Operands none;
     ExitCode code;
     if (!command_line_parse(&line, count, words, &none, &code)) return code;
-    o.isa = isa ? isa_words[isa] : NULL;
+    o.isa = chosen_isa(isa);
     return train(&o);
 }

@@ -103,7 +103,7 @@ static bool parse(Demo *d, int count, char **words, ExitCode *code) {
         option_text("model", &d->model_path, "DIR|FILE", "what to draw from (default models/fashion)"),
         option_uint64("seed", &d->seed, "start of the random numbers (default 1)"),
         option_choice("precision", &d->precision, precision_words, "of the matrix products (default bf16)"),
-        option_int("threads", &d->threads, 1, 4096, "threads to use (default: as many as there are cores)"),
+        option_threads(&d->threads),
     };
     const CommandLine line = {
         .command = "demo",

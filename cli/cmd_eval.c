@@ -126,7 +126,7 @@ static ExitCode evaluate(Request *r, const CommandLine *line) {
     if (idle)
         return command_line_misused("eval", "--%s has no effect on --pictures%s; leave it out", idle,
                                     r->suite == SUITE_ADM ? " with --suite adm" : "");
-    r->eval.isa = r->isa ? isa_words[r->isa] : NULL;
+    r->eval.isa = chosen_isa(r->isa);
     return r->pictures ? evaluate_pictures(r) : evaluate_model(r);
 }
 
@@ -152,9 +152,9 @@ static ExitCode parse(Request *r, int count, char **words) {
         option_flag("no-diffusion", &r->only_transition, "leave out the diffusion mode, the baseline"),
         option_int("batch", &r->eval.batch, 1, 65536, "pictures drawn at a time (default 100)"),
         option_choice("precision", &r->precision, precision_words, "of the matrix products (default bf16)"),
-        option_int("threads", &r->eval.threads, 1, 4096, "threads to use (default: as many as there are cores)"),
+        option_threads(&r->eval.threads),
         option_flag("overwrite", &r->eval.overwrite, "replace what an evaluation of something else left in --out"),
-        option_choice("isa", &r->isa, isa_words, "instruction set (default: the best there is)"),
+        option_isa(&r->isa),
     };
     _Static_assert(sizeof options / sizeof *options <= sizeof given / sizeof *given, "every option has a place");
     const CommandLine line = {

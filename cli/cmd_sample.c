@@ -175,7 +175,7 @@ static TimStatus run(Sampling *d, TimError *err) {
                                      .rounded_rotary = r->rounded_rotary,
                                      .autoencoder = decoder_precision(r),
                                      .max_copy_bytes = r->sample.memory,
-                                     .isa = r->isa ? isa_words[r->isa] : NULL};
+                                     .isa = chosen_isa(r->isa)};
     const double start = clock_seconds();
     TimStatus status = sample_place_open(r, err);
     if (status == TIM_OK && r->init) status = tim_image_read(&d->init, r->init, err);

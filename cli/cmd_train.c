@@ -154,7 +154,7 @@ static TimStatus train(Request *r, TimError *err) {
     Display display = {.request = r, .preview = &r->preview, .err = &preview, .terminal = isatty(STDERR_FILENO) == 1};
     TimConfig config;
     TimStatus status = read_config(&config, r, err);
-    r->train.trainer.isa = r->isa > 0 ? isa_words[r->isa] : NULL;
+    r->train.trainer.isa = chosen_isa(r->isa);
     r->train.progress = show;
     r->train.user = &display;
     r->preview.out = r->train.out, r->preview.threads = r->train.trainer.threads, r->preview.isa = r->train.trainer.isa;
@@ -181,8 +181,8 @@ static bool parse(Request *r, int count, char **words, ExitCode *code) {
         option_real("lr", &r->lr, 0, 1000, "learning rate, before scale_lr (default: the configuration's)"),
         option_uint64("seed", &t->trainer.seed, "of a new run; a resumed one keeps its own (default 0)"),
         option_choice("precision", &r->precision, train_precision_words, "of matrix products (default config)"),
-        option_int("threads", &t->trainer.threads, 1, 4096, "(default: one for each core)"),
-        option_choice("isa", &r->isa, isa_words, "instruction set (default best)"),
+        option_threads(&t->trainer.threads),
+        option_isa(&r->isa),
         option_int64("preview-every", &r->preview.every, 1, 1e9, "steps between sheets of pictures in DIR/samples (default: none)"),
         option_text("classifier", &r->preview.classifier, "FILE",
                     "from tim classifier: previews also log a quick Frechet distance"),

@@ -97,8 +97,8 @@ static bool parse(SampleRequest *r, Given *g, int count, char **words, ExitCode 
         option_choice("decoder-precision", &r->decoder_precision, sample_precision_words,
                       "of the autoencoder's products (default: as --precision; the published scripts: fp32)"),
         option_text("imitate", &r->imitate, "times|rotary[,...]", "roundings of the published samplers (default: none)"),
-        option_int("threads", &r->threads, 1, 4096, "threads to use (default: as many as there are cores)"),
-        option_choice("isa", &r->isa, isa_words, "instruction set (default: the best there is)"),
+        option_threads(&r->threads),
+        option_isa(&r->isa),
     };
     _Static_assert(sizeof options / sizeof *options <= sizeof given / sizeof *given, "every option has a place");
     const CommandLine line = {.given = given,

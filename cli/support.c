@@ -44,7 +44,20 @@ TimStatus fail_with(TimError *err, TimStatus status, const char *format, ...) {
     return err->status = status;
 }
 
-const char *const isa_words[] = {"best", "ref", "generic", "avx2", "avx512", "avx512_bf16", "amx_bf16", NULL};
+static const char *const isa_words[] = {"best", "ref", "generic", "avx2", "avx512", "avx512_bf16", "amx_bf16", NULL};
+
+Option option_threads(int *place) {
+    return option_int("threads", place, 1, 4096, "threads to use (default: as many as there are cores)");
+}
+
+Option option_isa(int *place) {
+    return option_choice("isa", place, isa_words, "instruction set of our kernels (default: the best there is)");
+}
+
+const char *chosen_isa(int choice) {
+    return choice > 0 ? isa_words[choice] : NULL;
+}
+
 const char *const precision_words[] = {"bf16", "fp32", NULL};
 
 bool ends_with(const char *text, const char *end) {

@@ -5,6 +5,7 @@
 #include <stdarg.h>
 #include <stdbool.h>
 
+#include "options.h"
 #include "tim/status.h"
 
 /* The control character that the text begins with, U+0080 ... U+009F of two bytes included; 0: none. */
@@ -34,8 +35,12 @@ TimStatus join_path(char out[MAX_PATH_BYTES], const char *folder, const char *na
 /* Makes the folder and those above it that are missing. */
 TimStatus make_folder(const char *path, TimError *err);
 
-/* Instruction sets as --isa takes them, up to NULL; the first stands for the best there is. */
-extern const char *const isa_words[];
+/* --threads and --isa, as commands that compute take them. */
+Option option_threads(int *place);
+Option option_isa(int *place);
+
+/* The instruction set that --isa chose, as libtim wants it: NULL for the best there is. */
+const char *chosen_isa(int choice);
 
 /* Precisions as most --precision take them, up to NULL; the first is the default. */
 extern const char *const precision_words[];
