@@ -34,7 +34,7 @@ typedef struct TimTrainReport {
     int64_t skipped;    /* how many of them had a gradient that was not finite */
     bool skipped_now;   /* this one had; of several steps: any had */
     double loss;        /* the weighted transition loss, without alignment: what is minimised. It hovers near 1: see denoising */
-    double denoising;   /* mean of the losses per sample before weighting */
+    double denoising;   /* mean over the batch of the losses per sample before weighting; twins have none and count 0 */
     double proj;        /* alignment loss, 0 without targets */
     double critic_loss; /* mean loss of the critic of twins, on drawn pictures and on data, before weighting; 0 without twins */
     double twin_gap;    /* how far what one jump draws is from data as the critic knows both, by its loss; 0 while no twins pull */
@@ -84,7 +84,7 @@ TIM_API TimStatus tim_trainer_save(const TimTrainer *trainer, const char *folder
 /* ---- a whole run ---- */
 
 typedef enum TimTrainEvent {
-    TIM_TRAIN_NOTED, /* before the start, any number of times: `note` says in a line what the caller may not expect of a resumed run */
+    TIM_TRAIN_NOTED,   /* before the start, any number of times: `note` says in a line what the caller may not expect of the run */
     TIM_TRAIN_STARTED, /* everything is ready; `path` is the checkpoint resumed from, or NULL */
     TIM_TRAIN_STEP,    /* a step is done; `report` is its */
     TIM_TRAIN_LOGGED,  /* a line was added to log.jsonl; `report` holds the means since the line before */
@@ -132,9 +132,10 @@ typedef struct TimTrainOptions {
 /* Trains until max_train_steps, the time limit or the callback ends it, with a checkpoint every checkpointing_steps and at the
  * end; the oldest beyond checkpoints_total_limit are deleted (0: none), never the one just written. Ending early is no failure. A
  * new run starts log.jsonl afresh, a resumed one appends to it; lines of steps that a killed run did after its last checkpoint
- * stay and are followed by their repetition. A resumed run notes where its configuration or seed is not that of the checkpoint,
- * and keeps a configs/config.yaml that differs from its own as config.yaml.until-N. Borrows everything. Errors: as
- * tim_trainer_new, _resume, _step and _save; TIM_E_IO for the folder and the log. */
+ * stay and are followed by their repetition. Any run notes start steps that it ends before, and twins that pull before their critic
+ * knows them. A resumed run notes where its configuration or seed is not that of the checkpoint, and keeps a configs/config.yaml that
+ * differs from its own as config.yaml.until-N. Borrows everything. Errors: as tim_trainer_new, _resume, _step and _save; TIM_E_IO for the
+ * folder and the log. */
 TIM_API TimStatus tim_train(const TimConfig *config, const TimTrainOptions *options, TimError *err);
 
 #ifdef __cplusplus

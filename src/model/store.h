@@ -1,7 +1,8 @@
 /* Models on disk: tensors under the official names in any file that io/tensor_set.h reads, and the configuration beside them as
  * config.yaml; what is written is safetensors.
  * Invariant: reading is strict. Every tensor of the file is a parameter of the configuration and has its shape, and every
- * parameter is there; only the projector, which training alone uses, may be absent.
+ * parameter is there; only the projector, which training alone uses, may be absent where a model is opened (tim_weights_read wants it
+ * too).
  * Names and shapes: the published checkpoints (WZDTHU/TiM). */
 #ifndef TIM_MODEL_STORE_H
 #define TIM_MODEL_STORE_H

@@ -57,7 +57,7 @@ typedef struct TimBatch {
 
 typedef struct TimLosses {
     double weighted;    /* mean of the weighted losses: what is minimised, without alignment */
-    double denoising;   /* mean of the losses per sample */
+    double denoising;   /* mean over the batch of the losses per sample; twins have none and count 0 */
     double proj;        /* alignment loss, before proj_coeff */
     double critic_loss; /* mean of the critic's losses of drawn pictures and of data, 0 without twins */
     double twin_gap;    /* mean over the twins that pull: of (C of drawn pictures - C of data)^2 by the loss; see twin.h */
