@@ -874,6 +874,16 @@ static void test_eval_bad_options_named(void **state) {
     TimEvalOptions o = eval_options();
     o.step_count = 0;
     assert_fails(tim_eval(&o, &err), TIM_E_ARGUMENT, "numbers of steps");
+    static const int zero[] = {1, 0};
+    o = eval_options(), o.steps = zero, o.step_count = 2;
+    assert_fails(tim_eval(&o, &err), TIM_E_ARGUMENT, "a number of steps is 0; give 1 to 65535");
+    o = eval_options(), o.steps = NULL;
+    assert_fails(tim_eval(&o, &err), TIM_E_ARGUMENT, "0 numbers of steps");
+    o = eval_options(), o.batch = -1;
+    assert_fails(tim_eval(&o, &err), TIM_E_ARGUMENT, "batch is -1");
+    assert_fails(tim_eval(NULL, &err), TIM_E_ARGUMENT, "options");
+    o = eval_options(), o.samples = 1LL << 40;
+    assert_fails(tim_eval(&o, &err), TIM_E_ARGUMENT, "give 4 to 2147483647");
     o = eval_options(), o.samples = 3;
     assert_fails(tim_eval(&o, &err), TIM_E_ARGUMENT, "samples is 3");
     o = eval_options(), o.seeds = 0;

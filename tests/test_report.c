@@ -605,12 +605,20 @@ static void test_demo_page_shows_sheet_and_quality(void **state) {
         check_demo(&sample);
     }
     assert_int_equal(write_demo("none.json", &err), TIM_E_IO);
-    FILE *stream = fopen(path_of("b.json"), "w");
-    assert_non_null(stream);
-    fputs("{\"format\": \"tim-report\", \"rows\": [{\"mode\": 3}]}", stream);
-    fclose(stream);
-    assert_int_equal(write_demo("b.json", &err), TIM_E_FORMAT);
-    assert_non_null(strstr(err.text, "b.json"));
+    static const char *const rows[] = {"{\"mode\": 3}",
+                                       "{\"mode\": \"drift\", \"steps\": 1, \"evaluations\": 1}",
+                                       "{\"mode\": \"transition\", \"evaluations\": 1}",
+                                       "{\"mode\": \"transition\", \"steps\": 1.0, \"evaluations\": 1}",
+                                       "{\"mode\": \"transition\", \"steps\": 4294967297, \"evaluations\": 1}",
+                                       "{\"mode\": \"transition\", \"steps\": 1}"};
+    for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
+        FILE *stream = fopen(path_of("b.json"), "w");
+        assert_non_null(stream);
+        fprintf(stream, "{\"format\": \"tim-report\", \"rows\": [%s]}", rows[i]);
+        fclose(stream);
+        assert_int_equal(write_demo("b.json", &err), TIM_E_FORMAT);
+        assert_non_null(strstr(err.text, "b.json: a row without mode, steps or evaluations"));
+    }
     assert_int_equal(remove(path_of("b.json")), 0);
     assert_int_equal(remove(path_of("sheet.png")), 0);
 }

@@ -50,16 +50,26 @@ typedef struct Evaluation {
 
 /* ---- opening ---- */
 
+static TimStatus check_steps(const TimEvalOptions *o, TimError *err) {
+    if (o->step_count < 1 || o->step_count > MAX_STEP_COUNTS || !o->steps)
+        return tim_fail(err, TIM_E_ARGUMENT, "%d numbers of steps; give 1 to %d", o->steps ? o->step_count : 0, MAX_STEP_COUNTS);
+    for (int i = 0; i < o->step_count; i++)
+        if (o->steps[i] < 1 || o->steps[i] > TIM_SAMPLE_MAX_STEPS)
+            return tim_fail(err, TIM_E_ARGUMENT, "a number of steps is %d; give 1 to %d", o->steps[i], TIM_SAMPLE_MAX_STEPS);
+    return TIM_OK;
+}
+
 static TimStatus check_options(const TimEvalOptions *o, TimError *err) {
+    if (!o) return tim_fail(err, TIM_E_ARGUMENT, "an evaluation needs options");
     if (!o->model || !o->reference || !o->classifier || !o->out)
         return tim_fail(err, TIM_E_ARGUMENT, "an evaluation needs a model, a reference, a classifier and a folder for the report");
-    if (o->step_count < 1 || o->step_count > MAX_STEP_COUNTS)
-        return tim_fail(err, TIM_E_ARGUMENT, "%d numbers of steps; give 1 to %d", o->step_count, MAX_STEP_COUNTS);
+    TIM_TRY(check_steps(o, err));
     if (o->seeds < 1 || o->seeds > MAX_SEEDS)
         return tim_fail(err, TIM_E_ARGUMENT, "seeds is %d; give 1 to %d", o->seeds, MAX_SEEDS);
     if (o->samples < 4 || o->samples > INT32_MAX)
-        return tim_fail(err, TIM_E_ARGUMENT, "samples is %lld; give at least 4, 10000 for figures that can be compared",
-                        (long long)o->samples);
+        return tim_fail(err, TIM_E_ARGUMENT, "samples is %lld; give 4 to %d, 10000 for figures that can be compared",
+                        (long long)o->samples, INT32_MAX);
+    if (o->batch < 0) return tim_fail(err, TIM_E_ARGUMENT, "batch is %d; give 1 or more, or 0 for a good default", o->batch);
     return TIM_OK;
 }
 

@@ -23,14 +23,21 @@ static const char *text_of(const json_t *object, const char *key) {
     return json_string_value(json_object_get(object, key));
 }
 
+static bool read_mode(TimSampleMode *mode, const char *name) {
+    *mode = TIM_SAMPLE_TRANSITION;
+    if (name && strcmp(name, tim_mode_name(TIM_SAMPLE_TRANSITION)) == 0) return true;
+    *mode = TIM_SAMPLE_DIFFUSION;
+    return name && strcmp(name, tim_mode_name(TIM_SAMPLE_DIFFUSION)) == 0;
+}
+
 static TimStatus read_row(TimReportRow *row, const json_t *object, TimError *err) {
     const char *mode = text_of(object, "mode");
-    const int64_t steps = integer_of(object, "steps"), evaluations = integer_of(object, "evaluations");
-    if (!mode || steps < 0 || steps > INT_MAX || evaluations < 0)
+    const json_t *steps = json_object_get(object, "steps");
+    row->steps = (int)json_integer_value(steps);
+    row->evaluations = integer_of(object, "evaluations");
+    if (!read_mode(&row->mode, mode) || !json_is_integer(steps) || json_integer_value(steps) != row->steps || row->steps < 0 ||
+        !json_is_integer(json_object_get(object, "evaluations")) || row->evaluations < 0)
         return tim_fail(err, TIM_E_FORMAT, "a row without mode, steps or evaluations");
-    row->mode = strcmp(mode, tim_mode_name(TIM_SAMPLE_DIFFUSION)) == 0 ? TIM_SAMPLE_DIFFUSION : TIM_SAMPLE_TRANSITION;
-    row->steps = (int)steps;
-    row->evaluations = evaluations;
     for (int i = 0; i < TIM_MEASURE_COUNT; i++) {
         const json_t *score = json_object_get(object, tim_measures[i].key);
         row->scores[i] = (TimReportScore){.mean = number_of(score, "mean"), .error = number_of(score, "standard_error")};
