@@ -1721,6 +1721,43 @@ static void test_trainer_resume_muon_with_adamw_refused(void **state) {
     tim_config_done(&config);
 }
 
+/* What AdamW left before Muon took over is too old to divide by. */
+static void test_trainer_resume_adamw_after_muon_after_adamw_refused(void **state) {
+    (void)state;
+    TimConfig config = tiny(TIM_PRECISION_F32);
+    TimTrainer *adamw = new_trainer(&config);
+    run_steps(adamw, 3);
+    assert_ok(tim_trainer_save(adamw, in_folder("adamw-3"), &err));
+    config.training.optimizer = TIM_OPTIMIZER_MUON;
+    TimTrainer *muon = new_trainer(&config);
+    assert_ok(tim_trainer_resume(muon, in_folder("adamw-3"), &err));
+    run_steps(muon, 1);
+    assert_ok(tim_trainer_save(muon, in_folder("muon-4"), &err));
+    assert_int_equal(tim_trainer_resume(adamw, in_folder("muon-4"), &err), TIM_E_ARGUMENT);
+    assert_says("muon-4/optimizer.safetensors: Muon made it");
+    tim_trainer_free(muon), tim_trainer_free(adamw);
+    tim_config_done(&config);
+}
+
+/* A trainer that has had a critic goes on from before it as one that has not. */
+static void test_trainer_resume_from_before_the_critic_forgets_it(void **state) {
+    (void)state;
+    TimConfig config = tiny(TIM_PRECISION_F32);
+    config.transition.twin_ratio = 0.25, config.training.twin_start_step = 2;
+    TimTrainer *used = new_trainer(&config), *new = new_trainer(&config);
+    run_steps(used, 1);
+    assert_ok(tim_trainer_save(used, in_folder("before-critic"), &err));
+    run_steps(used, 4);
+    assert_ok(tim_trainer_resume(used, in_folder("before-critic"), &err));
+    assert_ok(tim_trainer_resume(new, in_folder("before-critic"), &err));
+    run_steps(used, 3), run_steps(new, 3);
+    assert_same_trainer(used, new);
+    const TimParams *params = &new->critic->model->params;
+    assert_memory_equal(used->critic->model->f32, new->critic->model->f32, params->elements * sizeof(float));
+    tim_trainer_free(used), tim_trainer_free(new);
+    tim_config_done(&config);
+}
+
 typedef struct Resumption {
     TimPrecision precision;
     TimOptimizer optimizer;
@@ -1837,6 +1874,19 @@ static void test_trainer_resume_truncated_names_the_file_and_older_loads(void **
 }
 
 #define STATE_OF_STEP_1 "{\"version\": 1, \"step\": 1, \"skipped\": 0, \"seed\": 1, \"position\": 8"
+
+static void test_trainer_resume_critic_older_than_the_training_refused(void **state) {
+    (void)state;
+    static const char text[] = STATE_OF_STEP_1 ", \"critic_updates\": 9223372036854775807}";
+    TimConfig config = tiny(TIM_PRECISION_F32);
+    config.transition.twin_ratio = 0.25;
+    TimTrainer *trainer = new_trainer(&config);
+    assert_ok(tim_trainer_save(trainer, in_folder("old-critic"), &err));
+    write_file(in_folder("old-critic/" TIM_STATE_FILE), text, strlen(text));
+    assert_not_resumed(trainer, in_folder("old-critic"), "'critic_updates' is 9223372036854775807, and the step 1");
+    tim_trainer_free(trainer);
+    tim_config_done(&config);
+}
 
 static void test_trainer_resume_bad_state_says_what(void **state) {
     (void)state;
@@ -1961,9 +2011,11 @@ static void assert_all(const char *in, const char *const *names, bool there) {
 
 static void test_checkpoint_rotate_keeps_the_largest_and_the_newest(void **state) {
     (void)state;
-    static const char *const gone[] = {"checkpoint-5", "checkpoint-10", NULL}, *const kept[] = {"checkpoint-9",  "checkpoint-100",
-                                                                                                "checkpoint-1x", "checkpoint-+3",
-                                                                                                "other",         NULL};
+    static const char *const gone[] = {"checkpoint-5", "checkpoint-10", NULL}, *const kept[] = {
+                                                                                   "checkpoint-9",    "checkpoint-100",
+                                                                                   "checkpoint-1x",   "checkpoint-+3",
+                                                                                   "checkpoint-0003", "checkpoint-0999",
+                                                                                   "other",           NULL};
     const char *rotated = in_folder("rotate");
     int64_t latest;
     make_folders(rotated, gone), make_folders(rotated, kept);
@@ -2227,9 +2279,71 @@ static void test_train_says_what_never_begins(void **state) {
     assert_null(strstr(told.notes, "before the critic knows them"));
     config.training.twin_pull_start_step = 0;
     assert_ok(run(&config, in_folder("early"), NULL, &told));
-    assert_noted(&told, "training.twin_pull_start_step is 0 and twin_start_step 0: twins pull before the critic knows them");
+    assert_noted(&told, "training.twin_pull_start_step is 0, and twins begin with step 0: they pull before the critic knows them");
     assert_null(strstr(told.notes, "composed"));
     assert_null(strstr(told.notes, "expected_loss"));
+    tim_config_done(&config);
+}
+
+/* A checkpoint without a critic, and a pull that is late only for a training that has one from the start. */
+static void test_train_new_critic_in_a_resumed_run_is_told(void **state) {
+    (void)state;
+    TimConfig config = tiny(TIM_PRECISION_F32);
+    Told told = {.stop_at = 3};
+    assert_ok(run(&config, in_folder("late-critic"), NULL, &told));
+    config.transition.twin_ratio = 0.25, config.training.twin_pull_start_step = 2, config.training.max_train_steps = 4;
+    told = (Told){0};
+    assert_ok(run(&config, in_folder("late-critic"), NULL, &told));
+    assert_noted(&told, "training.twin_pull_start_step is 2, and twins begin with step 3: they pull before");
+    config.training.max_train_steps = 5;
+    told = (Told){0};
+    assert_ok(run(&config, in_folder("late-critic"), NULL, &told));
+    assert_null(strstr(told.notes, "they pull before"));
+    tim_config_done(&config);
+}
+
+static void test_train_shares_below_a_sample_are_told(void **state) {
+    (void)state;
+    TimConfig config = tiny(TIM_PRECISION_F32);
+    Told told = {0};
+    config.transition.twin_ratio = 0.01, config.transition.composed_ratio = 0.02, config.training.twin_pull_start_step = 1;
+    config.training.max_train_steps = 2;
+    assert_ok(run(&config, in_folder("shares"), NULL, &told));
+    assert_noted(&told, "model.transition_loss.twin_ratio is 0.01, of a batch of 8 less than a sample: twins never begin");
+    assert_noted(&told,
+                 "model.transition_loss.composed_ratio is 0.02, of a batch of 8 less than a sample: composed samples never begin");
+    tim_config_done(&config);
+}
+
+/* The weights to begin with are gone; those of the checkpoint take their place anyway. */
+static void test_train_goes_on_without_the_weights_it_began_with(void **state) {
+    (void)state;
+    TimConfig config = tiny(TIM_PRECISION_F32);
+    Told told = {.stop_at = 2};
+    assert_ok(run(&config, in_folder("origin"), NULL, &told));
+    TimTrainOptions with = run_options(in_folder("follower"), NULL, &told);
+    with.trainer.init = in_folder("origin/checkpoints/checkpoint-2");
+    assert_ok(tim_train(&config, &with, &err));
+    assert_int_equal(rename(in_folder("origin"), in_folder("origin-moved")), 0);
+    told = (Told){0};
+    assert_ok(tim_train(&config, &with, &err));
+    assert_noted(&told, "the weights are those of");
+    tim_config_done(&config);
+}
+
+/* As a run leaves it that is killed after it put another's checkpoints out of its way, before its first own. */
+static void test_train_new_run_over_abandoned_checkpoints_is_refused(void **state) {
+    (void)state;
+    TimConfig config = tiny(TIM_PRECISION_F32);
+    Told told = {.stop_at = 1};
+    assert_ok(run(&config, in_folder("killed"), NULL, &told));
+    assert_int_equal(rename(in_folder("killed/checkpoints/checkpoint-1"), in_folder("killed/checkpoints/checkpoint-1.abandoned")),
+                     0);
+    assert_int_equal(run(&config, in_folder("killed"), NULL, &told), TIM_E_ARGUMENT);
+    assert_says("no checkpoint but checkpoint-1.abandoned");
+    assert_true(exists(in_folder("killed/log.jsonl")));
+    told = (Told){0};
+    assert_ok(run(&config, in_folder("killed"), in_folder("killed/checkpoints/checkpoint-1.abandoned"), &told));
     tim_config_done(&config);
 }
 
@@ -2495,6 +2609,13 @@ int main(void) {
         cmocka_unit_test(test_train_older_checkpoint_begins_a_branch),
         cmocka_unit_test(test_train_checkpoint_from_elsewhere_begins_a_branch),
         cmocka_unit_test(test_train_abandoned_checkpoint_begins_a_branch),
+        cmocka_unit_test(test_train_new_critic_in_a_resumed_run_is_told),
+        cmocka_unit_test(test_train_shares_below_a_sample_are_told),
+        cmocka_unit_test(test_train_goes_on_without_the_weights_it_began_with),
+        cmocka_unit_test(test_train_new_run_over_abandoned_checkpoints_is_refused),
+        cmocka_unit_test(test_trainer_resume_adamw_after_muon_after_adamw_refused),
+        cmocka_unit_test(test_trainer_resume_from_before_the_critic_forgets_it),
+        cmocka_unit_test(test_trainer_resume_critic_older_than_the_training_refused),
         cmocka_unit_test(test_train_resumed_otherwise_says_what_differs),
         cmocka_unit_test(test_train_skipped_steps_are_logged_without_numbers),
         cmocka_unit_test(test_train_configurations_are_sound),

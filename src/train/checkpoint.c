@@ -143,10 +143,14 @@ static TimStatus parse_loss_scale(TimLossScale *scale, const json_t *object, Tim
 }
 
 /* Without the key it starts anew: the checkpoint is of a training that had none, or not yet. */
-static TimStatus parse_critic(TimCritic *critic, const json_t *object, TimError *err) {
+static TimStatus parse_critic(TimCritic *critic, int64_t step, const json_t *object, TimError *err) {
     if (!critic) return TIM_OK;
     critic->updates = 0;
-    return json_object_get(object, CRITIC_UPDATES) ? get_integer(object, CRITIC_UPDATES, 1, &critic->updates, err) : TIM_OK;
+    if (!json_object_get(object, CRITIC_UPDATES)) return TIM_OK;
+    TIM_TRY(get_integer(object, CRITIC_UPDATES, 1, &critic->updates, err));
+    if (critic->updates <= step) return TIM_OK;
+    return tim_fail(err, TIM_E_FORMAT, "the key '" CRITIC_UPDATES "' is %lld, and the step %lld", (long long)critic->updates,
+                    (long long)step);
 }
 
 static TimStatus parse_state(TimTrainer *t, const json_t *object, TimError *err) {
@@ -164,7 +168,7 @@ static TimStatus parse_state(TimTrainer *t, const json_t *object, TimError *err)
     state->position = (uint64_t)position;
     if (state->skipped > state->step)
         return tim_fail(err, TIM_E_FORMAT, "%lld of %lld steps were skipped", (long long)state->skipped, (long long)state->step);
-    TIM_TRY(parse_critic(t->critic, object, err));
+    TIM_TRY(parse_critic(t->critic, state->step, object, err));
     return parse_loss_scale(&t->loss_scale, object, err);
 }
 
@@ -203,8 +207,9 @@ static TimStatus read_vector(float *vector, const TimParams *params, const char 
 }
 
 /* AdamW divides by second moments, which Muon does not keep, and after its first steps no more makes up for their being young. */
-static TimStatus check_optimizer(const TimTrainer *t, const float *moments, const char *folder, const char *name, TimError *err) {
+static TimStatus check_optimizer(const TimTrainer *t, float *moments, const char *folder, const char *name, TimError *err) {
     const TimParams *params = &t->model->params;
+    if (t->muon) tim_muon_forget(params, moments + params->elements);
     if (t->muon || !tim_muon_left(params, moments, moments + params->elements)) return TIM_OK;
     return tim_fail(err, TIM_E_ARGUMENT,
                     "%s/%s: Muon made it and left no second moments of the blocks' matrices, which AdamW wants; go "

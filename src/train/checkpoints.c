@@ -7,7 +7,7 @@
 
 #include "io/number.h"
 
-static const char prefix[] = "checkpoint-";
+static const char prefix[] = "checkpoint-", suffix_abandoned[] = ".abandoned";
 
 /* What follows the digits of checkpoint-N; NULL where the name does not begin so. */
 static const char *behind_number(const char *name) {
@@ -17,11 +17,12 @@ static const char *behind_number(const char *name) {
     return count ? digits + count : NULL;
 }
 
-/* True for checkpoint-N, with its N. */
+/* True for checkpoint-N, with its N. A number with zeros before it is a name that a user gave. */
 static bool parse(const char *name, int64_t *number) {
     long long parsed;
-    const char *end = behind_number(name);
-    if (!end || *end || !tim_number_parse_integer(name + sizeof prefix - 1, 0, INT64_MAX, &parsed)) return false;
+    const char *end = behind_number(name), *digits = name + sizeof prefix - 1;
+    if (!end || *end || (*digits == '0' && end > digits + 1) || !tim_number_parse_integer(digits, 0, INT64_MAX, &parsed))
+        return false;
     *number = parsed;
     return true;
 }
@@ -35,16 +36,24 @@ static bool is_leftover(const char *name) {
     return false;
 }
 
+/* True for checkpoint-N.abandoned, also with a number behind. */
+static bool is_abandoned(const char *name) {
+    const char *end = behind_number(name);
+    return end && strncmp(end, suffix_abandoned, sizeof suffix_abandoned - 1) == 0;
+}
+
 /* What a folder holds. */
 typedef struct Census {
     int64_t count;
-    int64_t smallest, largest; /* -1 without any; the smallest leaves `keep` out */
-    char leftover[256];        /* one of them, or empty */
+    int64_t smallest, largest;           /* -1 without any; the smallest leaves `keep` out */
+    char leftover[TIM_CHECKPOINT_NAME];  /* one of them, or empty */
+    char abandoned[TIM_CHECKPOINT_NAME]; /* one that is out of the way, or empty */
 } Census;
 
 static void count_entry(Census *census, const char *name, int64_t keep) {
     int64_t number;
     if (is_leftover(name)) snprintf(census->leftover, sizeof census->leftover, "%s", name);
+    if (is_abandoned(name)) snprintf(census->abandoned, sizeof census->abandoned, "%s", name);
     if (!parse(name, &number)) return;
     census->count++;
     if (number > census->largest) census->largest = number;
@@ -68,6 +77,13 @@ TimStatus tim_checkpoint_latest(int64_t *latest, const char *folder, TimError *e
     return TIM_OK;
 }
 
+TimStatus tim_checkpoint_abandoned(char name[TIM_CHECKPOINT_NAME], const char *folder, TimError *err) {
+    Census census;
+    TIM_TRY(take_census(&census, folder, -1, err));
+    snprintf(name, TIM_CHECKPOINT_NAME, "%s", census.abandoned);
+    return TIM_OK;
+}
+
 TimStatus tim_checkpoint_abandon(char kept[TIM_MAX_PATH], const char *folder, int64_t step, TimError *err) {
     int64_t latest;
     char path[TIM_MAX_PATH];
@@ -75,7 +91,7 @@ TimStatus tim_checkpoint_abandon(char kept[TIM_MAX_PATH], const char *folder, in
     TIM_TRY(tim_checkpoint_latest(&latest, folder, err));
     if (latest <= step) return TIM_OK;
     TIM_TRY(tim_path(path, err, "%s/%s%lld", folder, prefix, (long long)latest));
-    return tim_path_keep(kept, path, "abandoned", err);
+    return tim_path_keep(kept, path, suffix_abandoned + 1, err);
 }
 
 /* One at a time: each removal changes what there is. */

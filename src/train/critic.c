@@ -37,7 +37,9 @@ void tim_critic_free(TimCritic *c) {
 }
 
 void tim_critic_start(TimCritic *c, const float *weights) {
-    memcpy(c->model->f32, weights, c->model->params.elements * sizeof(float));
+    const size_t bytes = c->model->params.elements * sizeof(float);
+    memcpy(c->model->f32, weights, bytes);
+    memset(c->moments, 0, 2 * bytes);
     tim_model_weights_changed(c->model);
 }
 

@@ -22,7 +22,7 @@ void tim_critic_free(TimCritic *critic);
 /* Whether it has had an update; NULL has none. */
 bool tim_critic_started(const TimCritic *critic);
 
-/* Takes over `weights` (params.elements). */
+/* Takes over `weights` (params.elements), and forgets its moments. */
 void tim_critic_start(TimCritic *critic, const float *weights);
 
 /* One update from its gradients, clipped as the model's; none where they are not finite. `muon` is NULL with AdamW. */

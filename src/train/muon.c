@@ -63,6 +63,13 @@ bool tim_muon_left(const TimParams *params, const float *first, const float *sec
     return moved;
 }
 
+void tim_muon_forget(const TimParams *params, float *second) {
+    for (size_t i = 0; i < params->count; i++) {
+        const TimParam *p = &params->items[i];
+        if (is_taken(p)) memset(second + p->offset, 0, p->count * sizeof(float));
+    }
+}
+
 static TimStatus plan(Matrix *m, TimDtype product, TimError *err) {
     const bool tall = m->rows > m->cols;
     const int64_t side = m->side, other = tall ? m->rows : m->cols;

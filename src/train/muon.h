@@ -23,6 +23,9 @@ TimStatus tim_muon_new(TimMuon **out, const TimParams *params, TimDtype product,
 /* Whether moments are those that Muon leaves after an update: of the matrices it takes the second are zero, and not all first. */
 bool tim_muon_left(const TimParams *params, const float *first, const float *second);
 
+/* Zeroes the second moments that Muon does not keep, so that tim_muon_left finds what AdamW would have left of them long ago. */
+void tim_muon_forget(const TimParams *params, float *second);
+
 void tim_muon_free(TimMuon *muon);
 
 /* One update of all parameters. A matrix of a block keeps m in `first` and leaves `second` alone. `momentum` is mu. */

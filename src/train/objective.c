@@ -242,6 +242,8 @@ static TimStatus check(const TimObjective *o, const TimBatch *b, TimError *err) 
     if (b->twins > b->size - b->twins)
         return tim_fail(err, TIM_E_ARGUMENT, "%lld of a batch of %lld are twins, and each needs a picture beside it",
                         (long long)b->twins, (long long)b->size);
+    if (b->twins > 0 && (!b->critic || !b->critic_gradients || o->config->transition.twin_ratio <= 0))
+        return tim_fail(err, TIM_E_ARGUMENT, "twins need a critic, its gradients, and a twin_ratio above 0");
     if (o->shape.alignment && !b->h_target) return tim_fail(err, TIM_E_ARGUMENT, "the alignment loss needs h_target");
     if (o->shape.alignment && b->twins > 0)
         return tim_fail(err, TIM_E_ARGUMENT, "twins have no picture whose features the alignment loss could have");

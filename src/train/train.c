@@ -17,6 +17,7 @@
 #include "model/store.h"
 #include "train/checkpoints.h"
 #include "train/folder.h"
+#include "train/time_pairs.h"
 #include "train/trainer.h"
 
 enum { LOG_EVERY = 50 }; /* steps */
@@ -36,6 +37,7 @@ typedef struct Run {
     Window window;
     TimTrainEnd end;
     char checkpoints[TIM_MAX_PATH], log[TIM_MAX_PATH];
+    char from[TIM_MAX_PATH]; /* the checkpoint to go on from, or empty */
 } Run;
 
 /* ---- telling ---- */
@@ -198,6 +200,18 @@ static TimStatus make_folders(Run *run, TimError *err) {
     return tim_folder_make(run->checkpoints, err);
 }
 
+/* A run that was killed between putting checkpoints out of the way and its own first has them still, and a log: no new run over these. */
+static TimStatus check_abandoned(const Run *run, TimError *err) {
+    char name[TIM_CHECKPOINT_NAME];
+    TIM_TRY(tim_checkpoint_abandoned(name, run->checkpoints, err));
+    if (!*name) return TIM_OK;
+    return tim_fail(
+        err, TIM_E_ARGUMENT,
+        "%s holds no checkpoint but %s, which another run put out of its way: resume that by its name, or give a new run "
+        "another folder",
+        run->checkpoints, name);
+}
+
 /* The checkpoint to go on from, or an empty path. */
 static TimStatus find_start(const Run *run, char path[TIM_MAX_PATH], TimError *err) {
     const char *how = run->options->resume ? run->options->resume : "latest";
@@ -205,7 +219,7 @@ static TimStatus find_start(const Run *run, char path[TIM_MAX_PATH], TimError *e
     *path = '\0';
     if (strcmp(how, "latest") != 0 && strcmp(how, "none") != 0) return tim_path(path, err, "%s", how);
     TIM_TRY(tim_checkpoint_latest(&latest, run->checkpoints, err));
-    if (latest < 0) return TIM_OK;
+    if (latest < 0) return check_abandoned(run, err);
     if (strcmp(how, "none") == 0)
         return tim_fail(err, TIM_E_ARGUMENT,
                         "%s holds checkpoint-%lld of another run: resume that, or give a new run another folder", run->checkpoints,
@@ -289,19 +303,28 @@ static void note_late(Run *run, bool wanted, int64_t start, const char *key, con
         note(run, "training.%s is %lld and the training ends with step %lld: %s", key, (long long)start, (long long)end, what);
 }
 
-/* Their velocity has to be learned first: until then it leads anywhere. */
+/* Their velocity has to be learned first: until then it leads anywhere. A checkpoint without a critic is gone on from with a new one. */
 static void note_early_pull(Run *run) {
-    const TimTrainingConfig *t = &run->trainer->model->config.training;
-    const TimTransitionConfig *c = &run->trainer->model->config.transition;
-    if (c->twin_ratio > 0 && c->twin_weight > 0 && t->twin_pull_start_step <= t->twin_start_step)
+    const TimTrainer *trainer = run->trainer;
+    const TimTrainingConfig *t = &trainer->model->config.training;
+    const TimTransitionConfig *c = &trainer->model->config.transition;
+    const int64_t step = trainer->state.step, begin = t->twin_start_step > step ? t->twin_start_step : step;
+    if (c->twin_ratio > 0 && c->twin_weight > 0 && !tim_critic_started(trainer->critic) && t->twin_pull_start_step <= begin)
         note(run,
-             "training.twin_pull_start_step is %lld and twin_start_step %lld: twins pull before the critic knows them; let some "
+             "training.twin_pull_start_step is %lld, and twins begin with step %lld: they pull before the critic knows them; let "
+             "some "
              "hundred steps lie between",
-             (long long)t->twin_pull_start_step, (long long)t->twin_start_step);
+             (long long)t->twin_pull_start_step, (long long)begin);
 }
 
-/* What a training of fewer steps than its configuration was made for would leave out in silence. */
-static void note_late_starts(Run *run) {
+static void note_small_share(Run *run, const char *key, double ratio, int most, const char *what) {
+    const int batch = run->trainer->model->config.training.batch_size;
+    if (ratio > 0 && (most == 0 || tim_time_share(ratio, (size_t)batch) == 0))
+        note(run, "model.transition_loss.%s is %g, of a batch of %d less than a sample: %s never begin", key, ratio, batch, what);
+}
+
+/* What a training of fewer steps or smaller batches than its configuration was made for would leave out in silence. */
+static void note_what_never_begins(Run *run) {
     const TimConfig *c = &run->trainer->model->config;
     const TimTrainingConfig *t = &c->training;
     note_late(run, c->transition.composed_ratio > 0, t->composed_start_step, "composed_start_step", "composed samples never begin");
@@ -311,15 +334,17 @@ static void note_late_starts(Run *run) {
               "expected_loss never begins");
     note_late(run, c->transport.enhance_target, t->guidance_start_step, "guidance_start_step",
               "guidance of the target never begins");
+    note_small_share(run, "composed_ratio", c->transition.composed_ratio, t->batch_size, "composed samples");
+    note_small_share(run, "twin_ratio", c->transition.twin_ratio, t->batch_size / 2, "twins");
 }
 
 static TimStatus start(Run *run, TimError *err) {
-    char path[TIM_MAX_PATH], config[TIM_MAX_PATH];
-    TIM_TRY(find_start(run, path, err));
+    const char *path = run->from;
+    char config[TIM_MAX_PATH];
     TIM_TRY(tim_path(config, err, "%s/configs/config.yaml", run->options->out));
     TIM_TRY(*path ? resume(run, path, config, err) : start_new(run, err));
     TIM_TRY(tim_config_write(&run->trainer->model->config, config, err));
-    note_late_starts(run);
+    note_what_never_begins(run);
     note_early_pull(run);
     tell(run, TIM_TRAIN_STARTED, NULL, *path ? path : NULL);
     return *path && run->saved < 0 ? save(run, err) : TIM_OK; /* so that the next run goes on from here */
@@ -362,7 +387,10 @@ TimStatus tim_train(const TimConfig *config, const TimTrainOptions *options, Tim
     Run run = {.options = options, .begin = tim_clock()};
     TIM_TRY(check(options, err));
     TIM_TRY(make_folders(&run, err)); /* first: it fails fastest */
-    TIM_TRY(tim_trainer_new(&run.trainer, config, &options->trainer, err));
+    TIM_TRY(find_start(&run, run.from, err));
+    TimTrainerOptions trainer = options->trainer;
+    if (*run.from) trainer.init = NULL; /* it may be gone, and would not be used */
+    TIM_TRY(tim_trainer_new(&run.trainer, config, &trainer, err));
     TimStatus status = start(&run, err);
     if (status == TIM_OK) status = run_steps(&run, err);
     tim_trainer_free(run.trainer);
