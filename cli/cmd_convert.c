@@ -1,5 +1,6 @@
 /* tim convert: the same model with its weights in another precision, as files that tim sample takes. */
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
 
@@ -15,14 +16,16 @@ typedef struct Request {
 
 static const TimPrecision precisions[] = {TIM_PRECISION_BF16, TIM_PRECISION_F32};
 
-/* The folder that `path` is, or lies in. */
+/* The folder that `path` is, or the file lies in that it leads to. */
 static bool find_folder(const char *path, struct stat *folder) {
-    const char *slash = strrchr(path, '/');
-    char parent[4096] = ".";
-    if (stat(path, folder) != 0) return false;
-    if (S_ISDIR(folder->st_mode)) return true;
-    if (slash && snprintf(parent, sizeof parent, "%.*s", (int)(slash - path + 1), path) >= (int)sizeof parent) return false;
-    return stat(parent, folder) == 0;
+    char *file = realpath(path, NULL);
+    bool found = file && stat(file, folder) == 0;
+    if (found && !S_ISDIR(folder->st_mode)) {
+        strrchr(file, '/')[1] = '\0';
+        found = stat(file, folder) == 0;
+    }
+    free(file);
+    return found;
 }
 
 static bool lies_in(const char *path, const struct stat *folder) {

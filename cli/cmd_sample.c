@@ -4,6 +4,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include "class_names.h"
@@ -168,6 +169,16 @@ static TimPartPrecision decoder_precision(const SampleRequest *r) {
     return r->decoder_precision ? TIM_PART_BF16 : TIM_PART_F32;
 }
 
+/* The picture to start from is not to be lost. */
+static TimStatus check_init(const SampleRequest *r, TimError *err) {
+    struct stat init, out;
+    const bool same =
+        r->init && stat(r->init, &init) == 0 && stat(r->out, &out) == 0 && init.st_dev == out.st_dev && init.st_ino == out.st_ino;
+    if (!same) return TIM_OK;
+    return fail_with(err, TIM_E_ARGUMENT, "--out: '%.800s' is the picture of --init, which would be replaced; give another name",
+                     r->out);
+}
+
 static TimStatus run(Sampling *d, TimError *err) {
     const SampleRequest *r = d->request;
     const TimModelOptions options = {.precision = r->precision ? TIM_PRECISION_BF16 : TIM_PRECISION_F32,
@@ -177,7 +188,8 @@ static TimStatus run(Sampling *d, TimError *err) {
                                      .max_copy_bytes = r->sample.memory,
                                      .isa = chosen_isa(r->isa)};
     const double start = clock_seconds();
-    TimStatus status = sample_place_open(r, err);
+    TimStatus status = check_init(r, err);
+    if (status == TIM_OK) status = sample_place_open(r, err);
     if (status == TIM_OK && r->init) status = tim_image_read(&d->init, r->init, err);
     if (status == TIM_OK) status = tim_pipeline_open(&d->pipeline, &r->parts, &options, err);
     d->loading = clock_seconds() - start;

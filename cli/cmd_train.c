@@ -94,8 +94,9 @@ static void show_end(const Display *d, const TimTrainProgress *p) {
     static const char *const reasons[] = {"", "done", "time is up", "interrupted"};
     char time[32];
     clear_line(d);
-    printf("%s: %s after %" PRId64 " of %" PRId64 " steps; %" PRId64 " now, in %s\n", d->request->train.out, reasons[p->end],
-           p->step, p->max_steps, p->step - d->first_step, duration(time, p->seconds));
+    printf("%s: %s after %" PRId64 " of %" PRId64 " steps; %" PRId64 " now, in %s\n", d->request->train.out,
+           d->failed ? "a preview failed" : reasons[p->end], p->step, p->max_steps, p->step - d->first_step,
+           duration(time, p->seconds));
 }
 
 /* A preview that cannot be drawn ends the run, which saves first: whoever asked for it wants to know. */

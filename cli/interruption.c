@@ -5,16 +5,28 @@
 
 static volatile sig_atomic_t caught; /* signal handlers see nothing else */
 
-static void interrupt(int signal) {
-    (void)signal;
+static const int asking[] = {SIGINT, SIGTERM, SIGHUP};
+enum { ASKING = sizeof asking / sizeof *asking };
+
+static void interrupt(int number);
+
+/* Unless whoever started the program wants the signal ignored: nohup, and shells of what runs in the background. */
+static void set_action(int number, void (*from)(int), void (*to)(int)) {
+    struct sigaction before, action = {.sa_handler = to, .sa_flags = SA_RESTART};
+    sigemptyset(&action.sa_mask);
+    if (sigaction(number, NULL, &before) == 0 && before.sa_handler == from) sigaction(number, &action, NULL);
+}
+
+/* The next of any of them kills. */
+static void interrupt(int number) {
+    (void)number;
     caught = 1;
+    for (int i = 0; i < ASKING; i++) set_action(asking[i], interrupt, SIG_DFL);
 }
 
 void catch_interruptions(void) {
-    struct sigaction action = {.sa_handler = interrupt, .sa_flags = (int)(SA_RESETHAND | (unsigned)SA_RESTART)};
-    sigemptyset(&action.sa_mask);
-    sigaction(SIGINT, &action, NULL);
-    sigaction(SIGTERM, &action, NULL);
+    for (int i = 0; i < ASKING; i++) set_action(asking[i], SIG_DFL, interrupt);
+    set_action(SIGPIPE, SIG_DFL, SIG_IGN);
 }
 
 bool interrupted(void) {

@@ -287,7 +287,10 @@ static ExitCode parse_option(const CommandLine *line, int count, char **words, i
     if (option->type == OPTION_FLAG && attached) return command_line_misused(line->command, "--%s takes no value", option->name);
     const bool follows = *at + 1 < count && strncmp(words[*at + 1], "--", 2) != 0;
     if (option->type != OPTION_FLAG && !attached && !follows)
-        return command_line_misused(line->command, "--%s needs a value", option->name);
+        return command_line_misused(line->command,
+                                    *at + 1 < count ? "--%s needs a value; one that begins with -- is given as --%s=VALUE"
+                                                    : "--%s needs a value",
+                                    option->name, option->name);
     const char *value = attached ? name + length + 1 : option->type == OPTION_FLAG ? "" : words[++*at];
     given[option - line->options] = true;
     return store(option, value) ? EXIT_FINE : bad_value(line, option, value);

@@ -66,8 +66,9 @@ static bool parse(SampleRequest *r, Given *g, int count, char **words, ExitCode 
         option_text("like", &r->like, "PNG", "settings of a picture drawn before, where no other option says otherwise"),
         option_list("steps", &r->steps, 1, TIM_SAMPLE_MAX_STEPS, "jumps from noise to picture (default 1); several for a sheet"),
         option_choice("mode", &r->mode, sample_mode_words, "what the network is asked for (default transition)"),
-        option_text("classes", &r->classes_text, "CLASS[,CLASS...]",
-                    "classes to draw, in turn: numbers, or names of ImageNet or Fashion-MNIST (default: all of the model's)"),
+        option_text(
+            "classes", &r->classes_text, "CLASS[,CLASS...]",
+            "classes to draw, in turn: numbers, or names of ImageNet or Fashion-MNIST (default: 0, 1, ... as many as --count)"),
         option_int64("count", &r->count, 1, SAMPLE_MAX_COUNT,
                      "pictures (default: one of each of --classes, else 16; with prompts: of each, 1)"),
         option_int64("first", &r->first, 0, (double)SAMPLE_MAX_FIRST,

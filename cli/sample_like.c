@@ -1,4 +1,5 @@
 /* The settings of a picture drawn before, from the text that sample_describe.c puts into its PNG. */
+#include <errno.h>
 #include <inttypes.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -32,8 +33,10 @@ static bool read_tokens(const char *text, int *out) {
 
 static bool read_seed(const char *text, uint64_t *out) {
     char *end;
+    if (*text < '0' || *text > '9') return false; /* strtoull would take "-1" */
+    errno = 0;
     *out = strtoull(text, &end, 10);
-    return end != text && *end == '\0';
+    return *end == '\0' && errno == 0;
 }
 
 /* "2/8" */

@@ -73,7 +73,11 @@ TimStatus join_path(char out[MAX_PATH_BYTES], const char *folder, const char *na
 
 static bool have_folder(const char *path) {
     struct stat info;
-    return (stat(path, &info) == 0 && S_ISDIR(info.st_mode)) || mkdir(path, 0777) == 0;
+    if (mkdir(path, 0777) == 0) return true;
+    const int cause = errno;
+    if (stat(path, &info) == 0 && S_ISDIR(info.st_mode)) return true;
+    errno = cause;
+    return false;
 }
 
 static TimStatus make_one(const char *path, TimError *err) {

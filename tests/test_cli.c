@@ -45,7 +45,7 @@ static void test_command_line_wrong_exits_2_and_says_what(void **state) {
         {"sample --out a.png", "--model is required"},
         {"sample --model model", "--out is required"},
         {"sample --model", "--model needs a value"},
-        {"sample --model --out a.png", "--model needs a value"},
+        {"sample --model --out a.png", "--model needs a value; one that begins with -- is given as --model=VALUE"},
         {"sample --model model --out a.png --step 4", "unknown option --step; did you mean --steps?"},
         {"sample --model model --out a.png --zzzzzz 4", "unknown option --zzzzzz\n"},
         {"sample --model model --out a.png -s 4", "unknown option -s; options begin with --"},
@@ -378,6 +378,8 @@ static void test_sample_init_starts_from_a_picture(void **state) {
     assert_int_equal(b.width, 16), assert_int_equal(b.height, 8);
     tim_image_done(&b);
     assert_fails("sample --model model --out x.png --init nowhere.png", 1, "nowhere.png");
+    assert_fails("sample --model model --out ./start/000000.png --init start/000000.png --strength 0.5 --count 1", 1,
+                 "'./start/000000.png' is the picture of --init, which would be replaced");
     assert_fails("sample --model model --out x.png --size 16", 2, "--size: '16' does not fit; give WIDTHxHEIGHT");
 }
 

@@ -42,6 +42,9 @@ static void test_convert_into_its_own_folder_refused(void **state) {
     assert_fails("convert --model model --config own/config.yaml --out own", 1, "own/config.yaml, which would be replaced");
     assert_int_equal(symlink("own", in_folder("linked")), 0);
     assert_fails("convert --model own --out linked", 1, "give another folder");
+    assert_int_equal(mkdir(in_folder("best"), 0777), 0);
+    assert_int_equal(symlink("../own/model.safetensors", in_folder("best/model.safetensors")), 0);
+    assert_fails("convert --model best/model.safetensors --config kept/config.yaml --out own", 1, "give another folder");
     assert_same_files(in_folder("own/model.safetensors"), in_folder("kept/model.safetensors"), true);
     assert_same_files(in_folder("own/config.yaml"), in_folder("kept/config.yaml"), true);
 }
@@ -555,6 +558,32 @@ static void test_classifier_interrupted_writes_the_file(void **state) {
     assert_int_equal(access(in_folder("early.safetensors"), R_OK), 0);
 }
 
+/* As with `| tee` when Ctrl-C ends both: whoever read what is said is gone, and nothing that was learned is lost. */
+static void test_train_whose_reader_is_gone_saves(void **state) {
+    (void)state;
+    char line[TEXT_BYTES];
+    snprintf(line, sizeof line,
+             "cd '%s' && { sleep 0.2; exec '%s' train --config train.yaml --out unread --steps 4 --log-every 1; } 2>&1 | true",
+             folder, program);
+    assert_int_equal(system(line), 0);
+    assert_int_equal(access(in_folder("unread/checkpoints/checkpoint-4/model.safetensors"), R_OK), 0);
+}
+
+/* nohup and shells say so for what runs in the background: it is not for Ctrl-C to end. */
+static void test_train_ignored_signal_does_not_end_it(void **state) {
+    (void)state;
+    char line[TEXT_BYTES];
+    snprintf(
+        line, sizeof line,
+        "cd '%s' && { (trap '' INT HUP; exec '%s' train --config train.yaml --out deaf --steps 40 >stdout 2>stderr) & } && until "
+        "test -s deaf/configs/config.yaml || ! kill -0 $!; do sleep 0.02; done && kill -INT $! && kill -HUP $! && wait $!",
+        folder, program);
+    const int status = system(line);
+    assert_true(WIFEXITED(status) && WEXITSTATUS(status) == 0);
+    read_text(in_folder("stdout"), printed);
+    assert_contains(printed, "deaf: done after 40 of 40 steps");
+}
+
 /* A preview that was asked for and cannot be made ends the run, which keeps what it has. */
 static void test_train_preview_fails_saves_first(void **state) {
     (void)state;
@@ -562,6 +591,7 @@ static void test_train_preview_fails_saves_first(void **state) {
     write_text("broken/samples", "no folder");
     assert_exits("train --config train.yaml --out broken --steps 4 --preview-every 2", "", 1);
     assert_contains(said, "broken/samples");
+    assert_contains(printed, "broken: a preview failed after 2 of 4 steps");
     assert_int_equal(access(in_folder("broken/checkpoints/checkpoint-2/model.safetensors"), R_OK), 0);
 }
 
@@ -604,6 +634,8 @@ int main(void) {
         cmocka_unit_test(test_train_notes_obey_nothing),
         cmocka_unit_test(test_train_resumed_otherwise_is_said),
         cmocka_unit_test(test_classifier_interrupted_writes_the_file),
+        cmocka_unit_test(test_train_whose_reader_is_gone_saves),
+        cmocka_unit_test(test_train_ignored_signal_does_not_end_it),
         cmocka_unit_test(test_train_preview_fails_saves_first),
         cmocka_unit_test(test_eval_judges_pictures_without_a_model),
         cmocka_unit_test(test_eval_pictures_json_has_every_figure),
