@@ -482,6 +482,32 @@ static void test_judge_misfits_named(void **state) {
     assert_fails(tim_judge_open(&judge, &o, &err), TIM_E_FORMAT, "plain.safetensors");
 }
 
+/* The set that does not fit is named, before the network looks at the others. */
+static void test_judge_sets_that_do_not_fit_are_named(void **state) {
+    (void)state;
+    TimJudge *judge;
+    TimJudgement j;
+    int64_t labels[20], count;
+    uint8_t wide[4 * 2 * PIXELS];
+    for (int i = 0; i < 20; i++) labels[i] = i;
+    memset(wide, 7, sizeof wide);
+    const char *odd = in_folder("odd.npz");
+    TimJudgeOptions o = {
+        .classifier = in_folder("judge.safetensors"), .reference = in_folder("test.npz"), .training = odd, .threads = 1};
+    assert_int_equal(tim_npz_write_adm(odd, train_pixels, 3, SIDE, SIDE, 1, NULL, &err), TIM_OK);
+    assert_fails(tim_judge_open(&judge, &o, &err), TIM_E_ARGUMENT, "odd.npz has 3 pictures; at least 4 are needed");
+    assert_int_equal(tim_npz_write_adm(odd, train_pixels, 20, SIDE, SIDE, 1, labels, &err), TIM_OK);
+    o.reference = odd, o.training = NULL;
+    assert_fails(tim_judge_open(&judge, &o, &err), TIM_E_ARGUMENT,
+                 "odd.npz: picture 4 has the class 4; the classifier knows 0 to 3");
+    judge = open_judge(NULL);
+    assert_fails(tim_judge_set(judge, odd, &count, &j, &err), TIM_E_ARGUMENT, "odd.npz: picture 4 has the class 4");
+    assert_int_equal(tim_npz_write_adm(odd, wide, 4, SIDE, 2 * SIDE, 1, NULL, &err), TIM_OK);
+    assert_fails(tim_judge_set(judge, odd, &count, &j, &err), TIM_E_ARGUMENT, "odd.npz: ");
+    assert_int_equal(remove(odd), 0);
+    tim_judge_close(judge);
+}
+
 static void test_bench_without_a_run_refused(void **state) {
     (void)state;
     TimBenchResult result;
@@ -910,6 +936,7 @@ int main(void) {
         cmocka_unit_test(test_judge_limit_from_two_halves),
         cmocka_unit_test(test_judge_first_2000_are_those_of_a_shorter_run),
         cmocka_unit_test(test_judge_misfits_named),
+        cmocka_unit_test(test_judge_sets_that_do_not_fit_are_named),
         cmocka_unit_test(test_bench_without_a_run_refused),
         cmocka_unit_test(test_floor_is_of_as_many),
         cmocka_unit_test(test_judge_reference_of_copies_says_nothing_of_copying),

@@ -1,5 +1,6 @@
 /* What tokenizers promise, on good and on hostile files; the ids of whole texts are held against golden values by the parity program.
  * Runs from the root of the sources; writes into a temporary directory only. */
+#include <limits.h>
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -286,6 +287,11 @@ static void test_folder_configuration_names_the_special_tokens(void **state) {
     put_file("tokenizer_config.json", "{", 1);
     assert_int_equal(tim_tokenizer_open(&tokenizer, folder, &err), TIM_E_FORMAT);
     assert_says("tokenizer_config.json");
+    char path[PATH_MAX];
+    snprintf(path, sizeof path, "%s/tokenizer_config.json", folder);
+    assert_int_equal(truncate(path, (16 << 20) + 1), 0);
+    assert_int_equal(tim_tokenizer_open(&tokenizer, folder, &err), TIM_E_FORMAT);
+    assert_says("tokenizer_config.json: 16777217 bytes; at most 16777216 are read");
     assert_int_equal(remove_folder(NULL), 0);
     assert_int_equal(tim_tokenizer_open(&tokenizer, folder, &err), TIM_E_IO);
     strcpy(folder, "/tmp/tim-test-XXXXXX");

@@ -83,6 +83,16 @@ static void view_done(TimView *v) {
     tim_free(v->seen);
 }
 
+/* Classes of pictures must be among those that the network knows, or agreement says nothing. */
+static TimStatus check_labels(const TimJudge *j, const int64_t *labels, int64_t count, TimError *err) {
+    for (int64_t i = 0; labels && j->extractor.classes && i < count; i++)
+        if (labels[i] < 0 || labels[i] >= j->extractor.classes)
+            return tim_fail(err, TIM_E_ARGUMENT,
+                            "picture %lld has the class %lld; the classifier knows 0 to %d: take one that learned these classes",
+                            (long long)i, (long long)labels[i], j->extractor.classes - 1);
+    return TIM_OK;
+}
+
 static TimStatus read_reference(TimJudge *j, const TimJudgeOptions *o, TimError *err) {
     TIM_TRY(tim_picture_array_read(&j->reference, o->reference, o->limit, err));
     const TimPictures all = all_of(&j->reference);
@@ -90,8 +100,8 @@ static TimStatus read_reference(TimJudge *j, const TimJudgeOptions *o, TimError 
     if (j->reference.count < LEAST)
         return tim_fail(err, TIM_E_ARGUMENT, "%s has %lld pictures; at least %d are needed", o->reference,
                         (long long)j->reference.count, LEAST);
-    TIM_TRY(look(&j->reference_view, j, &all, err));
-    return moments_of(&j->reference_moments, features_of(j, j->reference_view.features, all.count), err);
+    const TimStatus status = check_labels(j, j->reference.classes ? j->reference.labels : NULL, all.count, err);
+    return status == TIM_OK ? TIM_OK : tim_fail_within(err, status, "%s", o->reference);
 }
 
 static int ascending(const void *a, const void *b) {
@@ -99,9 +109,7 @@ static int ascending(const void *a, const void *b) {
     return (x > y) - (x < y);
 }
 
-/* How near real pictures that the training has not seen come to those that it has. */
 static TimStatus read_training(TimJudge *j, const TimJudgeOptions *o, TimError *err) {
-    j->near_distance = NAN;
     if (!o->training) return TIM_OK;
     TIM_TRY(tim_picture_array_read(&j->training, o->training, 0, err));
     const TimPictureArray *r = &j->reference, *t = &j->training;
@@ -109,6 +117,26 @@ static TimStatus read_training(TimJudge *j, const TimJudgeOptions *o, TimError *
         return tim_fail(err, TIM_E_ARGUMENT,
                         "%s has pictures of %d x %d with %d channels, %s of %d x %d with %d; give sets of one size", o->training,
                         t->width, t->height, t->channels, o->reference, r->width, r->height, r->channels);
+    if (t->count < LEAST)
+        return tim_fail(err, TIM_E_ARGUMENT, "%s has %lld pictures; at least %d are needed", o->training, (long long)t->count,
+                        LEAST);
+    if (picture_size(j) > TIM_FEATURES_MAX_WIDTH)
+        return tim_fail(err, TIM_E_ARGUMENT,
+                        "%s has pictures of %zu values, too many to look for copies: at most %d; leave the training pictures out",
+                        o->training, picture_size(j), TIM_FEATURES_MAX_WIDTH);
+    return TIM_OK;
+}
+
+static TimStatus look_at_reference(TimJudge *j, TimError *err) {
+    const TimPictures all = all_of(&j->reference);
+    TIM_TRY(look(&j->reference_view, j, &all, err));
+    return moments_of(&j->reference_moments, features_of(j, j->reference_view.features, all.count), err);
+}
+
+/* How near real pictures that the training has not seen come to those that it has. */
+static TimStatus look_at_training(TimJudge *j, TimError *err) {
+    j->near_distance = NAN;
+    if (!j->training.count) return TIM_OK;
     TIM_TRY(pixels_of(&j->training_pixels, j->training.pixels, j->training.count, picture_size(j), err));
     const size_t count = (size_t)j->reference.count;
     size_t *index;
@@ -150,7 +178,9 @@ static TimStatus read_sets(TimJudge *j, const TimJudgeOptions *o, TimError *err)
     TimJudgeOptions named = *o;
     named.reference = reference, named.training = training;
     if (status == TIM_OK) status = read_reference(j, &named, err);
-    if (status == TIM_OK) status = read_training(j, &named, err);
+    if (status == TIM_OK) status = read_training(j, &named, err); /* before a long look at the reference */
+    if (status == TIM_OK) status = look_at_reference(j, err);
+    if (status == TIM_OK) status = look_at_training(j, err);
     tim_free(reference);
     tim_free(training);
     return status;
@@ -294,16 +324,6 @@ static TimStatus check_pictures(const TimJudge *j, const TimPictures *p, TimErro
     return tim_judge_check(j, p->height, p->width, p->channels, 0, err);
 }
 
-/* Classes of pictures must be among those that the network knows, or agreement says nothing. */
-static TimStatus check_labels(const TimJudge *j, const int64_t *labels, int64_t count, TimError *err) {
-    for (int64_t i = 0; labels && j->extractor.classes && i < count; i++)
-        if (labels[i] < 0 || labels[i] >= j->extractor.classes)
-            return tim_fail(err, TIM_E_ARGUMENT,
-                            "picture %lld has the class %lld; the classifier knows 0 to %d: take one that learned these classes",
-                            (long long)i, (long long)labels[i], j->extractor.classes - 1);
-    return TIM_OK;
-}
-
 /* How much is said: each includes those before it. */
 typedef enum Extent { QUICKLY, WITHOUT_COPIES, ALL } Extent;
 
@@ -343,7 +363,7 @@ TimStatus tim_judge_set(TimJudge *j, const char *source, int64_t *count, TimJudg
     const TimStatus status = tim_judge_pictures(j, &pictures, set.classes ? set.labels : NULL, judgement, err);
     if (count) *count = set.count;
     tim_picture_array_done(&set);
-    return status;
+    return status == TIM_OK ? TIM_OK : tim_fail_within(err, status, "%s", source);
 }
 
 TimStatus tim_judge_quickly(TimJudge *j, const TimPictures *pictures, const int64_t *labels, TimJudgement *judgement,

@@ -51,7 +51,7 @@ static const char *end_of_text(const char *at, const char *end, bool *plain) {
         if ((unsigned char)*at < ' ') return NULL;
         if (*at != '\\') continue;
         *plain = false;
-        at++;
+        if (++at == end) return NULL;
     }
     return at < end ? at + 1 : NULL;
 }

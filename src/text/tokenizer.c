@@ -62,12 +62,20 @@ static void find_specials(TimTokenizer *t, const json_t *config) {
     t->unk = tim_json_tokenizer_unk(t->json);
 }
 
+enum { MAX_CONFIG = 16 << 20 }; /* bytes; as JSON it takes many times as many, and published ones have 1 MB */
+
 static TimStatus parse_config(json_t **config, const char *path, TimError *err) {
     TimFile file;
     json_error_t cause;
     TIM_TRY(tim_file_open(&file, path, err));
-    *config = json_loadb((const char *)file.data, file.size, JSON_ALLOW_NUL, &cause);
+    const size_t size = file.size;
+    *config = size <= MAX_CONFIG ? json_loadb((const char *)file.data, size, JSON_ALLOW_NUL, &cause) : NULL;
     tim_file_close(&file);
+    if (size > MAX_CONFIG)
+        return tim_fail(err, TIM_E_FORMAT, "%s: %zu bytes; at most %d are read: is it the tokenizer's configuration?", path, size,
+                        MAX_CONFIG);
+    if (!*config && json_error_code(&cause) == json_error_out_of_memory)
+        return tim_fail(err, TIM_E_MEMORY, "%s: its %zu bytes of JSON do not fit into memory", path, size);
     return *config ? TIM_OK : tim_fail(err, TIM_E_FORMAT, "%s: not valid JSON at byte %d: %s", path, cause.position, cause.text);
 }
 
