@@ -149,7 +149,7 @@ typedef struct TimAdmScores {
 
 /* Computes what openai/guided-diffusion's evaluator.py prints, in its conventions (docs/report.md). An npz that holds mu, sigma, mu_s and
  * sigma_s gives these means and covariances instead of those of its pictures, as the published reference batches do. Memory: 8 KiB for each
- * picture and about 0.5 GiB. Borrows everything.
+ * picture, up to three times that while they are read, and about 0.5 GiB. Borrows everything.
  * Errors: TIM_E_ARGUMENT for fewer than 4 pictures and for options missing or out of range; TIM_E_UNSUPPORTED for an instruction set that
  * this processor lacks; TIM_E_IO and TIM_E_FORMAT for files that do not fit, named; TIM_E_CANCELLED; TIM_E_MEMORY. Files may be hostile. */
 TIM_API TimStatus tim_adm_suite(const TimAdmOptions *options, TimAdmScores *scores, TimError *err);
