@@ -16,28 +16,19 @@ typedef struct Request {
 
 static const TimPrecision precisions[] = {TIM_PRECISION_BF16, TIM_PRECISION_F32};
 
-/* The folder that `path` is, or the file lies in that it leads to. */
-static bool find_folder(const char *path, struct stat *folder) {
-    char *file = realpath(path, NULL);
-    bool found = file && stat(file, folder) == 0;
-    if (found && !S_ISDIR(folder->st_mode)) {
-        strrchr(file, '/')[1] = '\0';
-        found = stat(file, folder) == 0;
-    }
-    free(file);
-    return found;
-}
-
-static bool lies_in(const char *path, const struct stat *folder) {
-    struct stat own;
-    return path && find_folder(path, &own) && own.st_dev == folder->st_dev && own.st_ino == folder->st_ino;
+/* Whether `path` is the folder, or leads to a file in it. */
+static bool lies_in(const char *path, const char *folder) {
+    char *place = path ? realpath(path, NULL) : NULL;
+    struct stat info;
+    if (place && stat(place, &info) == 0 && !S_ISDIR(info.st_mode)) strrchr(place, '/')[1] = '\0';
+    const bool lies = place && same_file(place, folder);
+    free(place);
+    return lies;
 }
 
 /* What is read stays as it is. */
 static TimStatus check_out(const Request *r, TimError *err) {
-    struct stat out;
-    if (stat(r->out, &out) != 0) return TIM_OK; /* a new folder */
-    const char *source = lies_in(r->model, &out) ? r->model : lies_in(r->config, &out) ? r->config : NULL;
+    const char *source = lies_in(r->model, r->out) ? r->model : lies_in(r->config, r->out) ? r->config : NULL;
     if (!source) return TIM_OK;
     return fail_with(err, TIM_E_ARGUMENT, "--out: '%.800s' is the folder of %.800s, which would be replaced; give another folder",
                      r->out, source);

@@ -4,7 +4,6 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/stat.h>
 #include <unistd.h>
 
 #include "class_names.h"
@@ -171,10 +170,7 @@ static TimPartPrecision decoder_precision(const SampleRequest *r) {
 
 /* The picture to start from is not to be lost. */
 static TimStatus check_init(const SampleRequest *r, TimError *err) {
-    struct stat init, out;
-    const bool same =
-        r->init && stat(r->init, &init) == 0 && stat(r->out, &out) == 0 && init.st_dev == out.st_dev && init.st_ino == out.st_ino;
-    if (!same) return TIM_OK;
+    if (!r->init || !same_file(r->init, r->out)) return TIM_OK;
     return fail_with(err, TIM_E_ARGUMENT, "--out: '%.800s' is the picture of --init, which would be replaced; give another name",
                      r->out);
 }

@@ -99,11 +99,11 @@ static bool store_integer(const Option *option, const char *text) {
     return (int)value == value;
 }
 
-static bool store_uint64(const Option *option, const char *text) {
+bool read_uint64(const char *text, uint64_t *out) {
     char *stop;
     if (*text < '0' || *text > '9') return false; /* strtoull would take "-1" */
     errno = 0;
-    *(uint64_t *)option->place = strtoull(text, &stop, 10);
+    *out = strtoull(text, &stop, 10);
     return *stop == '\0' && errno == 0;
 }
 
@@ -159,7 +159,7 @@ static bool store(const Option *option, const char *text) {
     case OPTION_INT64:
         return store_integer(option, text);
     case OPTION_UINT64:
-        return store_uint64(option, text);
+        return read_uint64(text, option->place);
     case OPTION_REAL:
         return store_real(option, text);
     case OPTION_CHOICE:

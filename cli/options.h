@@ -59,6 +59,9 @@ Option option_choice(const char *name, int *place, const char *const *words, con
 /* The same option, which takes a value and must be given. */
 Option option_required(Option option);
 
+/* False where `text` is no whole number from 0 to 2^64 - 1. */
+bool read_uint64(const char *text, uint64_t *out);
+
 enum { MAX_OPERANDS = 16 };
 
 /* What a command takes. */

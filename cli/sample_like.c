@@ -31,14 +31,6 @@ static bool read_tokens(const char *text, int *out) {
     return true;
 }
 
-static bool read_seed(const char *text, uint64_t *out) {
-    char *end;
-    if (*text < '0' || *text > '9') return false; /* strtoull would take "-1" */
-    errno = 0;
-    *out = strtoull(text, &end, 10);
-    return *end == '\0' && errno == 0;
-}
-
 /* "2/8" */
 static bool read_list(const char *text, NumberList *list) {
     char *end = NULL;
@@ -70,7 +62,7 @@ static bool take(SampleRequest *r, const char *key, const char *value) {
     if (strcmp(key, "Steps") == 0) return read_list(value, &r->steps);
     if (strcmp(key, "Sampler") == 0) return read_word(value, sample_mode_words, &r->mode);
     if (strcmp(key, "CFG scale") == 0) return read_real(value, &o->guidance);
-    if (strcmp(key, "Seed") == 0) return read_seed(value, &o->seed);
+    if (strcmp(key, "Seed") == 0) return read_uint64(value, &o->seed);
     if (strcmp(key, "Size") == 0) return sample_parse_size(value, o);
     if (strcmp(key, "Guidance window") == 0) return read_window(value, o);
     if (strcmp(key, "Stochasticity") == 0) return read_real(value, &o->stochasticity);

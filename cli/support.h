@@ -45,6 +45,9 @@ const char *chosen_isa(int choice);
 /* Precisions as most --precision take them, up to NULL; the first is the default. */
 extern const char *const precision_words[];
 
+/* Whether both paths lead to one file or folder; false where one leads nowhere. */
+bool same_file(const char *a, const char *b);
+
 /* Seconds on a clock that never jumps. */
 double clock_seconds(void);
 
