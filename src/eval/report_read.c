@@ -30,14 +30,17 @@ static bool read_mode(TimSampleMode *mode, const char *name) {
     return name && strcmp(name, tim_mode_name(TIM_SAMPLE_DIFFUSION)) == 0;
 }
 
+static bool read_count(int64_t *count, const json_t *object, const char *key, int64_t most) {
+    *count = integer_of(object, key);
+    return json_is_integer(json_object_get(object, key)) && *count >= 0 && *count <= most;
+}
+
 static TimStatus read_row(TimReportRow *row, const json_t *object, TimError *err) {
-    const char *mode = text_of(object, "mode");
-    const json_t *steps = json_object_get(object, "steps");
-    row->steps = (int)json_integer_value(steps);
-    row->evaluations = integer_of(object, "evaluations");
-    if (!read_mode(&row->mode, mode) || !json_is_integer(steps) || json_integer_value(steps) != row->steps || row->steps < 0 ||
-        !json_is_integer(json_object_get(object, "evaluations")) || row->evaluations < 0)
+    int64_t steps;
+    if (!read_mode(&row->mode, text_of(object, "mode")) || !read_count(&steps, object, "steps", INT_MAX) ||
+        !read_count(&row->evaluations, object, "evaluations", INT64_MAX))
         return tim_fail(err, TIM_E_FORMAT, "a row without mode, steps or evaluations");
+    row->steps = (int)steps;
     for (int i = 0; i < TIM_MEASURE_COUNT; i++) {
         const json_t *score = json_object_get(object, tim_measures[i].key);
         row->scores[i] = (TimReportScore){.mean = number_of(score, "mean"), .error = number_of(score, "standard_error")};

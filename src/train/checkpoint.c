@@ -207,10 +207,12 @@ static TimStatus read_vector(float *vector, const TimParams *params, const char 
 }
 
 /* AdamW divides by second moments, which Muon does not keep, and after its first steps no more makes up for their being young. */
-static TimStatus check_optimizer(const TimTrainer *t, float *moments, const char *folder, const char *name, TimError *err) {
+static TimStatus read_moments(const TimTrainer *t, float *moments, const char *folder, const char *name, TimError *err) {
     const TimParams *params = &t->model->params;
-    if (t->muon) tim_muon_forget(params, moments + params->elements);
-    if (t->muon || !tim_muon_left(params, moments, moments + params->elements)) return TIM_OK;
+    float *second = moments + params->elements;
+    TIM_TRY(read_vector(moments, &t->moment_params, folder, name, err));
+    if (t->muon) tim_muon_forget(params, second);
+    if (t->muon || !tim_muon_left(params, moments, second)) return TIM_OK;
     return tim_fail(err, TIM_E_ARGUMENT,
                     "%s/%s: Muon made it and left no second moments of the blocks' matrices, which AdamW wants; go "
                     "on with training.optimizer.target: torch.optim.Muon",
@@ -221,9 +223,8 @@ static TimStatus read_critic(TimTrainer *t, const char *folder, TimError *err) {
     TimCritic *critic = t->critic;
     if (!tim_critic_started(critic)) return TIM_OK;
     TIM_TRY(read_vector(critic->model->f32, &critic->model->params, folder, TIM_CRITIC_FILE, err));
-    TIM_TRY(read_vector(critic->moments, &t->moment_params, folder, TIM_CRITIC_OPTIMIZER_FILE, err));
     tim_model_weights_changed(critic->model);
-    return check_optimizer(t, critic->moments, folder, TIM_CRITIC_OPTIMIZER_FILE, err);
+    return read_moments(t, critic->moments, folder, TIM_CRITIC_OPTIMIZER_FILE, err);
 }
 
 TimStatus tim_trainer_resume(TimTrainer *t, const char *folder, TimError *err) {
@@ -231,8 +232,7 @@ TimStatus tim_trainer_resume(TimTrainer *t, const char *folder, TimError *err) {
     TIM_TRY(read_state(t, folder, err));
     TIM_TRY(read_vector(t->ema->f32, params, folder, TIM_MODEL_FILE, err));
     TIM_TRY(read_vector(t->model->f32, params, folder, TIM_RAW_WEIGHTS_FILE, err));
-    TIM_TRY(read_vector(t->moments, &t->moment_params, folder, TIM_OPTIMIZER_FILE, err));
-    TIM_TRY(check_optimizer(t, t->moments, folder, TIM_OPTIMIZER_FILE, err));
+    TIM_TRY(read_moments(t, t->moments, folder, TIM_OPTIMIZER_FILE, err));
     TIM_TRY(read_critic(t, folder, err));
     tim_model_weights_changed(t->model);
     tim_model_weights_changed(t->ema);

@@ -7,7 +7,7 @@
 
 #include "io/number.h"
 
-static const char prefix[] = "checkpoint-", suffix_abandoned[] = ".abandoned";
+static const char prefix[] = "checkpoint-", abandoned[] = "abandoned";
 
 /* What follows the digits of checkpoint-N; NULL where the name does not begin so. */
 static const char *behind_number(const char *name) {
@@ -39,7 +39,7 @@ static bool is_leftover(const char *name) {
 /* True for checkpoint-N.abandoned, also with a number behind. */
 static bool is_abandoned(const char *name) {
     const char *end = behind_number(name);
-    return end && strncmp(end, suffix_abandoned, sizeof suffix_abandoned - 1) == 0;
+    return end && *end == '.' && strncmp(end + 1, abandoned, sizeof abandoned - 1) == 0;
 }
 
 /* What a folder holds. */
@@ -91,7 +91,7 @@ TimStatus tim_checkpoint_abandon(char kept[TIM_MAX_PATH], const char *folder, in
     TIM_TRY(tim_checkpoint_latest(&latest, folder, err));
     if (latest <= step) return TIM_OK;
     TIM_TRY(tim_path(path, err, "%s/%s%lld", folder, prefix, (long long)latest));
-    return tim_path_keep(kept, path, suffix_abandoned + 1, err);
+    return tim_path_keep(kept, path, abandoned, err);
 }
 
 /* One at a time: each removal changes what there is. */

@@ -311,9 +311,8 @@ static void note_early_pull(Run *run) {
     const int64_t step = trainer->state.step, begin = t->twin_start_step > step ? t->twin_start_step : step;
     if (c->twin_ratio > 0 && c->twin_weight > 0 && !tim_critic_started(trainer->critic) && t->twin_pull_start_step <= begin)
         note(run,
-             "training.twin_pull_start_step is %lld, and twins begin with step %lld: they pull before the critic knows them; let "
-             "some "
-             "hundred steps lie between",
+             "training.twin_pull_start_step is %lld, and twins begin with step %lld: they pull before the critic knows them; "
+             "let some hundred steps lie between",
              (long long)t->twin_pull_start_step, (long long)begin);
 }
 
