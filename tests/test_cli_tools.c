@@ -540,19 +540,21 @@ static void test_train_resumed_otherwise_is_said(void **state) {
     assert_contains(said, "branches/checkpoints/checkpoint-5.abandoned\n");
 }
 
+/* A line of the shell, in the test's folder, with the program as $tim. */
+static void assert_shell(const char *words) {
+    char line[TEXT_BYTES];
+    assert_true(snprintf(line, sizeof line, "cd '%s' && tim='%s' && %s", folder, program, words) < (int)sizeof line);
+    const int status = system(line);
+    assert_true(WIFEXITED(status) && WEXITSTATUS(status) == 0);
+}
+
 /* It writes what it has learned: thousands of epochs are not waited for. */
 static void test_classifier_interrupted_writes_the_file(void **state) {
     (void)state;
-    char line[TEXT_BYTES];
-    snprintf(
-        line, sizeof line,
-        "cd '%s' && { rm -f stdout; OMP_NUM_THREADS=1 '%s' classifier --train data:train --test data:test --epochs 10000 --batch 8 "
-        "--out early.safetensors >stdout 2>stderr & } && until grep -q epoch stdout || ! kill -0 $!; do sleep 0.1; done && kill "
-        "-TERM $! && wait "
-        "$!",
-        folder, program);
-    const int status = system(line);
-    assert_true(WIFEXITED(status) && WEXITSTATUS(status) == 0);
+    assert_shell(
+        "{ rm -f stdout; OMP_NUM_THREADS=1 \"$tim\" classifier --train data:train --test data:test --epochs 10000 --batch 8 "
+        "--out early.safetensors >stdout 2>stderr & } && until grep -q epoch stdout || ! kill -0 $!; do sleep 0.1; done && "
+        "kill -TERM $! && wait $!");
     read_text(in_folder("stdout"), printed);
     assert_contains(printed, "; interrupted\n");
     assert_int_equal(access(in_folder("early.safetensors"), R_OK), 0);
@@ -561,25 +563,16 @@ static void test_classifier_interrupted_writes_the_file(void **state) {
 /* As with `| tee` when Ctrl-C ends both: whoever read what is said is gone, and nothing that was learned is lost. */
 static void test_train_whose_reader_is_gone_saves(void **state) {
     (void)state;
-    char line[TEXT_BYTES];
-    snprintf(line, sizeof line,
-             "cd '%s' && { sleep 0.2; exec '%s' train --config train.yaml --out unread --steps 4 --log-every 1; } 2>&1 | true",
-             folder, program);
-    assert_int_equal(system(line), 0);
+    assert_shell("{ sleep 0.2; exec \"$tim\" train --config train.yaml --out unread --steps 4 --log-every 1; } 2>&1 | true");
     assert_int_equal(access(in_folder("unread/checkpoints/checkpoint-4/model.safetensors"), R_OK), 0);
 }
 
 /* nohup and shells say so for what runs in the background: it is not for Ctrl-C to end. */
 static void test_train_ignored_signal_does_not_end_it(void **state) {
     (void)state;
-    char line[TEXT_BYTES];
-    snprintf(
-        line, sizeof line,
-        "cd '%s' && { (trap '' INT HUP; exec '%s' train --config train.yaml --out deaf --steps 40 >stdout 2>stderr) & } && until "
-        "test -s deaf/configs/config.yaml || ! kill -0 $!; do sleep 0.02; done && kill -INT $! && kill -HUP $! && wait $!",
-        folder, program);
-    const int status = system(line);
-    assert_true(WIFEXITED(status) && WEXITSTATUS(status) == 0);
+    assert_shell(
+        "{ (trap '' INT HUP; exec \"$tim\" train --config train.yaml --out deaf --steps 40 >stdout 2>stderr) & } && until "
+        "test -s deaf/configs/config.yaml || ! kill -0 $!; do sleep 0.02; done && kill -INT $! && kill -HUP $! && wait $!");
     read_text(in_folder("stdout"), printed);
     assert_contains(printed, "deaf: done after 40 of 40 steps");
 }
