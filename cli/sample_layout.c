@@ -44,12 +44,17 @@ static TimStatus write_grid(const TimPictures *p, int64_t first, const char *pat
 }
 
 static TimStatus write_line(const char *path, const char *line, TimError *err) {
-    (void)unlink(path); /* what a link leads to stays as it is */
-    FILE *file = fopen(path, "wx");
+    Path temporary;
+    const int length = snprintf(temporary, sizeof temporary, "%s.tmp", path);
+    if (length < 0 || (size_t)length >= sizeof temporary) return fail_with(err, TIM_E_IO, "%.800s: the path is too long", path);
+    (void)unlink(temporary); /* what a link leads to stays as it is */
+    FILE *file = fopen(temporary, "wx");
     if (!file) return fail_with(err, TIM_E_IO, "%.800s: %.200s", path, strerror(errno));
     const bool written = fprintf(file, "%s\n", line) > 0;
-    if (fclose(file) == 0 && written) return TIM_OK;
-    return fail_with(err, TIM_E_IO, "%.800s: %.200s", path, strerror(errno));
+    if (fclose(file) == 0 && written && rename(temporary, path) == 0) return TIM_OK;
+    const int cause = errno;
+    (void)unlink(temporary);
+    return fail_with(err, TIM_E_IO, "%.800s: %.200s", path, strerror(cause));
 }
 
 /* ---- layouts ---- */
@@ -82,9 +87,9 @@ static TimStatus write_geneval(const Sampling *d, const Prompt *prompt, int64_t 
     if (status == TIM_OK) status = make_folder(own, err);
     if (status == TIM_OK) status = join_path(path, own, "metadata.jsonl", "", err);
     if (status == TIM_OK) status = write_line(path, prompt->record, err);
-    if (status == TIM_OK) status = write_samples(d, index, own, pictures, first, err);
     if (status == TIM_OK) status = join_path(path, own, "grid.png", "", err);
-    return status == TIM_OK ? write_grid(pictures, first, path, err) : status;
+    if (status == TIM_OK) status = write_grid(pictures, first, path, err);
+    return status == TIM_OK ? write_samples(d, index, own, pictures, first, err) : status;
 }
 
 static TimStatus write_dpg(const char *folder, const Prompt *prompt, const TimPictures *pictures, int64_t first, TimError *err) {
@@ -101,14 +106,14 @@ static TimStatus write_mjhq(const char *folder, const Prompt *prompt, const TimP
     return status == TIM_OK ? tim_image_write_jpeg(&one, path, QUALITY, err) : status;
 }
 
-TimStatus layout_first_path(char out[MAX_PATH_BYTES], PromptLayout layout, const char *folder, const Prompt *prompt, int64_t index,
-                            TimError *err) {
+TimStatus layout_last_path(char out[MAX_PATH_BYTES], PromptLayout layout, const char *folder, const Prompt *prompt, int64_t index,
+                           TimError *err) {
     Path own;
     TimStatus status;
     switch (layout) {
     case LAYOUT_GENEVAL:
         status = own_folder(own, folder, index, err);
-        return status == TIM_OK ? join_path(out, own, "samples/00000", ".png", err) : status;
+        return status == TIM_OK ? join_path(out, own, "samples/00003", ".png", err) : status;
     case LAYOUT_DPG:
         return join_path(out, folder, prompt->name, ".png", err);
     default:

@@ -7,9 +7,9 @@
 /* Pictures of one prompt. */
 int layout_pictures(PromptLayout layout);
 
-/* Where the first picture of prompt number `index` goes. */
-TimStatus layout_first_path(char out[MAX_PATH_BYTES], PromptLayout layout, const char *folder, const Prompt *prompt, int64_t index,
-                            TimError *err);
+/* Where the last picture of prompt number `index` goes, which is written after all else of it: it tells that the prompt is done. */
+TimStatus layout_last_path(char out[MAX_PATH_BYTES], PromptLayout layout, const char *folder, const Prompt *prompt, int64_t index,
+                           TimError *err);
 
 /* Writes the pictures of a prompt, layout_pictures of them from number `first` of `pictures` on, which is picture `index` of the run. A PNG
  * that shows one of them says how it was drawn. */

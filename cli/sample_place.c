@@ -88,14 +88,14 @@ static Numbers find_numbers(const char *folder, int64_t from, int64_t to) {
     return found;
 }
 
-/* The same of the first pictures of prompts, whose places only their layout knows. */
+/* The same of whole groups, of whose files only the layout knows the last. */
 static TimStatus find_groups(const Sampling *d, Numbers *found, TimError *err) {
     const SampleRequest *r = d->request;
     *found = (Numbers){INT64_MAX, -1};
     for (int64_t number = d->first; number < d->first + d->count; number += d->each) {
         Path path;
         const int64_t index = number / d->each;
-        const TimStatus status = layout_first_path(path, (PromptLayout)r->layout, r->out, &d->list.items[index], index, err);
+        const TimStatus status = layout_last_path(path, (PromptLayout)r->layout, r->out, &d->list.items[index], index, err);
         if (status != TIM_OK) return status;
         if (access(path, F_OK) == 0) take_number(found, number);
     }
@@ -106,7 +106,7 @@ static TimStatus name_picture(const Sampling *d, int64_t number, Path path, TimE
     const SampleRequest *r = d->request;
     if (r->form == SAMPLE_FOLDER) return sample_numbered_path(d, number - d->first, ".png", path, err);
     const int64_t index = number / d->each;
-    return layout_first_path(path, (PromptLayout)r->layout, r->out, &d->list.items[index], index, err);
+    return layout_last_path(path, (PromptLayout)r->layout, r->out, &d->list.items[index], index, err);
 }
 
 int64_t sample_place_next(const SampleRequest *r) {

@@ -56,15 +56,19 @@ static TimStatus write_alone(const Sampling *d, const TimImage *image, int64_t i
     return sample_write_image(&alone, image, index, path, err);
 }
 
-/* The picture, which is the last of its stages, and beside it the strip of them. */
+static TimStatus write_strip(const Sampling *d, int64_t index, const uint8_t *stages, TimError *err) {
+    char path[MAX_PATH_BYTES];
+    const TimStatus status = sample_numbered_path(d, index, "-strip.png", path, err);
+    return status == TIM_OK ? sample_sheet_write(d, stages, index, 1, path, err) : status;
+}
+
+/* The picture, which is the last of its stages, and beside it the strip of them: first, since the picture tells that this number is done. */
 static TimStatus write_numbered(const Sampling *d, int64_t index, uint8_t *stages, TimError *err) {
     char path[MAX_PATH_BYTES];
     const TimImage image = image_of(d, stages + (size_t)(stage_count(d) - 1) * picture_bytes(&d->size));
-    TimStatus status = sample_numbered_path(d, index, ".png", path, err);
-    if (status == TIM_OK) status = write_alone(d, &image, index, path, err);
-    if (status != TIM_OK || !d->request->strip) return status;
-    status = sample_numbered_path(d, index, "-strip.png", path, err);
-    return status == TIM_OK ? sample_sheet_write(d, stages, index, 1, path, err) : status;
+    TimStatus status = d->request->strip ? write_strip(d, index, stages, err) : TIM_OK;
+    if (status == TIM_OK) status = sample_numbered_path(d, index, ".png", path, err);
+    return status == TIM_OK ? write_alone(d, &image, index, path, err) : status;
 }
 
 static TimStatus write_pngs(const Sampling *d, const TimPictures *pictures, int64_t first, TimError *err) {

@@ -331,7 +331,12 @@ static void test_cli_folders_are_not_overwritten(void **state) {
     assert_contains(said, "session/000001.png is there already; give --overwrite to replace it, or --first 2");
     assert_runs("sample --model text --prompts meta3.jsonl --layout geneval --out gen/");
     assert_exits("sample --model text --prompts meta3.jsonl --layout geneval --out gen/", "", 1);
-    assert_contains(said, "gen/00000/samples/00000.png is there already; give --overwrite to replace it, or another folder");
+    assert_contains(said, "gen/00000/samples/00003.png is there already; give --overwrite to replace it, or another folder");
+    assert_int_equal(unlink(in_folder("gen/00001/samples/00003.png")), 0); /* as where a run was cut off within a group */
+    assert_exits("sample --model text --prompts meta3.jsonl --layout geneval --out gen/", "", 1);
+    assert_contains(said, "gen/00000/samples/00003.png is there already; give --overwrite to replace it, or --first 4");
+    assert_runs("sample --model text --prompts meta3.jsonl --layout geneval --out gen/ --first 4");
+    assert_picture("gen/00001/samples/00003.png", SIZE, SIZE);
     assert_runs("sample --model text --prompts meta3.jsonl --layout geneval --out gen/ --overwrite");
 }
 
