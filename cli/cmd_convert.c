@@ -12,6 +12,7 @@
 typedef struct Request {
     const char *model, *config, *out;
     int precision;
+    bool overwrite;
 } Request;
 
 static const TimPrecision precisions[] = {TIM_PRECISION_BF16, TIM_PRECISION_F32};
@@ -26,10 +27,11 @@ static bool lies_in(const char *path, const char *folder) {
     return lies;
 }
 
-/* What is read stays as it is. */
+/* What is read stays as it is, and another model too unless it was said. */
 static TimStatus check_out(const Request *r, TimError *err) {
     const char *source = lies_in(r->model, r->out) ? r->model : lies_in(r->config, r->out) ? r->config : NULL;
-    if (!source) return TIM_OK;
+    if (!source)
+        return r->overwrite ? TIM_OK : check_absent(r->out, (const char *const[]){"model.safetensors", "config.yaml", NULL}, err);
     return fail_with(err, TIM_E_ARGUMENT, "--out: '%.800s' is the folder of %.800s, which would be replaced; give another folder",
                      r->out, source);
 }
@@ -57,6 +59,7 @@ int cmd_convert(int count, char **words) {
                     "its configuration (default: config.yaml beside the weights, or the official one)"),
         option_required(option_text("out", &r.out, "DIR", "folder to write model.safetensors and config.yaml to")),
         option_choice("precision", &r.precision, precision_words, "of the weights written (default bf16)"),
+        option_flag("overwrite", &r.overwrite, "replace the model that is in --out"),
     };
     const CommandLine line = {
         .command = "convert",

@@ -8,10 +8,15 @@
 
 static const TimPrecision precisions[] = {TIM_PRECISION_BF16, TIM_PRECISION_F32};
 
-static ExitCode synth(const char *manifest, const char *folder, int precision) {
+/* Of every kind of checkpoint. */
+static const char *const files[] = {"model.safetensors", "diffusion_pytorch_model.safetensors", "config.yaml", "config.json", NULL};
+
+static ExitCode synth(const char *manifest, const char *folder, int precision, bool overwrite) {
     TimError err;
     TimSynthInfo info;
-    if (tim_synth(manifest, folder, precisions[precision], &info, &err) != TIM_OK) {
+    TimStatus status = overwrite ? TIM_OK : check_absent(folder, files, &err);
+    if (status == TIM_OK) status = tim_synth(manifest, folder, precisions[precision], &info, &err);
+    if (status != TIM_OK) {
         fprintf(stderr, "tim synth: %s\n", err.text);
         return EXIT_FAILED;
     }
@@ -22,8 +27,10 @@ static ExitCode synth(const char *manifest, const char *folder, int precision) {
 
 int cmd_synth(int count, char **words) {
     int precision = 0;
+    bool overwrite = false;
     const Option options[] = {
         option_choice("precision", &precision, precision_words, "of the weights written (default bf16)"),
+        option_flag("overwrite", &overwrite, "replace the checkpoint that is in FOLDER"),
     };
     const CommandLine line = {
         .command = "synth",
@@ -41,5 +48,5 @@ int cmd_synth(int count, char **words) {
     Operands operands;
     ExitCode code;
     if (!command_line_parse(&line, count, words, &operands, &code)) return code;
-    return synth(operands.items[0], operands.items[1], precision);
+    return synth(operands.items[0], operands.items[1], precision, overwrite);
 }

@@ -6,6 +6,7 @@
 #include <strings.h>
 #include <sys/stat.h>
 #include <time.h>
+#include <unistd.h>
 
 unsigned control_of(const char *text) {
     const unsigned char c = (unsigned char)text[0], next = (unsigned char)text[1];
@@ -101,6 +102,18 @@ TimStatus make_folder(const char *path, TimError *err) {
 bool same_file(const char *a, const char *b) {
     struct stat one, other;
     return stat(a, &one) == 0 && stat(b, &other) == 0 && one.st_dev == other.st_dev && one.st_ino == other.st_ino;
+}
+
+TimStatus check_absent(const char *folder, const char *const *names, TimError *err) {
+    for (; *names; names++) {
+        char path[MAX_PATH_BYTES];
+        const TimStatus status = join_path(path, folder, *names, "", err);
+        if (status != TIM_OK) return status;
+        if (access(path, F_OK) == 0)
+            return fail_with(err, TIM_E_ARGUMENT, "%.800s is there already; give --overwrite to replace it, or another folder",
+                             path);
+    }
+    return TIM_OK;
 }
 
 double clock_seconds(void) {

@@ -48,6 +48,9 @@ extern const char *const precision_words[];
 /* Whether both paths lead to one file or folder; false where one leads nowhere. */
 bool same_file(const char *a, const char *b);
 
+/* TIM_E_ARGUMENT where one of the `names`, up to NULL, is in the folder: it would be replaced. */
+TimStatus check_absent(const char *folder, const char *const *names, TimError *err);
+
 /* Seconds on a clock that never jumps. */
 double clock_seconds(void);
 

@@ -32,6 +32,22 @@ static void test_convert_missing_model_exits_1(void **state) {
     assert_fails("convert --model model", 2, "--out");
 }
 
+/* What is in the folder is another model's. */
+static void test_convert_and_synth_replace_only_when_told(void **state) {
+    (void)state;
+    write_text("two.json", "{\"tensors\": {\"a.weight\": [2]}}");
+    assert_runs("convert --model model --out there");
+    assert_runs("synth two.json two");
+    assert_fails("convert --model model --out there --precision fp32", 1,
+                 "there/model.safetensors is there already; give --overwrite to replace it, or another folder");
+    assert_fails("synth two.json two", 1, "two/model.safetensors is there already; give --overwrite");
+    assert_int_equal(unlink(in_folder("there/model.safetensors")), 0);
+    assert_fails("convert --model model --out there", 1, "there/config.yaml is there already");
+    assert_runs("convert --model model --out there --precision fp32 --overwrite");
+    assert_runs("synth two.json two --overwrite");
+    assert_fails("convert --model there --out there --overwrite", 1, "give another folder");
+}
+
 /* The weights and the configuration that are read are not replaced, however the folder is written. */
 static void test_convert_into_its_own_folder_refused(void **state) {
     (void)state;
@@ -154,7 +170,7 @@ static void test_synth_writes_what_inspect_shows(void **state) {
     assert_contains(printed, "1 tensors");
     assert_runs("inspect made/up");
     assert_contains(printed, "a.weight");
-    assert_fails("synth nowhere.json made/up", 1, "nowhere.json");
+    assert_fails("synth nowhere.json made/there", 1, "nowhere.json");
 }
 
 /* ---- demo ---- */
@@ -606,6 +622,7 @@ int main(void) {
         cmocka_unit_test(test_convert_bf16_model_draws),
         cmocka_unit_test(test_convert_missing_model_exits_1),
         cmocka_unit_test(test_convert_into_its_own_folder_refused),
+        cmocka_unit_test(test_convert_and_synth_replace_only_when_told),
         cmocka_unit_test(test_inspect_shows_model),
         cmocka_unit_test(test_inspect_json_is_json),
         cmocka_unit_test(test_inspect_any_safetensors_shows_its_tensors),

@@ -15,8 +15,10 @@
 #include "base/memory.h"
 #include "base/rng.h"
 #include "fixture.h"
+#include "full_disk.h"
 #include "model/store.h"
 #include "sample/sampler.h"
+#include "saved_model.h"
 #include "small_model.h"
 #include "tim/file.h"
 #include "transport/transport.h"
@@ -848,6 +850,23 @@ static void test_save_open_bf16_rounded_once(void **state) {
     tim_model_close(again);
 }
 
+/* Weights that find no room leave the configuration of those that are there. */
+static void test_save_full_disk_keeps_the_old_model(void **state) {
+    (void)state;
+    TimConfig other = small_config(TIM_TRANSPORT_EDM);
+    save_model("kept", &other);
+    TimModel *model = hash_model(1), *opened;
+    set_file_room(4096); /* of the configuration, not of the weights */
+    const TimStatus status = tim_model_write(model, in_folder("kept"), TIM_PRECISION_F32, &err);
+    set_disk_full(0);
+    assert_int_equal(status, TIM_E_IO);
+    assert_int_equal(access(in_folder("kept/model.safetensors.tmp"), F_OK), -1);
+    assert_ok(tim_model_open(&opened, in_folder("kept"), NULL, NULL, &err));
+    assert_int_equal(opened->config.transport.kind, TIM_TRANSPORT_EDM);
+    tim_model_close(opened);
+    tim_model_close(model);
+}
+
 static void test_open_bf16_precision_runs(void **state) {
     (void)state;
     TimModel *model = hash_model(1), *opened;
@@ -1116,6 +1135,7 @@ int main(void) {
         cmocka_unit_test(test_sample_unsupported_models_named),
         cmocka_unit_test(test_save_open_f32_same_bits),
         cmocka_unit_test(test_save_open_bf16_rounded_once),
+        cmocka_unit_test(test_save_full_disk_keeps_the_old_model),
         cmocka_unit_test(test_open_bf16_precision_runs),
         cmocka_unit_test(test_open_bad_options_named),
         cmocka_unit_test(test_open_missing_files_named),

@@ -20,7 +20,7 @@ typedef struct TimSynthInfo {
 /* Writes the checkpoint that a manifest describes: {"config": {...}, "tensors": {NAME: [AXIS, ...], ...}} and, of a TiM, "model": "c2i" or
  * "t2i". The folder, made unless it is there with those above it, gets the weights under their published file name, as fp32 or bf16, with
  * {"weights": "hash"} in their metadata, and the configuration: config.yaml of a TiM, else config.json, where the manifest has one.
- * `info` may be NULL. Errors: TIM_E_ARGUMENT for another precision, TIM_E_IO, TIM_E_FORMAT naming file and key, TIM_E_MEMORY: the whole
+ * Files that are there are replaced, only when both new ones are whole. `info` may be NULL. Errors: TIM_E_ARGUMENT for another precision, TIM_E_IO, TIM_E_FORMAT naming file and key, TIM_E_MEMORY: the whole
  * checkpoint is held once. Any thread. */
 TIM_API TimStatus tim_synth(const char *manifest, const char *folder, TimPrecision precision, TimSynthInfo *info, TimError *err);
 

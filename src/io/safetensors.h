@@ -89,6 +89,9 @@ TimStatus tim_safetensors_writer_add(TimSafetensorsWriter *writer, const char *n
 /* Adds a metadata text; each key once. */
 TimStatus tim_safetensors_writer_add_text(TimSafetensorsWriter *writer, const char *key, const char *value, TimError *err);
 
+/* Writes everything to a file that the caller opened and commits. May be called again. */
+TimStatus tim_safetensors_writer_write(const TimSafetensorsWriter *writer, TimFileWriter *out, TimError *err);
+
 /* Writes everything to `path`: the old file or the new one is there, never half of one. May be called again. */
 TimStatus tim_safetensors_writer_save(const TimSafetensorsWriter *writer, const char *path, TimError *err);
 

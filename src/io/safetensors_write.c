@@ -117,16 +117,19 @@ static TimStatus write_all(TimFileWriter *out, const TimSafetensorsWriter *write
     return TIM_OK;
 }
 
-TimStatus tim_safetensors_writer_save(const TimSafetensorsWriter *writer, const char *path, TimError *err) {
+TimStatus tim_safetensors_writer_write(const TimSafetensorsWriter *writer, TimFileWriter *out, TimError *err) {
     char *header = dump_header(writer);
     if (!header) return fail_json("the header", err);
-    TimFileWriter out;
-    TimStatus status = tim_file_writer_open(&out, path, err);
-    if (status == TIM_OK) {
-        status = write_all(&out, writer, header, err);
-        if (status == TIM_OK) status = tim_file_writer_commit(&out, err);
-        tim_file_writer_abandon(&out);
-    }
+    const TimStatus status = write_all(out, writer, header, err);
     free(header);
+    return status;
+}
+
+TimStatus tim_safetensors_writer_save(const TimSafetensorsWriter *writer, const char *path, TimError *err) {
+    TimFileWriter out;
+    TIM_TRY(tim_file_writer_open(&out, path, err));
+    TimStatus status = tim_safetensors_writer_write(writer, &out, err);
+    if (status == TIM_OK) status = tim_file_writer_commit(&out, err);
+    tim_file_writer_abandon(&out);
     return status;
 }

@@ -18,40 +18,62 @@ static TimStatus add_tensors(TimSafetensorsWriter *writer, const void *data, con
     return TIM_OK;
 }
 
-static TimStatus write_data(const void *data, const TimParams *params, TimDtype dtype, const TimStoredText *texts,
-                            size_t text_count, const char *path, TimError *err) {
+static TimStatus write_data(TimFileWriter *out, const void *data, const TimParams *params, TimDtype dtype,
+                            const TimStoredText *texts, size_t text_count, TimError *err) {
     TimSafetensorsWriter writer;
     TimStatus status = tim_safetensors_writer_init(&writer, err);
     for (size_t i = 0; status == TIM_OK && i < text_count; i++)
         status = tim_safetensors_writer_add_text(&writer, texts[i].key, texts[i].value, err);
     if (status == TIM_OK) status = add_tensors(&writer, data, params, dtype, err);
-    if (status == TIM_OK) status = tim_safetensors_writer_save(&writer, path, err);
+    if (status == TIM_OK) status = tim_safetensors_writer_write(&writer, out, err);
     tim_safetensors_writer_done(&writer);
+    return status;
+}
+
+static TimStatus write_weights(TimFileWriter *out, const float *vector, const TimParams *params, TimDtype dtype,
+                               const TimStoredText *texts, size_t text_count, TimError *err) {
+    if (dtype == TIM_F32) return write_data(out, vector, params, dtype, texts, text_count, err);
+    if (dtype != TIM_BF16)
+        return tim_fail(err, TIM_E_ARGUMENT, "weights as %s; they are written as F32 or BF16", tim_dtype_name(dtype));
+    TimBf16 *rounded;
+    TIM_TRY(tim_new(&rounded, params->elements, sizeof *rounded, "the bf16 weights", err));
+    tim_bf16_round_all(rounded, vector, params->elements);
+    const TimStatus status = write_data(out, rounded, params, dtype, texts, text_count, err);
+    tim_free(rounded);
     return status;
 }
 
 TimStatus tim_weights_write(const float *vector, const TimParams *params, TimDtype dtype, const TimStoredText *texts,
                             size_t text_count, const char *path, TimError *err) {
-    if (dtype == TIM_F32) return write_data(vector, params, dtype, texts, text_count, path, err);
-    if (dtype != TIM_BF16)
-        return tim_fail(err, TIM_E_ARGUMENT, "%s: weights as %s; they are written as F32 or BF16", path, tim_dtype_name(dtype));
-    TimBf16 *rounded;
-    TIM_TRY(tim_new(&rounded, params->elements, sizeof *rounded, "the bf16 weights", err));
-    tim_bf16_round_all(rounded, vector, params->elements);
-    const TimStatus status = write_data(rounded, params, dtype, texts, text_count, path, err);
-    tim_free(rounded);
+    TimFileWriter out;
+    TIM_TRY(tim_file_writer_open(&out, path, err));
+    TimStatus status = write_weights(&out, vector, params, dtype, texts, text_count, err);
+    if (status == TIM_OK) status = tim_file_writer_commit(&out, err);
+    tim_file_writer_abandon(&out);
     return status;
 }
 
-/* The configuration first: weights never lie there without one. */
+/* Both are on disk before either takes its place, the configuration first: what was there is lost only once both are whole, and weights
+ * never lie there without one. */
+static TimStatus write_pair(const TimConfig *config, const float *vector, const TimParams *params, TimDtype dtype,
+                            const TimStoredText *texts, size_t text_count, const char *const paths[2], TimError *err) {
+    TimFileWriter out;
+    TIM_TRY(tim_file_writer_open(&out, paths[1], err));
+    TimStatus status = write_weights(&out, vector, params, dtype, texts, text_count, err);
+    if (status == TIM_OK) status = tim_config_write(config, paths[0], err);
+    if (status == TIM_OK) status = tim_file_writer_commit(&out, err);
+    tim_file_writer_abandon(&out);
+    return status;
+}
+
 TimStatus tim_model_save(const TimConfig *config, const float *vector, const TimParams *params, TimDtype dtype,
                          const TimStoredText *texts, size_t text_count, const char *folder, TimError *err) {
     char *config_path = NULL, *weights_path = NULL;
     TIM_TRY(tim_folder_make(folder, err));
     TimStatus status = tim_join_path(&config_path, folder, TIM_CONFIG_FILE, err);
     if (status == TIM_OK) status = tim_join_path(&weights_path, folder, TIM_MODEL_FILE, err);
-    if (status == TIM_OK) status = tim_config_write(config, config_path, err);
-    if (status == TIM_OK) status = tim_weights_write(vector, params, dtype, texts, text_count, weights_path, err);
+    const char *const paths[] = {config_path, weights_path};
+    if (status == TIM_OK) status = write_pair(config, vector, params, dtype, texts, text_count, paths, err);
     tim_free(config_path);
     tim_free(weights_path);
     return status;

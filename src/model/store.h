@@ -27,7 +27,7 @@ TimStatus tim_weights_write(const float *vector, const TimParams *params, TimDty
                             size_t text_count, const char *path, TimError *err);
 
 /* Saves a model that tim_model_open reads: config.yaml and model.safetensors in `folder`, which is made unless it is there.
- * Each file is replaced only when its new content is whole. */
+ * The old files are replaced only when both new ones are whole. */
 TimStatus tim_model_save(const TimConfig *config, const float *vector, const TimParams *params, TimDtype dtype,
                          const TimStoredText *texts, size_t text_count, const char *folder, TimError *err);
 

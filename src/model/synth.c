@@ -149,17 +149,29 @@ static TimStatus write_config(const Synth *s, const char *folder, TimError *err)
 
 /* ---- one ---- */
 
-static TimStatus run(Synth *s, const char *manifest, const char *folder, TimError *err) {
+/* Both are on disk before either takes its place. */
+static TimStatus write_files(const Synth *s, const char *manifest, const char *folder, TimError *err) {
     char *path;
+    TimFileWriter out;
+    TIM_TRY(tim_join_path(&path, folder, s->kind->file, err));
+    TimStatus status = tim_file_writer_open(&out, path, err);
+    tim_free(path);
+    if (status != TIM_OK) return status;
+    status = tim_safetensors_writer_write(&s->writer, &out, err);
+    if (status == TIM_OK) {
+        status = write_config(s, folder, err);
+        if (status != TIM_OK) tim_fail_within(err, status, "%s", manifest);
+    }
+    if (status == TIM_OK) status = tim_file_writer_commit(&out, err);
+    tim_file_writer_abandon(&out);
+    return status;
+}
+
+static TimStatus run(Synth *s, const char *manifest, const char *folder, TimError *err) {
     TIM_TRY(read_manifest(s, manifest, err));
     TIM_TRY(tim_folder_make(folder, err));
-    TimStatus status = make_tensors(s, err);
-    if (status == TIM_OK) status = write_config(s, folder, err);
-    if (status != TIM_OK) return tim_fail_within(err, status, "%s", manifest);
-    TIM_TRY(tim_join_path(&path, folder, s->kind->file, err));
-    status = tim_safetensors_writer_save(&s->writer, path, err);
-    tim_free(path);
-    return status;
+    const TimStatus status = make_tensors(s, err);
+    return status == TIM_OK ? write_files(s, manifest, folder, err) : tim_fail_within(err, status, "%s", manifest);
 }
 
 TimStatus tim_synth(const char *manifest, const char *folder, TimPrecision precision, TimSynthInfo *info, TimError *err) {
