@@ -269,6 +269,8 @@ bool sample_read_words(SampleRequest *r, char text[SAMPLE_TEXT_BYTES], int count
     if (!parse(r, &given, count, words, code)) return false;
     *code = check_words(r, &given);
     if (*code == EXIT_FINE && r->like) *code = read_like(r, text, count, words);
-    if (*code == EXIT_FINE) *code = check_request(r, &given);
+    if (*code != EXIT_FINE) return false;
+    *code = check_request(r, &given);
+    if (*code != EXIT_FINE && r->like) say_disarmed("tim sample", "what the words do not say is as %.1000s says", r->like);
     return *code == EXIT_FINE;
 }

@@ -49,6 +49,9 @@ static void test_config_setting_not_run_error_names_key_and_value(void **state) 
         {"\"latents_mean\": [0.5]", "'latents_mean' is [0.5]"},
         {"\"latents_std\": [1, 2, 3, null]", "'latents_std' is [1,2,3,null]"},
         {"\"latents_mean\": [1, 2, 3, 4], \"latents_std\": [1, 2, 0, 4]", "'latents_std' is 0 for channel 2"},
+        {"\"latents_mean\": [1, 2, 3, 4], \"latents_std\": [1, 2, 1e-320, 4]",
+         "'scaling_factor' over 'latents_std' is inf for channel 2, and latents are divided by it"},
+        {"\"scaling_factor\": 0", "'scaling_factor' is 0 for channel 0"},
         {"\"layers_per_block\": 0", "'layers_per_block' is 0"},
         {"\"layers_per_block\": 1.5", "'layers_per_block' is 1.5"},
         {"\"use_quant_conv\": 1", "'use_quant_conv' is 1"},
@@ -120,14 +123,9 @@ static void test_decode_batch_equals_each_by_itself(void **state) {
     tim_autoencoder_close(a);
 }
 
-/* A DC of four stages, the two fine ones local, with more keys. */
-static TimAutoencoder *small_dc(const char *more) {
-    static const TimAutoencoderOptions options = {.isa = TIM_ISA_GENERIC, .threads = 1, .decoder = true};
-    TimAutoencoderConfig config;
-    TimAutoencoder *a;
-    TimError err;
-    char text[1024];
-    snprintf(text, sizeof text,
+/* The configuration of a DC of four stages, the two fine ones local, with more keys. */
+static void print_dc(char text[1024], const char *more) {
+    snprintf(text, 1024,
              "{\"_class_name\": \"AutoencoderDC\", \"latent_channels\": 4, \"attention_head_dim\": 4, "
              "\"encoder_block_types\": [\"ResBlock\", \"ResBlock\", \"EfficientViTBlock\", \"EfficientViTBlock\"], "
              "\"decoder_block_types\": [\"ResBlock\", \"ResBlock\", \"EfficientViTBlock\", \"EfficientViTBlock\"], "
@@ -135,6 +133,15 @@ static TimAutoencoder *small_dc(const char *more) {
              "\"encoder_layers_per_block\": [1, 1, 1, 1], \"encoder_qkv_multiscales\": [[], [], [5], [5]], "
              "\"decoder_qkv_multiscales\": [[], [], [5], [5]], %s}",
              more);
+}
+
+static TimAutoencoder *small_dc(const char *more) {
+    static const TimAutoencoderOptions options = {.isa = TIM_ISA_GENERIC, .threads = 1, .decoder = true};
+    TimAutoencoderConfig config;
+    TimAutoencoder *a;
+    TimError err;
+    char text[1024];
+    print_dc(text, more);
     must(tim_autoencoder_config_parse(&config, text, NULL, &err), &err);
     must(tim_autoencoder_new(&a, &config, &options, &err), &err);
     must(tim_autoencoder_set_weights(a, read_hash, NULL, &err), &err);
@@ -277,8 +284,8 @@ static void test_run_wrong_shapes_argument_error(void **state) {
 
 /* ---- folders ---- */
 
-/* Writes a folder whose weights are those the small KL wants, but for one tensor that is left out, renamed or reshaped. */
-typedef enum Change { NOTHING, OLD_NAMES, MISSING, UNKNOWN, FEW, RESHAPED, STRAY } Change;
+/* Folders whose weights are those an autoencoder wants, but for one tensor that is left out, renamed, reshaped or too many. */
+typedef enum Change { NOTHING, OLD_NAMES, MISSING, UNKNOWN, FEW, RESHAPED, STRAY, BIASED } Change;
 
 typedef struct Collect {
     TimSafetensorsWriter writer;
@@ -293,6 +300,7 @@ static TimStatus collect(void *from, const char *name, int rank, const size_t *d
     size_t count = 1, flat;
     for (int i = 0; i < rank; i++) count *= dims[i];
     TIM_TRY(read_hash(NULL, name, rank, dims, out, err));
+    for (size_t i = 0; strstr(name, ".running_var") && i < count; i++) out[i] = fabsf(out[i]);
     assert_true(c->count < 256);
     float *kept = c->kept[c->count++] = malloc(count * sizeof *kept);
     assert_non_null(kept);
@@ -306,12 +314,14 @@ static TimStatus collect(void *from, const char *name, int rank, const size_t *d
         TIM_TRY(tim_safetensors_writer_add(&c->writer, "decoder.extra.weight", TIM_F32, rank, dims, kept, err));
     if (chosen && c->change == STRAY)
         TIM_TRY(tim_safetensors_writer_add(&c->writer, "extra.weight", TIM_F32, rank, dims, kept, err));
+    if (c->change == BIASED && strcmp(name, "decoder.up_blocks.1.1.conv2.weight") == 0)
+        TIM_TRY(tim_safetensors_writer_add(&c->writer, "decoder.up_blocks.1.1.conv2.bias", TIM_F32, 1, dims, kept, err));
     if (c->change == OLD_NAMES && strcmp(name, "decoder.mid_block.attentions.0.to_out.0.bias") == 0)
         name = "decoder.mid_block.attentions.0.proj_attn.bias";
     return tim_safetensors_writer_add(&c->writer, name, TIM_F32, rank, dims, kept, err);
 }
 
-static void write_folder(const char *folder, Change change) {
+static void write_folder(const char *folder, const char *text, Change change) {
     char path[256];
     TimAutoencoderConfig config;
     TimAutoencoder *a;
@@ -320,9 +330,9 @@ static void write_folder(const char *folder, Change change) {
     snprintf(path, sizeof path, "%s/config.json", folder);
     FILE *file = fopen(path, "w");
     assert_non_null(file);
-    fprintf(file, "%s}", kl_text);
+    fputs(text, file);
     assert_int_equal(fclose(file), 0);
-    must(parse(&config, "", &err), &err);
+    must(tim_autoencoder_config_parse(&config, text, NULL, &err), &err);
     must(tim_autoencoder_new(&a, &config, &both, &err), &err);
     must(tim_safetensors_writer_init(&c.writer, &err), &err);
     must(tim_autoencoder_set_weights(a, collect, &c, &err), &err);
@@ -342,14 +352,15 @@ static void test_open_wrong_tensors_error_names_file_and_tensor(void **state) {
         [STRAY] = "'extra.weight' (8, 4, 3, 3) belongs to no layer",
         [RESHAPED] = "'decoder.conv_in.weight' has the shape (288), and config.json wants (8, 4, 3, 3)",
     };
-    char folder[] = "/tmp/tim-autoencoder-XXXXXX", command[64];
+    char folder[] = "/tmp/tim-autoencoder-XXXXXX", command[64], text[1024];
     TimAutoencoder *a;
     TimError err;
     assert_non_null(mkdtemp(folder));
     expect_text(tim_autoencoder_open(&a, folder, &both, &err), &err, "config.json");
     static const TimAutoencoderOptions decoder = {.isa = TIM_ISA_GENERIC, .threads = 1, .decoder = true};
     for (Change change = NOTHING; change <= STRAY; change++) {
-        write_folder(folder, change);
+        snprintf(text, sizeof text, "%s}", kl_text);
+        write_folder(folder, text, change);
         const TimStatus status = tim_autoencoder_open(&a, folder, change == STRAY ? &decoder : &both, &err);
         if (change > OLD_NAMES) {
             assert_int_equal(status, TIM_E_FORMAT);
@@ -361,6 +372,13 @@ static void test_open_wrong_tensors_error_names_file_and_tensor(void **state) {
             tim_autoencoder_close(a);
         }
     }
+    print_dc(text, "\"decoder_layers_per_block\": [1, 1, 1, 1], \"decoder_norm_types\": [\"batch_norm\", \"batch_norm\", "
+                   "\"rms_norm\", \"rms_norm\"]");
+    write_folder(folder, text, NOTHING);
+    must(tim_autoencoder_open(&a, folder, &both, &err), &err);
+    tim_autoencoder_close(a);
+    write_folder(folder, text, BIASED); /* which a batch norm leaves no room for */
+    expect_text(tim_autoencoder_open(&a, folder, &both, &err), &err, "'decoder.up_blocks.1.1.conv2.bias' (8) belongs to no layer");
     snprintf(command, sizeof command, "rm -r %s", folder);
     assert_int_equal(system(command), 0);
 }

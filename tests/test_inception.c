@@ -118,6 +118,9 @@ static void test_inception_bad_variance_refused(void **state) {
         Plain plain = {.gain = 1, .var = bad[i]};
         assert_fails(tim_inception_set_weights(&n, read_plain, &plain, &err), TIM_E_FORMAT, "'Conv2d_1a_3x3.bn.running_var'");
     }
+    Plain plain = {.gain = NAN, .var = 1};
+    assert_fails(tim_inception_set_weights(&n, read_plain, &plain, &err), TIM_E_FORMAT,
+                 "the unit 'Conv2d_1a_3x3' has weights that are not finite");
     tim_inception_done(&n);
 }
 

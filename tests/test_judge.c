@@ -245,6 +245,19 @@ static void test_classifier_file_of_other_kind_refused(void **state) {
     tim_params_done(&params);
 }
 
+static void test_classifier_damaged_file_names_the_tensor(void **state) {
+    (void)state;
+    TimClassifier c;
+    char says[160];
+    assert_int_equal(tim_classifier_open(&c, in_folder("judge.safetensors"), tim_isa_best(), 1, &err), TIM_OK);
+    const char *path = in_folder("plain.safetensors");
+    c.weights[c.params.items[1].offset + 2] = NAN;
+    assert_int_equal(tim_classifier_save(&c.shape, c.weights, &c.params, 0.5, path, &err), TIM_OK);
+    snprintf(says, sizeof says, "element 2 of the tensor '%s' is NaN; the file is damaged", c.params.items[1].name);
+    tim_classifier_done(&c);
+    assert_fails(tim_classifier_open(&c, path, tim_isa_best(), 1, &err), TIM_E_FORMAT, says);
+}
+
 static double saved_accuracy(double accuracy) {
     TimClassifier c;
     assert_int_equal(tim_classifier_open(&c, in_folder("judge.safetensors"), tim_isa_best(), 1, &err), TIM_OK);
@@ -926,6 +939,7 @@ int main(void) {
         cmocka_unit_test(test_classifier_batches_do_not_matter),
         cmocka_unit_test(test_classifier_bad_options_named),
         cmocka_unit_test(test_classifier_file_of_other_kind_refused),
+        cmocka_unit_test(test_classifier_damaged_file_names_the_tensor),
         cmocka_unit_test(test_classifier_accuracy_survives_a_comma_locale),
         cmocka_unit_test(test_shipped_classifier_knows_clothes),
         cmocka_unit_test(test_shipped_model_draws_clothes),

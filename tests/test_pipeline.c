@@ -607,6 +607,67 @@ static void test_published_name_found_whatever_attention_is_called(void **state)
     tim_free(set.by_name);
 }
 
+static void copy_text_encoder(const char *name) {
+    char path[NAME_BYTES];
+    static const char *const files[] = {"config.json", "model.safetensors", "tokenizer.model"};
+    mkdir(in_folder(name), 0777);
+    for (size_t i = 0; i < sizeof files / sizeof *files; i++) {
+        char from[NAME_BYTES];
+        snprintf(from, sizeof from, "%s/%s", in_folder("text/text_encoder"), files[i]);
+        snprintf(path, sizeof path, "%s/%s", name, files[i]);
+        copy_file(from, path);
+    }
+}
+
+static void test_open_text_encoder_of_too_few_positions_refused(void **state) {
+    (void)state;
+    char text[1024];
+    copy_text_encoder("short");
+    snprintf(text, sizeof text, "{\"max_position_embeddings\": 8, %s", gemma_config + 1);
+    write_file(in_folder("short/config.json"), text, strlen(text));
+    assert_no_pipeline(&(TimPipelineParts){.model = in_folder("text"), .text_encoder = in_folder("short")}, TIM_E_FORMAT,
+                       (const char *const[]){"short: its max_position_embeddings are 8", "tokens (max_seq_length)", NULL});
+}
+
+/* The first number of the tensor becomes a NaN; 0xFF bytes are one in fp32 and in bf16. */
+static void damage(const char *path, const char *tensor) {
+    TimSafetensors file;
+    assert_ok(tim_safetensors_open(&file, path, &err));
+    const TimStoredTensor *t = tim_safetensors_find(&file, tensor);
+    assert_non_null(t);
+    const long at = (long)((const char *)t->data - (const char *)file.file.data);
+    const size_t bytes = tim_dtype_size(t->dtype);
+    tim_safetensors_close(&file);
+    FILE *stream = fopen(path, "r+b");
+    assert_non_null(stream);
+    assert_int_equal(fseek(stream, at, SEEK_SET), 0);
+    assert_int_equal(fwrite("\xFF\xFF\xFF\xFF", 1, bytes, stream), bytes);
+    assert_int_equal(fclose(stream), 0);
+}
+
+static void assert_draw_fails(const TimPipelineParts *parts, const char *says) {
+    static const char *const prompts[] = {"a red cube"};
+    const TimSampleOptions options = options_for(prompts, 1, 1);
+    TimPictures pictures;
+    TimPipeline *pipeline = open_parts(parts);
+    assert_int_equal(tim_pipeline_draw(pipeline, &options, &pictures, NULL, &err), TIM_E_FORMAT);
+    assert_says(says);
+    tim_pipeline_close(pipeline);
+}
+
+/* Not a black picture. */
+static void test_draw_of_weights_that_are_not_finite_names_the_part(void **state) {
+    (void)state;
+    copy_text_encoder("deaf");
+    damage(in_folder("deaf/model.safetensors"), "model.layers.0.input_layernorm.weight");
+    assert_draw_fails(&(TimPipelineParts){.model = in_folder("text"), .text_encoder = in_folder("deaf")},
+                      "the text encoder makes NaN of a prompt");
+    put_vae("dim", "dc_ae_tiny");
+    damage(in_folder("dim/diffusion_pytorch_model.safetensors"), "decoder.conv_out.bias");
+    assert_draw_fails(&(TimPipelineParts){.model = in_folder("text"), .autoencoder = in_folder("dim")},
+                      "the autoencoder makes NaN of finite latents");
+}
+
 /* Cut short, and of another shape. */
 static void test_open_damaged_parts_named_as_published(void **state) {
     (void)state;
@@ -852,6 +913,8 @@ int main(void) {
         cmocka_unit_test(test_open_finds_parts_by_published_names),
         cmocka_unit_test(test_open_missing_and_unfit_parts_named),
         cmocka_unit_test(test_open_failures_name_the_published_file),
+        cmocka_unit_test(test_open_text_encoder_of_too_few_positions_refused),
+        cmocka_unit_test(test_draw_of_weights_that_are_not_finite_names_the_part),
         cmocka_unit_test(test_open_damaged_parts_named_as_published),
         cmocka_unit_test(test_published_name_found_whatever_attention_is_called),
         cmocka_unit_test(test_published_weights_bring_their_configuration),

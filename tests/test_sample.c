@@ -587,6 +587,29 @@ static void test_sample_keeps_to_memory(void **state) {
     tim_model_close(model);
 }
 
+/* Not black pictures. */
+static void test_sample_network_that_is_not_finite_refused(void **state) {
+    (void)state;
+    TimModel *model = constant_model(TIM_TRANSPORT_OT_FM, NAN);
+    const TimSampleOptions options = options_for(2, 3);
+    TimPictures pictures;
+    assert_int_equal(tim_sample(model, &options, &pictures, NULL, &err), TIM_E_FORMAT);
+    assert_says("step 1 of 3 led to NaN in picture 0 of its batch");
+    tim_model_close(model);
+}
+
+/* Their sum would overflow, and be within any bound. */
+static void test_sample_pictures_beyond_addresses_refused(void **state) {
+    (void)state;
+    TimModel *model = hash_model(1);
+    TimSampleOptions options = options_for((int64_t)1 << 47, 1);
+    TimSampleInfo info;
+    options.width = options.height = 4096, options.memory = (size_t)1 << 33;
+    assert_int_equal(tim_sample_plan(model, &options, &info, &err), TIM_E_MEMORY);
+    assert_says("140737488355328 pictures of 4096 x 4096 do not fit into memory");
+    tim_model_close(model);
+}
+
 static void test_sample_repeated_same_bits(void **state) {
     (void)state;
     TimSampleOptions options = options_for(5, 3);
@@ -1124,6 +1147,8 @@ int main(void) {
         cmocka_unit_test(test_run_bad_batch_named),
         cmocka_unit_test(test_sample_batch_and_threads_do_not_matter),
         cmocka_unit_test(test_sample_keeps_to_memory),
+        cmocka_unit_test(test_sample_network_that_is_not_finite_refused),
+        cmocka_unit_test(test_sample_pictures_beyond_addresses_refused),
         cmocka_unit_test(test_sample_repeated_same_bits),
         cmocka_unit_test(test_sample_first_goes_on_where_a_run_ended),
         cmocka_unit_test(test_sample_info_counts_evaluations),

@@ -257,6 +257,11 @@ static const TimHalf *half_of(const TimAutoencoder *a, const char *name) {
     return half->params.count ? half : NULL;
 }
 
+static bool has_param(const TimHalf *half, const char *name) {
+    const int i = tim_params_find(&half->params, name);
+    return i >= 0 && !tim_half_is_folded(half, &half->params.items[i]);
+}
+
 /* True for the parts of a batch norm that is folded into <block>.conv2. */
 static bool is_batch_norm(const TimHalf *half, const char *name) {
     static const char *const parts[] = {".norm.weight", ".norm.bias", ".norm.running_mean", ".norm.running_var",
@@ -276,8 +281,7 @@ static TimStatus check_known(const TimAutoencoder *a, const TimTensorSet *file, 
     for (size_t i = 0; i < file->count; i++) {
         const TimStoredTensor *t = &file->tensors[i];
         const TimHalf *half = half_of(a, t->name);
-        if (!half || tim_params_find(&half->params, tim_modern_name(modern, t->name)) >= 0 || is_batch_norm(half, t->name))
-            continue;
+        if (!half || has_param(half, tim_modern_name(modern, t->name)) || is_batch_norm(half, t->name)) continue;
         return tim_fail(err, TIM_E_FORMAT,
                         "the tensor '%s' %s belongs to no layer of the network; does " CONFIG_FILE " belong to these weights?",
                         t->name, tim_shape_text(shape, t->rank, t->dims));

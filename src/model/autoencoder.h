@@ -40,7 +40,7 @@ typedef struct TimAutoencoderOptions {
 
 typedef struct TimAutoencoder TimAutoencoder;
 
-/* Makes one with all weights zero. Free with tim_autoencoder_close. One call at a time on one autoencoder. */
+/* Makes one whose weights are still to be set. Free with tim_autoencoder_close. One call at a time on one autoencoder. */
 TimStatus tim_autoencoder_new(TimAutoencoder **out, const TimAutoencoderConfig *config, const TimAutoencoderOptions *options,
                               TimError *err);
 void tim_autoencoder_close(TimAutoencoder *autoencoder);

@@ -1,8 +1,21 @@
 /* config.json of an autoencoder of either kind, and what follows from it alone. */
+#include <math.h>
 #include <string.h>
 
 #include "io/hf_config.h"
 #include "model/autoencoder.h"
+
+static TimStatus check_scaling(const TimAutoencoderConfig *config, TimError *err) {
+    for (int channel = 0; channel < tim_autoencoder_latent_channels(config); channel++) {
+        const double scaling = tim_autoencoder_scaling(config, channel);
+        if (!(scaling > 0 && isfinite(scaling)))
+            return tim_fail(err, TIM_E_FORMAT,
+                            "'scaling_factor'%s is %g for channel %d, and latents are divided by it; take config.json as it was "
+                            "published",
+                            config->kl.normalized ? " over 'latents_std'" : "", scaling, channel);
+    }
+    return TIM_OK;
+}
 
 static TimStatus read_config(TimAutoencoderConfig *config, json_t *object, const char *class_name, TimError *err) {
     TimDiffusersConfig json = {.object = object};
@@ -17,10 +30,7 @@ static TimStatus read_config(TimAutoencoderConfig *config, json_t *object, const
                         class_name ? class_name : "missing");
     *config = (TimAutoencoderConfig){.kind = (TimAutoencoderKind)kind};
     TIM_TRY(kind == TIM_AUTOENCODER_KL ? tim_kl_config_read(&config->kl, &json, err) : tim_dc_config_read(&config->dc, &json, err));
-    if (tim_autoencoder_scaling(config, 0) > 0) return TIM_OK;
-    return tim_fail(err, TIM_E_FORMAT,
-                    "'scaling_factor' is %g, and latents are divided by it; take config.json as it was published",
-                    tim_autoencoder_scaling(config, 0));
+    return check_scaling(config, err);
 }
 
 TimStatus tim_autoencoder_config_read(TimAutoencoderConfig *config, const char *path, TimError *err) {

@@ -200,8 +200,9 @@ static TimStatus read_param(float *out, Source s, const TimParam *p, TimError *e
 }
 
 /* The second convolution of a residual block has a bias only where a batch norm was folded into it. */
-static bool is_folded(const TimParam *p) {
-    return tim_ends_with(p->name, ".conv2.bias") && strncmp(p->name, "decoder.up_blocks.", strlen("decoder.up_blocks.")) == 0;
+bool tim_half_is_folded(const TimHalf *half, const TimParam *p) {
+    return half->config->kind == TIM_AUTOENCODER_DC && tim_ends_with(p->name, ".conv2.bias") &&
+           strncmp(p->name, "decoder.up_blocks.", strlen("decoder.up_blocks.")) == 0;
 }
 
 enum { GAIN, BIAS, MEAN, VARIANCE, BN_PARTS };
@@ -246,10 +247,9 @@ static TimStatus set_folded(TimHalf *half, size_t index, float *kernel, Source s
 
 static TimStatus set_param(TimHalf *half, size_t index, float *values, Source s, TimError *err) {
     const TimParam *p = &half->params.items[index];
-    if (half->config->kind == TIM_AUTOENCODER_DC && is_folded(p)) return TIM_OK; /* comes with its weight */
+    if (tim_half_is_folded(half, p)) return TIM_OK; /* comes with its weight */
     TIM_TRY(read_param(values, s, p, err));
-    const bool folds = half->config->kind == TIM_AUTOENCODER_DC && index + 1 < half->params.count && is_folded(p + 1);
-    if (folds) return set_folded(half, index, values, s, err);
+    if (index + 1 < half->params.count && tim_half_is_folded(half, p + 1)) return set_folded(half, index, values, s, err);
     store(half, index, values);
     return TIM_OK;
 }

@@ -67,6 +67,9 @@ TimStatus tim_half_init(TimHalf *half, const TimAutoencoderConfig *config, const
                         TimError *err);
 void tim_half_done(TimHalf *half);
 
+/* A parameter of a DC that no file has: the bias that a batch norm leaves in the convolution before it. */
+bool tim_half_is_folded(const TimHalf *half, const TimParam *param);
+
 TimStatus tim_half_set_weights(TimHalf *half, TimAutoencoderRead read, void *from, TimError *err);
 
 /* The tape for this shape, recorded unless it is there. */

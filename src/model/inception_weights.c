@@ -3,6 +3,7 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "base/finite.h"
 #include "base/memory.h"
 #include "base/text.h"
 #include "io/tensor_set.h"
@@ -71,6 +72,14 @@ static void fold(float *kernel, float *bias, const Official *o, int64_t channels
     }
 }
 
+static TimStatus check_unit(const TimInception *n, const TimParam *kernel, const TimParam *bias, int length, TimError *err) {
+    if (tim_first_not_finite(n->weights + kernel->offset, kernel->count) == kernel->count &&
+        tim_first_not_finite(n->weights + bias->offset, bias->count) == bias->count)
+        return TIM_OK;
+    return tim_fail(err, TIM_E_FORMAT, "the unit '%.*s' has weights that are not finite; the file is damaged", length,
+                    kernel->name);
+}
+
 /* `kernel` is <unit>.conv.weight, `bias` the parameter after it. */
 static TimStatus set_unit(TimInception *n, Source s, const TimParam *kernel, const TimParam *bias, TimError *err) {
     const int length = (int)(strlen(kernel->name) - strlen(".conv.weight"));
@@ -79,7 +88,7 @@ static TimStatus set_unit(TimInception *n, Source s, const TimParam *kernel, con
     const TimStatus status = read_official(s, &official, kernel, length, err);
     if (status == TIM_OK) fold(n->weights + kernel->offset, n->weights + bias->offset, &official, kernel->rows, kernel->cols);
     tim_free(official.block);
-    return status;
+    return status == TIM_OK ? check_unit(n, kernel, bias, length, err) : status;
 }
 
 TimStatus tim_inception_set_weights(TimInception *inception, TimInceptionRead read, void *from, TimError *err) {
@@ -160,7 +169,9 @@ static TimStatus read_classes(float **classes, const TimTensorSet *file, TimErro
                                     "torchvision's weights have 1000 classes; give those of pytorch-fid's Inception v3"};
     TIM_TRY(tim_stored_check(tensor, &wanted, file->count, err));
     TIM_TRY(tim_new(classes, tensor->count, sizeof **classes, "the classes of Inception v3", err));
-    return tim_safetensors_read_f32(tensor, *classes, tensor->count, err);
+    TIM_TRY(tim_safetensors_read_f32(tensor, *classes, tensor->count, err));
+    if (tim_first_not_finite(*classes, tensor->count) == tensor->count) return TIM_OK;
+    return tim_fail(err, TIM_E_FORMAT, "the tensor 'fc.weight' has values that are not finite; the file is damaged");
 }
 
 TimStatus tim_inception_read_classes(float **classes, const char *path, TimError *err) {

@@ -4,6 +4,7 @@
 #include <string.h>
 #include <sys/stat.h>
 
+#include "base/finite.h"
 #include "base/memory.h"
 #include "base/threads.h"
 #include "io/config_fields.h"
@@ -38,7 +39,12 @@ static TimStatus read_param(float *vector, const TimParam *param, const TimTenso
                                     "does the configuration belong to these weights?",
                                     "do the two belong together?"};
     TIM_TRY(tim_stored_check(tensor, &wanted, file->count, err));
-    return tim_safetensors_read_f32(tensor, vector + param->offset, param->count, err);
+    float *values = vector + param->offset;
+    TIM_TRY(tim_safetensors_read_f32(tensor, values, param->count, err));
+    const size_t i = tim_first_not_finite(values, param->count);
+    if (i == param->count) return TIM_OK;
+    return tim_fail(err, TIM_E_FORMAT, "element %zu of the tensor '%s' is %s; the file is damaged, or its training had failed", i,
+                    param->name, tim_not_finite_text(values[i]));
 }
 
 static TimStatus read_params(float *vector, const TimParams *params, const TimTensorSet *file, TimError *err) {

@@ -14,7 +14,7 @@
 #define TIM_CONFIG_FILE "config.yaml"
 #define TIM_TRAINING_STEPS "training_steps" /* in the metadata: updates that made the weights */
 
-/* vector (params->elements) = the weights of the file or folder at `path`, from any float dtype.
+/* vector (params->elements) = the weights of the file or folder at `path`, from any float dtype, all of them finite.
  * TIM_E_FORMAT names file, tensor, what was expected and what was found; then `vector` is undefined. */
 TimStatus tim_weights_read(float *vector, const TimParams *params, const char *path, TimError *err);
 

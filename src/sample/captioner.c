@@ -59,6 +59,17 @@ static TimStatus check_tokenizer(const TimCaptioner *c, const char *path, TimErr
                     c->kind == TIM_TEXT_ENCODER_GEMMA3 ? "begins" : "ends");
 }
 
+/* T5 has no positions to run out of. */
+static TimStatus check_positions(const TimCaptioner *c, const char *encoder, TimError *err) {
+    const int64_t most = c->gemma3.config.max_position_embeddings;
+    if (c->kind == TIM_TEXT_ENCODER_T5 || c->longest <= most) return TIM_OK;
+    return tim_fail(
+        err, TIM_E_FORMAT,
+        "%s: its max_position_embeddings are %lld and the model's captions have up to %d tokens (max_seq_length); do the two "
+        "belong together?",
+        encoder, (long long)most, c->longest);
+}
+
 static TimStatus fill(TimCaptioner *c, const char *encoder, const char *tokenizer, const TimConfig *config,
                       const TimNetworkOptions *options, TimError *err) {
     c->output = config->use_last_hidden_state ? TIM_HIDDEN_LAST : TIM_HIDDEN_BEFORE_LAST;
@@ -67,6 +78,7 @@ static TimStatus fill(TimCaptioner *c, const char *encoder, const char *tokenize
     TIM_TRY(tim_tokenizer_open(&c->tokenizer, tokenizer, err));
     TIM_TRY(c->kind == TIM_TEXT_ENCODER_GEMMA3 ? tim_gemma3_open(&c->gemma3, encoder, options, err)
                                                : tim_t5_open(&c->t5, encoder, options, err));
+    TIM_TRY(check_positions(c, encoder, err));
     TIM_TRY(check_tokenizer(c, tokenizer, err));
     const int64_t width = tim_captioner_width(c);
     if (width == config->network.cap_feat_dim) return TIM_OK;

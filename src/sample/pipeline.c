@@ -4,6 +4,7 @@
 #include <string.h>
 
 #include "base/clock.h"
+#include "base/finite.h"
 #include "base/memory.h"
 #include "sample/plan.h"
 #include "transport/transport.h"
@@ -96,6 +97,16 @@ static int64_t batch_from(const Run *run, int64_t place, int64_t most) {
     return count;
 }
 
+static TimStatus check_captions(const Run *run, size_t caption, int64_t count, TimError *err) {
+    const size_t elements = caption * (size_t)count, i = tim_first_not_finite(run->captions, elements);
+    if (i == elements) return TIM_OK;
+    return tim_fail(
+        err, TIM_E_FORMAT,
+        "the text encoder makes %s of a prompt: its weights are not finite or too large for this precision; look for what "
+        "damaged them, or try fp32",
+        tim_not_finite_text(run->captions[i]));
+}
+
 /* The prompts' captions and, where steps are guided, beside them that of the prompt to lead away from. */
 static TimStatus encode_prompts(const Run *run, const char **prompts, int64_t place, int64_t count, TimError *err) {
     const size_t caption = (size_t)run->tokens * (size_t)tim_captioner_width(run->pipeline->captioner);
@@ -103,6 +114,7 @@ static TimStatus encode_prompts(const Run *run, const char **prompts, int64_t pl
     for (int64_t b = 0; b < count; b++) prompts[b] = run->options->prompts[picture_at(run, place + b)];
     prompts[count] = run->options->negative_prompt ? run->options->negative_prompt : "";
     TIM_TRY(tim_captioner_encode(run->pipeline->captioner, prompts, count + guided, run->tokens, run->captions, err));
+    TIM_TRY(check_captions(run, caption, count + guided, err));
     for (int64_t b = 0; guided && b < count; b++)
         memcpy(run->null_captions + (size_t)b * caption, run->captions + (size_t)count * caption, caption * sizeof(float));
     return TIM_OK;
@@ -159,11 +171,22 @@ static TimStatus decode(const Run *run, TimError *err) {
     return tim_autoencoder_decode(autoencoder, 1, run->height, run->width, run->input, run->chw, err);
 }
 
+/* `chw` of the decoder. */
+static TimStatus check_decoded(const Run *run, TimError *err) {
+    const size_t i = tim_first_not_finite(run->chw, run->pixels);
+    if (i == run->pixels) return TIM_OK;
+    return tim_fail(err, TIM_E_FORMAT,
+                    "the autoencoder makes %s of finite latents: its weights are not finite or too large for this precision; look "
+                    "for what damaged them, or try fp32",
+                    tim_not_finite_text(run->chw[i]));
+}
+
 static TimStatus keep_stage(const Run *run, int64_t b, size_t stage, uint8_t *pixels, TimError *err) {
     TimImage image;
     const double begin = tim_clock();
     take_input(run, b, stage);
     TIM_TRY(decode(run, err));
+    TIM_TRY(check_decoded(run, err));
     TIM_TRY(
         tim_image_from_chw(&image, run->chw, run->out->channels, run->out->height, run->out->width, run->options->rounding, err));
     memcpy(pixels, image.pixels, run->pixels);

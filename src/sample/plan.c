@@ -99,6 +99,15 @@ static TimStatus check_strength(const TimSampleOptions *o, TimError *err) {
     return tim_fail(err, TIM_E_ARGUMENT, "strength is %g; give a number above 0 up to 1", o->strength);
 }
 
+/* Sums of what a run holds stay far from overflowing. */
+static TimStatus check_pictures(const TimPlan *plan, int64_t count, TimError *err) {
+    const size_t pixels = (size_t)plan->channels * (size_t)plan->height * (size_t)plan->width;
+    size_t bytes;
+    if (tim_mul_size((size_t)count * plan->stages, pixels, &bytes) && bytes <= SIZE_MAX / 16) return TIM_OK;
+    return tim_fail(err, TIM_E_MEMORY, "%lld pictures of %d x %d do not fit into memory; draw fewer at once", (long long)count,
+                    plan->width, plan->height);
+}
+
 static TimStatus check_options(const TimPlan *plan, const TimPipeline *p, const TimSampleOptions *o, TimError *err) {
     const int64_t most = TIM_SAMPLER_MAX_PICTURES / (int64_t)plan->stages;
     if (o->count < 1 || o->count > most)
@@ -110,7 +119,8 @@ static TimStatus check_options(const TimPlan *plan, const TimPipeline *p, const 
     if (o->rounding != TIM_IMAGE_ROUNDING_T2I && o->rounding != TIM_IMAGE_ROUNDING_C2I)
         return tim_fail(err, TIM_E_ARGUMENT, "rounding is %d; give one of TimImageRounding", (int)o->rounding);
     TIM_TRY(check_size("height", plan->height, tim_pipeline_size_multiple(p), err));
-    return check_size("width", plan->width, tim_pipeline_size_multiple(p), err);
+    TIM_TRY(check_size("width", plan->width, tim_pipeline_size_multiple(p), err));
+    return check_pictures(plan, o->count, err);
 }
 
 static TimStatus check_labels(const TimConfig *config, const TimSampleOptions *o, TimError *err) {

@@ -5,6 +5,7 @@
 #include <string.h>
 
 #include "base/bf16.h"
+#include "base/finite.h"
 #include "base/memory.h"
 #include "base/rng.h"
 #include "transport/transport.h"
@@ -249,6 +250,18 @@ static TimStatus jump(Run *run, const Step *step, int index, TimError *err) {
     return TIM_OK;
 }
 
+/* A picture of what is no number would be black, and say nothing. */
+static TimStatus check_state(const Run *run, int index, TimError *err) {
+    const double *state = run->in->state;
+    for (size_t i = 0; i < run->size; i++)
+        if (!isfinite(state[i]))
+            return tim_fail(err, TIM_E_FORMAT,
+                            "step %d of %d led to %s in picture %zu of its batch: the network's weights, or the captions, are not "
+                            "finite or too large for this precision; look for what damaged them, or try fp32",
+                            index + 1, run->options->steps, tim_not_finite_text(state[i]), i / run->width);
+    return TIM_OK;
+}
+
 static void record(const Run *run, int index) {
     float *out = run->options->trajectory;
     if (!out) return;
@@ -264,6 +277,7 @@ static TimStatus walk(Run *run, TimError *err) {
         TIM_TRY(evaluate(run, &step, err));
         estimate(run, &step, i);
         TIM_TRY(jump(run, &step, i, err));
+        TIM_TRY(check_state(run, i, err));
         record(run, i + 1);
         if (o->progress && !o->progress(i + 1, o->steps, o->user))
             return tim_fail(err, TIM_E_CANCELLED, "sampling was stopped after step %d of %d", i + 1, o->steps);
