@@ -38,12 +38,13 @@ static bool report(int64_t done, int64_t total, void *user) {
 }
 
 /* The states that a run starts from: alpha x + sigma noise at its first time where there is a picture x. Without one, noise at T_max as
- * published: as it is, but for VE-SDE, whose states are as large as sigma(T_max). */
+ * published: as it is, but where the transport's states are as large as sigma(T_max). */
 static TimPath start_of(const Run *run) {
     const TimTransportConfig *c = &run->pipeline->model->config.transport;
-    const TimPath path = tim_transport_get(c->kind)->path(c, tim_sampler_start(c, run->plan->sampler.start));
+    const TimTransport *transport = tim_transport_get(c->kind);
+    const TimPath path = transport->path(c, tim_sampler_start(c, run->plan->sampler.start));
     if (run->init) return path;
-    return (TimPath){.alpha = 0, .sigma = c->kind == TIM_TRANSPORT_VE_SDE ? path.sigma : 1};
+    return (TimPath){.alpha = 0, .sigma = transport->starts_at_sigma ? path.sigma : 1};
 }
 
 /* Which of the options' pictures is at `place` of the order in which they are drawn. */

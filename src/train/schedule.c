@@ -12,7 +12,8 @@ static bool warms_up(const TimTrainingConfig *config, int64_t step) {
     return config->lr_scheduler != TIM_SCHEDULE_CONSTANT && step < config->lr_warmup_steps;
 }
 
-double tim_schedule_factor(const TimTrainingConfig *config, int64_t step) {
+/* s / warmup while s < warmup (the plain constant has no warm-up), then 1, or falling to 0 at max_train_steps and 0 from there on. */
+static double factor(const TimTrainingConfig *config, int64_t step) {
     if (warms_up(config, step)) return (double)step / (double)config->lr_warmup_steps;
     switch (config->lr_scheduler) {
     case TIM_SCHEDULE_CONSTANT:
@@ -34,6 +35,6 @@ double tim_twin_pull(const TimTrainingConfig *config, int64_t step) {
 
 double tim_learning_rate(const TimTrainingConfig *config, int64_t step) {
     const double scale = config->scale_lr ? (double)config->batch_size / config->learning_rate_base_batch_size : 1.0;
-    const double rate = config->learning_rate * tim_schedule_factor(config, step);
+    const double rate = config->learning_rate * factor(config, step);
     return scale * (warms_up(config, step) ? rate : fmax(rate, config->min_learning_rate));
 }

@@ -7,12 +7,8 @@
 
 #include "tim/config.h"
 
-/* The factor of step `step`, 0 for the first: s / warmup while s < warmup (the plain constant has no warm-up), then 1, or falling to 0
- * at max_train_steps and 0 from there on. So a step under warm-up changes nothing at first: its rate is 0. Pure. */
-double tim_schedule_factor(const TimTrainingConfig *config, int64_t step);
-
-/* learning_rate times the factor, after warm-up at least min_learning_rate; with scale_lr times batch_size / learning_rate_base_batch_size.
- * Pure. */
+/* learning_rate times the schedule's factor of step `step`, 0 for the first, so that under warm-up the first changes nothing; after warm-up
+ * at least min_learning_rate; with scale_lr times batch_size / learning_rate_base_batch_size. Pure. */
 double tim_learning_rate(const TimTrainingConfig *config, int64_t step);
 
 /* The part of twin_weight with which twins pull at `step`: 0 before twin_pull_start_step, then growing evenly to 1. */

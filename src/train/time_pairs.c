@@ -5,21 +5,6 @@
 #include "base/rng.h"
 #include "transport/transport.h"
 
-double tim_times_end(const TimTransportConfig *config) {
-    switch (config->kind) {
-    case TIM_TRANSPORT_OT_FM:
-    case TIM_TRANSPORT_VP_SDE:
-        return 1.0;
-    case TIM_TRANSPORT_TRIGFLOW:
-        return 1.5707963267948966; /* pi / 2 */
-    case TIM_TRANSPORT_VE_SDE:
-        return config->sigma_max;
-    case TIM_TRANSPORT_EDM:
-        break;
-    }
-    return HUGE_VAL;
-}
-
 /* To fp32, but below `end` as the time is: the nearest fp32 to pi / 2 is beyond it. */
 static double rounded(double time, double end) {
     const float nearest = (float)time;
@@ -33,7 +18,7 @@ static void two_times(double out[2], const TimTransportConfig *config, uint64_t 
     float normal[2], uniform[2];
     tim_rng_normal(normal, 2, seed, stream, 4 * block);
     tim_rng_uniform(uniform, 2, seed, stream, 4 * block + 2);
-    for (int k = 0; k < 2; k++) out[k] = rounded(transport->sample_time(config, normal[k], uniform[k]), tim_times_end(config));
+    for (int k = 0; k < 2; k++) out[k] = rounded(transport->sample_time(config, normal[k], uniform[k]), transport->end(config));
 }
 
 /* Halves to even as the published code rounds; relies on the default rounding mode. */

@@ -27,7 +27,9 @@ static TimStatus check_time_weight(const TimConfig *config, TimError *err) {
     const TimTransitionConfig *loss = &config->transition;
     const bool tangent = loss->weight_time_tangent, maps = tangent || loss->weight_time_sigmoid;
     const double end = tangent ? half_pi : 1.0;
-    if (!maps || loss->weight_time_type == TIM_WEIGHT_CONSTANT || tim_times_end(&config->transport) <= end) return TIM_OK;
+    if (!maps || loss->weight_time_type == TIM_WEIGHT_CONSTANT ||
+        tim_transport_get(config->transport.kind)->end(&config->transport) <= end)
+        return TIM_OK;
     return tim_fail(
         err, TIM_E_ARGUMENT,
         "model.transition_loss.weight_time_%s is a function of times below %.4g, and %s has later ones: set it to false",
@@ -36,12 +38,12 @@ static TimStatus check_time_weight(const TimConfig *config, TimError *err) {
 
 /* F at r = t has to be a velocity for `key`, which else is to be `off`. */
 static TimStatus check_velocity(const TimConfig *config, const char *key, const char *off, TimError *err) {
-    const TimTransportKind kind = config->transport.kind;
-    if (kind == TIM_TRANSPORT_OT_FM || kind == TIM_TRANSPORT_TRIGFLOW) return TIM_OK;
+    const TimTransport *transport = tim_transport_get(config->transport.kind);
+    if (transport->predicts_velocity) return TIM_OK;
     return tim_fail(err, TIM_E_ARGUMENT,
                     "model.transition_loss.%s needs a network that predicts velocities, and %s's does not: set it to %s, or take "
                     "OT_FM or TrigFlow",
-                    key, tim_transport_get(kind)->name, off);
+                    key, transport->name, off);
 }
 
 static TimStatus check_direction(const TimConfig *config, TimError *err) {

@@ -21,6 +21,11 @@ static double d_c_noise(const TimTransportConfig *config, double t) {
     return 1.0 / (4.0 * t);
 }
 
+static double end(const TimTransportConfig *config) {
+    (void)config;
+    return HUGE_VAL;
+}
+
 /* t = exp(N(p_mean, p_std)), above 0 */
 static double sample_time(const TimTransportConfig *config, double normal, double uniform) {
     (void)uniform;
@@ -53,6 +58,7 @@ const TimTransport tim_transport_edm = {
     .path = path,
     .c_noise = c_noise,
     .d_c_noise = d_c_noise,
+    .end = end,
     .sample_time = sample_time,
     .target = target,
     .jump = jump,

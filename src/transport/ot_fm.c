@@ -19,6 +19,11 @@ static double d_c_noise(const TimTransportConfig *config, double t) {
     return 1.0;
 }
 
+static double end(const TimTransportConfig *config) {
+    (void)config;
+    return 1.0;
+}
+
 /* t = sigmoid(N(p_mean, p_std)), on [0, 1] */
 static double sample_time(const TimTransportConfig *config, double normal, double uniform) {
     (void)uniform;
@@ -52,6 +57,8 @@ const TimTransport tim_transport_ot_fm = {
     .path = path,
     .c_noise = c_noise,
     .d_c_noise = d_c_noise,
+    .end = end,
+    .predicts_velocity = true,
     .sample_time = sample_time,
     .target = target,
     .jump = jump,

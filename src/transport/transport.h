@@ -36,6 +36,9 @@ typedef struct TimTransport {
     TimPath (*path)(const TimTransportConfig *config, double t);
     double (*c_noise)(const TimTransportConfig *config, double t);   /* the network's time input */
     double (*d_c_noise)(const TimTransportConfig *config, double t); /* its derivative: the tangent of the time input for dt = 1 */
+    double (*end)(const TimTransportConfig *config);                 /* times lie below it; HUGE_VAL: all */
+    bool predicts_velocity;                                          /* F at r = t is v_t */
+    bool starts_at_sigma; /* drawing begins with sigma(T_max) z; the others, whose sigma(T_max) is next to 1, begin with z */
     /* A random time from a standard normal and a uniform number on [0, 1); each transport uses one of them. */
     double (*sample_time)(const TimTransportConfig *config, double normal, double uniform);
     TimTarget (*target)(const TimTransportConfig *config, double t, double r); /* without guidance */

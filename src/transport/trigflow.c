@@ -19,6 +19,11 @@ static double d_c_noise(const TimTransportConfig *config, double t) {
     return 1.0;
 }
 
+static double end(const TimTransportConfig *config) {
+    (void)config;
+    return 1.5707963267948966; /* pi / 2 */
+}
+
 /* t = atan(exp(N(p_mean, p_std))), on [0, pi/2] */
 static double sample_time(const TimTransportConfig *config, double normal, double uniform) {
     (void)uniform;
@@ -43,6 +48,8 @@ const TimTransport tim_transport_trigflow = {
     .path = path,
     .c_noise = c_noise,
     .d_c_noise = d_c_noise,
+    .end = end,
+    .predicts_velocity = true,
     .sample_time = sample_time,
     .target = target,
     .jump = jump,

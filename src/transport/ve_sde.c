@@ -19,6 +19,10 @@ static double d_c_noise(const TimTransportConfig *config, double t) {
     return 1.0 / t;
 }
 
+static double end(const TimTransportConfig *config) {
+    return config->sigma_max;
+}
+
 /* Log-uniform on [sigma_min, sigma_max) */
 static double sample_time(const TimTransportConfig *config, double normal, double uniform) {
     (void)normal;
@@ -42,6 +46,8 @@ const TimTransport tim_transport_ve_sde = {
     .path = path,
     .c_noise = c_noise,
     .d_c_noise = d_c_noise,
+    .end = end,
+    .starts_at_sigma = true,
     .sample_time = sample_time,
     .target = target,
     .jump = jump,

@@ -33,6 +33,11 @@ static double d_c_noise(const TimTransportConfig *config, double t) {
     return time_scale;
 }
 
+static double end(const TimTransportConfig *config) {
+    (void)config;
+    return 1.0;
+}
+
 /* Uniform on (t_min, 1] */
 static double sample_time(const TimTransportConfig *config, double normal, double uniform) {
     (void)normal;
@@ -56,6 +61,7 @@ const TimTransport tim_transport_vp_sde = {
     .path = path,
     .c_noise = c_noise,
     .d_c_noise = d_c_noise,
+    .end = end,
     .sample_time = sample_time,
     .target = target,
     .jump = jump,
