@@ -2,8 +2,8 @@
  * The networks and the pictures are as small as they get. Runs from the root of the sources; writes into a
  * temporary directory only. */
 #include <dirent.h>
-#include <limits.h>
 #include <float.h>
+#include <limits.h>
 #include <math.h>
 #include <setjmp.h>
 #include <signal.h>
