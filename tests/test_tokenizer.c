@@ -451,6 +451,48 @@ static void test_sentencepiece_of_too_many_nested_pieces_refused(void **state) {
     }
 }
 
+/* A model of <unk> and a piece of `length` times 'a', and what is to encode to `expected` when it is opened. */
+static size_t model_of_long_piece(uint8_t *model, size_t length, const char *expected) {
+    static const uint8_t unknown[] = {0x0A, 0x09, 0x0A, 5, '<', 'u', 'n', 'k', '>', 0x18, 2};
+    size_t at = sizeof unknown;
+    memcpy(model, unknown, sizeof unknown);
+    const size_t inner = length + 3;
+    const uint8_t head[] = {0x0A, (uint8_t)(0x80 | (inner & 0x7F)),  (uint8_t)(inner >> 7),
+                            0x0A, (uint8_t)(0x80 | (length & 0x7F)), (uint8_t)(length >> 7)};
+    memcpy(model + at, head, sizeof head), at += sizeof head;
+    memset(model + at, 'a', length), at += length;
+    if (!expected) return at;
+    const size_t size = strlen(expected);
+    const uint8_t sample[] = {0x22, (uint8_t)(size + 7), 0x0A, (uint8_t)(size + 5), 0x0A, 1, 'b', 0x12, (uint8_t)size};
+    memcpy(model + at, sample, sizeof sample), at += sizeof sample;
+    memcpy(model + at, expected, size);
+    return at + size;
+}
+
+/* The library makes its map with a call within a call for each byte: a hundred thousand of them overflow the stack. */
+static void test_sentencepiece_of_long_pieces_refused(void **state) {
+    (void)state;
+    static uint8_t model[2048];
+    assert_null(tim_sentencepiece_check(model, model_of_long_piece(model, 1024, NULL)));
+    const char *wrong = tim_sentencepiece_check(model, model_of_long_piece(model, 1025, NULL));
+    assert_non_null(wrong);
+    assert_non_null(strstr(wrong, "longer than 1024 bytes"));
+}
+
+/* The library would encode what is there to test it, and print what a file says to whoever opens it. */
+static void test_sentencepiece_is_not_given_texts_to_test(void **state) {
+    (void)state;
+    static uint8_t model[2048], untested[2048];
+    const size_t plain = model_of_long_piece(model, 300, NULL), tested = model_of_long_piece(model, 300, "\033[31mx");
+    assert_true(tested > plain);
+    assert_null(tim_sentencepiece_check(model, tested));
+    assert_int_equal(tim_sentencepiece_untested(untested, model, tested), plain);
+    assert_memory_equal(untested, model, plain);
+    TimSentencepiece *opened;
+    assert_int_equal(tim_sentencepiece_new(&opened, untested, plain, &err), TIM_OK);
+    tim_sentencepiece_free(opened);
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_bpe_lowest_rank_then_leftmost_is_merged_first),
@@ -472,6 +514,8 @@ int main(void) {
         cmocka_unit_test(test_charsmap_of_zero_bytes_without_end_refused),
         cmocka_unit_test(test_charsmap_under_a_long_field_number_found),
         cmocka_unit_test(test_sentencepiece_of_too_many_nested_pieces_refused),
+        cmocka_unit_test(test_sentencepiece_of_long_pieces_refused),
+        cmocka_unit_test(test_sentencepiece_is_not_given_texts_to_test),
     };
     return cmocka_run_group_tests(tests, make_folder, remove_folder);
 }

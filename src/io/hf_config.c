@@ -9,6 +9,7 @@
 
 /* What every model's configuration may say: how it was made, trained, labelled, and how text is generated with it. */
 static const char *const shared_keys[] = {
+    "_attn_implementation_autoset",
     "_name_or_path",
     "add_cross_attention",
     "architectures",
@@ -85,6 +86,8 @@ TimStatus tim_hf_config_parse(json_t **object, const char *text, size_t size, Ti
         return tim_fail(err, TIM_E_FORMAT, "%zu bytes of JSON, and at most %d are read; is it a configuration, manifest or report?",
                         size, TIM_HF_CONFIG_MAX);
     json_t *root = json_loadb(text, size, JSON_REJECT_DUPLICATES, &cause);
+    if (!root && json_error_code(&cause) == json_error_out_of_memory)
+        return tim_fail(err, TIM_E_MEMORY, "%zu bytes of JSON do not fit into memory; free some", size);
     if (!root) return tim_fail(err, TIM_E_FORMAT, "not valid JSON at line %d: %s", cause.line, cause.text);
     if (!json_is_object(root)) {
         json_decref(root);

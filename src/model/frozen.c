@@ -127,7 +127,7 @@ static TimStatus check_one(const TimFrozen *frozen, size_t i, const TimFrozenNam
     size_t dims[TIM_PARAM_MAX_RANK];
     if (!tensor && is_optional(param->name, names)) return TIM_OK;
     tim_param_dims(param, dims);
-    const TimWantedTensor wanted = {param->name, param->rank, dims, "the configuration", remedy, remedy};
+    const TimWantedTensor wanted = {tensor ? tensor->name : param->name, param->rank, dims, "the configuration", remedy, remedy};
     TIM_TRY(tim_stored_check(tensor, &wanted, frozen->set.count, err));
     if (!runs_from_map(frozen, i, tensor)) copies[param->rank > 1] += param->count * tim_dtype_size(dtype_of(frozen, i));
     return TIM_OK;

@@ -75,7 +75,7 @@ static TimStatus parse_config(json_t **config, const char *path, TimError *err) 
         return tim_fail(err, TIM_E_FORMAT, "%s: %zu bytes; at most %d are read: is it the tokenizer's configuration?", path, size,
                         MAX_CONFIG);
     if (!*config && json_error_code(&cause) == json_error_out_of_memory)
-        return tim_fail(err, TIM_E_MEMORY, "%s: its %zu bytes of JSON do not fit into memory", path, size);
+        return tim_fail(err, TIM_E_MEMORY, "%s: its %zu bytes of JSON do not fit into memory; free some", path, size);
     return *config ? TIM_OK : tim_fail(err, TIM_E_FORMAT, "%s: not valid JSON at byte %d: %s", path, cause.position, cause.text);
 }
 
@@ -104,10 +104,22 @@ static TimStatus open_json(TimTokenizer *t, const TimFile *file, const char *pat
     return TIM_OK;
 }
 
-static TimStatus open_sentencepiece(TimTokenizer *t, const TimFile *file, const char *path, TimError *err) {
+static TimStatus load_sentencepiece(TimTokenizer *t, const TimFile *file, TimError *err) {
+    enum { MAX_FILE = 128 << 20 }; /* bytes; Gemma's has 5 MB */
+    uint8_t *untested;
+    if (file->size > MAX_FILE)
+        return tim_fail(err, TIM_E_FORMAT, "%zu bytes, and at most %d are read; is it a tokenizer's file?", file->size, MAX_FILE);
     const char *wrong = tim_sentencepiece_check(file->data, file->size);
-    const TimStatus status = wrong ? tim_fail(err, TIM_E_FORMAT, "%s; is the download complete?", wrong)
-                                   : tim_sentencepiece_new(&t->sentencepiece, file->data, file->size, err);
+    if (wrong) return tim_fail(err, TIM_E_FORMAT, "%s; is the download complete?", wrong);
+    TIM_TRY(tim_new(&untested, file->size, 1, "the tokenizer's model", err));
+    const size_t size = tim_sentencepiece_untested(untested, file->data, file->size);
+    const TimStatus status = tim_sentencepiece_new(&t->sentencepiece, untested, size, err);
+    tim_free(untested);
+    return status;
+}
+
+static TimStatus open_sentencepiece(TimTokenizer *t, const TimFile *file, const char *path, TimError *err) {
+    const TimStatus status = load_sentencepiece(t, file, err);
     if (status != TIM_OK) return tim_fail_within(err, status, "%s", path);
     t->bytes = 10 * file->size; /* as measured of a model of Gemma's size */
     const TimSentencepieceInfo info = tim_sentencepiece_info(t->sentencepiece);
@@ -172,8 +184,8 @@ void tim_tokenizer_close(TimTokenizer *tokenizer) {
 /* ---- use ---- */
 
 TimStatus tim_tokenizer_encode(const TimTokenizer *tokenizer, const char *text, size_t size, TimTokenIds *ids, TimError *err) {
-    if (size > TIM_TOKENIZER_MAX_TEXT)
-        return tim_fail(err, TIM_E_ARGUMENT, "a text of %zu bytes; give at most %d", size, TIM_TOKENIZER_MAX_TEXT);
+    const size_t most = tokenizer->json ? TIM_TOKENIZER_MAX_TEXT : TIM_SENTENCEPIECE_MAX_TEXT;
+    if (size > most) return tim_fail(err, TIM_E_ARGUMENT, "a text of %zu bytes; give at most %zu", size, most);
     const size_t valid = tim_utf8_valid(text, size);
     if (valid != size)
         return tim_fail(err, TIM_E_ARGUMENT, "the text's byte 0x%02x at %zu is not UTF-8; convert the text",

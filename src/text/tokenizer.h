@@ -10,7 +10,10 @@
 
 #include "base/error.h"
 
-enum { TIM_TOKENIZER_MAX_TEXT = 16 << 20 }; /* bytes of one text */
+enum {
+    TIM_TOKENIZER_MAX_TEXT = 16 << 20,    /* bytes of one text */
+    TIM_SENTENCEPIECE_MAX_TEXT = 1 << 20, /* by SentencePiece, whose time grows with the square of a run of unknown characters */
+};
 
 /* An open tokenizer. Opaque; any number of threads may encode with one. */
 typedef struct TimTokenizer TimTokenizer;
@@ -35,7 +38,8 @@ TimStatus tim_tokenizer_open(TimTokenizer **tokenizer, const char *path, TimErro
 void tim_tokenizer_close(TimTokenizer *tokenizer);
 
 /* Appends the ids of `size` bytes of UTF-8 to `ids`: those of the text alone, without tokens that begin or end it. A zero byte is a
- * character like others. TIM_E_ARGUMENT when the text is not UTF-8 or too long; after a failure `ids` may hold a part. */
+ * character like others. TIM_E_ARGUMENT when the text is not UTF-8 or too long; TIM_E_FORMAT and TIM_E_MEMORY when the
+ * tokenizer makes too much of it; after a failure `ids` may hold a part. */
 TimStatus tim_tokenizer_encode(const TimTokenizer *tokenizer, const char *text, size_t size, TimTokenIds *ids, TimError *err);
 
 /* Whether the file was a tokenizer.json; else a SentencePiece model. */
