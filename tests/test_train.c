@@ -2410,6 +2410,71 @@ static void test_train_abandoned_checkpoint_begins_a_branch(void **state) {
     tim_config_done(&config);
 }
 
+static void read_whole(const char *path, char *text, size_t size) {
+    FILE *stream = fopen(path, "r");
+    assert_non_null(stream);
+    text[fread(text, 1, size - 1, stream)] = '\0';
+    fclose(stream);
+}
+
+/* The user's own may lie where a run writes its configuration: what it says is not lost, whatever else the run is told. */
+static void test_train_leaves_a_configuration_that_is_there(void **state) {
+    (void)state;
+    TimConfig config = tiny(TIM_PRECISION_F32);
+    char text[4096], found[4096];
+    Told told = {.stop_at = 1};
+    const char *path = in_folder("mine/configs/config.yaml");
+    assert_ok(tim_folder_make(in_folder("mine/configs"), &err));
+    assert_ok(tim_config_write(&config, path, &err));
+    FILE *stream = fopen(path, "a");
+    assert_non_null(stream);
+    fputs("# mine\n", stream);
+    fclose(stream);
+    read_whole(path, text, sizeof text);
+    assert_ok(run(&config, in_folder("mine"), NULL, &told));
+    read_whole(in_folder("mine/configs/config.yaml"), found, sizeof found);
+    assert_string_equal(found, text);
+    assert_string_equal(told.notes, "");
+    assert_ok(tim_folder_erase(in_folder("mine/checkpoints"), &err));
+    config.training.max_train_steps = 3;
+    told = (Told){.stop_at = 1};
+    assert_ok(run(&config, in_folder("mine"), NULL, &told));
+    assert_noted(&told, "mine/configs/config.yaml.until-0");
+    read_whole(in_folder("mine/configs/config.yaml.until-0"), found, sizeof found);
+    assert_string_equal(found, text);
+    tim_config_done(&config);
+}
+
+/* What the steps before a failure learned is there. */
+static void test_train_failing_log_saves_first(void **state) {
+    (void)state;
+    TimConfig config = tiny(TIM_PRECISION_F32);
+    Told told = {.stop_at = 2};
+    assert_ok(run(&config, in_folder("mute"), NULL, &told));
+    assert_int_equal(unlink(in_folder("mute/log.jsonl")), 0);
+    assert_int_equal(mkdir(in_folder("mute/log.jsonl"), 0777), 0); /* no line can be added */
+    told = (Told){0};
+    assert_int_equal(run(&config, in_folder("mute"), NULL, &told), TIM_E_IO);
+    assert_says("mute/log.jsonl");
+    assert_true(exists(in_folder("mute/checkpoints/checkpoint-4")) || exists(in_folder("mute/checkpoints/checkpoint-3")));
+    tim_config_done(&config);
+}
+
+/* The same command typed twice would write to the same files. */
+static void test_train_folder_of_a_running_training_refused(void **state) {
+    (void)state;
+    TimConfig config = tiny(TIM_PRECISION_F32);
+    Told told = {.stop_at = 1};
+    int lock;
+    assert_ok(tim_folder_make(in_folder("busy"), &err));
+    assert_ok(tim_folder_lock(&lock, in_folder("busy"), &err));
+    assert_int_equal(run(&config, in_folder("busy"), NULL, &told), TIM_E_IO);
+    assert_says("busy: another run writes to this folder");
+    tim_folder_unlock(lock);
+    assert_ok(run(&config, in_folder("busy"), NULL, &told));
+    tim_config_done(&config);
+}
+
 static void test_train_resumed_otherwise_says_what_differs(void **state) {
     (void)state;
     TimConfig config = tiny(TIM_PRECISION_F32), was;
@@ -2618,6 +2683,9 @@ int main(void) {
         cmocka_unit_test(test_trainer_resume_adamw_after_muon_after_adamw_refused),
         cmocka_unit_test(test_trainer_resume_from_before_the_critic_forgets_it),
         cmocka_unit_test(test_trainer_resume_critic_older_than_the_training_refused),
+        cmocka_unit_test(test_train_leaves_a_configuration_that_is_there),
+        cmocka_unit_test(test_train_failing_log_saves_first),
+        cmocka_unit_test(test_train_folder_of_a_running_training_refused),
         cmocka_unit_test(test_train_resumed_otherwise_says_what_differs),
         cmocka_unit_test(test_train_skipped_steps_are_logged_without_numbers),
         cmocka_unit_test(test_train_configurations_are_sound),

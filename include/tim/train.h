@@ -23,7 +23,7 @@ typedef struct TimTrainerOptions {
     int threads;     /* at most 4096; 0: as many as OpenMP would use. The same count gives the same bits */
     const char *isa; /* "ref", "generic", "avx2", "avx512", "avx512_bf16", "amx_bf16"; NULL: the best this processor has */
     int micro_batch; /* samples that run through the network at once; 0: a good default. For memory and speed */
-    /* A model's folder or file of weights to begin with, of the configured network: a checkpoint's average, or what tim_convert made of it. NULL:
+    /* A model's folder or file of weights to begin with, of the configured network: a checkpoint's average, or what tim_model_write made of it. NULL:
      * random weights. The weights of a checkpoint that is resumed from take their place. */
     const char *init;
 } TimTrainerOptions;

@@ -4,6 +4,7 @@
 #include <fcntl.h>
 #include <stdbool.h>
 #include <string.h>
+#include <sys/file.h>
 #include <sys/mman.h>
 #include <sys/stat.h>
 #include <unistd.h>
@@ -198,4 +199,18 @@ TimStatus tim_file_write(const char *path, const void *data, size_t size, TimErr
     if (status == TIM_OK) status = tim_file_writer_commit(&writer, err);
     tim_file_writer_abandon(&writer);
     return status;
+}
+
+/* ---- one process at a time ---- */
+
+TimStatus tim_folder_lock(int *lock, const char *folder, TimError *err) {
+    *lock = open(folder, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    if (*lock < 0) return tim_fail(err, TIM_E_IO, "%s: cannot open the folder: %s", folder, strerror(errno));
+    if (flock(*lock, LOCK_EX | LOCK_NB) == 0 || errno != EWOULDBLOCK) return TIM_OK;
+    tim_folder_unlock(*lock);
+    return tim_fail(err, TIM_E_IO, "%s: another run writes to this folder; wait for its end, or give another folder", folder);
+}
+
+void tim_folder_unlock(int lock) {
+    close(lock);
 }

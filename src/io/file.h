@@ -40,6 +40,11 @@ TimStatus tim_path_beside(char **out, const char *path, const char *name, TimErr
 /* The path of `name` in the folder `place`, or beside the file `place`, in a text from tim_alloc. */
 TimStatus tim_path_at(char **out, const char *place, const char *name, TimError *err);
 
+/* Takes the folder for this process until *lock is given to tim_folder_unlock or the process ends. TIM_E_IO where another has it;
+ * a file system that knows no locks is no obstacle. */
+TimStatus tim_folder_lock(int *lock, const char *folder, TimError *err);
+void tim_folder_unlock(int lock);
+
 /* A file being written as "<path>.tmp"; one writer per path. Ends with commit or abandon, whichever comes first. */
 typedef struct TimFileWriter {
     FILE *stream; /* NULL once ended */

@@ -12,7 +12,7 @@
 
 #define TIM_MODEL_FILE "model.safetensors"
 #define TIM_CONFIG_FILE "config.yaml"
-#define TIM_TRAINING_STEPS "training_steps" /* in the metadata: updates that made the weights */
+#define TIM_TRAINING_STEPS "training_steps" /* in the metadata: steps that made the weights, those without an update included */
 
 /* vector (params->elements) = the weights of the file or folder at `path`, from any float dtype, all of them finite.
  * TIM_E_FORMAT names file, tensor, what was expected and what was found; then `vector` is undefined. */

@@ -106,9 +106,12 @@ static TimStatus write_folder(const TimTrainer *t, const char *temporary, const 
 }
 
 TimStatus tim_trainer_save(const TimTrainer *t, const char *folder, TimError *err) {
-    char temporary[TIM_MAX_PATH];
-    TIM_TRY(tim_path(temporary, err, "%s" TIM_FOLDER_WRITTEN, folder));
-    const TimStatus status = write_folder(t, temporary, folder, err);
+    char bare[TIM_MAX_PATH], temporary[TIM_MAX_PATH];
+    TIM_TRY(tim_path(bare, err, "%s", folder));
+    for (size_t end = strlen(bare); end > 1 && bare[end - 1] == '/'; end--)
+        bare[end - 1] = '\0'; /* others get its name and an ending */
+    TIM_TRY(tim_path(temporary, err, "%s" TIM_FOLDER_WRITTEN, bare));
+    const TimStatus status = write_folder(t, temporary, bare, err);
     if (status != TIM_OK) (void)tim_folder_remove(temporary, NULL);
     return status;
 }

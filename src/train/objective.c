@@ -213,7 +213,7 @@ static TimStatus run_part(const TimObjective *o, const Step *step, TimPart part,
     return TIM_OK;
 }
 
-/* The lane's share of samples [first, first + count), in pieces of nearly equal size, at most two sizes, as many for every lane. */
+/* The lane's share of samples [first, first + count), in pieces of nearly equal size, at most two sizes, as many for every lane where there are samples for all. */
 static TimStatus run_range(const TimObjective *o, const Step *step, TimLane *lane, int64_t first, int64_t count, TimSampleKind kind,
                            TimError *err) {
     const int64_t lanes = o->lane_count, wanted = (count + o->shape.micro_batch - 1) / o->shape.micro_batch;

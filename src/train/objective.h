@@ -61,7 +61,7 @@ typedef struct TimLosses {
     double proj;        /* alignment loss, before proj_coeff */
     double critic_loss; /* mean of the critic's losses of drawn pictures and of data, 0 without twins */
     double twin_gap;    /* mean over the twins that pull: of (C of drawn pictures - C of data)^2 by the loss; see twin.h */
-    /* Filled when not NULL; the caller's. */
+    /* Filled when not NULL, but for twins; the caller's. */
     float *target;      /* (B, C H W) */
     float *per_sample;  /* (B) */
     float *time_weight; /* (B) */

@@ -37,7 +37,7 @@ size_t tim_time_pairs(double *t, double *r, size_t batch, const TimTransportConf
         two_times(drawn, transport, seed, stream, (step << 32) + i);
         t[i] = fmax(drawn[0], drawn[1]);
         r[i] = i < n_diffusion ? t[i] : fmin(drawn[0], drawn[1]);
-        if (i >= batch - n_consistency) r[i] = (float)transport->t_min;
+        if (i >= batch - n_consistency) r[i] = fmin(t[i], (float)transport->t_min);
     }
     return n_diffusion;
 }

@@ -265,18 +265,21 @@ static TimStatus note_differences(Run *run, const char *path, uint64_t seed, Tim
     return TIM_OK;
 }
 
-/* The configuration of the steps so far, if it is not this run's too. */
-static TimStatus keep_config(Run *run, const char *path, TimError *err) {
-    char kept[TIM_MAX_PATH], suffix[32];
+/* The configuration of the steps so far, or what else is there, if it is not this run's too; then the run's is written. */
+static TimStatus put_config(Run *run, TimError *err) {
+    char path[TIM_MAX_PATH], kept[TIM_MAX_PATH], suffix[32];
+    const TimConfig *config = &run->trainer->model->config;
     TimConfig was;
-    const bool same =
-        tim_config_read(&was, path, NULL) == TIM_OK && tim_config_compare(&was, &run->trainer->model->config, NULL, NULL) == 0;
+    TIM_TRY(tim_path(path, err, "%s/configs/config.yaml", run->options->out));
+    const bool same = tim_config_read(&was, path, NULL) == TIM_OK && tim_config_compare(&was, config, NULL, NULL) == 0;
     tim_config_done(&was);
-    if (same || !tim_is_file(path)) return TIM_OK;
-    snprintf(suffix, sizeof suffix, "until-%lld", (long long)run->trainer->state.step);
-    TIM_TRY(tim_path_keep(kept, path, suffix, err));
-    note(run, "%s, which differs, is kept as %s", path, kept);
-    return TIM_OK;
+    if (same) return TIM_OK;
+    if (tim_is_file(path)) {
+        snprintf(suffix, sizeof suffix, "until-%lld", (long long)run->trainer->state.step);
+        TIM_TRY(tim_path_keep(kept, path, suffix, err));
+        note(run, "%s, which differs, is kept as %s", path, kept);
+    }
+    return tim_config_write(config, path, err);
 }
 
 /* The step of this run's own checkpoint if `path` is one, else -1. */
@@ -287,14 +290,13 @@ static TimStatus find_saved(Run *run, const char *path, TimError *err) {
     return TIM_OK;
 }
 
-static TimStatus resume(Run *run, const char *path, const char *config, TimError *err) {
+static TimStatus resume(Run *run, const char *path, TimError *err) {
     const TimStatus status = tim_trainer_resume(run->trainer, path, err);
     if (status != TIM_OK) return tim_fail_within(err, status, "cannot resume (to go on from an older checkpoint, name its folder)");
     if (run->options->trainer.init) note(run, "the weights are those of %s, not of %s", path, run->options->trainer.init);
     TIM_TRY(find_saved(run, path, err));
     TIM_TRY(note_differences(run, path, run->options->trainer.seed, err));
-    TIM_TRY(leave_other_branch(run, path, err));
-    return keep_config(run, config, err);
+    return leave_other_branch(run, path, err);
 }
 
 static void note_late(Run *run, bool wanted, int64_t start, const char *key, const char *what) {
@@ -339,10 +341,8 @@ static void note_what_never_begins(Run *run) {
 
 static TimStatus start(Run *run, TimError *err) {
     const char *path = run->from;
-    char config[TIM_MAX_PATH];
-    TIM_TRY(tim_path(config, err, "%s/configs/config.yaml", run->options->out));
-    TIM_TRY(*path ? resume(run, path, config, err) : start_new(run, err));
-    TIM_TRY(tim_config_write(&run->trainer->model->config, config, err));
+    TIM_TRY(*path ? resume(run, path, err) : start_new(run, err));
+    TIM_TRY(put_config(run, err));
     note_what_never_begins(run);
     note_early_pull(run);
     tell(run, TIM_TRAIN_STARTED, NULL, *path ? path : NULL);
@@ -382,16 +382,31 @@ static TimStatus run_steps(Run *run, TimError *err) {
     return TIM_OK;
 }
 
+/* A step that fails has changed nothing, so what those before it learned is saved. */
+static TimStatus run_started(Run *run, TimError *err) {
+    const TimStatus status = run_steps(run, err);
+    if (status != TIM_OK && run->saved != run->trainer->state.step) (void)save(run, NULL);
+    return status;
+}
+
+static TimStatus run_in_folder(Run *run, const TimConfig *config, TimError *err) {
+    TimTrainerOptions trainer = run->options->trainer;
+    TIM_TRY(find_start(run, run->from, err));
+    if (*run->from) trainer.init = NULL; /* it may be gone, and would not be used */
+    TIM_TRY(tim_trainer_new(&run->trainer, config, &trainer, err));
+    TimStatus status = start(run, err);
+    if (status == TIM_OK) status = run_started(run, err);
+    tim_trainer_free(run->trainer);
+    return status;
+}
+
 TimStatus tim_train(const TimConfig *config, const TimTrainOptions *options, TimError *err) {
     Run run = {.options = options, .begin = tim_clock()};
+    int lock;
     TIM_TRY(check(options, err));
     TIM_TRY(make_folders(&run, err)); /* first: it fails fastest */
-    TIM_TRY(find_start(&run, run.from, err));
-    TimTrainerOptions trainer = options->trainer;
-    if (*run.from) trainer.init = NULL; /* it may be gone, and would not be used */
-    TIM_TRY(tim_trainer_new(&run.trainer, config, &trainer, err));
-    TimStatus status = start(&run, err);
-    if (status == TIM_OK) status = run_steps(&run, err);
-    tim_trainer_free(run.trainer);
+    TIM_TRY(tim_folder_lock(&lock, options->out, err));
+    const TimStatus status = run_in_folder(&run, config, err);
+    tim_folder_unlock(lock);
     return status;
 }

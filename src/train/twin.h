@@ -7,7 +7,7 @@
  *                                                 T_max - T_min long: so near to none that a started critic knows it at once
  *   C_data   = C(x_t, t, t)                       its velocity of data
  *
- * The critic learns both as a diffusion sample is learned, the first from x_t and the second from a picture of the batch with the same e
+ * The critic learns both as a diffusion sample is learned, but without the direction loss, the first from x_t and the second from a picture of the batch with the same e
  * and t. What it gets wrong it gets wrong alike in both, so that the difference is right long before either is.
  *
  * Where drawn pictures are more frequent than data, moving x_0 by C_drawn - C_data leads away from them. F of the jump gets the cotangent
