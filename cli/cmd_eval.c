@@ -35,11 +35,11 @@ static const TimPrecision precisions[] = {TIM_PRECISION_BF16, TIM_PRECISION_F32}
 static bool show(const TimEvalProgress *p, void *user) {
     (void)user;
     const TimJudgement *j = p->judgement;
-    printf("%3d of %d  %-10s %5d %s  seed %d  Frechet %9.4g  agreement %5.1f %%  precision %.3f  recall %.3f  %.0f pictures/s  "
-           "%.0f s\n",
-           p->done, p->total, p->mode == TIM_SAMPLE_TRANSITION ? "transition" : "diffusion", p->steps,
-           p->steps == 1 ? "step " : "steps", p->seed_index, j->frechet, 100 * j->agreement, j->precision, j->recall,
-           p->pictures_per_second, p->seconds);
+    char agreement[48] = "";
+    if (!isnan(j->agreement)) snprintf(agreement, sizeof agreement, "agreement %5.1f %%  ", 100 * j->agreement);
+    printf("%3d of %d  %-10s %5d %s  seed %d  Frechet %9.4g  %sprecision %.3f  recall %.3f  %.0f pictures/s  %.0f s\n", p->done,
+           p->total, p->mode == TIM_SAMPLE_TRANSITION ? "transition" : "diffusion", p->steps, p->steps == 1 ? "step " : "steps",
+           p->seed_index, j->frechet, agreement, j->precision, j->recall, p->pictures_per_second, p->seconds);
     fflush(stdout);
     return true;
 }
@@ -82,9 +82,10 @@ static ExitCode evaluate_model(Request *r) {
 
 /* ---- pictures drawn elsewhere ---- */
 
-static ExitCode evaluate_pictures(const Request *r) {
+static ExitCode evaluate_pictures(Request *r) {
     TimError err;
     if (!has_classifier(r)) return EXIT_FAILED;
+    if (r->suite == SUITE_ADM && strcmp(r->eval.reference, "fashion-mnist") == 0) r->eval.reference = "fashion-mnist:test";
     const EvalPictures what = {.judge = {.classifier = r->eval.classifier,
                                          .reference = r->eval.reference,
                                          .training = r->eval.training,

@@ -58,6 +58,13 @@ static void print_number(const char *format, int width, double value) {
         printf(format, width, value);
 }
 
+static void print_share(int width, int digits, double value) {
+    if (isnan(value))
+        printf("%*s", width, "-");
+    else
+        printf("%*.*f %%", width - 2, digits, 100 * value);
+}
+
 /* A line of the table; what cannot be said is a dash. */
 static void print_judgement(const char *name, const TimJudgement *j) {
     printf("%-15s", name);
@@ -67,9 +74,9 @@ static void print_judgement(const char *name, const TimJudgement *j) {
     print_number("%*.5f", 11, j->kernel);
     print_number("%*.3f", 11, j->precision);
     print_number("%*.3f", 8, j->recall);
-    print_number("%*.1f %%", 9, 100 * j->agreement);
+    print_share(11, 1, j->agreement);
     print_number("%*.4f", 12, j->distance);
-    print_number("%*.2f %%", 9, 100 * j->near);
+    print_share(11, 2, j->near);
     putchar('\n');
 }
 

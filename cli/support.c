@@ -2,6 +2,7 @@
 
 #include <errno.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <strings.h>
 #include <sys/stat.h>
@@ -14,10 +15,28 @@ unsigned control_of(const char *text) {
     return c < 0x20 || c == 0x7F ? c : 0;
 }
 
+/* Bytes of the UTF-8 character at `text`; 0 for what is none (RFC 3629, table 3-7 of Unicode). */
+static size_t character_bytes(const char *text) {
+    const unsigned char *at = (const unsigned char *)text;
+    const unsigned char least = at[0] == 0xE0   ? 0xA0
+                                : at[0] == 0xF0 ? 0x90
+                                                : 0x80,
+                        most = at[0] == 0xED   ? 0x9F
+                               : at[0] == 0xF4 ? 0x8F
+                                               : 0xBF;
+    const size_t bytes = at[0] < 0x80 ? 1 : at[0] < 0xC2 ? 0 : at[0] < 0xE0 ? 2 : at[0] < 0xF0 ? 3 : at[0] < 0xF5 ? 4 : 0;
+    if (bytes > 1 && (at[1] < least || at[1] > most)) return 0;
+    for (size_t i = 2; i < bytes; i++)
+        if ((at[i] & 0xC0) != 0x80) return 0;
+    return bytes;
+}
+
 void disarm(char *text) {
-    for (unsigned char *c = (unsigned char *)text; *c; c++) {
-        if (*c < ' ' || *c == 0x7F) *c = '?';
-        if (*c == 0xC2 && c[1] >= 0x80 && c[1] < 0xA0) c[0] = c[1] = '?';
+    for (size_t bytes; *text; text += bytes ? bytes : 1) {
+        bytes = character_bytes(text);
+        const unsigned control = control_of(text);
+        if (!bytes || control) *text = '?';
+        if (control >= 0x80) text[1] = '?';
     }
 }
 
@@ -35,12 +54,18 @@ void say_disarmed(const char *start, const char *format, ...) {
     va_end(args);
 }
 
+/* "..." from `at` on, or from where the character there begins. */
+static void mark_cut(char *text, size_t at) {
+    while (at && ((unsigned char)text[at] & 0xC0) == 0x80) at--;
+    memcpy(text + at, "...", 4);
+}
+
 TimStatus fail_with(TimError *err, TimStatus status, const char *format, ...) {
     va_list args;
     va_start(args, format);
     const int wanted = vsnprintf(err->text, sizeof err->text, format, args);
     va_end(args);
-    if (wanted >= (int)sizeof err->text) memcpy(err->text + sizeof err->text - 4, "...", 4);
+    if (wanted >= (int)sizeof err->text) mark_cut(err->text, sizeof err->text - 4);
     disarm(err->text);
     return err->status = status;
 }
@@ -104,6 +129,15 @@ bool same_file(const char *a, const char *b) {
     return stat(a, &one) == 0 && stat(b, &other) == 0 && one.st_dev == other.st_dev && one.st_ino == other.st_ino;
 }
 
+bool lies_below(const char *path, const char *folder) {
+    char *inner = realpath(path, NULL), *outer = realpath(folder, NULL);
+    const size_t length = outer ? strlen(outer) : 0;
+    const bool below = inner && outer && strncmp(inner, outer, length) == 0 && (inner[length] == '/' || (length == 1 && inner[1]));
+    free(inner);
+    free(outer);
+    return below;
+}
+
 TimStatus check_absent(const char *folder, const char *const *names, TimError *err) {
     for (; *names; names++) {
         char path[MAX_PATH_BYTES];
@@ -124,15 +158,18 @@ double clock_seconds(void) {
 
 void print_quoted(const char *text) {
     putchar('"');
-    for (; *text; text++) {
+    while (*text) {
+        const size_t bytes = character_bytes(text);
         const unsigned control = control_of(text);
-        if (*text == '"' || *text == '\\')
+        if (!bytes)
+            fputs("\\ufffd", stdout);
+        else if (*text == '"' || *text == '\\')
             printf("\\%c", *text);
         else if (control)
             printf("\\u%04x", control);
         else
-            putchar(*text);
-        text += control >= 0x80;
+            fwrite(text, 1, bytes, stdout);
+        text += bytes ? bytes : 1;
     }
     putchar('"');
 }

@@ -11,10 +11,11 @@
 /* The control character that the text begins with, U+0080 ... U+009F of two bytes included; 0: none. */
 unsigned control_of(const char *text);
 
-/* Prints a JSON string; the text is UTF-8. */
+/* Prints a JSON string; bytes that are not UTF-8 become U+FFFD. */
 void print_quoted(const char *text);
 
-/* What files say may hold what a terminal would obey: control characters, and those of U+0080 ... U+009F, become question marks. */
+/* What files say may hold what a terminal would obey: control characters, and those of U+0080 ... U+009F, become question marks,
+ * and so does what is not UTF-8. */
 void disarm(char *text);
 
 /* Prints the line "START: text" to stderr, the text as printf would but disarmed. */
@@ -47,6 +48,9 @@ extern const char *const precision_words[];
 
 /* Whether both paths lead to one file or folder; false where one leads nowhere. */
 bool same_file(const char *a, const char *b);
+
+/* Whether `path` leads into the folder, or into one within it. */
+bool lies_below(const char *path, const char *folder);
 
 /* TIM_E_ARGUMENT where one of the `names`, up to NULL, is in the folder: it would be replaced. */
 TimStatus check_absent(const char *folder, const char *const *names, TimError *err);

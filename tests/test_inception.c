@@ -306,9 +306,9 @@ static void write_adm_sets(TimInception *n, const char *plain, const char *with_
     for (size_t i = 0; i < sizeof adm_pixels; i++) adm_pixels[i] = (uint8_t)(i * i / 7 + i / PIXELS * 50);
     for (int64_t i = 0; i < ADM_SET; i++) {
         assert_ok(tim_inception_put(n, 0, TIM_INCEPTION_AS_GRAPH, adm_pixels + i * 3 * PIXELS, HEIGHT, WIDTH, 3, &err));
-        assert_ok(tim_adm_set_add(&set, n, NULL, 1, &err));
+        assert_ok(tim_adm_set_add(&set, n, 1, &err));
     }
-    assert_fails(tim_adm_set_add(&set, n, NULL, 1, &err), TIM_E_ARGUMENT, "for a set of 5 that holds 5");
+    assert_fails(tim_adm_set_add(&set, n, 1, &err), TIM_E_ARGUMENT, "for a set of 5 that holds 5");
     assert_ok(tim_moments_finish(&set.pool, &err));
     assert_ok(tim_moments_finish(&set.spatial, &err));
     assert_ok(tim_npz_open(&npz, plain, &err));
@@ -331,15 +331,38 @@ static void test_inception_adm_set_has_room_for_what_comes(void **state) {
     assert_ok(tim_adm_set_init(&set, (int64_t)1 << 40, &err));
     assert_int_equal(set.room, 0);
     assert_ok(tim_inception_put(&n, 0, TIM_INCEPTION_AS_GRAPH, picture, HEIGHT, WIDTH, 3, &err));
-    assert_ok(tim_adm_set_add(&set, &n, NULL, 1, &err));
+    assert_ok(tim_adm_set_add(&set, &n, 1, &err));
     set.room = 1; /* as if it were full */
     const float first = set.features[0], last = set.features[TIM_INCEPTION_FEATURES - 1];
-    assert_ok(tim_adm_set_add(&set, &n, NULL, 1, &err));
+    assert_ok(tim_adm_set_add(&set, &n, 1, &err));
     assert_int_equal(set.room, 2);
     assert_true(set.features[0] == first && set.features[TIM_INCEPTION_FEATURES - 1] == last);
     assert_memory_equal(set.features, set.features + TIM_INCEPTION_FEATURES, TIM_INCEPTION_FEATURES * sizeof(float));
     tim_adm_set_done(&set);
     tim_inception_done(&n);
+}
+
+/* Two halves of one class each: by order every split has a score of 1, dealt it has that of both classes. */
+static void test_inception_score_of_what_comes_by_class(void **state) {
+    (void)state;
+    enum { ALL = 6000, HALF = ALL / 2 };
+    TimAdmSet set;
+    float *classes = calloc((size_t)TIM_INCEPTION_CLASSES * TIM_INCEPTION_FEATURES, sizeof *classes);
+    double score;
+    assert_non_null(classes);
+    classes[0] = classes[TIM_INCEPTION_FEATURES + 1] = 1;
+    assert_ok(tim_adm_set_init(&set, ALL, &err));
+    set.features = tim_alloc(ALL, TIM_INCEPTION_FEATURES * sizeof *set.features);
+    assert_non_null(set.features);
+    for (size_t i = 0; i < ALL; i++) set.features[i * TIM_INCEPTION_FEATURES + i / HALF] = 1e4F; /* logits of certain classes */
+    set.count = set.room = ALL;
+    assert_ok(tim_adm_set_score(&score, &set, classes, &err)); /* splits of 3000 + 2000 and of 1000 */
+    assert_near(score, (exp(0.6 * log(1 / 0.6) + 0.4 * log(1 / 0.4)) + 1) / 2, 1e-12);
+    set.by_class = true;
+    assert_ok(tim_adm_set_score(&score, &set, classes, &err));
+    assert_near(score, 2, 1e-12);
+    tim_adm_set_done(&set);
+    free(classes);
 }
 
 static bool stop_at_end(int64_t done, int64_t total, void *user) {
@@ -563,6 +586,7 @@ int main(void) {
         cmocka_unit_test(test_inception_wrong_files_name_the_tensor),
         cmocka_unit_test(test_inception_classes_of_another_network_refused),
         cmocka_unit_test(test_inception_adm_set_has_room_for_what_comes),
+        cmocka_unit_test(test_inception_score_of_what_comes_by_class),
         cmocka_unit_test(test_inception_adm_suite_takes_moments_of_files),
         cmocka_unit_test(test_inception_adm_moments_hostile_refused),
         cmocka_unit_test(test_inception_graph_input_is_tensorflows),

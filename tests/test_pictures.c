@@ -4,6 +4,7 @@
 
 #include "io/idx.h"
 #include "io/npz_read.h"
+#include "io/picture_array.h"
 #include "picture_files.h"
 #include "tim/pictures.h"
 
@@ -587,6 +588,25 @@ static void test_set_fashion_mnist_is_debians(void **state) {
     tim_idx_done(&data);
 }
 
+/* As Pillow's convert("RGB") makes them, which evaluations elsewhere go through. */
+static void test_array_of_gray_and_colour_is_in_colour(void **state) {
+    (void)state;
+    static uint8_t gray[] = {10, 20}, colour[] = {1, 2, 3, 4, 5, 6};
+    static const uint8_t all[] = {10, 10, 10, 20, 20, 20, 1, 2, 3, 4, 5, 6, 10, 10, 10, 20, 20, 20};
+    const TimImage images[] = {{gray, 1, 2, 1}, {colour, 1, 2, 3}, {gray, 1, 2, 1}};
+    const char *const names[] = {"mixed/a.png", "mixed/b.png", "mixed/c.png"};
+    TimPictureArray array;
+    TimError err = {.text = ""};
+    assert_int_equal(mkdir(path_of("mixed"), 0777), 0);
+    for (int i = 0; i < 3; i++) assert_int_equal(tim_image_write_png(&images[i], path_of(names[i]), NULL, 0, &err), TIM_OK);
+    assert_int_equal(tim_picture_array_read(&array, path_of("mixed"), 0, &err), TIM_OK);
+    assert_int_equal(array.channels, 3);
+    assert_memory_equal(array.pixels, all, sizeof all);
+    tim_picture_array_done(&array);
+    for (int i = 0; i < 3; i++) unlink(path_of(names[i]));
+    rmdir(path_of("mixed"));
+}
+
 static void test_set_missing_source_names_it(void **state) {
     (void)state;
     open_fails(path_of("none"), TIM_E_IO, path_of("none"));
@@ -617,6 +637,7 @@ int main(void) {
         cmocka_unit_test(test_set_folder_stays_at_a_damaged_picture),
         cmocka_unit_test(test_set_idx_folder_gives_both_splits),
         cmocka_unit_test(test_set_fashion_mnist_is_debians),
+        cmocka_unit_test(test_array_of_gray_and_colour_is_in_colour),
         cmocka_unit_test(test_set_missing_source_names_it),
     };
     return cmocka_run_group_tests_name("pictures", tests, make_folder, remove_folder);

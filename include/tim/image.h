@@ -93,7 +93,7 @@ TIM_API TimStatus tim_image_write_webp(const TimImage *image, const char *path, 
 /* Makes an image from a PNG, JPEG or WebP file, told apart by their first bytes, not by their names. The pixels are those of Pillow:
  * - PNG: as tim_image_read_png.
  * - JPEG: gray gives 1 channel, everything else 3; CMYK is mixed as convert("RGB") does, without profiles. Orientation tags are
- *   ignored. Damage that libjpeg steps over is no error, an early end is; so are more than 500 scans, or more
+ *   ignored. Unlike there, damage that libjpeg fills with made-up pixels is an error; so are more than 500 scans, or more
  *   than 20 in a file too short for so many.
  * - WebP: 3 channels; alpha is dropped, not blended. Animations are refused.
  * `image` is written over, not freed, and left empty on failure.

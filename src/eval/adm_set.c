@@ -1,5 +1,6 @@
 /* One set of pictures in the eyes of ADM's suite, and the comparison of two. */
 #include <cblas.h>
+#include <math.h>
 #include <string.h>
 
 #include "base/memory.h"
@@ -12,15 +13,13 @@ enum { NEIGHBOURS = 3, SPLIT = 5000, FIRST_ROOM = 1024 /* pictures, of 8 KB */ }
 TimStatus tim_adm_set_init(TimAdmSet *set, int64_t capacity, TimError *err) {
     *set = (TimAdmSet){.capacity = (size_t)capacity};
     TIM_TRY(tim_moments_init(&set->pool, TIM_INCEPTION_FEATURES, err));
-    TIM_TRY(tim_moments_init(&set->spatial, TIM_ADM_SPATIAL, err));
-    return tim_inception_score_init(&set->score, TIM_INCEPTION_CLASSES, SPLIT, err);
+    return tim_moments_init(&set->spatial, TIM_ADM_SPATIAL, err);
 }
 
 void tim_adm_set_done(TimAdmSet *set) {
     tim_free(set->features);
     tim_moments_done(&set->pool);
     tim_moments_done(&set->spatial);
-    tim_inception_score_done(&set->score);
     *set = (TimAdmSet){0};
 }
 
@@ -67,13 +66,6 @@ void tim_adm_take_spatial(float *out, const TimInceptionNetwork *n, int64_t i) {
                TIM_ADM_CHANNELS * sizeof *out);
 }
 
-static void add_score(TimInceptionScore *score, const float *features, const float *classes) {
-    float logits[TIM_INCEPTION_CLASSES];
-    cblas_sgemv(CblasRowMajor, CblasNoTrans, TIM_INCEPTION_CLASSES, TIM_INCEPTION_FEATURES, 1.0F, classes, TIM_INCEPTION_FEATURES,
-                features, 1, 0.0F, logits, 1);
-    tim_inception_score_add(score, logits);
-}
-
 static TimStatus add_moments(TimAdmSet *set, const TimInceptionNetwork *n, int64_t i, const float *features, TimError *err) {
     float spatial[TIM_ADM_SPATIAL];
     if (set->given) return TIM_OK;
@@ -97,7 +89,7 @@ static TimStatus make_room(TimAdmSet *set, size_t count, TimError *err) {
     return TIM_OK;
 }
 
-TimStatus tim_adm_set_add(TimAdmSet *set, TimInception *network, const float *classes, int64_t count, TimError *err) {
+TimStatus tim_adm_set_add(TimAdmSet *set, TimInception *network, int64_t count, TimError *err) {
     const TimInceptionNetwork *n = &network->network;
     if (count < 0 || (size_t)count > set->capacity - set->count)
         return tim_fail(err, TIM_E_ARGUMENT, "%lld more pictures for a set of %zu that holds %zu", (long long)count, set->capacity,
@@ -109,9 +101,29 @@ TimStatus tim_adm_set_add(TimAdmSet *set, TimInception *network, const float *cl
         float *features = set->features + set->count++ * TIM_INCEPTION_FEATURES;
         memcpy(features, tim_matrix_f32(&pool, i), TIM_INCEPTION_FEATURES * sizeof *features);
         TIM_TRY(add_moments(set, n, i, features, err));
-        if (classes) add_score(&set->score, features, classes);
     }
     return TIM_OK;
+}
+
+/* ---- inception score ---- */
+
+static void add_score(TimInceptionScore *score, const float *features, const float *classes) {
+    float logits[TIM_INCEPTION_CLASSES];
+    cblas_sgemv(CblasRowMajor, CblasNoTrans, TIM_INCEPTION_CLASSES, TIM_INCEPTION_FEATURES, 1.0F, classes, TIM_INCEPTION_FEATURES,
+                features, 1, 0.0F, logits, 1);
+    tim_inception_score_add(score, logits);
+}
+
+TimStatus tim_adm_set_score(double *out, const TimAdmSet *set, const float *classes, TimError *err) {
+    const size_t splits = (set->count + SPLIT - 1) / SPLIT, stride = set->by_class ? splits : 1,
+                 split = set->by_class && splits ? (set->count + splits - 1) / splits : SPLIT;
+    TimInceptionScore score;
+    const TimStatus status = tim_inception_score_init(&score, TIM_INCEPTION_CLASSES, split, err);
+    for (size_t first = 0; status == TIM_OK && first < stride; first++)
+        for (size_t i = first; i < set->count; i += stride) add_score(&score, set->features + i * TIM_INCEPTION_FEATURES, classes);
+    if (status == TIM_OK) *out = tim_inception_score(&score);
+    tim_inception_score_done(&score);
+    return status;
 }
 
 /* ---- two sets ---- */
@@ -131,7 +143,7 @@ TimStatus tim_adm_compare(TimAdmScores *scores, TimAdmSet *pictures, TimAdmSet *
     TIM_TRY(tim_precision_recall(&manifold, features_of(pictures), features_of(reference), NEIGHBOURS, err));
     TIM_TRY(finish(pictures, err));
     TIM_TRY(finish(reference, err));
-    *scores = (TimAdmScores){.inception_score = tim_inception_score(&pictures->score),
+    *scores = (TimAdmScores){.inception_score = NAN,
                              .precision = manifold.precision,
                              .recall = manifold.recall,
                              .pictures = (int64_t)pictures->count,

@@ -14,6 +14,7 @@ typedef struct Suite {
     float *classes; /* (1008, 2048) */
     TimPictureSet *source[2];
     TimAdmSet set[2]; /* the pictures, the reference */
+    int64_t label[2]; /* the last of each: 0 ..., or -1 for what has none */
     int64_t done, total;
 } Suite;
 
@@ -35,6 +36,7 @@ static TimStatus open_set(Suite *s, int which, TimError *err) {
                         (long long)count, LEAST);
     s->total += count;
     TIM_TRY(tim_adm_set_init(&s->set[which], count, err));
+    s->set[which].by_class = !tim_is_file(name); /* until a label falls; files are taken as evaluator.py does */
     return tim_is_file(name) ? tim_adm_set_read_moments(&s->set[which], name, err) : TIM_OK;
 }
 
@@ -54,6 +56,8 @@ static TimStatus put_next(Suite *s, int which, int64_t at, TimError *err) {
     TimImage image;
     int64_t label;
     TIM_TRY(tim_picture_set_next(s->source[which], &image, &label, err));
+    s->set[which].by_class &= label >= s->label[which];
+    s->label[which] = label;
     const TimStatus status =
         tim_inception_put(&s->network, at, TIM_INCEPTION_AS_GRAPH, image.pixels, image.height, image.width, image.channels, err);
     tim_image_done(&image);
@@ -69,12 +73,11 @@ static TimStatus tell(Suite *s, int64_t count, TimError *err) {
 
 static TimStatus look_at(Suite *s, int which, TimError *err) {
     TimAdmSet *set = &s->set[which];
-    const float *classes = which == PICTURES ? s->classes : NULL;
     while (set->count < set->capacity) {
         const size_t left = set->capacity - set->count;
         const int64_t count = left < BATCH ? (int64_t)left : BATCH;
         for (int64_t i = 0; i < count; i++) TIM_TRY(put_next(s, which, i, err));
-        TIM_TRY(tim_adm_set_add(set, &s->network, classes, count, err));
+        TIM_TRY(tim_adm_set_add(set, &s->network, count, err));
         TIM_TRY(tell(s, count, err));
     }
     return TIM_OK;
@@ -91,7 +94,8 @@ static TimStatus run(Suite *s, TimAdmScores *scores, TimError *err) {
     TIM_TRY(open_network(s, err));
     TIM_TRY(look_at(s, PICTURES, err));
     TIM_TRY(look_at(s, REFERENCE, err));
-    return tim_adm_compare(scores, &s->set[PICTURES], &s->set[REFERENCE], err);
+    TIM_TRY(tim_adm_compare(scores, &s->set[PICTURES], &s->set[REFERENCE], err));
+    return tim_adm_set_score(&scores->inception_score, &s->set[PICTURES], s->classes, err);
 }
 
 TimStatus tim_adm_suite(const TimAdmOptions *options, TimAdmScores *scores, TimError *err) {

@@ -18,7 +18,7 @@ typedef struct TimAdmSet {
     size_t count, capacity, room;
     TimMoments pool, spatial; /* of 2048 and of 2023 values */
     bool given;               /* the moments are the file's own */
-    TimInceptionScore score;
+    bool by_class;            /* the pictures came class by class, and are not a file's */
 } TimAdmSet;
 
 /* A set for up to `capacity` pictures. Room for their features is made as they come: a file may claim more than it has.
@@ -29,13 +29,17 @@ TimStatus tim_adm_set_init(TimAdmSet *set, int64_t capacity, TimError *err);
  * TIM_E_FORMAT, naming file and member, for what cannot be them. Files may be hostile. */
 TimStatus tim_adm_set_read_moments(TimAdmSet *set, const char *path, TimError *err);
 
-/* Adds the `count` pictures that were put into the network's batch; `classes` (1008, 2048), or NULL: no inception score. */
-TimStatus tim_adm_set_add(TimAdmSet *set, TimInception *network, const float *classes, int64_t count, TimError *err);
+/* Adds the `count` pictures that were put into the network's batch. */
+TimStatus tim_adm_set_add(TimAdmSet *set, TimInception *network, int64_t count, TimError *err);
+
+/* The inception score by `classes` (1008, 2048): of splits in the order of the pictures, or, where they came class by class, with every
+ * n-th picture each, since splits of a few classes would have the score of so few. */
+TimStatus tim_adm_set_score(double *score, const TimAdmSet *set, const float *classes, TimError *err);
 
 /* out (2023) = the first channels of the map, pixel by pixel as the suite lays them out, of the picture at place `at` of the batch. */
 void tim_adm_take_spatial(float *out, const TimInceptionNetwork *network, int64_t at);
 
-/* The scores of two sets, which need more than 3 pictures each. Finishes their moments. */
+/* The scores of two sets, which need more than 3 pictures each, but for the inception score. Finishes their moments. */
 TimStatus tim_adm_compare(TimAdmScores *scores, TimAdmSet *pictures, TimAdmSet *reference, TimError *err);
 
 void tim_adm_set_done(TimAdmSet *set);

@@ -117,7 +117,6 @@ static TimStatus open_all(Evaluation *e, TimError *err) {
     const TimEvalOptions *o = e->options;
     const TimModelOptions model = {.precision = o->precision, .threads = o->threads, .isa = o->isa};
     tim_processor_name(e->processor);
-    TIM_TRY(tim_folder_make(o->out, err));
     TIM_TRY(tim_model_open(&e->model, o->model, o->config, &model, err));
     TIM_TRY(check_model(e->model, o->model, err));
     const TimJudgeOptions judge = {
@@ -392,8 +391,7 @@ static TimStatus write_reports(const Evaluation *e, TimError *err) {
 
 /* ---- the whole ---- */
 
-static TimStatus run(Evaluation *e, TimError *err) {
-    TIM_TRY(check_options(e->options, err));
+static TimStatus run_in_folder(Evaluation *e, TimError *err) {
     TIM_TRY(open_all(e, err));
     TIM_TRY(make_space(e, err));
     TIM_TRY(judge_real(e, err));
@@ -404,6 +402,16 @@ static TimStatus run(Evaluation *e, TimError *err) {
     name_classes(e);
     fill_rows(e);
     return write_reports(e, err);
+}
+
+static TimStatus run(Evaluation *e, TimError *err) {
+    int lock;
+    TIM_TRY(check_options(e->options, err));
+    TIM_TRY(tim_folder_make(e->options->out, err));
+    TIM_TRY(tim_folder_lock(&lock, e->options->out, err));
+    const TimStatus status = run_in_folder(e, err);
+    tim_folder_unlock(lock);
+    return status;
 }
 
 static void done(Evaluation *e) {

@@ -20,17 +20,37 @@ static TimStatus make_room(TimPictureArray *a, size_t size, size_t all, TimError
     return tim_grow(&a->labels, &a->capacity, (size_t)a->count, sizeof *a->labels, labels, err);
 }
 
-/* Appends a picture of `all`; the first one says what the others must be like. */
+/* Gray is three equal channels, of `count` pixels. */
+static void widen(uint8_t *out, const uint8_t *gray, size_t count) {
+    for (size_t i = 0; i < count; i++) out[3 * i] = out[3 * i + 1] = out[3 * i + 2] = gray[i];
+}
+
+/* All are in colour from now on, as the next one is. */
+static TimStatus make_colour(TimPictureArray *a, TimError *err) {
+    const size_t size = (size_t)a->height * (size_t)a->width;
+    uint8_t *pixels;
+    TIM_TRY(tim_new(&pixels, a->capacity, 3 * size, "a set of pictures", err));
+    widen(pixels, a->pixels, (size_t)a->count * size);
+    tim_free(a->pixels);
+    a->pixels = pixels, a->channels = 3;
+    return TIM_OK;
+}
+
+/* Appends a picture of `all`; the first one says how large the others must be, and any in colour makes all so. */
 static TimStatus append(TimPictureArray *a, const TimImage *image, int64_t label, int64_t all, const char *source, TimError *err) {
-    const size_t size = (size_t)image->height * (size_t)image->width * (size_t)image->channels;
+    const size_t pixels = (size_t)image->height * (size_t)image->width;
     if (a->count == 0) a->height = image->height, a->width = image->width, a->channels = image->channels;
-    if (image->height != a->height || image->width != a->width || image->channels != a->channels)
-        return tim_fail(
-            err, TIM_E_FORMAT,
-            "%s: picture %lld is %d x %d with %d channels, the first %d x %d with %d: they must be alike; resize them first",
-            source, (long long)a->count, image->width, image->height, image->channels, a->width, a->height, a->channels);
+    if (image->height != a->height || image->width != a->width)
+        return tim_fail(err, TIM_E_FORMAT, "%s: picture %lld is %d x %d, the first %d x %d: they must be alike; resize them first",
+                        source, (long long)a->count, image->width, image->height, a->width, a->height);
+    if (image->channels > a->channels) TIM_TRY(make_colour(a, err));
+    const size_t size = pixels * (size_t)a->channels;
     TIM_TRY(make_room(a, size, (size_t)all, err));
-    memcpy(a->pixels + (size_t)a->count * size, image->pixels, size);
+    uint8_t *place = a->pixels + (size_t)a->count * size;
+    if (image->channels == a->channels)
+        memcpy(place, image->pixels, size);
+    else
+        widen(place, image->pixels, pixels);
     a->labels[a->count++] = label;
     return TIM_OK;
 }

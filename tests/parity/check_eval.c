@@ -107,15 +107,14 @@ static TimStatus find_bytes(ParityFile *file, const char *name, const TimStoredT
 }
 
 /* Looks at all pictures of the set in batches of the network's size. */
-static TimStatus look_at(TimAdmSet *set, TimInception *network, const float *classes, const TimStoredTensor *pictures,
-                         TimError *err) {
+static TimStatus look_at(TimAdmSet *set, TimInception *network, const TimStoredTensor *pictures, TimError *err) {
     const size_t *dims = pictures->dims;
     for (size_t i = 0; i < dims[0]; i++) {
         const int64_t at = (int64_t)i % network->batch;
         TIM_TRY(tim_inception_put(network, at, TIM_INCEPTION_AS_GRAPH,
                                   (const uint8_t *)pictures->data + i * dims[1] * dims[2] * dims[3], (int)dims[1], (int)dims[2],
                                   (int)dims[3], err));
-        if (at + 1 == network->batch || i + 1 == dims[0]) TIM_TRY(tim_adm_set_add(set, network, classes, at + 1, err));
+        if (at + 1 == network->batch || i + 1 == dims[0]) TIM_TRY(tim_adm_set_add(set, network, at + 1, err));
     }
     return TIM_OK;
 }
@@ -138,9 +137,10 @@ static TimStatus compare_first(ParityFile *file, TimInception *network, const Ti
     return TIM_OK;
 }
 
-static TimStatus compare_sets(ParityFile *file, TimAdmSet *pictures, TimAdmSet *reference, TimError *err) {
+static TimStatus compare_sets(ParityFile *file, TimAdmSet *pictures, TimAdmSet *reference, const float *classes, TimError *err) {
     TimAdmScores s;
     TIM_TRY(tim_adm_compare(&s, pictures, reference, err));
+    TIM_TRY(tim_adm_set_score(&s.inception_score, pictures, classes, err));
     parity_compare(file, "fid", &s.fid, 1, distance_tolerance);
     parity_compare(file, "sfid", &s.sfid, 1, distance_tolerance);
     parity_compare(file, "inception_score", &s.inception_score, 1, score_tolerance);
@@ -160,10 +160,10 @@ static TimStatus run_adm(ParityFile *file, TimInception *network, TimAdmSet *dra
     TIM_TRY(tim_inception_set_weights(network, read_hash, NULL, err));
     TIM_TRY(tim_adm_set_init(drawn, (int64_t)pictures->dims[0], err));
     TIM_TRY(tim_adm_set_init(real, (int64_t)reference->dims[0], err));
-    TIM_TRY(look_at(drawn, network, classes, pictures, err));
-    TIM_TRY(look_at(real, network, NULL, reference, err));
+    TIM_TRY(look_at(drawn, network, pictures, err));
+    TIM_TRY(look_at(real, network, reference, err));
     TIM_TRY(compare_first(file, network, drawn, pictures, err));
-    return compare_sets(file, drawn, real, err);
+    return compare_sets(file, drawn, real, classes, err);
 }
 
 TimStatus check_eval_adm(ParityFile *file, TimError *err) {
