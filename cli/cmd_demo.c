@@ -4,6 +4,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include "commands.h"
@@ -61,11 +62,18 @@ static void print_place(const char *path) {
     free(whole);
 }
 
+/* The report in the model's folder, or beside its file. */
+static int name_report(char report[MAX_PATH], const char *model) {
+    struct stat info;
+    const char *slash = strrchr(model, '/');
+    if (stat(model, &info) == 0 && S_ISDIR(info.st_mode)) return snprintf(report, MAX_PATH, "%s/report.json", model);
+    return snprintf(report, MAX_PATH, "%.*sreport.json", slash ? (int)(slash + 1 - model) : 0, model);
+}
+
 /* index.html, where the model comes with a report of its own. */
 static TimStatus write_page(const Demo *d, const char *sheet, TimError *err) {
     char report[MAX_PATH], page[MAX_PATH];
-    const int a = snprintf(report, sizeof report, "%s/report.json", d->model_path),
-              b = snprintf(page, sizeof page, "%s/index.html", d->out);
+    const int a = name_report(report, d->model_path), b = snprintf(page, sizeof page, "%s/index.html", d->out);
     if (a < 0 || a >= MAX_PATH || b < 0 || b >= MAX_PATH || access(report, R_OK) != 0) return TIM_OK;
     const TimStatus status = tim_report_write_demo(report, d->model, sheet, page, err);
     if (status == TIM_OK) print_place(page);

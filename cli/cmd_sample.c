@@ -8,6 +8,7 @@
 
 #include "class_names.h"
 #include "commands.h"
+#include "interruption.h"
 #include "sample.h"
 #include "support.h"
 
@@ -19,6 +20,13 @@ static bool show_progress(int64_t done, int64_t total, void *user) {
     fprintf(stderr, "\r%" PRId64 " of %" PRId64 " pictures, step %" PRId64 " of %" PRId64 "   ", d->drawn, d->total,
             done / pictures, steps);
     return true;
+}
+
+/* An npz that cannot become whole is not left on the disk. */
+static bool watch(int64_t done, int64_t total, void *user) {
+    const Sampling *d = user;
+    if (d->terminal) show_progress(done, total, user);
+    return !interrupted();
 }
 
 static void add_seconds(TimSampleInfo *sum, const TimSampleInfo *info) {
@@ -33,6 +41,7 @@ static TimStatus draw_batch(Sampling *d, int64_t row, int64_t first, int64_t cou
     TimSampleOptions o = sample_options(d, row, first, count);
     d->steps = o.steps;
     if (d->terminal) o.progress = show_progress, o.user = d;
+    if (d->request->form == SAMPLE_NPZ) o.progress = watch, o.user = d;
     TimStatus status = tim_pipeline_draw(d->pipeline, &o, &pictures, &info, err);
     if (status == TIM_OK) status = sample_take(d, row, &pictures, first, err);
     d->drawn += count;
@@ -170,7 +179,12 @@ static TimPartPrecision decoder_precision(const SampleRequest *r) {
 
 /* The picture to start from is not to be lost. */
 static TimStatus check_init(const SampleRequest *r, TimError *err) {
-    if (!r->init || !same_file(r->init, r->out)) return TIM_OK;
+    if (!r->init) return TIM_OK;
+    if (r->overwrite && lies_below(r->init, r->out))
+        return fail_with(err, TIM_E_ARGUMENT,
+                         "--init: '%.400s' lies in '%.400s', where --overwrite may replace it; give another folder", r->init,
+                         r->out);
+    if (!same_file(r->init, r->out)) return TIM_OK;
     return fail_with(err, TIM_E_ARGUMENT, "--out: '%.800s' is the picture of --init, which would be replaced; give another name",
                      r->out);
 }
@@ -206,6 +220,7 @@ static ExitCode sample(SampleRequest *request) {
     TimError err;
     Sampling d = {.request = request, .first = request->first < 0 ? 0 : request->first, .terminal = isatty(STDERR_FILENO) == 1};
     const double start = clock_seconds();
+    if (request->form == SAMPLE_NPZ) catch_interruptions();
     TimStatus status = settle(request, &err);
     if (status == TIM_OK) status = run(&d, &err);
     if (status != TIM_OK)

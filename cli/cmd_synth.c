@@ -11,10 +11,22 @@ static const TimPrecision precisions[] = {TIM_PRECISION_BF16, TIM_PRECISION_F32}
 /* Of every kind of checkpoint. */
 static const char *const files[] = {"model.safetensors", "diffusion_pytorch_model.safetensors", "config.yaml", "config.json", NULL};
 
+/* A manifest may be called as what is written. */
+static TimStatus check_manifest(const char *manifest, const char *folder, TimError *err) {
+    for (const char *const *name = files; *name; name++) {
+        char path[MAX_PATH_BYTES];
+        const TimStatus status = join_path(path, folder, *name, "", err);
+        if (status != TIM_OK) return status;
+        if (same_file(manifest, path))
+            return fail_with(err, TIM_E_ARGUMENT, "'%.800s' is the manifest, and would be replaced; give another folder", path);
+    }
+    return TIM_OK;
+}
+
 static ExitCode synth(const char *manifest, const char *folder, int precision, bool overwrite) {
     TimError err;
     TimSynthInfo info;
-    TimStatus status = overwrite ? TIM_OK : check_absent(folder, files, &err);
+    TimStatus status = overwrite ? check_manifest(manifest, folder, &err) : check_absent(folder, files, &err);
     if (status == TIM_OK) status = tim_synth(manifest, folder, precisions[precision], &info, &err);
     if (status != TIM_OK) {
         fprintf(stderr, "tim synth: %s\n", err.text);

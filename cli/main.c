@@ -1,12 +1,15 @@
 /* tim: the command line of libtim. It sees the public headers only.
  * Exit codes: 0 done, 1 failed, 2 the command line is wrong. */
 #include <errno.h>
+#include <fcntl.h>
 #include <stdio.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "commands.h"
 #include "nearest.h"
 #include "options.h"
+#include "support.h"
 
 typedef struct Command {
     const char *name;
@@ -40,7 +43,10 @@ static ExitCode unknown_command(const char *name) {
     const char *names[COMMAND_COUNT + 1] = {NULL};
     for (int i = 0; i < COMMAND_COUNT; i++) names[i] = commands[i].name;
     const char *near = nearest_word(name, names);
-    fprintf(stderr, "tim: no command is called '%s'%s%s%s\nTry 'tim --help'.\n", name, near ? "; did you mean '" : "",
+    char shown[64];
+    snprintf(shown, sizeof shown, "%s", name);
+    disarm(shown);
+    fprintf(stderr, "tim: no command is called '%s'%s%s%s\nTry 'tim --help'.\n", shown, near ? "; did you mean '" : "",
             near ? near : "", near ? "'?" : "");
     return EXIT_MISUSED;
 }
@@ -71,7 +77,16 @@ static bool printed(void) {
     return fine;
 }
 
+/* The standard streams are there, so that no file takes the place of one that was closed and gets what is printed. */
+static void open_streams(void) {
+    int stream;
+    do stream = open("/dev/null", O_RDWR);
+    while (stream >= 0 && stream <= STDERR_FILENO);
+    if (stream >= 0) close(stream);
+}
+
 int main(int count, char **words) {
+    open_streams();
     const int code = run(count, words);
     return printed() || code != EXIT_FINE ? code : EXIT_FAILED;
 }

@@ -271,7 +271,10 @@ static ExitCode unknown_option(const CommandLine *line, const char *name, size_t
 }
 
 static ExitCode bad_value(const CommandLine *line, const Option *option, const char *value) {
-    fprintf(stderr, "tim %s: --%s: '%s' does not fit; give ", line->command, option->name, value);
+    char shown[512];
+    snprintf(shown, sizeof shown, "%s", value);
+    disarm(shown);
+    fprintf(stderr, "tim %s: --%s: '%s' does not fit; give ", line->command, option->name, shown);
     print_wanted(stderr, option);
     fprintf(stderr, "\nTry 'tim %s --help'.\n", line->command);
     return EXIT_MISUSED;

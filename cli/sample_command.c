@@ -72,7 +72,7 @@ static bool parse(SampleRequest *r, Given *g, int count, char **words, ExitCode 
         option_int64("count", &r->count, 1, SAMPLE_MAX_COUNT,
                      "pictures (default: one of each of --classes, else 16; with prompts: of each, 1)"),
         option_int64("first", &r->first, 0, (double)SAMPLE_MAX_FIRST,
-                     "number of the first picture, to go on where a run ended (default 0)"),
+                     "number of the first picture, to go on where a run into a folder ended (default 0)"),
         option_uint64("seed", &r->sample.seed, "start of the random numbers (default 0)"),
         option_real("guidance", &r->sample.guidance, 0, 1000, "classifier-free guidance; 1 is none (default 1)"),
         option_real("guidance-low", &r->sample.guidance_low, -1, 2, "guide only where t > X T_max (default 0)"),

@@ -13,6 +13,7 @@
 #include "base/f16.h"
 #include "base/memory.h"
 #include "base/rng.h"
+#include "base/utf8.h"
 
 /* ---- random numbers ---- */
 
@@ -203,6 +204,24 @@ static void test_fail_longest_text_kept_longer_cut_with_dots(void **state) {
     }
 }
 
+/* Bindings that decode strictly show it. */
+static void test_fail_text_is_utf8_wherever_it_is_cut(void **state) {
+    (void)state;
+    TimError err;
+    char long_text[2 * sizeof err.text + 2] = "";
+    for (int shift = 0; shift < 4; shift++) {
+        memset(long_text, 'a', (size_t)shift);
+        for (size_t i = (size_t)shift; i + 3 < sizeof long_text; i += 3) memcpy(long_text + i, "\xE2\x96\x81", 4);
+        tim_fail(&err, TIM_E_IO, "%s", long_text);
+        assert_int_equal(tim_utf8_valid(err.text, strlen(err.text)), strlen(err.text));
+        assert_non_null(strstr(err.text, "\x96\x81..."));
+        tim_fail_within(&err, TIM_E_IO, "%s", long_text);
+        assert_int_equal(tim_utf8_valid(err.text, strlen(err.text)), strlen(err.text));
+    }
+    tim_fail(&err, TIM_E_IO, "caf\xE9/a\xC2\x9B");
+    assert_string_equal(err.text, "caf?/a??");
+}
+
 static void test_fail_within_context_comes_first(void **state) {
     (void)state;
     TimError err;
@@ -387,6 +406,7 @@ int main(void) {
         cmocka_unit_test(test_f16_every_value_equals_formula),
         cmocka_unit_test(test_fail_with_values_text_and_status),
         cmocka_unit_test(test_fail_longest_text_kept_longer_cut_with_dots),
+        cmocka_unit_test(test_fail_text_is_utf8_wherever_it_is_cut),
         cmocka_unit_test(test_fail_within_context_comes_first),
         cmocka_unit_test(test_fail_within_long_context_leaves_cause),
         cmocka_unit_test(test_fail_disarms_control_characters),

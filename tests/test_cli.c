@@ -380,6 +380,11 @@ static void test_sample_init_starts_from_a_picture(void **state) {
     assert_fails("sample --model model --out x.png --init nowhere.png", 1, "nowhere.png");
     assert_fails("sample --model model --out ./start/000000.png --init start/000000.png --strength 0.5 --count 1", 1,
                  "'./start/000000.png' is the picture of --init, which would be replaced");
+    assert_fails("sample --model model --init start/000000.png --out ./start/ --overwrite", 1,
+                 "--init: 'start/000000.png' lies in './start/', where --overwrite may replace it");
+    assert_fails("sample --model model --seed $(printf '\\033[31mX') --out a.png", 2, "--seed: '?[31mX' does not fit");
+    assert_exits("$(printf '\\033[31mX')", "", 2);
+    assert_contains(said, "no command is called '?[31mX'");
     assert_fails("sample --model model --out x.png --size 16", 2, "--size: '16' does not fit; give WIDTHxHEIGHT");
 }
 

@@ -261,6 +261,8 @@ static void test_demo_report_of_other_weights_is_left_out(void **state) {
     fclose(stream);
     assert_runs("demo --model models --out other-report --seed 3");
     assert_contains(said, "note: no page: models/report.json: is of other weights (0123456789ab...) than these (");
+    assert_runs("demo --model models/model.safetensors --out other-report --seed 3");
+    assert_contains(said, "note: no page: models/report.json: is of other weights (0123456789ab...) than these (");
     assert_ends_with_path("other-report/sheet.png");
     snprintf(page, sizeof page, "%s", in_folder("other-report/index.html"));
     assert_int_equal(access(page, F_OK), -1);
@@ -420,6 +422,28 @@ static void test_eval_judges_pictures_without_a_model(void **state) {
     assert_fails("eval --model model --out report --suite adm", 2, "--suite adm judges --pictures");
     assert_fails("eval --pictures data:test --reference data:test --classifier judge.safetensors --suite adm", 1,
                  "judge.safetensors: the tensor 'fc.weight' (1008, 2048) is missing");
+}
+
+/* A path need not be UTF-8, and JSON must be. */
+static void test_eval_json_of_any_path_parses(void **state) {
+    (void)state;
+    assert_int_equal(symlink("data", in_folder("d\xE9\xC3\xA9")), 0);
+    assert_runs("eval --pictures 'd\xE9\xC3\xA9:test' --classifier judge.safetensors --reference data:test --json");
+    json_t *own = json_loads(printed, 0, NULL);
+    assert_non_null(own);
+    assert_string_equal(json_string_value(json_object_get(own, "pictures")), "d\xEF\xBF\xBD\xC3\xA9:test");
+    json_decref(own);
+}
+
+/* What is printed must not land in a file that took the place of the closed output. */
+static void test_eval_closed_output_keeps_what_is_finished(void **state) {
+    (void)state;
+    char text[TEXT_BYTES];
+    assert_runs(
+        "eval --model run/checkpoints/checkpoint-4 --classifier judge.safetensors --reference data:test --steps 1,2 --samples 16 "
+        "--seeds 1 --out silent >&-");
+    read_text(in_folder("silent/finished.txt"), text);
+    assert_null(strstr(text, "Frechet"));
 }
 
 static double real_of(const json_t *object, const char *key) {
@@ -648,6 +672,8 @@ int main(void) {
         cmocka_unit_test(test_train_ignored_signal_does_not_end_it),
         cmocka_unit_test(test_train_preview_fails_saves_first),
         cmocka_unit_test(test_eval_judges_pictures_without_a_model),
+        cmocka_unit_test(test_eval_json_of_any_path_parses),
+        cmocka_unit_test(test_eval_closed_output_keeps_what_is_finished),
         cmocka_unit_test(test_eval_pictures_json_has_every_figure),
         cmocka_unit_test(test_eval_failures_exit_1_and_say_what),
     };

@@ -645,9 +645,10 @@ static void damage(const char *path, const char *tensor) {
     assert_int_equal(fclose(stream), 0);
 }
 
+static const char *const one_prompt[] = {"a red cube"};
+
 static void assert_draw_fails(const TimPipelineParts *parts, const char *says) {
-    static const char *const prompts[] = {"a red cube"};
-    const TimSampleOptions options = options_for(prompts, 1, 1);
+    const TimSampleOptions options = options_for(one_prompt, 1, 1);
     TimPictures pictures;
     TimPipeline *pipeline = open_parts(parts);
     assert_int_equal(tim_pipeline_draw(pipeline, &options, &pictures, NULL, &err), TIM_E_FORMAT);
@@ -666,6 +667,17 @@ static void test_draw_of_weights_that_are_not_finite_names_the_part(void **state
     damage(in_folder("dim/diffusion_pytorch_model.safetensors"), "decoder.conv_out.bias");
     assert_draw_fails(&(TimPipelineParts){.model = in_folder("text"), .autoencoder = in_folder("dim")},
                       "the autoencoder makes NaN of finite latents");
+    put_vae("blind", "dc_ae_tiny");
+    damage(in_folder("blind/diffusion_pytorch_model.safetensors"), "encoder.conv_out.bias");
+    static uint8_t pixels[3 * SIZE * SIZE];
+    const TimImage start = {pixels, SIZE, SIZE, 3};
+    TimSampleOptions options = options_for(one_prompt, 1, 1);
+    TimPictures pictures;
+    TimPipeline *pipeline = open_parts(&(TimPipelineParts){.model = in_folder("text"), .autoencoder = in_folder("blind")});
+    options.init = &start, options.strength = 0.5;
+    assert_int_equal(tim_pipeline_draw(pipeline, &options, &pictures, NULL, &err), TIM_E_FORMAT);
+    assert_says("the autoencoder makes NaN of the picture to start from");
+    tim_pipeline_close(pipeline);
 }
 
 /* Cut short, and of another shape. */

@@ -202,8 +202,8 @@ TIM_API void tim_config_done(TimConfig *config);
  * Unknown keys inside model, data and training are errors that name line, key and the keys allowed there, the likeliest first. Keys of
  * the published files that mean nothing here, and those of other tools at the top, are listed in without_effect; a value that only
  * training could not heed leaves the file readable and is told in untrainable. Ranges are those of tim_config_check, which the caller
- * asks (tim_model_open and tim_trainer_new do). Errors: TIM_E_IO, TIM_E_FORMAT, TIM_E_UNSUPPORTED for a network, transport or
- * optimizer that is none of these and for what only the published code can do, TIM_E_MEMORY. Any thread. */
+ * asks (tim_model_open and tim_trainer_new do). Errors: TIM_E_IO, TIM_E_FORMAT, TIM_E_UNSUPPORTED for a network or
+ * transport that is none of these and for what only the published code can do, TIM_E_MEMORY. Any thread. */
 TIM_API TimStatus tim_config_read(TimConfig *config, const char *path, TimError *err);
 
 /* Writes the YAML file that tim_config_read reads back to the same values. Errors: TIM_E_ARGUMENT where tim_config_check gives it, and for a

@@ -42,7 +42,7 @@ TIM_API TimStatus tim_model_open(TimModel **model, const char *path, const char 
                                  TimError *err);
 
 /* Writes the model to `folder` (made unless it is there, with those above it) as tim_model_open reads it: model.safetensors with the
- * official tensor names in fp32 or rounded to bf16, and config.yaml. What an opened file's metadata say of its weights is kept. Files
+ * official tensor names in fp32 or rounded to bf16, and config.yaml. Of a model opened with TIM_PRECISION_BF16 the matrices have been rounded already. What an opened file's metadata say of its weights is kept. Files
  * that are there are replaced, only when both new ones are whole. Errors: TIM_E_ARGUMENT for another precision, TIM_E_IO, TIM_E_MEMORY. */
 TIM_API TimStatus tim_model_write(const TimModel *model, const char *folder, TimPrecision precision, TimError *err);
 

@@ -66,12 +66,14 @@ TIM_API const TimConfig *tim_pipeline_config(const TimPipeline *pipeline);
 /* Sides of pictures are multiples of this many pixels. */
 TIM_API int tim_pipeline_size_multiple(const TimPipeline *pipeline);
 
-/* As tim_sample_plan, for a pipeline. Plans tapes without making them: one call at a time on one pipeline. */
+/* As tim_sample_plan, for a pipeline. Plans tapes without making them, and opens the encoder as tim_pipeline_draw does: one
+ * call at a time on one pipeline. */
 TIM_API TimStatus tim_pipeline_plan(TimPipeline *pipeline, const TimSampleOptions *options, TimSampleInfo *info, TimError *err);
 
 /* As tim_sample, for a pipeline: pictures of prompts (options->prompts) where the model is conditioned on text, else of classes.
  * A picture of a prompt is the same whatever stands beside it in a batch: only captions of one length share evaluations.
- * With options->init of a model on latents the autoencoder's encoder is opened at the first call; the latent is the posterior's mean. */
+ * With options->init of a model on latents the autoencoder's encoder is opened at the first call, which has the errors of
+ * tim_pipeline_open then; the latent is the posterior's mean. */
 TIM_API TimStatus tim_pipeline_draw(TimPipeline *pipeline, const TimSampleOptions *options, TimPictures *pictures,
                                     TimSampleInfo *info, TimError *err);
 

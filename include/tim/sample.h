@@ -95,7 +95,8 @@ TIM_API TimStatus tim_sample_plan(TimModel *model, const TimSampleOptions *optio
  * depend on neither batch, threads nor the other pictures.
  * Errors: TIM_E_ARGUMENT for an option out of range (named with its value and range) or a class the model does not have;
  * TIM_E_UNSUPPORTED for a model on latents or on text (tim/pipeline.h), other than 1 or 3 channels, guidance of a model without
- * null class, or stochasticity or rounded times of another transport than OT-FM; TIM_E_CANCELLED when `progress` said so; TIM_E_MEMORY. */
+ * null class, or stochasticity or rounded times of another transport than OT-FM; TIM_E_CANCELLED when `progress` said so; TIM_E_FORMAT
+ * when weights that are not finite, or too large for the precision, make no picture; TIM_E_MEMORY. */
 TIM_API TimStatus tim_sample(TimModel *model, const TimSampleOptions *options, TimPictures *pictures, TimSampleInfo *info,
                              TimError *err);
 

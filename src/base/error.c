@@ -3,6 +3,8 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "base/utf8.h"
+
 const char *tim_status_name(TimStatus status) {
     static const char *const names[] = {"ok", "argument", "memory", "io", "format", "unsupported", "cancelled", "internal"};
     const unsigned index = (unsigned)status;
@@ -13,15 +15,23 @@ const char *tim_version(void) {
     return TIM_VERSION;
 }
 
+/* Where a character begins. */
 static void mark_cut(char *text, size_t size, int wanted) {
-    if (wanted >= 0 && (size_t)wanted >= size) memcpy(text + size - 4, "...", 4);
+    if (wanted < 0 || (size_t)wanted < size) return;
+    size_t at = size - 4;
+    while (at && ((unsigned char)text[at] & 0xC0U) == 0x80U) at--;
+    memcpy(text + at, "...", 4);
 }
 
-/* Names in files may hold what a terminal would obey: control characters, and those of U+0080 ... U+009F, become question marks. */
+/* Names in files may hold what a terminal would obey: control characters, those of U+0080 ... U+009F, and what is not UTF-8 become question
+ * marks. */
 static void disarm(char *text) {
-    for (unsigned char *c = (unsigned char *)text; *c; c++) {
-        if (*c < ' ' || *c == 0x7F) *c = '?';
-        if (*c == 0xC2 && c[1] >= 0x80 && c[1] < 0xA0) c[0] = c[1] = '?';
+    size_t left = strlen(text);
+    while (left > 0) {
+        uint32_t code = 0;
+        const size_t bytes = tim_utf8_next(text, left, &code), step = bytes ? bytes : 1;
+        if (!bytes || code < 0x20 || (code >= 0x7F && code < 0xA0)) memset(text, '?', step);
+        text += step, left -= step;
     }
 }
 

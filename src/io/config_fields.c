@@ -299,6 +299,22 @@ static TimStatus check_only(const TimField *field, const TimFieldValue *value, T
     return tim_fail(err, TIM_E_UNSUPPORTED, "%s is '%.60s'; only %s is implemented", field->path, value->text, field->names[0]);
 }
 
+static bool is_of_training(const TimField *field) {
+    static const char training[] = "training";
+    return is_below(field->path, training, sizeof training - 1);
+}
+
+/* A value of training's that is not known here: the model can be drawn from all the same. */
+static TimStatus allow_drawing(TimConfig *config, const TimField *field, const TimFieldValue *value, TimStatus status) {
+    char known[256];
+    if (status == TIM_OK || !is_of_training(field)) return status;
+    if (*config->untrainable) return TIM_OK;
+    list_names(field->names, known, sizeof known);
+    (void)snprintf(config->untrainable, sizeof config->untrainable, "%s is '%.60s'; training knows only %s: set it so", field->path,
+                   value->text, known);
+    return TIM_OK;
+}
+
 /* What is noted ends with "..." where it does not fit. */
 static void note_without_effect(TimConfig *config, const char *path) {
     char *notes = config->without_effect;
@@ -330,9 +346,9 @@ static TimStatus store(TimConfig *config, const TimField *field, const TimFieldV
     case TIM_FIELD_TEXT:
         return store_text(place, value, err);
     case TIM_FIELD_NAME:
-        return store_name(place, field, value, err);
+        return allow_drawing(config, field, value, store_name(place, field, value, err));
     case TIM_FIELD_ONLY:
-        return check_only(field, value, err);
+        return allow_drawing(config, field, value, check_only(field, value, err));
     case TIM_FIELD_FIXED:
         check_fixed(config, field, value);
         return TIM_OK;

@@ -87,7 +87,8 @@ TimStatus tim_dc_config_read(TimDcConfig *dc, TimDiffusersConfig *config, TimErr
                                      "encoder_qkv_multiscales"},
                           decoder = {"decoder_block_types", "decoder_block_out_channels", "decoder_layers_per_block",
                                      "decoder_qkv_multiscales"};
-    static const char *const downs[] = {"Conv", "pixel_unshuffle", NULL}, *const ups[] = {"interpolate", "pixel_shuffle", NULL};
+    static const char *const downs[] = {"Conv", "pixel_unshuffle", "conv", NULL}, *const ups[] = {"interpolate", "pixel_shuffle",
+                                                                                                  NULL};
     static const char *const acts[] = {"silu", "relu", NULL};
     int down = 1, up = 1, act = 1, stages;
     *dc = (TimDcConfig){

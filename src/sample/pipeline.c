@@ -65,12 +65,23 @@ static void fill_state(const Run *run, int64_t place, int64_t count) {
     }
 }
 
+static TimStatus check_encoded(const Run *run, TimError *err) {
+    const size_t i = tim_first_not_finite(run->init, run->size);
+    if (i == run->size) return TIM_OK;
+    return tim_fail(
+        err, TIM_E_FORMAT,
+        "the autoencoder makes %s of the picture to start from: its weights are not finite or too large for this precision; "
+        "look for what damaged them, or try fp32",
+        tim_not_finite_text(run->init[i]));
+}
+
 static TimStatus encode_init(Run *run, TimError *err) {
     const double begin = tim_clock();
     TIM_TRY(tim_new(&run->init, run->size, sizeof *run->init, "the picture to start from", err));
     TIM_TRY(tim_pipeline_encode(run->pipeline, run->options->init, run->out->height, run->out->width, run->plan->tiled, run->init,
                                 err));
     if (run->plan->rests) tim_autoencoder_rest(run->pipeline->encoder);
+    TIM_TRY(check_encoded(run, err));
     run->plan->info.seconds_decoder += tim_clock() - begin;
     return TIM_OK;
 }

@@ -84,8 +84,10 @@ static TimStatus check_parts(const TimPipeline *p, bool guided, TimError *err) {
 
 /* The multiple of `step` next to `size`, within the limits. */
 static int nearest(int size, int step) {
-    const int most = TIM_IMAGE_MAX_SIDE / step * step, next = (size / step + (size % step * 2 >= step)) * step;
-    return next < step ? step : next > most ? most : next;
+    const int most = TIM_IMAGE_MAX_SIDE / step * step;
+    if (size >= most) return most;
+    const int next = (size / step + (size % step * 2 >= step)) * step;
+    return next < step ? step : next;
 }
 
 static TimStatus check_size(const char *name, int size, int step, TimError *err) {

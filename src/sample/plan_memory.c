@@ -105,15 +105,18 @@ static TimStatus count_need(TimPlan *plan, TimPipeline *p, const TimSampleOption
     return p->autoencoder ? count_decoder(plan, p, o, need, err) : TIM_OK;
 }
 
-/* Whether what is too much for the bound is a decoder that tiles would fit into it. */
+/* Whether what is too much for the bound is an autoencoder that tiles would fit into it. */
 static bool tiles_would_do(const TimPlan *plan, TimPipeline *p, const TimSampleOptions *o, const Need *need) {
-    size_t bytes;
-    if (!p->autoencoder || plan->tiled || need->always + larger(larger(need->encoder, need->captions), need->network) > o->memory)
-        return false;
+    size_t decoder, encoder = 0;
+    if (!p->autoencoder || plan->tiled) return false;
     const TimTiling tiling = tim_autoencoder_tiling(tim_autoencoder_config(p->autoencoder));
-    return tim_autoencoder_tiled_bytes(p->autoencoder, true, &tiling, plan->height / plan->factor, plan->width / plan->factor,
-                                       &bytes, NULL) == TIM_OK &&
-           need->always + bytes <= o->memory;
+    if (tim_autoencoder_tiled_bytes(p->autoencoder, true, &tiling, plan->height / plan->factor, plan->width / plan->factor,
+                                    &decoder, NULL) != TIM_OK)
+        return false;
+    if (need->encoder > 0 &&
+        tim_autoencoder_tiled_bytes(p->encoder, false, &tiling, plan->height, plan->width, &encoder, NULL) != TIM_OK)
+        return false;
+    return need->always + larger(larger(encoder, decoder), larger(need->captions, need->network)) <= o->memory;
 }
 
 static TimStatus refuse(const TimPlan *plan, TimPipeline *p, const TimSampleOptions *o, const Need *need, TimError *err) {
