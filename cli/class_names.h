@@ -1,5 +1,5 @@
-/* What the classes of a model are called, by the data set its configuration names: Fashion-MNIST, and ImageNet for every other network
- * of 1000 classes. */
+/* What the classes of a model are called, by the data set its configuration names: Fashion-MNIST, and ImageNet for every other
+ * network of 1000 classes. */
 #ifndef TIM_CLI_CLASS_NAMES_H
 #define TIM_CLI_CLASS_NAMES_H
 
@@ -21,8 +21,8 @@ bool class_name(char *text, size_t size, const TimConfig *config, int64_t class_
 /* As class_name, and "class 7" where there is no name. */
 void class_label(char *text, size_t size, const TimConfig *config, int64_t class_index);
 
-/* *classes = what `text` lists with commas between: numbers, and names where classes have some, of which case does not matter and '_' is
- * a blank. Numbers are not held against the model's. TIM_E_ARGUMENT for a name that several classes share, or none has. */
+/* *classes = what `text` lists with commas between: numbers, and names where classes have some, of which case does not matter and
+ * '_' is a blank. Numbers are not held against the model's. TIM_E_ARGUMENT for a name that several classes share, or none has. */
 TimStatus class_list_read(NumberList *classes, const char *text, const TimConfig *config, TimError *err);
 
 #endif

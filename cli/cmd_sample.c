@@ -152,8 +152,8 @@ static TimStatus converse(Sampling *d, TimError *err) {
 
 /* ---- a run ---- */
 
-/* What is usual for the model, where the command line does not say: published models run in bf16, those of texts round in their own way
- * and, on a terminal, take prompts as they are typed. */
+/* What is usual for the model, where the command line does not say: published models run in bf16, those of texts round in their own
+ * way and, on a terminal, take prompts as they are typed. */
 static TimStatus settle(SampleRequest *r, TimError *err) {
     TimConfig config;
     TimStatus status = tim_pipeline_read_config(&config, &r->parts, err);

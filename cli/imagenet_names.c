@@ -1,5 +1,5 @@
-/* One line a class, in the order of the labels, that is of the synsets' WordNet identifiers: all names of the synset, the usual first.
- * Source: synset_words.txt of ILSVRC 2012 (image-net.org), whose names are WordNet 3.0's; as arthw/imagenet_label and
+/* One line a class, in the order of the labels, that is of the synsets' WordNet identifiers: all names of the synset, the usual
+ * first. Source: synset_words.txt of ILSVRC 2012 (image-net.org), whose names are WordNet 3.0's; as arthw/imagenet_label and
  * IrvingShu/OpenCvandCaffeModel hold it. */
 #include "class_names.h"
 

@@ -4,8 +4,8 @@
 
 #include <stdbool.h>
 
-/* From now on the first SIGINT, SIGTERM or SIGHUP asks to finish, and the next of them kills; those that are ignored stay so. What is
- * printed to a reader that is gone, as Ctrl-C does to `| tee`, is lost without ending the program. */
+/* From now on the first SIGINT, SIGTERM or SIGHUP asks to finish, and the next of them kills; those that are ignored stay so. What
+ * is printed to a reader that is gone, as Ctrl-C does to `| tee`, is lost without ending the program. */
 void catch_interruptions(void);
 
 /* Whether one came. */

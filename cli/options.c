@@ -198,8 +198,8 @@ static int print_option(const Option *option) {
     return width;
 }
 
-/* Prints the words of `text` up to its line's end, with at most so many columns, each line but the first from `indent` on; the first goes on
- * from there. Returns what follows. */
+/* Prints the words of `text` up to its line's end, with at most so many columns, each line but the first from `indent` on; the
+ * first goes on from there. Returns what follows. */
 static const char *print_words(const char *text, int indent) {
     enum { COLUMNS = 100 };
     int column = indent;

@@ -1,5 +1,5 @@
-/* What a training looks like while it runs: a sheet of pictures by steps in the run's folder, and, with a classifier, a quick Frechet
- * distance in its log, so that a bad run is seen early. */
+/* What a training looks like while it runs: a sheet of pictures by steps in the run's folder, and, with a classifier, a quick
+ * Frechet distance in its log, so that a bad run is seen early. */
 #ifndef TIM_CLI_PREVIEW_H
 #define TIM_CLI_PREVIEW_H
 

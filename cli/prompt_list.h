@@ -1,4 +1,5 @@
-/* Lists of prompts, and the texts they are written in: lines, and those of the published evaluations with what their folders need. */
+/* Lists of prompts, and the texts they are written in: lines, and those of the published evaluations with what their folders need.
+ * */
 #ifndef TIM_CLI_PROMPT_LIST_H
 #define TIM_CLI_PROMPT_LIST_H
 
@@ -32,14 +33,15 @@ typedef struct PromptList {
     bool own_settings; /* some prompt has its own */
 } PromptList;
 
-/* Appends the prompts of a file's content; of LAYOUT_DPG it is one, without a name. Blank lines are left out. Fails, naming line or entry, when
- * it is not as the layout says; the list may hold a part then. The content may be hostile. */
+/* Appends the prompts of a file's content; of LAYOUT_DPG it is one, without a name. Blank lines are left out. Fails, naming line or
+ * entry, when it is not as the layout says; the list may hold a part then. The content may be hostile. */
 TimStatus prompt_list_parse(PromptList *list, const char *text, size_t size, PromptLayout layout, TimError *err);
 
 /* Appends a prompt: the text as it is. */
 TimStatus prompt_list_add(PromptList *list, const char *text, TimError *err);
 
-/* Appends the prompt of one line as a file of LAYOUT_NONE has it, plain or a JSON object; a blank line adds none. Fails naming `number`. */
+/* Appends the prompt of one line as a file of LAYOUT_NONE has it, plain or a JSON object; a blank line adds none. Fails naming
+ * `number`. */
 TimStatus prompt_list_add_line(PromptList *list, const char *line, size_t size, int64_t number, TimError *err);
 
 void prompt_list_done(PromptList *list);

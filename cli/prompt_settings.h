@@ -19,8 +19,8 @@ typedef struct PromptSettings {
 PromptSettings prompt_settings_none(void);
 void prompt_settings_done(PromptSettings *settings);
 
-/* Takes the settings of a line's object. TIM_E_FORMAT, naming the key, for a value out of range and for a key that is neither a setting nor
- * "prompt". */
+/* Takes the settings of a line's object. TIM_E_FORMAT, naming the key, for a value out of range and for a key that is neither a
+ * setting nor "prompt". */
 TimStatus prompt_settings_read(PromptSettings *settings, json_t *object, TimError *err);
 
 /* Whether there is any. */

@@ -79,11 +79,12 @@ enum { SAMPLE_TEXT_BYTES = 65536 };
 /* The last line of the text that begins so; NULL without one. */
 const char *sample_find_line(const char *text, const char *start);
 
-/* Writes what a PNG says of how picture `index` of the run, or (-1) all of a sheet, was drawn, in the form that other tools write and read:
- * the prompt, "Negative prompt: ..." where there is one, then a line "Steps: 4, Sampler: ..., Model: "a, b"". */
+/* Writes what a PNG says of how picture `index` of the run, or (-1) all of a sheet, was drawn, in the form that other tools write
+ * and read: the prompt, "Negative prompt: ..." where there is one, then a line "Steps: 4, Sampler: ..., Model: "a, b"". */
 void sample_describe(const Sampling *s, int64_t index, char text[SAMPLE_TEXT_BYTES]);
 
-/* Sets what the PNG at `path`, drawn by this program, says of itself, prompt and model included: those point into `text`, the caller's. */
+/* Sets what the PNG at `path`, drawn by this program, says of itself, prompt and model included: those point into `text`, the
+ * caller's. */
 TimStatus sample_like(SampleRequest *request, const char *path, char text[SAMPLE_TEXT_BYTES], TimError *err);
 
 /* Reads the command line; a caller that got false ends with *code. `text` is what --like points into. */
@@ -127,7 +128,8 @@ void sample_remark_prompts(const Sampling *s, const SampleRemarks *said);
 /* Fails before the first picture where a later one would; says once what settings have no effect. */
 TimStatus sample_check(Sampling *s, TimError *err);
 
-/* How many pictures from `first` on are drawn together: what is alike in all settings, and whole groups where a layout wants them. */
+/* How many pictures from `first` on are drawn together: what is alike in all settings, and whole groups where a layout wants them.
+ * */
 int64_t sample_batch(const Sampling *s, int64_t first);
 
 /* Whether an autoencoder makes the pictures, of which the network makes latents. */

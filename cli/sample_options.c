@@ -25,8 +25,8 @@ int sample_side(const Sampling *d, int given) {
     return given ? given : n->input_size * (tim_pipeline_size_multiple(d->pipeline) / n->patch_size);
 }
 
-/* What the program itself holds while the library draws: code and libraries, the picture to start from as it was read, and what pictures
- * become that is no picture. */
+/* What the program itself holds while the library draws: code and libraries, the picture to start from as it was read, and what
+ * pictures become that is no picture. */
 static size_t held(const Sampling *d, const TimSampleOptions *o) {
     const SampleRequest *r = d->request;
     const int height = sample_side(d, o->height), width = sample_side(d, o->width),

@@ -11,8 +11,8 @@ enum { TITLE_BYTES = 256, LABEL_BYTES = 32, SHEET_PICTURE = 96, SHEET_COLUMNS = 
 
 /* ---- its shape ---- */
 
-/* With several numbers of steps a row holds one of them and a column one picture. Otherwise the pictures fill rows, so that a column
- * holds one class where the classes come in turn. */
+/* With several numbers of steps a row holds one of them and a column one picture. Otherwise the pictures fill rows, so that a
+ * column holds one class where the classes come in turn. */
 int64_t sample_sheet_columns(const Sampling *d) {
     const SampleRequest *r = d->request;
     if (r->strip) return d->steps;

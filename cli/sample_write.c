@@ -62,7 +62,8 @@ static TimStatus write_strip(const Sampling *d, int64_t index, const uint8_t *st
     return status == TIM_OK ? sample_sheet_write(d, stages, index, 1, path, err) : status;
 }
 
-/* The picture, which is the last of its stages, and beside it the strip of them: first, since the picture tells that this number is done. */
+/* The picture, which is the last of its stages, and beside it the strip of them: first, since the picture tells that this number is
+ * done. */
 static TimStatus write_numbered(const Sampling *d, int64_t index, uint8_t *stages, TimError *err) {
     char path[MAX_PATH_BYTES];
     const TimImage image = image_of(d, stages + (size_t)(stage_count(d) - 1) * picture_bytes(&d->size));

@@ -1,5 +1,6 @@
-/* embed: a program as a user of libtim writes it, built by tests/run from what `meson install` puts into a folder: headers and library by
- * pkg-config, nothing of the source. `embed MODEL VERSION` draws a picture with that model, of the library of that version. */
+/* embed: a program as a user of libtim writes it, built by tests/run from what `meson install` puts into a folder: headers and
+ * library by pkg-config, nothing of the source. `embed MODEL VERSION` draws a picture with that model, of the library of that
+ * version. */
 #include <stdio.h>
 #include <string.h>
 #include <tim/model.h>

@@ -1,5 +1,5 @@
-/* What test programs with files share: an error, a folder for what they write, and checks that say what went wrong. Each program makes
- * and removes the folder its own way. */
+/* What test programs with files share: an error, a folder for what they write, and checks that say what went wrong. Each program
+ * makes and removes the folder its own way. */
 #ifndef TIM_TESTS_FIXTURE_H
 #define TIM_TESTS_FIXTURE_H
 

@@ -1,5 +1,5 @@
-/* All parts of a text model and of a class model on latents, small enough for tests, in the test's folder (fixture.h). Runs from the root of
- * the sources. */
+/* All parts of a text model and of a class model on latents, small enough for tests, in the test's folder (fixture.h). Runs from
+ * the root of the sources. */
 #ifndef TIM_TESTS_SMALL_PARTS_H
 #define TIM_TESTS_SMALL_PARTS_H
 

@@ -1,6 +1,6 @@
-/* smoke: a small class network with hash weights, forward with tangents and backward, on every instruction set this processor has, in
- * fp32 and bf16. Each must agree with the scalar build in fp32, and that one with sums taken on x86-64, where the golden values of the
- * published code hold.
+/* smoke: a small class network with hash weights, forward with tangents and backward, on every instruction set this processor has,
+ * in fp32 and bf16. Each must agree with the scalar build in fp32, and that one with sums taken on x86-64, where the golden values
+ * of the published code hold.
  * Needs no file and no library: it is what a cross build can run. Prints a line a check, then `N passed, N failed`. */
 #include <math.h>
 #include <stdio.h>

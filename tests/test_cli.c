@@ -1,5 +1,5 @@
-/* The program tim as a user meets it: help, command lines, and sample on a model of classes. Runs ../cli/tim of its own build from the root
- * of the sources; writes into a temporary directory. */
+/* The program tim as a user meets it: help, command lines, and sample on a model of classes. Runs ../cli/tim of its own build from
+ * the root of the sources; writes into a temporary directory. */
 #define _GNU_SOURCE /* memmem */
 #include <limits.h>
 #include <stdint.h>

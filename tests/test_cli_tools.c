@@ -1,5 +1,5 @@
-/* The program tim as a user meets it: the commands beside sample, from a model's files to its training and evaluation. Runs ../cli/tim of
- * its own build from the root of the sources; writes into a temporary directory. */
+/* The program tim as a user meets it: the commands beside sample, from a model's files to its training and evaluation. Runs
+ * ../cli/tim of its own build from the root of the sources; writes into a temporary directory. */
 #include <limits.h>
 #include <math.h>
 #include <stdint.h>
@@ -353,7 +353,8 @@ static void write_idx(const char *name, const uint8_t *header, size_t header_byt
     assert_int_equal(fclose(stream), 0);
 }
 
-/* PICTURES pictures of CLASSES classes in the folder `data`, once to learn from and once as test pictures: class k is a bar in row 2 k. */
+/* PICTURES pictures of CLASSES classes in the folder `data`, once to learn from and once as test pictures: class k is a bar in row
+ * 2 k. */
 static void write_pictures(void) {
     enum { PICTURES = 80 };
     static const uint8_t image_header[] = {0, 0, 8, 3, 0, 0, 0, PICTURES, 0, 0, 0, SIDE, 0, 0, 0, SIDE};

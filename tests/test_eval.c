@@ -1,5 +1,5 @@
-/* The statistics of features: against numbers from NumPy and SciPy in fp64, against all pairs compared in fp64, and by what must not
- * change them. */
+/* The statistics of features: against numbers from NumPy and SciPy in fp64, against all pairs compared in fp64, and by what must
+ * not change them. */
 #include <math.h>
 #include <setjmp.h>
 #include <stdarg.h>

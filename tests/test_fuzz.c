@@ -1,5 +1,5 @@
-/* The corpora of the fuzzers: every file whole, cut short at many places, and with bytes changed, through the target that its folder
- * is called after. `taken` counts the files that are sound: one that is refused, or not refused any longer, changes it. */
+/* The corpora of the fuzzers: every file whole, cut short at many places, and with bytes changed, through the target that its
+ * folder is called after. `taken` counts the files that are sound: one that is refused, or not refused any longer, changes it. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>

@@ -1,5 +1,5 @@
-/* What Inception v3 does around its network, whose values tests/golden/eval holds: folding, files, pictures. Writes into a temporary
- * directory only. */
+/* What Inception v3 does around its network, whose values tests/golden/eval holds: folding, files, pictures. Writes into a
+ * temporary directory only. */
 #include <math.h>
 #include <setjmp.h>
 #include <stdarg.h>

@@ -46,8 +46,8 @@ static const char *in_folder(const char *name) {
 
 /* ---- fixtures ---- */
 
-/* Noise everywhere, and 100 more in the quadrant of the class: mirroring moves it, so classes come in left-right pairs of one quadrant
- * row: class k is bright in row k / 2, thin where k is even and wide where it is odd. */
+/* Noise everywhere, and 100 more in the quadrant of the class: mirroring moves it, so classes come in left-right pairs of one
+ * quadrant row: class k is bright in row k / 2, thin where k is even and wide where it is odd. */
 static void make_picture(uint8_t *out, int64_t label, uint64_t seed, uint64_t index) {
     float noise[PIXELS];
     tim_rng_uniform(noise, PIXELS, seed, index, 0);
@@ -286,7 +286,8 @@ static void test_classifier_accuracy_survives_a_comma_locale(void **state) {
     }
 }
 
-/* The classifier that comes along, on Debian's test pictures: its file tells the truth. Sanitizers cost too much for all of them. */
+/* The classifier that comes along, on Debian's test pictures: its file tells the truth. Sanitizers cost too much for all of them.
+ * */
 static void test_shipped_classifier_knows_clothes(void **state) {
     (void)state;
 #if defined(__SANITIZE_ADDRESS__)
@@ -880,8 +881,8 @@ static int64_t neighbour_steps(void) {
     return steps;
 }
 
-/* Copies are looked for among the pictures of the most steps, wherever these stand in the list, and also where an earlier run that was to
- * take more steps has drawn these pictures without looking. */
+/* Copies are looked for among the pictures of the most steps, wherever these stand in the list, and also where an earlier run that
+ * was to take more steps has drawn these pictures without looking. */
 static void test_eval_searches_pictures_of_most_steps(void **state) {
     (void)state;
     static const int rising[] = {1, 2, 3}, falling[] = {2, 1};

@@ -1,5 +1,6 @@
-/* What pipelines promise: the parts are found, fit each other and are put together as published; a picture does not depend on its batch.
- * The oracle is the parts called one by one, each of which is held against golden values elsewhere. Runs from the root of the sources; writes into a temporary directory only. */
+/* What pipelines promise: the parts are found, fit each other and are put together as published; a picture does not depend on its
+ * batch. The oracle is the parts called one by one, each of which is held against golden values elsewhere. Runs from the root of
+ * the sources; writes into a temporary directory only. */
 #include <locale.h>
 #include <stdint.h>
 #include <stdio.h>
@@ -55,7 +56,8 @@ static int64_t tokens_of(const char *prompt, int64_t ids[LONGEST]) {
     return count;
 }
 
-/* One guided picture by hand: captions of `prompt` and of the negative one padded to the longer's length, sampler, decoder, bytes. */
+/* One guided picture by hand: captions of `prompt` and of the negative one padded to the longer's length, sampler, decoder, bytes.
+ * */
 static void draw_by_hand(const char *prompt, const TimSampleOptions *o, uint8_t pixels[SIZE * SIZE * 3]) {
     static float captions[2 * LONGEST * WIDTH], noise[LATENTS * GRID * GRID], chw[3 * SIZE * SIZE];
     double state[LATENTS * GRID * GRID];
@@ -263,8 +265,8 @@ static void test_draw_classes_through_latents_have_the_decoders_size(void **stat
     tim_pipeline_close(pipeline);
 }
 
-/* Draws within ever less memory until not even the smallest strips fit: the same picture each time, and the last text of `err` says so.
- * Returns how often. */
+/* Draws within ever less memory until not even the smallest strips fit: the same picture each time, and the last text of `err` says
+ * so. Returns how often. */
 static int draw_within_less(TimPipeline *pipeline, TimSampleOptions options) {
     TimPictures whole, bound;
     TimSampleInfo info;
@@ -392,8 +394,8 @@ static void test_draw_tiled_is_what_the_tiles_make(void **state) {
     tim_pipeline_close(pipeline);
 }
 
-/* Of each picture the last stage is the picture; in diffusion mode the first is what a single step draws, since both ask the network for
- * F at (T_max, T_max). */
+/* Of each picture the last stage is the picture; in diffusion mode the first is what a single step draws, since both ask the
+ * network for F at (T_max, T_max). */
 static void test_draw_stages_from_one_step_to_the_picture(void **state) {
     (void)state;
     enum { STEPS = 3, COUNT = 3 };
@@ -507,7 +509,8 @@ static void test_open_missing_and_unfit_parts_named(void **state) {
                        TIM_E_FORMAT, (const char *const[]){"32 columns", "wants 16", NULL});
 }
 
-/* Names of the official files' tensors, as a table of the library has them, and those of the networks that the configurations make. */
+/* Names of the official files' tensors, as a table of the library has them, and those of the networks that the configurations make.
+ * */
 static void test_open_failures_name_the_published_file(void **state) {
     (void)state;
     static const char *const published[][2] = {
@@ -800,7 +803,8 @@ static void test_plan_captions_that_need_no_padding_are_counted(void **state) {
     tim_pipeline_close(pipeline);
 }
 
-/* What the bound must also hold: guided steps beside others have tapes of their own, and a picture to start from is encoded whole. */
+/* What the bound must also hold: guided steps beside others have tapes of their own, and a picture to start from is encoded whole.
+ * */
 static void test_plan_memory_counts_guidance_and_the_first_picture(void **state) {
     (void)state;
     const char *const prompts[] = {"a red cube"};

@@ -377,7 +377,8 @@ static void test_run_estimates_carry_each_jump_to_the_end(void **state) {
     tim_model_close(model);
 }
 
-/* TrigFlow's points lie on a circle of radius pi/2: the end is x_t cos t - F sin t. Noise of a stochastic jump is in no estimate. */
+/* TrigFlow's points lie on a circle of radius pi/2: the end is x_t cos t - F sin t. Noise of a stochastic jump is in no estimate.
+ * */
 static void test_run_estimates_of_other_paths_and_without_noise(void **state) {
     (void)state;
     TimModel *model = constant_model(TIM_TRANSPORT_TRIGFLOW, 0.5F);
@@ -396,7 +397,8 @@ static void test_run_estimates_of_other_paths_and_without_noise(void **state) {
     tim_model_close(model);
 }
 
-/* States that the published sampler (WZDTHU/TiM, on PyTorch 2.13) goes through from z = 0.75 in bf16 where F is 0.5, with fresh noise 1. */
+/* States that the published sampler (WZDTHU/TiM, on PyTorch 2.13) goes through from z = 0.75 in bf16 where F is 0.5, with fresh
+ * noise 1. */
 static void test_run_rounded_times_states_of_the_published_sampler(void **state) {
     (void)state;
     static const struct {
@@ -425,8 +427,8 @@ static void test_run_rounded_times_states_of_the_published_sampler(void **state)
     tim_model_close(model);
 }
 
-/* Of 5 steps the published sampler's second goes from t = 0.80078125 to r = 0.6015625, and the network is told so. With 16 nothing is
- * rounded. */
+/* Of 5 steps the published sampler's second goes from t = 0.80078125 to r = 0.6015625, and the network is told so. With 16 nothing
+ * is rounded. */
 static void test_run_rounded_times_reach_the_network(void **state) {
     (void)state;
     TimModel *model = hash_model(1);

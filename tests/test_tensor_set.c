@@ -511,8 +511,8 @@ static void test_weights_of_wrapped_checkpoints(void **state) {
     assert_weights(write_torch(&averaged), "ema", "d", 3);
 }
 
-/* {'ema': {'shadow': [tensor]}, 'model': {'state_dict': {...}}}: an average without names is passed over. And the model whose tensors
- * are called "model. ..." is none that is wrapped. */
+/* {'ema': {'shadow': [tensor]}, 'model': {'state_dict': {...}}}: an average without names is passed over. And the model whose
+ * tensors are called "model. ..." is none that is wrapped. */
 static void test_weights_wrapped_twice_or_not_at_all(void **state) {
     (void)state;
     static const int64_t one[] = {1};

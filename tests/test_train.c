@@ -586,7 +586,8 @@ static void make_muon_params(TimParams *params) {
     }
 }
 
-/* Weights of three updates; parameter k starts at cos(0.7 i + k - 1), with gradient sin(1.3 i (step + 1) + k - 1) + 0.1 ((7 i + step) mod 5). */
+/* Weights of three updates; parameter k starts at cos(0.7 i + k - 1), with gradient sin(1.3 i (step + 1) + k - 1) + 0.1 ((7 i +
+ * step) mod 5). */
 static void run_muon(const TimParams *params, TimDtype product, int threads, float *weights, float *ema, TimBf16 *bf16) {
     float gradients[4 * 32] = {0}, first[4 * 32] = {0}, second[4 * 32] = {0};
     TimMuon *muon;
@@ -861,7 +862,8 @@ static void test_loss_expected_is_the_geometric_mean_of_the_past(void **state) {
     assert_close(tim_loss_expected(&scale, 5), 0.5, 1e-5);
 }
 
-/* Nine targets of -0.1 and one of 0.9, where F = 0 is their mean: gradient 0 if all weigh alike, but not with the weights 1 / loss. */
+/* Nine targets of -0.1 and one of 0.9, where F = 0 is their mean: gradient 0 if all weigh alike, but not with the weights 1 / loss.
+ * */
 static double gradient_at_the_mean(const float *expected_loss) {
     enum { COUNT = 10, ALL = COUNT * SIDE * SIDE };
     static float x[ALL], z[ALL];
@@ -1043,8 +1045,8 @@ static void test_trainer_guidance_runs_on_the_ema(void **state) {
     tim_config_done(&config);
 }
 
-/* Before its step guidance changes nothing, afterwards it does: held against a training without any. A network that has just begun says
- * the same with and without its class, so the effect takes some steps. */
+/* Before its step guidance changes nothing, afterwards it does: held against a training without any. A network that has just begun
+ * says the same with and without its class, so the effect takes some steps. */
 static void test_trainer_guidance_starts_at_its_step(void **state) {
     (void)state;
     TimConfig config = tiny(TIM_PRECISION_F32);
@@ -1239,7 +1241,8 @@ static void draw_jumps(TimTrainer *t, const double *times, float *x, float *z, f
     }
 }
 
-/* Root mean square of target - (v - (t - r) dF/dt) over that of (t - r) dF/dt, with the derivative along `direction` by differences. */
+/* Root mean square of target - (v - (t - r) dF/dt) over that of (t - r) dF/dt, with the derivative along `direction` by
+ * differences. */
 static double target_error(TimTrainer *t, const TimBatch *batch, const float *x_t, const float *direction, const float *target) {
     static float above[JUMP_PIXELS], below[JUMP_PIXELS];
     const double h = 2e-3;
@@ -1305,7 +1308,8 @@ static void test_trainer_direction_needs_velocities_and_the_exact_derivative(voi
 
 enum { COMPOSED_GRADIENTS = 4096 };
 
-/* The last two of four samples: three jumps of the average by hand; of the last jump's length, where that is not 0, whatever the sampler's. */
+/* The last two of four samples: three jumps of the average by hand; of the last jump's length, where that is not 0, whatever the
+ * sampler's. */
 static void check_composed(double last_jump) {
     enum { COMPOSED = 2, FIRST = (JUMPS - COMPOSED) * SIDE * SIDE, STEPS = 3 };
     static float x[JUMP_PIXELS], z[JUMP_PIXELS], x_t[JUMP_PIXELS], at[JUMP_PIXELS], f[JUMP_PIXELS], target[JUMP_PIXELS];
@@ -1435,8 +1439,9 @@ static void test_trainer_composed_samples_end_as_the_sampler_does(void **state) 
 
 /* ---- twins ---- */
 
-/* Two twins behind two diffusion samples, whose pictures the critic sees beside them. By hand: rows 0 and 1 are those pictures, 2 and 3 what one
- * jump of the weights draws, each at the time of its twin and with its noise; what the critic says of them, and of the last two as of data. */
+/* Two twins behind two diffusion samples, whose pictures the critic sees beside them. By hand: rows 0 and 1 are those pictures, 2
+ * and 3 what one jump of the weights draws, each at the time of its twin and with its noise; what the critic says of them, and of
+ * the last two as of data. */
 enum { TWINS = 2, FIRST_DRAWN = (JUMPS - TWINS) * SIDE * SIDE };
 typedef struct TwinCase {
     TimTrainer *t;

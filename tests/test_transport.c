@@ -288,7 +288,8 @@ static void test_time_pairs_other_step_or_seed_gives_other_times(void **state) {
     }
 }
 
-/* The two times of a pair are on average symmetric about 1/2 and 0.235 apart: 2/sqrt(pi) standard deviations of sigmoid(N(0, 1)). */
+/* The two times of a pair are on average symmetric about 1/2 and 0.235 apart: 2/sqrt(pi) standard deviations of sigmoid(N(0, 1)).
+ * */
 static void test_time_pairs_many_draws_have_the_right_means(void **state) {
     (void)state;
     const TimTransitionConfig config = transition(0.0, 0.0);
@@ -318,7 +319,8 @@ static void test_rope_table_token_order_is_mod_then_div(void **state) {
         }
 }
 
-/* The published class (WZDTHU/TiM, on PyTorch 2.13) cast to bf16, head width 72 as in TiM-XL: cosines and sines at positions 31 and 79. */
+/* The published class (WZDTHU/TiM, on PyTorch 2.13) cast to bf16, head width 72 as in TiM-XL: cosines and sines at positions 31 and
+ * 79. */
 static void test_rope_table_rounded_is_the_published_models(void **state) {
     (void)state;
     enum { H = 80, DH = 72, WAVES = DH / 4 };

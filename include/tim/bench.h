@@ -39,16 +39,16 @@ typedef struct TimBenchResult {
     int op_count;
 } TimBenchResult;
 
-/* Measures the peak with options->threads; about two seconds. The other options have no effect. Errors: TIM_E_ARGUMENT without options
- * and for a number of threads out of range; TIM_E_MEMORY. Not thread-safe with itself. */
+/* Measures the peak with options->threads; about two seconds. The other options have no effect. Errors: TIM_E_ARGUMENT without
+ * options and for a number of threads out of range; TIM_E_MEMORY. Not thread-safe with itself. */
 TIM_API TimStatus tim_bench_peak(TimBenchPeak *peak, const TimBenchOptions *options, TimError *err);
 
 /* The names of the cases, as train_small:jvp or xl256; NULL beyond the last. Static storage. */
 TIM_API const char *tim_bench_case(int index);
 
 /* Runs one case with random weights. TIM_E_ARGUMENT when no case has that name, and for options without a run or with a number of
- * threads out of range; TIM_E_UNSUPPORTED for an instruction set this processor lacks; TIM_E_MEMORY. Not thread-safe with itself: it
- * measures the machine. */
+ * threads out of range; TIM_E_UNSUPPORTED for an instruction set this processor lacks; TIM_E_MEMORY. Not thread-safe with itself:
+ * it measures the machine. */
 TIM_API TimStatus tim_bench_run(TimBenchResult *result, const char *name, const TimBenchOptions *options, TimError *err);
 
 #ifdef __cplusplus

@@ -47,8 +47,8 @@ typedef struct TimNetworkConfig {
     bool use_new_embed; /* false: delta_embedder is t_embedder */
     bool qk_norm;
     bool distance_aware; /* adds qkv_d(interval embedding) to qkv */
-    /* Ours, of OT-FM: F = t x_t + what the blocks say. At t = 1, where F is noise less picture, no noise then has to pass through the
-     * blocks, whose errors are haze on a picture drawn in one jump; near t = 0 it is the network as published. */
+    /* Ours, of OT-FM: F = t x_t + what the blocks say. At t = 1, where F is noise less picture, no noise then has to pass through
+     * the blocks, whose errors are haze on a picture drawn in one jump; near t = 0 it is the network as published. */
     bool input_skip;
 } TimNetworkConfig;
 
@@ -65,10 +65,10 @@ typedef struct TimTransportConfig {
     double p_mean, p_std; /* OT-FM, TrigFlow, EDM: of the normal number behind a time */
     double sigma_d;
     double t_max, t_min; /* where sampling starts and ends */
-    /* Ours: of four jumps and more the last is so long, of two twice, of three 4/3 as long (but no longer than half the way), and leads to
-     * the mean: the network is told r = t there. That takes noise away which the jump to a picture keeps. From a start no further than that,
-     * jumps are equal and the last leads to the mean, also a single one. Shorter than T_max - T_min. 0, as published: all jumps are equal,
-     * and none leads to the mean. */
+    /* Ours: of four jumps and more the last is so long, of two twice, of three 4/3 as long (but no longer than half the way), and
+     * leads to the mean: the network is told r = t there. That takes noise away which the jump to a picture keeps. From a start no
+     * further than that, jumps are equal and the last leads to the mean, also a single one. Shorter than T_max - T_min. 0, as
+     * published: all jumps are equal, and none leads to the mean. */
     double last_jump;
     double beta_min, beta_d;     /* VP-SDE */
     double sigma_min, sigma_max; /* VE-SDE */
@@ -94,19 +94,19 @@ typedef struct TimTransitionConfig {
     double consistency_ratio; /* share of them with r = T_min */
     TimDerivative derivative_type;
     double differential_epsilon;
-    /* Ours: the exact derivative follows the averaged network's velocity at x_t, which is the mean of those that pass there and has none
-     * of their noise; false, as published: that of the sample's own pair. */
+    /* Ours: the exact derivative follows the averaged network's velocity at x_t, which is the mean of those that pass there and has
+     * none of their noise; false, as published: that of the sample's own pair. */
     bool average_direction;
-    /* Ours: share of the batch that is composed, from T_max to T_min: the target is the one jump that does what so many jumps of the
-     * averaged network do. It has no noise, so differences count by their size, which leaves no haze on what is smooth. 0, as published:
-     * none. */
+    /* Ours: share of the batch that is composed, from T_max to T_min: the target is the one jump that does what so many jumps of
+     * the averaged network do. It has no noise, so differences count by their size, which leaves no haze on what is smooth. 0, as
+     * published: none. */
     double composed_ratio;
     int composed_jumps;
     double composed_last_jump; /* what TimTransportConfig.last_jump is to the sampler's, of those jumps; 0 by default */
     double composed_weight;    /* what their weight is multiplied by; 1 by default */
     double composed_edges;     /* what a difference between neighbouring values counts in their loss beside a value; 0 by default */
-    /* Ours: share of the batch, at most half, whose own picture, drawn by one jump, is held against data by a second network that learns
-     * both (twins and critic; arXiv 2311.18828, 2512.05150). 0, as published: none. */
+    /* Ours: share of the batch, at most half, whose own picture, drawn by one jump, is held against data by a second network that
+     * learns both (twins and critic; arXiv 2311.18828, 2512.05150). 0, as published: none. */
     double twin_ratio;
     double twin_weight; /* what the pull on that jump is multiplied by; 1 by default */
     TimTimeWeight weight_time_type;
@@ -115,8 +115,8 @@ typedef struct TimTransitionConfig {
     bool weight_t_and_r;      /* false: D = tau(t) instead of tau(t) - tau(r) */
     bool use_dir_loss;        /* adds 1 - cos(F, target) over the channel axis */
     double loss_weight_power; /* p of a sample's weight w_time / (loss + 1e-5)^p; published 1, 0 is the plain squared error */
-    /* Ours: the loss in that weight of a diffusion sample is the one to expect at t, which leaves the mean of the targets the optimum;
-     * false, as published: the sample's own. */
+    /* Ours: the loss in that weight of a diffusion sample is the one to expect at t, which leaves the mean of the targets the
+     * optimum; false, as published: the sample's own. */
     bool expected_loss;
 } TimTransitionConfig;
 
@@ -163,8 +163,8 @@ typedef struct TimTrainingConfig {
     int64_t expected_loss_start_step; /* ours: model.transition_loss.expected_loss counts from this step on */
     double proj_coeff;                /* weight of the alignment loss; the trainer has no targets for it and takes 0 only */
     int batch_size;
-    /* Ours: the noises of so many batches change places among the pictures of a class, so that paths cross less (optimal transport);
-     * 0, as published: pairs as drawn. */
+    /* Ours: the noises of so many batches change places among the pictures of a class, so that paths cross less (optimal
+     * transport); 0, as published: pairs as drawn. */
     int coupling_batches;
 } TimTrainingConfig;
 
@@ -199,15 +199,15 @@ TIM_API void tim_transport_config_init(TimTransportConfig *config, TimTransportK
 TIM_API void tim_config_done(TimConfig *config);
 
 /* Reads a YAML file over the defaults. `config` is initialised by the call and needs tim_config_done also after a failure.
- * Unknown keys inside model, data and training are errors that name line, key and the keys allowed there, the likeliest first. Keys of
- * the published files that mean nothing here, and those of other tools at the top, are listed in without_effect; a value that only
- * training could not heed leaves the file readable and is told in untrainable. Ranges are those of tim_config_check, which the caller
- * asks (tim_model_open and tim_trainer_new do). Errors: TIM_E_IO, TIM_E_FORMAT, TIM_E_UNSUPPORTED for a network or
+ * Unknown keys inside model, data and training are errors that name line, key and the keys allowed there, the likeliest first. Keys
+ * of the published files that mean nothing here, and those of other tools at the top, are listed in without_effect; a value that
+ * only training could not heed leaves the file readable and is told in untrainable. Ranges are those of tim_config_check, which the
+ * caller asks (tim_model_open and tim_trainer_new do). Errors: TIM_E_IO, TIM_E_FORMAT, TIM_E_UNSUPPORTED for a network or
  * transport that is none of these and for what only the published code can do, TIM_E_MEMORY. Any thread. */
 TIM_API TimStatus tim_config_read(TimConfig *config, const char *path, TimError *err);
 
-/* Writes the YAML file that tim_config_read reads back to the same values. Errors: TIM_E_ARGUMENT where tim_config_check gives it, and for a
- * text that is not UTF-8; TIM_E_IO, and nothing is left of a file that was begun. Any thread. */
+/* Writes the YAML file that tim_config_read reads back to the same values. Errors: TIM_E_ARGUMENT where tim_config_check gives it,
+ * and for a text that is not UTF-8; TIM_E_IO, and nothing is left of a file that was begun. Any thread. */
 TIM_API TimStatus tim_config_write(const TimConfig *config, const char *path, TimError *err);
 
 /* Checks that every value is in its range and fits the others; the text names field, value and range.

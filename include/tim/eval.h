@@ -45,15 +45,16 @@ typedef struct TimClassifierOptions {
 /* Fills in what the shipped classifier was trained with: Fashion-MNIST, 16 epochs, batches of 125, rate 3e-3, seed 0. */
 TIM_API void tim_classifier_options_init(TimClassifierOptions *options);
 
-/* Trains a classifier (AdamW, label smoothing 0.05, pictures shifted and, unless no_mirror says otherwise, mirrored) and writes its weights with its test accuracy.
- * `report`, unless NULL, gets the last epoch's. Borrows everything. Errors: TIM_E_ARGUMENT for an option out of range, for pictures
- * without labels and for two sets of different sizes; TIM_E_IO and TIM_E_FORMAT for the sets, pictures of different sizes in one included;
- * TIM_E_UNSUPPORTED for an instruction set that this processor lacks; TIM_E_MEMORY. */
+/* Trains a classifier (AdamW, label smoothing 0.05, pictures shifted and, unless no_mirror says otherwise, mirrored) and writes its
+ * weights with its test accuracy. `report`, unless NULL, gets the last epoch's. Borrows everything. Errors: TIM_E_ARGUMENT for an
+ * option out of range, for pictures without labels and for two sets of different sizes; TIM_E_IO and TIM_E_FORMAT for the sets,
+ * pictures of different sizes in one included; TIM_E_UNSUPPORTED for an instruction set that this processor lacks; TIM_E_MEMORY. */
 TIM_API TimStatus tim_classifier_train(const TimClassifierOptions *options, TimClassifierReport *report, TimError *err);
 
 /* ---- the judge ---- */
 
-/* A classifier, real pictures to compare with, and everything that is measured of them alone. Opaque; one call at a time on one judge. */
+/* A classifier, real pictures to compare with, and everything that is measured of them alone. Opaque; one call at a time on one
+ * judge. */
 typedef struct TimJudge TimJudge;
 
 typedef struct TimJudgeOptions {
@@ -87,9 +88,9 @@ typedef struct TimJudgement {
                    * training pictures, or less than 99 */
 } TimJudgement;
 
-/* Reads classifier and pictures and measures the real ones. Pictures must have the size of a classifier of ours. Close with tim_judge_close.
- * Errors: TIM_E_ARGUMENT, TIM_E_IO and TIM_E_FORMAT for files that do not fit, named; TIM_E_UNSUPPORTED for an instruction set
- * that this processor lacks; TIM_E_MEMORY. *judge is NULL then. */
+/* Reads classifier and pictures and measures the real ones. Pictures must have the size of a classifier of ours. Close with
+ * tim_judge_close. Errors: TIM_E_ARGUMENT, TIM_E_IO and TIM_E_FORMAT for files that do not fit, named; TIM_E_UNSUPPORTED for an
+ * instruction set that this processor lacks; TIM_E_MEMORY. *judge is NULL then. */
 TIM_API TimStatus tim_judge_open(TimJudge **judge, const TimJudgeOptions *options, TimError *err);
 
 /* Closes a judge; NULL is fine. */
@@ -101,16 +102,17 @@ TIM_API void tim_judge_close(TimJudge *judge);
 TIM_API TimStatus tim_judge_pictures(TimJudge *judge, const TimPictures *pictures, const int64_t *labels, TimJudgement *judgement,
                                      TimError *err);
 
-/* Judges the picture set `source` names, as for tim_picture_set_open, with its labels if every picture has one; *count, unless NULL, is
- * how many there were. Errors: those of tim_judge_pictures, TIM_E_IO and TIM_E_FORMAT for the set. */
+/* Judges the picture set `source` names, as for tim_picture_set_open, with its labels if every picture has one; *count, unless
+ * NULL, is how many there were. Errors: those of tim_judge_pictures, TIM_E_IO and TIM_E_FORMAT for the set. */
 TIM_API TimStatus tim_judge_set(TimJudge *judge, const char *source, int64_t *count, TimJudgement *judgement, TimError *err);
 
 /* TIM_E_ARGUMENT unless pictures of that size, and of that many classes, are what the judge can look at. */
 TIM_API TimStatus tim_judge_check(const TimJudge *judge, int height, int width, int channels, int classes, TimError *err);
 
-/* The judgement of real pictures, to hold `count` others against: as many of the training set, evenly spaced within each class, against the reference, because
- * every distance falls with the number of pictures; but agreement, distance and share are those of the reference itself. A training set of
- * fewer pictures has no Frechet distance, precision and recall, without one everything is NaN. Errors: those of tim_judge_pictures. */
+/* The judgement of real pictures, to hold `count` others against: as many of the training set, evenly spaced within each class,
+ * against the reference, because every distance falls with the number of pictures; but agreement, distance and share are those of
+ * the reference itself. A training set of fewer pictures has no Frechet distance, precision and recall, without one everything is
+ * NaN. Errors: those of tim_judge_pictures. */
 TIM_API TimStatus tim_judge_floor(TimJudge *judge, int64_t count, TimJudgement *floor, TimError *err);
 
 /* Only the Frechet distance and the agreement, which take a small part of the time; the rest of the judgement is NaN. */
@@ -119,8 +121,8 @@ TIM_API TimStatus tim_judge_quickly(TimJudge *judge, const TimPictures *pictures
 
 enum { TIM_HASH_TEXT = 65 };
 
-/* The SHA-256 by which reports know the file or folder of weights at `path`, hexadecimal: of a file as sha256sum prints it, of an index of
- * shards that of all tensors by name. Errors: TIM_E_IO and TIM_E_FORMAT, naming the file; TIM_E_MEMORY. Any thread. */
+/* The SHA-256 by which reports know the file or folder of weights at `path`, hexadecimal: of a file as sha256sum prints it, of an
+ * index of shards that of all tensors by name. Errors: TIM_E_IO and TIM_E_FORMAT, naming the file; TIM_E_MEMORY. Any thread. */
 TIM_API TimStatus tim_weights_hash(char out[TIM_HASH_TEXT], const char *path, TimError *err);
 
 /* ---- ADM's evaluation suite ---- */
@@ -147,11 +149,12 @@ typedef struct TimAdmScores {
     bool reference_moments;      /* the reference's means and covariances are those of its file, not of its pictures */
 } TimAdmScores;
 
-/* Computes what openai/guided-diffusion's evaluator.py prints, in its conventions (docs/report.md). An npz that holds mu, sigma, mu_s and
- * sigma_s gives these means and covariances instead of those of its pictures, as the published reference batches do. Memory: 8 KiB for each
- * picture, up to three times that while they are read, and about 0.5 GiB. Borrows everything.
- * Errors: TIM_E_ARGUMENT for fewer than 4 pictures and for options missing or out of range; TIM_E_UNSUPPORTED for an instruction set that
- * this processor lacks; TIM_E_IO and TIM_E_FORMAT for files that do not fit, named; TIM_E_CANCELLED; TIM_E_MEMORY. Files may be hostile. */
+/* Computes what openai/guided-diffusion's evaluator.py prints, in its conventions (docs/report.md). An npz that holds mu, sigma,
+ * mu_s and sigma_s gives these means and covariances instead of those of its pictures, as the published reference batches do.
+ * Memory: 8 KiB for each picture, up to three times that while they are read, and about 0.5 GiB. Borrows everything.
+ * Errors: TIM_E_ARGUMENT for fewer than 4 pictures and for options missing or out of range; TIM_E_UNSUPPORTED for an instruction
+ * set that this processor lacks; TIM_E_IO and TIM_E_FORMAT for files that do not fit, named; TIM_E_CANCELLED; TIM_E_MEMORY. Files
+ * may be hostile. */
 TIM_API TimStatus tim_adm_suite(const TimAdmOptions *options, TimAdmScores *scores, TimError *err);
 
 /* ---- the whole evaluation ---- */
@@ -194,19 +197,19 @@ typedef struct TimEvalOptions {
     void *user;
 } TimEvalOptions;
 
-/* Fills in: steps 1, 2, 4, 8, 32, 128 (static storage), both modes, 10000 samples, 3 seeds from 0, bf16. What is left to give: model,
- * reference, classifier and out. Any thread. */
+/* Fills in: steps 1, 2, 4, 8, 32, 128 (static storage), both modes, 10000 samples, 3 seeds from 0, bf16. What is left to give:
+ * model, reference, classifier and out. Any thread. */
 TIM_API void tim_eval_options_init(TimEvalOptions *options);
 
-/* Draws and judges every setting and writes the reports. A setting and seed that an earlier call with the same weights, pictures and
- * settings has done into `out`, ended or not, is taken over. Borrows everything. Errors: as tim_model_open, tim_sample and tim_judge_open;
- * TIM_E_ARGUMENT for options out of range or missing; TIM_E_UNSUPPORTED for a model on latents or of texts; TIM_E_IO for `out`;
- * TIM_E_CANCELLED. Different calls are independent, but for `out`. */
+/* Draws and judges every setting and writes the reports. A setting and seed that an earlier call with the same weights, pictures
+ * and settings has done into `out`, ended or not, is taken over. Borrows everything. Errors: as tim_model_open, tim_sample and
+ * tim_judge_open; TIM_E_ARGUMENT for options out of range or missing; TIM_E_UNSUPPORTED for a model on latents or of texts;
+ * TIM_E_IO for `out`; TIM_E_CANCELLED. Different calls are independent, but for `out`. */
 TIM_API TimStatus tim_eval(const TimEvalOptions *options, TimError *err);
 
-/* Writes a page to `path` that needs nothing else: the PNG at `sheet`, and quality by steps from `report`, the report.json of an earlier
- * evaluation of `model` (NULL: of any). Errors: TIM_E_ARGUMENT for a report of other weights; TIM_E_IO and TIM_E_FORMAT, naming the file;
- * TIM_E_MEMORY. Any thread. */
+/* Writes a page to `path` that needs nothing else: the PNG at `sheet`, and quality by steps from `report`, the report.json of an
+ * earlier evaluation of `model` (NULL: of any). Errors: TIM_E_ARGUMENT for a report of other weights; TIM_E_IO and TIM_E_FORMAT,
+ * naming the file; TIM_E_MEMORY. Any thread. */
 TIM_API TimStatus tim_report_write_demo(const char *report, const TimModel *model, const char *sheet, const char *path,
                                         TimError *err);
 

@@ -1,4 +1,5 @@
-/* What the files of a model say that are no weights: its configuration, those of the text encoder and the autoencoder, a tokenizer. */
+/* What the files of a model say that are no weights: its configuration, those of the text encoder and the autoencoder, a tokenizer.
+ * */
 #ifndef TIM_FACTS_H
 #define TIM_FACTS_H
 
@@ -28,13 +29,14 @@ typedef struct TimFacts {
     int count; /* of items */
 } TimFacts;
 
-/* Whether a file of this name is one that tim_facts_read reads: a configuration (.yaml, .yml, config.json) or a tokenizer (.model, other
- * .json but for the index of sharded weights). Any thread. */
+/* Whether a file of this name is one that tim_facts_read reads: a configuration (.yaml, .yml, config.json) or a tokenizer (.model,
+ * other .json but for the index of sharded weights). Any thread. */
 TIM_API bool tim_facts_known(const char *path);
 
 /* Reads the configuration of a TiM model (YAML), the config.json of a text encoder (Gemma 3, T5) or autoencoder (AutoencoderKL,
- * AutoencoderDC), or a tokenizer (tokenizer.json or SentencePiece). Errors: TIM_E_IO, TIM_E_FORMAT, TIM_E_UNSUPPORTED, naming file, key and
- * value, as where the file is used; TIM_E_ARGUMENT for a name that is not known. After a failure there are no facts. The file may be hostile. Any thread. */
+ * AutoencoderDC), or a tokenizer (tokenizer.json or SentencePiece). Errors: TIM_E_IO, TIM_E_FORMAT, TIM_E_UNSUPPORTED, naming file,
+ * key and value, as where the file is used; TIM_E_ARGUMENT for a name that is not known. After a failure there are no facts. The
+ * file may be hostile. Any thread. */
 TIM_API TimStatus tim_facts_read(TimFacts *facts, const char *path, TimError *err);
 
 /* The same of a configuration that was read, or that tim_config_check accepts. Any thread. */

@@ -1,5 +1,5 @@
-/* What is in a file of tensors: names, types and shapes of its tensors, and its metadata texts. Such a file is a safetensors file, one
- * of torch.save (.bin, .pt, .pth), or a set of them with an index (.safetensors.index.json); its content tells which. */
+/* What is in a file of tensors: names, types and shapes of its tensors, and its metadata texts. Such a file is a safetensors file,
+ * one of torch.save (.bin, .pt, .pth), or a set of them with an index (.safetensors.index.json); its content tells which. */
 #ifndef TIM_FILE_H
 #define TIM_FILE_H
 
@@ -27,11 +27,11 @@ typedef struct TimFileTensor {
 } TimFileTensor;
 
 /* Opens and checks the file at `path`, or the one in the folder `path`: model.safetensors, diffusion_pytorch_model.safetensors,
- * their indices, diffusion_pytorch_model.bin, pytorch_model.bin or its index, or the only file of weights of another name. Only descriptions are read, and
- * tensors that torch stored in another order than row by row. Nothing in a file is executed. Close with tim_tensor_file_close.
- * Errors: TIM_E_IO when it cannot be opened, or a folder has none; TIM_E_ARGUMENT when it has several; TIM_E_FORMAT, naming file
- * and tensor, when it is not sound; TIM_E_UNSUPPORTED for what this library does not read: an element type, an old format, Python
- * objects that are no tensors; TIM_E_MEMORY. *file is NULL then. The file may be hostile. */
+ * their indices, diffusion_pytorch_model.bin, pytorch_model.bin or its index, or the only file of weights of another name. Only
+ * descriptions are read, and tensors that torch stored in another order than row by row. Nothing in a file is executed. Close with
+ * tim_tensor_file_close. Errors: TIM_E_IO when it cannot be opened, or a folder has none; TIM_E_ARGUMENT when it has several;
+ * TIM_E_FORMAT, naming file and tensor, when it is not sound; TIM_E_UNSUPPORTED for what this library does not read: an element
+ * type, an old format, Python objects that are no tensors; TIM_E_MEMORY. *file is NULL then. The file may be hostile. */
 TIM_API TimStatus tim_tensor_file_open(TimTensorFile **file, const char *path, TimError *err);
 
 /* Closes the file; NULL is fine. */

@@ -50,9 +50,9 @@ typedef enum TimImageFilter {
 } TimImageFilter;
 
 /* Makes `out` from `in` with another size, byte for byte as Pillow's Image.resize: filters are stretched when the picture shrinks,
- * and the height is changed before the width where it loses more than twice as many pixels, as version 13.0 does. Versions up to 12.3
- * always begin with the width, which changes some of those bytes by rounding. `out` is written over, not freed, and left empty on
- * failure; it must be another image than `in`.
+ * and the height is changed before the width where it loses more than twice as many pixels, as version 13.0 does. Versions up to
+ * 12.3 always begin with the width, which changes some of those bytes by rounding. `out` is written over, not freed, and left empty
+ * on failure; it must be another image than `in`.
  * Errors: TIM_E_ARGUMENT for an empty image, a side outside 1 ... TIM_IMAGE_MAX_SIDE or an unknown filter; TIM_E_MEMORY. */
 TIM_API TimStatus tim_image_resize(TimImage *out, const TimImage *in, int height, int width, TimImageFilter filter, TimError *err);
 
@@ -72,14 +72,14 @@ TIM_API TimStatus tim_image_write_png(const TimImage *image, const char *path, c
  * 16-bit samples are scaled to 8, fewer than 8 widened; alpha and transparent colours are dropped, not blended, as Pillow's
  * convert("RGB") does; gamma and profiles are ignored. `image` is written over, not freed, and left empty on failure.
  * Errors: TIM_E_IO when the file cannot be opened; TIM_E_FORMAT for anything but a whole, valid PNG of at most TIM_IMAGE_MAX_SIDE
- * pixels a side, or for more pixels than so few bytes should hold; TIM_E_MEMORY. The file may be hostile: memory stays in proportion to
- * its size, at most 1032 bytes of pixels for each of its own, beyond the 16777216 pixels that any PNG may have. A page of A4 with 1 bit at
- * 600 dpi so takes 34 KB or more, with a palette 101 KB. */
+ * pixels a side, or for more pixels than so few bytes should hold; TIM_E_MEMORY. The file may be hostile: memory stays in
+ * proportion to its size, at most 1032 bytes of pixels for each of its own, beyond the 16777216 pixels that any PNG may have. A
+ * page of A4 with 1 bit at 600 dpi so takes 34 KB or more, with a palette 101 KB. */
 TIM_API TimStatus tim_image_read_png(TimImage *image, const char *path, TimError *err);
 
 /* value = the text `key` of the PNG file at `path`, which must fit into `size` bytes with its end; compressed texts are not read.
- * Errors: TIM_E_IO when the file cannot be opened; TIM_E_FORMAT when it is no PNG, has no such text, or the text does not fit; `value` is
- * empty then. The file may be hostile. */
+ * Errors: TIM_E_IO when the file cannot be opened; TIM_E_FORMAT when it is no PNG, has no such text, or the text does not fit;
+ * `value` is empty then. The file may be hostile. */
 TIM_API TimStatus tim_image_read_text(char *value, size_t size, const char *key, const char *path, TimError *err);
 
 /* Writes the image to `path` as a JPEG, gray or YCbCr with chroma at half the resolution (libjpeg's defaults); quality 1 ... 100.
@@ -90,15 +90,16 @@ TIM_API TimStatus tim_image_write_jpeg(const TimImage *image, const char *path, 
  * The file appears as that of tim_image_write_png. Errors: TIM_E_ARGUMENT; TIM_E_IO, naming the path; TIM_E_MEMORY. */
 TIM_API TimStatus tim_image_write_webp(const TimImage *image, const char *path, int quality, TimError *err);
 
-/* Makes an image from a PNG, JPEG or WebP file, told apart by their first bytes, not by their names. The pixels are those of Pillow:
+/* Makes an image from a PNG, JPEG or WebP file, told apart by their first bytes, not by their names. The pixels are those of
+ * Pillow:
  * - PNG: as tim_image_read_png.
  * - JPEG: gray gives 1 channel, everything else 3; CMYK is mixed as convert("RGB") does, without profiles. Orientation tags are
  *   ignored. Unlike there, damage that libjpeg fills with made-up pixels is an error; so are more than 500 scans, or more
  *   than 20 in a file too short for so many.
  * - WebP: 3 channels; alpha is dropped, not blended. Animations are refused.
  * `image` is written over, not freed, and left empty on failure.
- * Errors: TIM_E_IO when the file cannot be opened; TIM_E_FORMAT for another format, damage, a side beyond TIM_IMAGE_MAX_SIDE, or far
- * more pixels than so few bytes should hold; TIM_E_UNSUPPORTED for an animation or unknown colours; TIM_E_MEMORY.
+ * Errors: TIM_E_IO when the file cannot be opened; TIM_E_FORMAT for another format, damage, a side beyond TIM_IMAGE_MAX_SIDE, or
+ * far more pixels than so few bytes should hold; TIM_E_UNSUPPORTED for an animation or unknown colours; TIM_E_MEMORY.
  * The file may be hostile: memory stays in proportion to its size, beyond the 16777216 pixels that any PNG or WebP may have. */
 TIM_API TimStatus tim_image_read(TimImage *image, const char *path, TimError *err);
 
@@ -138,8 +139,8 @@ typedef struct TimAdmWriter TimAdmWriter;
 TIM_API TimStatus tim_adm_writer_begin(TimAdmWriter **writer, const char *path, int64_t n, int height, int width, int channels,
                                        TimError *err);
 
-/* Adds the next `count` images, uint8 (count, height, width, channels), borrowed. After TIM_E_IO only tim_adm_writer_discard is useful.
- * Errors: TIM_E_ARGUMENT when count is negative or more than n images come; TIM_E_IO. */
+/* Adds the next `count` images, uint8 (count, height, width, channels), borrowed. After TIM_E_IO only tim_adm_writer_discard is
+ * useful. Errors: TIM_E_ARGUMENT when count is negative or more than n images come; TIM_E_IO. */
 TIM_API TimStatus tim_adm_writer_append(TimAdmWriter *writer, const uint8_t *images, int64_t count, TimError *err);
 
 /* Adds the labels, int64 (n), unless NULL, and puts the file at its path. Frees the writer in every case; a failure leaves no file.

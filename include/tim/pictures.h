@@ -38,9 +38,9 @@ TIM_API TimStatus tim_picture_set_open(TimPictureSet **set, const char *source, 
 /* Number of pictures, at least 1. */
 TIM_API int64_t tim_picture_set_count(const TimPictureSet *set);
 
-/* Makes an image from the next picture. `image` is written over, not freed, and left empty on failure; *label is the picture's class
- * or -1 where the set knows none. Errors: TIM_E_ARGUMENT after the last picture; otherwise as tim_image_read, and TIM_E_FORMAT for a
- * damaged npz. After a failure a folder's set stays at that picture, and an npz has to be rewound. */
+/* Makes an image from the next picture. `image` is written over, not freed, and left empty on failure; *label is the picture's
+ * class or -1 where the set knows none. Errors: TIM_E_ARGUMENT after the last picture; otherwise as tim_image_read, and
+ * TIM_E_FORMAT for a damaged npz. After a failure a folder's set stays at that picture, and an npz has to be rewound. */
 TIM_API TimStatus tim_picture_set_next(TimPictureSet *set, TimImage *image, int64_t *label, TimError *err);
 
 /* The first picture comes next. */

@@ -1,5 +1,5 @@
-/* From a prompt or a class to a picture with the parts of a published model: TiM itself, for text its encoder and tokenizer, for latents
- * the autoencoder. A model on pixels is a pipeline without an autoencoder.
+/* From a prompt or a class to a picture with the parts of a published model: TiM itself, for text its encoder and tokenizer, for
+ * latents the autoencoder. A model on pixels is a pipeline without an autoencoder.
  * Sources: the published sampling scripts (WZDTHU/TiM); folders as diffusers and transformers lay them out. */
 #ifndef TIM_PIPELINE_H
 #define TIM_PIPELINE_H
@@ -15,9 +15,9 @@ typedef struct TimPipeline TimPipeline;
 
 /* Where the parts are; all texts are borrowed for the call, and all but `model` may be NULL: found.
  *
- * Found beside the model, in the folder F that holds it: text encoder F/text_encoder, autoencoder F/vae, tokenizer F/tokenizer or that of
- * the text encoder's folder; else the folders that the configuration names (text_encoder_dir, vae_dir), looked for as F/NAME,
- * F/LAST-PART-OF-NAME and NAME. */
+ * Found beside the model, in the folder F that holds it: text encoder F/text_encoder, autoencoder F/vae, tokenizer F/tokenizer or
+ * that of the text encoder's folder; else the folders that the configuration names (text_encoder_dir, vae_dir), looked for as
+ * F/NAME, F/LAST-PART-OF-NAME and NAME. */
 typedef struct TimPipelineParts {
     const char *model;        /* a folder with weights and config.yaml (which official weights do without), a file of weights, or a
                                * published YAML beside the weights */
@@ -27,12 +27,13 @@ typedef struct TimPipelineParts {
     const char *autoencoder;  /* diffusers folder of AutoencoderKL or AutoencoderDC, or its weights with config.json beside them */
 } TimPipelineParts;
 
-/* Reads the configuration of the model alone, where tim_pipeline_open would. `config` needs tim_config_done also after a failure. */
+/* Reads the configuration of the model alone, where tim_pipeline_open would. `config` needs tim_config_done also after a failure.
+ * */
 TIM_API TimStatus tim_pipeline_read_config(TimConfig *config, const TimPipelineParts *parts, TimError *err);
 
 /* Opens all parts that the model needs. Errors: TIM_E_IO for a part that is not found, with the places looked at and the name under
- * which it is published; TIM_E_FORMAT, TIM_E_UNSUPPORTED for a part that cannot be used or does not fit the others, naming the file;
- * TIM_E_ARGUMENT for a precision that there is not, or a configuration beside a model that is one.
+ * which it is published; TIM_E_FORMAT, TIM_E_UNSUPPORTED for a part that cannot be used or does not fit the others, naming the
+ * file; TIM_E_ARGUMENT for a precision that there is not, or a configuration beside a model that is one.
  * TIM_E_MEMORY; *pipeline is NULL after each. Close with tim_pipeline_close. Any thread. */
 TIM_API TimStatus tim_pipeline_open(TimPipeline **pipeline, const TimPipelineParts *parts, const TimModelOptions *options,
                                     TimError *err);
@@ -52,8 +53,9 @@ typedef struct TimPartReport {
     TimError err;          /* of another status */
 } TimPartReport;
 
-/* Looks for the parts that tim_pipeline_open would open, opens one after the other, and says of each what it is and whether it would run;
- * *count of them, a part that is missing included. Fails only without a model's configuration, or with two: then no part can be told. Any thread. */
+/* Looks for the parts that tim_pipeline_open would open, opens one after the other, and says of each what it is and whether it
+ * would run; *count of them, a part that is missing included. Fails only without a model's configuration, or with two: then no part
+ * can be told. Any thread. */
 TIM_API TimStatus tim_pipeline_verify(const TimPipelineParts *parts, TimPartReport reports[TIM_PIPELINE_PARTS], int *count,
                                       TimError *err);
 

@@ -23,18 +23,19 @@ typedef enum TimSampleMode {
     TIM_SAMPLE_DIFFUSION   /* (t_i, t_i): the velocity at t_i, as a diffusion model gives it */
 } TimSampleMode;
 
-/* Told after each step how many steps of all pictures are done; `user` is the caller's. Return false to stop: the call then ends with
- * TIM_E_CANCELLED. Runs in the calling thread and must not use the model. */
+/* Told after each step how many steps of all pictures are done; `user` is the caller's. Return false to stop: the call then ends
+ * with TIM_E_CANCELLED. Runs in the calling thread and must not use the model. */
 typedef bool (*TimSampleCallback)(int64_t done, int64_t total, void *user);
 
 typedef struct TimSampleOptions {
     const int64_t *labels;      /* (count) the pictures' classes, borrowed; NULL: picture i gets class i mod num_classes */
     const char *const *prompts; /* (count) the pictures' prompts in UTF-8, borrowed; of a pipeline with a text encoder, else NULL */
-    /* What guidance leads away from, UTF-8, borrowed, cut as prompts are; NULL: the empty prompt, as trained. Of a pipeline with a text
-     * encoder, else NULL. Both captions of a guided picture are as long as the longer one. */
+    /* What guidance leads away from, UTF-8, borrowed, cut as prompts are; NULL: the empty prompt, as trained. Of a pipeline with a
+     * text encoder, else NULL. Both captions of a guided picture are as long as the longer one. */
     const char *negative_prompt;
     int caption_tokens; /* captions shorter than that are padded to it, as the published runs pad to the longest of a batch, and training
-                         * did: the network sees padded places. At most the model's max_seq_length; 0: each is as long as its prompt */
+                         * did: the network sees padded places. At most the model's max_seq_length; 0: each is as long as its prompt
+                         * */
     int64_t count;      /* number of pictures, at least 1 */
     /* Index of the first picture, at least 0; picture i depends on (its seed, i), its class or prompt and the options below. */
     int64_t first;
@@ -46,7 +47,8 @@ typedef struct TimSampleOptions {
     double stochasticity; /* share of fresh noise in each jump, at least 0; above 0 for the OT-FM transport only */
     bool
         rounded_times; /* times, and what is computed of them, rounded to bf16, as where the published samplers draw their noise in it:
-                         * to draw what they draw. Of the OT-FM transport. Of a power of 2 up to 256 as equal steps from 1 to 0 the times are exact already */
+                         * to draw what they draw. Of the OT-FM transport. Of a power of 2 up to 256 as equal steps from 1 to 0 the
+                         * times are exact already */
     uint64_t seed;
     const uint64_t *seeds; /* (count) the pictures' own, borrowed, in place of `seed`; NULL: it is the seed of all */
     const TimImage *init;  /* a picture to start from, borrowed, resized to the pictures' size (bicubic); NULL: noise alone */
@@ -58,15 +60,16 @@ typedef struct TimSampleOptions {
     bool stages; /* true: steps pictures of each, (count, steps): after every step the picture that its F leads to if the jump goes
                   * on to T_min. Such clean estimates cost no evaluation; a picture's last is the picture itself */
     size_t memory; /* bytes that the run may hold at once, weights included; 0: no bound, and large pictures in about 8 GB; an
-                    * `init` that would take more is refused. With a bound parts let go of their tapes and pages while others work, and strips are cut to fit */
+                    * `init` that would take more is refused. With a bound parts let go of their tapes and pages while others work,
+                    * and strips are cut to fit */
     size_t held;   /* bytes that the caller holds beside the run, which count against `memory` */
     TimImageRounding rounding;
     TimSampleCallback progress; /* NULL: nobody asks */
     void *user;
 } TimSampleOptions;
 
-/* Fills in: one picture, one step, transition mode, no guidance with the window (0, 1), no stochasticity, seed 0, from noise, a batch of 16,
- * the model's size, a strength of 0.7, the rounding of class-to-image. Any thread. */
+/* Fills in: one picture, one step, transition mode, no guidance with the window (0, 1), no stochasticity, seed 0, from noise, a
+ * batch of 16, the model's size, a strength of 0.7, the rounding of class-to-image. Any thread. */
 TIM_API void tim_sample_options_init(TimSampleOptions *options);
 
 /* What a run did. */
@@ -85,18 +88,18 @@ typedef struct TimSampleInfo {
 } TimSampleInfo;
 
 /* Says what a run with these options will do, without running it; the info is as tim_sample would give it, `info` may be NULL.
- * Errors: TIM_E_ARGUMENT for an option out of range, TIM_E_UNSUPPORTED as tim_sample; TIM_E_MEMORY when options->memory is less than the
- * run needs, which the text says. One call at a time on one model. */
+ * Errors: TIM_E_ARGUMENT for an option out of range, TIM_E_UNSUPPORTED as tim_sample; TIM_E_MEMORY when options->memory is less
+ * than the run needs, which the text says. One call at a time on one model. */
 TIM_API TimStatus tim_sample_plan(TimModel *model, const TimSampleOptions *options, TimSampleInfo *info, TimError *err);
 
 /* Draws options->count pictures, times options->steps with options->stages, from a class model that works on pixels.
  * `pictures` is written over, not freed, and left empty on failure; `info` may be NULL. The state is kept in fp64; one call at a
- * time on one model. The first noise of picture i are the normal numbers of (its seed, i), those of its step k of (its seed, i, k): they
- * depend on neither batch, threads nor the other pictures.
+ * time on one model. The first noise of picture i are the normal numbers of (its seed, i), those of its step k of (its seed, i, k):
+ * they depend on neither batch, threads nor the other pictures.
  * Errors: TIM_E_ARGUMENT for an option out of range (named with its value and range) or a class the model does not have;
  * TIM_E_UNSUPPORTED for a model on latents or on text (tim/pipeline.h), other than 1 or 3 channels, guidance of a model without
- * null class, or stochasticity or rounded times of another transport than OT-FM; TIM_E_CANCELLED when `progress` said so; TIM_E_FORMAT
- * when weights that are not finite, or too large for the precision, make no picture; TIM_E_MEMORY. */
+ * null class, or stochasticity or rounded times of another transport than OT-FM; TIM_E_CANCELLED when `progress` said so;
+ * TIM_E_FORMAT when weights that are not finite, or too large for the precision, make no picture; TIM_E_MEMORY. */
 TIM_API TimStatus tim_sample(TimModel *model, const TimSampleOptions *options, TimPictures *pictures, TimSampleInfo *info,
                              TimError *err);
 

@@ -25,8 +25,8 @@ typedef enum TimStatus {
     TIM_E_INTERNAL     /* a defect of this library or of a library below it */
 } TimStatus;
 
-/* What went wrong, where, with which values, and the remedy. Meaningful only after a call that returned a failure: others may leave it as it
- * was. Owned by the caller, one per thread; NULL wherever only the status is wanted. */
+/* What went wrong, where, with which values, and the remedy. Meaningful only after a call that returned a failure: others may leave
+ * it as it was. Owned by the caller, one per thread; NULL wherever only the status is wanted. */
 typedef struct TimError {
     TimStatus status;
     char text[1024]; /* UTF-8, always terminated, cut with "..." when longer */

@@ -15,7 +15,8 @@ extern "C" {
 
 /* ---- one step at a time ---- */
 
-/* A network in training with everything a step needs. Opaque. One call at a time on one trainer; different trainers are independent. */
+/* A network in training with everything a step needs. Opaque. One call at a time on one trainer; different trainers are
+ * independent. */
 typedef struct TimTrainer TimTrainer;
 
 typedef struct TimTrainerOptions {
@@ -23,8 +24,8 @@ typedef struct TimTrainerOptions {
     int threads;     /* at most 4096; 0: as many as OpenMP would use. The same count gives the same bits */
     const char *isa; /* "ref", "generic", "avx2", "avx512", "avx512_bf16", "amx_bf16"; NULL: the best this processor has */
     int micro_batch; /* samples that run through the network at once; 0: a good default. For memory and speed */
-    /* A model's folder or file of weights to begin with, of the configured network: a checkpoint's average, or what tim_model_write made of it. NULL:
-     * random weights. The weights of a checkpoint that is resumed from take their place. */
+    /* A model's folder or file of weights to begin with, of the configured network: a checkpoint's average, or what tim_model_write
+     * made of it. NULL: random weights. The weights of a checkpoint that is resumed from take their place. */
     const char *init;
 } TimTrainerOptions;
 
@@ -48,14 +49,14 @@ typedef struct TimTrainReport {
     double pictures_per_second;
 } TimTrainReport;
 
-/* Makes a trainer before its first step: random weights from the seed or those of options.init, an equal EMA, zero moments. Takes a copy
- * of `config`, whose data.data_type names the pictures: "fashion-mnist" or "idx". `options` is read by this call only. Free with
- * tim_trainer_free; *trainer is NULL after a failure. What the configuration asks for and training cannot do
+/* Makes a trainer before its first step: random weights from the seed or those of options.init, an equal EMA, zero moments. Takes a
+ * copy of `config`, whose data.data_type names the pictures: "fashion-mnist" or "idx". `options` is read by this call only. Free
+ * with tim_trainer_free; *trainer is NULL after a failure. What the configuration asks for and training cannot do
  * (TimConfig.untrainable, an alignment loss, weights in time where their function of time ends) is refused. Memory: 20 bytes a
  * parameter, 22 in bf16 (24 with guidance, average_direction or composed samples), 4 more for each further thread of a small
- * network, and about as much again for the critic of twins, plus activations. Errors: TIM_E_ARGUMENT for values out of range or that do
- * not fit each other or the pictures; TIM_E_UNSUPPORTED for the text network, other data and instruction sets this processor lacks;
- * TIM_E_IO and TIM_E_FORMAT for the pictures and options.init; TIM_E_MEMORY. */
+ * network, and about as much again for the critic of twins, plus activations. Errors: TIM_E_ARGUMENT for values out of range or
+ * that do not fit each other or the pictures; TIM_E_UNSUPPORTED for the text network, other data and instruction sets this
+ * processor lacks; TIM_E_IO and TIM_E_FORMAT for the pictures and options.init; TIM_E_MEMORY. */
 TIM_API TimStatus tim_trainer_new(TimTrainer **trainer, const TimConfig *config, const TimTrainerOptions *options, TimError *err);
 
 /* Frees a trainer; NULL is fine. */
@@ -68,17 +69,18 @@ TIM_API TimStatus tim_trainer_resume(TimTrainer *trainer, const char *folder, Ti
 
 /* Does one optimiser step on the next batch_size pictures and fills `report`. The learning rate follows the schedule of the
  * configuration, also beyond max_train_steps. Errors: TIM_E_MEMORY where a step makes a tape: in the first
- * steps, at the start steps of the configuration, and when more of a batch lies in the window of guidance than before; TIM_E_ARGUMENT
- * after 2^30 steps. A failed step changes nothing. */
+ * steps, at the start steps of the configuration, and when more of a batch lies in the window of guidance than before;
+ * TIM_E_ARGUMENT after 2^30 steps. A failed step changes nothing. */
 TIM_API TimStatus tim_trainer_step(TimTrainer *trainer, TimTrainReport *report, TimError *err);
 
 /* Steps done since training began, over all resumed runs. */
 TIM_API int64_t tim_trainer_steps(const TimTrainer *trainer);
 
-/* Writes a checkpoint to `folder`, replacing one of that name; its parent folders are made. It holds config.yaml, model.safetensors (EMA),
- * model_1.safetensors (weights), optimizer.safetensors (moments, exp_avg.* and exp_avg_sq.*), state.json, and of a training whose twins
- * have started the critic: critic.safetensors and critic_optimizer.safetensors. The folder appears under its
- * name only when it is whole, so a run that is killed leaves no half checkpoint. Errors: TIM_E_IO, naming the path; TIM_E_MEMORY. */
+/* Writes a checkpoint to `folder`, replacing one of that name; its parent folders are made. It holds config.yaml, model.safetensors
+ * (EMA), model_1.safetensors (weights), optimizer.safetensors (moments, exp_avg.* and exp_avg_sq.*), state.json, and of a training
+ * whose twins have started the critic: critic.safetensors and critic_optimizer.safetensors. The folder appears under its
+ * name only when it is whole, so a run that is killed leaves no half checkpoint. Errors: TIM_E_IO, naming the path; TIM_E_MEMORY.
+ * */
 TIM_API TimStatus tim_trainer_save(const TimTrainer *trainer, const char *folder, TimError *err);
 
 /* ---- a whole run ---- */
@@ -112,16 +114,16 @@ typedef struct TimTrainProgress {
     TimModel *average; /* the averaged weights, borrowed: may be drawn from during the callback, which changes nothing in the run */
 } TimTrainProgress;
 
-/* Told of every event; `user` is the caller's. Return false to end the run: it saves and returns TIM_OK. Runs in the calling thread,
- * between steps. */
+/* Told of every event; `user` is the caller's. Return false to end the run: it saves and returns TIM_OK. Runs in the calling
+ * thread, between steps. */
 typedef bool (*TimTrainCallback)(const TimTrainProgress *progress, void *user);
 
 typedef struct TimTrainOptions {
     TimTrainerOptions trainer;
     const char *out; /* folder of the run, made when absent: configs/config.yaml, checkpoints/checkpoint-N, log.jsonl */
     /* "latest" (also NULL): the checkpoint with the largest N in `out`, a new run if there is none;
-     * "none": a new run, refused when `out` holds checkpoints; anything else: a checkpoint's folder. What `out` then holds of later steps,
-     * or of another run than the checkpoint's, is kept as checkpoint-N.abandoned, from which nothing goes on by itself. */
+     * "none": a new run, refused when `out` holds checkpoints; anything else: a checkpoint's folder. What `out` then holds of later
+     * steps, or of another run than the checkpoint's, is kept as checkpoint-N.abandoned, from which nothing goes on by itself. */
     const char *resume;
     int64_t log_every;         /* steps between lines of log.jsonl; 0: 50 */
     double minutes;            /* of wall time after which the run ends by itself; 0: no limit */
@@ -133,9 +135,9 @@ typedef struct TimTrainOptions {
  * end; the oldest beyond checkpoints_total_limit are deleted (0: none), never the one just written. Ending early is no failure. A
  * new run starts log.jsonl afresh, a resumed one appends to it; lines of steps that a killed run did after its last checkpoint
  * stay and are followed by their repetition. Any run notes start steps that it ends before, and twins that pull before their critic
- * knows them. A resumed run notes where its configuration or seed is not that of the checkpoint, and keeps a configs/config.yaml that
- * differs from its own as config.yaml.until-N. Borrows everything. Errors: as tim_trainer_new, _resume, _step and _save; TIM_E_IO for the
- * folder and the log. */
+ * knows them. A resumed run notes where its configuration or seed is not that of the checkpoint, and keeps a configs/config.yaml
+ * that differs from its own as config.yaml.until-N. Borrows everything. Errors: as tim_trainer_new, _resume, _step and _save;
+ * TIM_E_IO for the folder and the log. */
 TIM_API TimStatus tim_train(const TimConfig *config, const TimTrainOptions *options, TimError *err);
 
 #ifdef __cplusplus

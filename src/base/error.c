@@ -23,8 +23,8 @@ static void mark_cut(char *text, size_t size, int wanted) {
     memcpy(text + at, "...", 4);
 }
 
-/* Names in files may hold what a terminal would obey: control characters, those of U+0080 ... U+009F, and what is not UTF-8 become question
- * marks. */
+/* Names in files may hold what a terminal would obey: control characters, those of U+0080 ... U+009F, and what is not UTF-8 become
+ * question marks. */
 static void disarm(char *text) {
     size_t left = strlen(text);
     while (left > 0) {

@@ -25,7 +25,8 @@ static inline size_t tim_round_up(size_t value, size_t multiple) {
     return (value + multiple - 1) / multiple * multiple;
 }
 
-/* `floats`, elements of four bytes, up to whole lines of TIM_ALIGNMENT bytes, so that what follows them is aligned and shares no line. */
+/* `floats`, elements of four bytes, up to whole lines of TIM_ALIGNMENT bytes, so that what follows them is aligned and shares no
+ * line. */
 static inline size_t tim_whole_lines(size_t floats) {
     return tim_round_up(floats, TIM_ALIGNMENT / sizeof(float));
 }

@@ -1,5 +1,5 @@
-/* How many threads. Libraries, and loops without a number of their own, use as many as OpenMP would give the caller: what calls them does
- * so between tim_threads_enter and tim_threads_leave. */
+/* How many threads. Libraries, and loops without a number of their own, use as many as OpenMP would give the caller: what calls
+ * them does so between tim_threads_enter and tim_threads_leave. */
 #ifndef TIM_BASE_THREADS_H
 #define TIM_BASE_THREADS_H
 

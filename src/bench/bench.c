@@ -1,4 +1,5 @@
-/* The cases of `tim bench`: the published networks' forward passes and whole training steps, named and shaped as users time their peers. */
+/* The cases of `tim bench`: the published networks' forward passes and whole training steps, named and shaped as users time their
+ * peers. */
 #include "tim/bench.h"
 
 #include <omp.h>

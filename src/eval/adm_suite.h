@@ -32,11 +32,12 @@ TimStatus tim_adm_set_read_moments(TimAdmSet *set, const char *path, TimError *e
 /* Adds the `count` pictures that were put into the network's batch. */
 TimStatus tim_adm_set_add(TimAdmSet *set, TimInception *network, int64_t count, TimError *err);
 
-/* The inception score by `classes` (1008, 2048): of splits in the order of the pictures, or, where they came class by class, with every
- * n-th picture each, since splits of a few classes would have the score of so few. */
+/* The inception score by `classes` (1008, 2048): of splits in the order of the pictures, or, where they came class by class, with
+ * every n-th picture each, since splits of a few classes would have the score of so few. */
 TimStatus tim_adm_set_score(double *score, const TimAdmSet *set, const float *classes, TimError *err);
 
-/* out (2023) = the first channels of the map, pixel by pixel as the suite lays them out, of the picture at place `at` of the batch. */
+/* out (2023) = the first channels of the map, pixel by pixel as the suite lays them out, of the picture at place `at` of the batch.
+ * */
 void tim_adm_take_spatial(float *out, const TimInceptionNetwork *network, int64_t at);
 
 /* The scores of two sets, which need more than 3 pictures each, but for the inception score. Finishes their moments. */

@@ -22,7 +22,8 @@ TimStatus tim_extractor_open(TimExtractor *extractor, const char *path, TimIsa i
 /* Frees what it owns; {0} is fine. */
 void tim_extractor_done(TimExtractor *extractor);
 
-/* TIM_E_ARGUMENT unless it can look at pictures like these; `source` says in the text where they come from, `path` is the network's. */
+/* TIM_E_ARGUMENT unless it can look at pictures like these; `source` says in the text where they come from, `path` is the
+ * network's. */
 TimStatus tim_extractor_check(const TimExtractor *extractor, const TimPictures *pictures, const char *source, const char *path,
                               TimError *err);
 

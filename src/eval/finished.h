@@ -1,5 +1,5 @@
-/* What an evaluation has done: a file that grows by a line with every setting and seed, so that a run that was ended goes on where it was,
- * and a later one that asks for more draws only that. The first line says what was evaluated. */
+/* What an evaluation has done: a file that grows by a line with every setting and seed, so that a run that was ended goes on where
+ * it was, and a later one that asks for more draws only that. The first line says what was evaluated. */
 #ifndef TIM_EVAL_FINISHED_H
 #define TIM_EVAL_FINISHED_H
 
@@ -36,9 +36,9 @@ typedef struct TimFinished {
     size_t count, capacity;
 } TimFinished;
 
-/* Opens or makes the file at `path`. `subject`, one line, says what is evaluated: the settings of a file with the same are taken over, of
- * which only whole lines; a file of something else is TIM_E_ARGUMENT, or with `replace` begun anew. Close after a failure too.
- * Errors: TIM_E_IO, TIM_E_MEMORY. */
+/* Opens or makes the file at `path`. `subject`, one line, says what is evaluated: the settings of a file with the same are taken
+ * over, of which only whole lines; a file of something else is TIM_E_ARGUMENT, or with `replace` begun anew. Close after a failure
+ * too. Errors: TIM_E_IO, TIM_E_MEMORY. */
 TimStatus tim_finished_open(TimFinished *finished, const char *path, const char *subject, bool replace, TimError *err);
 
 /* The setting as it was last added, or NULL; borrowed until the next is added. */

@@ -1,7 +1,7 @@
 /* Mean and covariance of features, and the Frechet distance of two sets taken as normal distributions:
  *   |mu_a - mu_b|^2 + tr(C_a + C_b - 2 (C_a C_b)^(1/2)),   C with N - 1 in the denominator.
- * Sources: Dowson and Landau, J. Multivariate Analysis 12 (1982), equation 16; as FID: Heusel et al. (arXiv 1706.08500), equation 6.
- * Moments: Chan, Golub and LeVeque, "Updating formulae and a pairwise algorithm for computing sample variances" (1979).
+ * Sources: Dowson and Landau, J. Multivariate Analysis 12 (1982), equation 16; as FID: Heusel et al. (arXiv 1706.08500), equation
+ * 6. Moments: Chan, Golub and LeVeque, "Updating formulae and a pairwise algorithm for computing sample variances" (1979).
  * All in fp64, no randomness. The functions use OpenMP and BLAS threads inside; one TimMoments belongs to one thread at a time. */
 #ifndef TIM_EVAL_FRECHET_H
 #define TIM_EVAL_FRECHET_H
@@ -37,8 +37,8 @@ TimStatus tim_moments_add_f64(TimMoments *moments, const double *rows, size_t co
 /* Turns sums into the mean and the covariance; needs 2 rows. Nothing can be added afterwards. */
 TimStatus tim_moments_finish(TimMoments *moments, TimError *err);
 
-/* The same for moments that are known already: the caller has written them into `mean` and `covariance` after init and added no row.
- * TIM_E_FORMAT unless they are finite and can be a covariance: symmetric, no element beyond the root of its two variances. */
+/* The same for moments that are known already: the caller has written them into `mean` and `covariance` after init and added no
+ * row. TIM_E_FORMAT unless they are finite and can be a covariance: symmetric, no element beyond the root of its two variances. */
 TimStatus tim_moments_accept(TimMoments *moments, TimError *err);
 
 void tim_moments_done(TimMoments *moments);

@@ -5,8 +5,8 @@
 
 #include "base/rng.h"
 
-/* The pictures of each class go to the halves in turn, the first to the half that has fewer, since drawn sets hold as many of each, and
- * halves by chance would not. Without classes chance decides which of two neighbours it is: they may come in turn. */
+/* The pictures of each class go to the halves in turn, the first to the half that has fewer, since drawn sets hold as many of each,
+ * and halves by chance would not. Without classes chance decides which of two neighbours it is: they may come in turn. */
 static TimStatus deal_halves(TimMoments halves[2], TimFeatures features, const int64_t *classes, TimError *err) {
     enum { CLASSES = 4096 };          /* beyond as many, classes share a turn */
     signed char turns[CLASSES] = {0}; /* 1 and -1: the first and the second half had the last one; 0: neither yet */

@@ -24,8 +24,8 @@ typedef struct TimKernelDistance {
 /* 100 subsets of 1000, seed 0. */
 TimKernelOptions tim_kernel_options_default(void);
 
-/* Sets of one width with at least 2 rows each. Being unbiased it may be negative. Holds two (m, d) matrices of fp64; uses OpenMP and
- * BLAS threads inside. */
+/* Sets of one width with at least 2 rows each. Being unbiased it may be negative. Holds two (m, d) matrices of fp64; uses OpenMP
+ * and BLAS threads inside. */
 TimStatus tim_kernel_distance(TimKernelDistance *out, TimFeatures a, TimFeatures b, const TimKernelOptions *options, TimError *err);
 
 #endif

@@ -1,11 +1,11 @@
 /* A matrix product in fp32 proposes, fp64 decides. Of all pairs |x - y|^2 = |x|^2 + |y|^2 - 2 x . y is made in blocks from centred
- * features, lowered by a bound of its error; only a pair whose lowered square could still matter is computed again from the features
- * themselves. Nothing is lost: a pair that the bound rules out lies beyond what its query still wants.
+ * features, lowered by a bound of its error; only a pair whose lowered square could still matter is computed again from the
+ * features themselves. Nothing is lost: a pair that the bound rules out lies beyond what its query still wants.
  *
  * The bound, with u = 2^-24 and x, y rounded to fp32 after centring: the rounding of x and y moves the square by at most
- * 4 u (|x|^2 + |y|^2), the product by d u / (1 - d u) (|x|^2 + |y|^2) for any order of its sum, and what is then computed in fp32 by
- * a few u of its terms. `slack` = (d + 16) u / (1 - (d + 16) u) of each square covers all of it. A common power of two brings the
- * longest row to a length below 1, so nothing overflows, and `tiny` covers what underflows. */
+ * 4 u (|x|^2 + |y|^2), the product by d u / (1 - d u) (|x|^2 + |y|^2) for any order of its sum, and what is then computed in fp32
+ * by a few u of its terms. `slack` = (d + 16) u / (1 - (d + 16) u) of each square covers all of it. A common power of two brings
+ * the longest row to a length below 1, so nothing overflows, and `tiny` covers what underflows. */
 #include "eval/neighbours.h"
 
 #include <math.h>
@@ -19,8 +19,8 @@ enum { QUERIES = 128, REFERENCES = 2048, CHUNK = 64 }; /* a block of products is
 
 static const double tiny = 0x1p-100;
 
-/* What is asked: visit() sees every pair (i, j) with |q_i - r_j|^2 <= limit[i] + reach[j], for one i in the order of j, and says what
- * limit[i] is from then on; -INFINITY: no more pairs of i. It may see pairs beyond. Different i run at the same time. */
+/* What is asked: visit() sees every pair (i, j) with |q_i - r_j|^2 <= limit[i] + reach[j], for one i in the order of j, and says
+ * what limit[i] is from then on; -INFINITY: no more pairs of i. It may see pairs beyond. Different i run at the same time. */
 typedef struct Search {
     TimFeatures queries, references;
     bool same;           /* queries and references are one set: no row is its own neighbour */

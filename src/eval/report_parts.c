@@ -137,8 +137,8 @@ TimStatus tim_report_check(const TimReport *report, TimError *err) {
 
 enum { MOST_DECIMALS = 6 };
 
-/* Digits after the point, at most `most`, or more where an error would be all zeros; -1 asks for an exponent: beyond these bounds rows of
- * zeros would hide the number. */
+/* Digits after the point, at most `most`, or more where an error would be all zeros; -1 asks for an exponent: beyond these bounds
+ * rows of zeros would hide the number. */
 static int decimals_of(double value, double error, int most) {
     const double size = fabs(value);
     if (size >= 1e7 || (size != 0 && size < 1e-5 && most >= MOST_DECIMALS)) return -1;

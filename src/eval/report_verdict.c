@@ -1,6 +1,6 @@
 /* The verdict: two sentences made from the numbers, for readers who read nothing else.
- * Invariant: "falls", "rises", "lower" and "higher" are said only of differences that seeds alone make in 5 % of all cases; where errors
- * are not known the sentence says so, and any difference counts. */
+ * Invariant: "falls", "rises", "lower" and "higher" are said only of differences that seeds alone make in 5 % of all cases; where
+ * errors are not known the sentence says so, and any difference counts. */
 #include <math.h>
 
 #include "eval/report_parts.h"
@@ -12,7 +12,8 @@ static const TimReportScore *frechet(const TimReportRow *row) {
     return &row->scores[TIM_MEASURE_FRECHET];
 }
 
-/* Of two means of `seeds` values each: Student's t with 2 (seeds - 1) degrees of freedom, beyond which lie 5 %; 2 in the long run. */
+/* Of two means of `seeds` values each: Student's t with 2 (seeds - 1) degrees of freedom, beyond which lie 5 %; 2 in the long run.
+ * */
 static double standard_errors(int seeds) {
     static const double quantiles[] = {4.30, 2.78, 2.45, 2.31, 2.23, 2.18, 2.14, 2.12};
     const int count = sizeof quantiles / sizeof *quantiles;
@@ -269,8 +270,8 @@ static void put_nearness(TimBuffer *out, const Nearness *nearness) {
 }
 
 /* Copies would be at distance zero. A model that smooths its pictures is a little nearer than new ones without copying any, so only
- * more than double the expected share beyond chance, or a median well below 1, is called a sign; and pictures far from everything cannot
- * show one. */
+ * more than double the expected share beyond chance, or a median well below 1, is called a sign; and pictures far from everything
+ * cannot show one. */
 static void put_copying(TimBuffer *out, const TimReport *report) {
     const double low_ratio = 0.8, high_ratio = 1.25;
     const Nearness nearness = read_nearness(report);

@@ -15,14 +15,15 @@ static_assert(TIM_HASH_TEXT == SHA256_DIGEST_STRING_LENGTH, "a SHA-256 in hexade
 /* The SHA-256 of a file, as sha256sum prints it. Errors: TIM_E_IO. */
 TimStatus tim_hash_file(char out[TIM_HASH_TEXT], const char *path, TimError *err);
 
-/* The same of weights: of the set's file; of an index, which tells nothing of its files' content, of all its tensors. Errors: TIM_E_IO. */
+/* The same of weights: of the set's file; of an index, which tells nothing of its files' content, of all its tensors. Errors:
+ * TIM_E_IO. */
 TimStatus tim_hash_set(char out[TIM_HASH_TEXT], const TimTensorSet *set, TimError *err);
 
 /* Pictures that are drawn at a time, the default where none is given. */
 int tim_eval_batch(const TimEvalOptions *options);
 
-/* A hash of all else that the numbers depend on: configuration, pictures, and how they are drawn and computed; not of modes, steps and
- * seeds, which tell one number from another. */
+/* A hash of all else that the numbers depend on: configuration, pictures, and how they are drawn and computed; not of modes, steps
+ * and seeds, which tell one number from another. */
 void tim_hash_settings(char out[TIM_HASH_TEXT], const TimEvalOptions *options, const TimModel *model, const TimJudge *judge);
 
 #endif

@@ -202,8 +202,8 @@ static TimStatus put_keys(TimFileWriter *out, const char *path, const char *befo
     }
 }
 
-/* What stands in a quoted text as it is: all that YAML calls printable, but for the two that end or escape, and what looks like the end of a
- * line or of nothing. Source: YAML 1.2, c-printable. */
+/* What stands in a quoted text as it is: all that YAML calls printable, but for the two that end or escape, and what looks like the
+ * end of a line or of nothing. Source: YAML 1.2, c-printable. */
 static bool stands(uint32_t code) {
     if (code < 0xA0) return code >= ' ' && code <= '~' && code != '"' && code != '\\';
     return code != 0x2028 && code != 0x2029 && code != 0xFEFF && code != 0xFFFE && code != 0xFFFF;

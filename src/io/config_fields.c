@@ -388,8 +388,8 @@ static TimStatus check_stray(const char *root, TimError *err) {
                     root);
 }
 
-/* A value whose path is no field: a section, an unknown key in one, or what another tool keeps beside ours. A misspelt key in a section
- * would silently leave a default. */
+/* A value whose path is no field: a section, an unknown key in one, or what another tool keeps beside ours. A misspelt key in a
+ * section would silently leave a default. */
 static TimStatus skip_value(TimConfig *config, const TimFieldValue *value, TimError *err) {
     const size_t root = strcspn(value->path, ".");
     const bool holds_keys = !value->text || is_null(value);

@@ -55,8 +55,8 @@ const TimField *tim_fields_get(size_t *count);
 /* True if the kind of the field's section has this key. */
 bool tim_field_applies(const TimField *field, const TimConfig *config);
 
-/* Stores `value` in its field, or notes that it has no effect. Errors: a type that does not fit, a repeated key, an unknown key in a
- * section. The transport's and the network's kind must be set before their params. */
+/* Stores `value` in its field, or notes that it has no effect. Errors: a type that does not fit, a repeated key, an unknown key in
+ * a section. The transport's and the network's kind must be set before their params. */
 TimStatus tim_field_assign(TimConfig *config, TimFieldSet *seen, const TimFieldValue *value, TimError *err);
 
 /* The value of a field that is no text, as YAML; doubles in the shortest form that reads back to the same bits. */

@@ -37,8 +37,8 @@ TimStatus tim_hf_config_open(struct json_t **object, const char *path, TimError 
 /* The same of a text. */
 TimStatus tim_hf_config_parse(struct json_t **object, const char *text, size_t size, TimError *err);
 
-/* Stores the numbers of `object` in the struct `out`. TIM_E_FORMAT for a missing or unknown key, a wrong type, a number out of range;
- * TIM_E_UNSUPPORTED for a value that is not implemented. The text names key, value and remedy; the caller adds the file. */
+/* Stores the numbers of `object` in the struct `out`. TIM_E_FORMAT for a missing or unknown key, a wrong type, a number out of
+ * range; TIM_E_UNSUPPORTED for a value that is not implemented. The text names key, value and remedy; the caller adds the file. */
 TimStatus tim_hf_config_read(void *out, const TimHfField *fields, size_t count, struct json_t *object, TimError *err);
 
 #endif

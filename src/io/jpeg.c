@@ -185,8 +185,8 @@ static void set_source(Job *job, const TimFile *file) {
     job->file_size = file->size;
 }
 
-/* A scan of a few bytes can cost a pass over the whole picture, and a progressive file may have any number of them. A few are free, as
- * encoders write ten; the others have to bring at least one bit for each of the picture's blocks. */
+/* A scan of a few bytes can cost a pass over the whole picture, and a progressive file may have any number of them. A few are free,
+ * as encoders write ten; the others have to bring at least one bit for each of the picture's blocks. */
 static void limit_scans(j_common_ptr jpeg) {
     enum { FREE_SCANS = 20, MAX_SCANS = 500 };
     Job *job = job_of(jpeg);

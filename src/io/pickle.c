@@ -15,7 +15,8 @@ typedef struct TimPickleBlock {
     Value values[BLOCK_VALUES];
 } TimPickleBlock;
 
-/* Room for the items of many containers: a block for each would take 16 times what a tuple of one needs, and such a tuple is a byte. */
+/* Room for the items of many containers: a block for each would take 16 times what a tuple of one needs, and such a tuple is a
+ * byte. */
 typedef struct TimPickleSlots {
     struct TimPickleSlots *next;
     size_t count, capacity;
@@ -157,8 +158,8 @@ static TimStatus take_slots(Machine *m, Value ***out, size_t count) {
     return TIM_OK;
 }
 
-/* A container first has just the slots it needs, then twice as many. Those it leaves are nobody's until the pickle is done: all it left
- * are fewer than it has. */
+/* A container first has just the slots it needs, then twice as many. Those it leaves are nobody's until the pickle is done: all it
+ * left are fewer than it has. */
 static TimStatus extend(Machine *m, Value *value, Value *const *items, size_t count) {
     if (count > value->capacity - value->count) {
         const size_t least = value->count + count, twice = 2 * value->capacity, capacity = least > twice ? least : twice;

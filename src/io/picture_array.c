@@ -5,8 +5,8 @@
 #include "base/memory.h"
 #include "tim/pictures.h"
 
-/* Room for another of `all` pictures of `size` bytes: at first for all, or as many as take 64 MiB, and beyond for what is there, whatever the set
- * claims to hold. */
+/* Room for another of `all` pictures of `size` bytes: at first for all, or as many as take 64 MiB, and beyond for what is there,
+ * whatever the set claims to hold. */
 static TimStatus make_room(TimPictureArray *a, size_t size, size_t all, TimError *err) {
     static const char *const pixels = "a set of pictures", *const labels = "the labels of a set of pictures";
     if (a->capacity == 0) {

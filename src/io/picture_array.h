@@ -16,8 +16,8 @@ typedef struct TimPictureArray {
     size_t capacity; /* pictures that there is room for */
 } TimPictureArray;
 
-/* Reads the first `limit` pictures (0: all) of `source`, named as for tim_picture_set_open; where some are in colour, gray ones get three
- * equal channels. Free with tim_picture_array_done.
+/* Reads the first `limit` pictures (0: all) of `source`, named as for tim_picture_set_open; where some are in colour, gray ones get
+ * three equal channels. Free with tim_picture_array_done.
  * Errors: as the reader's; TIM_E_FORMAT when the pictures differ in size. */
 TimStatus tim_picture_array_read(TimPictureArray *array, const char *source, int64_t limit, TimError *err);
 

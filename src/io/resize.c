@@ -1,7 +1,7 @@
 /* Changing the size of a picture: the same bytes as Pillow's Image.resize, on which published preprocessing and metrics rest.
  * An output pixel is the weighted sum of the input pixels under a filter centred on it; when the picture shrinks, the filter is
- * stretched by the same factor, so that nothing is skipped. One axis is changed and rounded to bytes, then the other: which comes first
- * shows in the last bit, and height_first says it as Pillow 13.0 does.
+ * stretched by the same factor, so that nothing is skipped. One axis is changed and rounded to bytes, then the other: which comes
+ * first shows in the last bit, and height_first says it as Pillow 13.0 does.
  * Invariant: weights are made in double, scaled to sum 1, then rounded to fixed point; everything after that is exact. */
 #include <math.h>
 #include <string.h>
@@ -201,8 +201,8 @@ static TimStatus copy(TimImage *out, const TimImage *in, TimError *err) {
     return TIM_OK;
 }
 
-/* The height shrinks, and by more than twice what the width loses; a width that grows loses less than nothing. Then the rows that the
- * second pass need not make are worth more than the order in memory. Pillow up to 12.3 always begins with the width. */
+/* The height shrinks, and by more than twice what the width loses; a width that grows loses less than nothing. Then the rows that
+ * the second pass need not make are worth more than the order in memory. Pillow up to 12.3 always begins with the width. */
 static bool height_first(const TimImage *in, int height, int width) {
     const int lost_rows = in->height - height, lost_columns = in->width - width;
     return lost_rows > 0 && lost_rows > 2 * lost_columns;

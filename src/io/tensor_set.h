@@ -1,7 +1,7 @@
 /* Named tensors, whatever holds them: a safetensors file, a file of torch.save, a set of such files with its index
- * (model.safetensors.index.json), or a folder with one of these (tensor_folder.h). The kind of a file is told by its content, not by its name.
- * Invariant of an open set: no two tensors have one name, and an index and its files tell of the same tensors. The files may be
- * hostile. Format of the index: huggingface_hub's sharded checkpoints. */
+ * (model.safetensors.index.json), or a folder with one of these (tensor_folder.h). The kind of a file is told by its content, not
+ * by its name. Invariant of an open set: no two tensors have one name, and an index and its files tell of the same tensors. The
+ * files may be hostile. Format of the index: huggingface_hub's sharded checkpoints. */
 #ifndef TIM_IO_TENSOR_SET_H
 #define TIM_IO_TENSOR_SET_H
 
@@ -25,9 +25,9 @@ typedef struct TimTensorSet {
  * TIM_E_IO: the file cannot be opened, or a folder has none; TIM_E_FORMAT, TIM_E_UNSUPPORTED name file and tensor. */
 TimStatus tim_tensor_set_open(TimTensorSet *set, const char *path, TimError *err);
 
-/* The same for a model's weights: of a torch file that wraps them, such as {'model': {...}, 'ema': {...}, 'epoch': 3}, only the dict that
- * holds them, under the names it gives them. Dicts are looked for under 'ema', then 'model', then 'state_dict', one inside another
- * too; a dict without tensors under names of their own, as some averages are stored, is passed over. */
+/* The same for a model's weights: of a torch file that wraps them, such as {'model': {...}, 'ema': {...}, 'epoch': 3}, only the
+ * dict that holds them, under the names it gives them. Dicts are looked for under 'ema', then 'model', then 'state_dict', one
+ * inside another too; a dict without tensors under names of their own, as some averages are stored, is passed over. */
 TimStatus tim_tensor_set_open_weights(TimTensorSet *set, const char *path, TimError *err);
 
 /* Where in a torch file the weights were found, "ema" or "ema.state_dict"; empty when nothing was unwrapped. */

@@ -213,9 +213,9 @@ typedef struct Path {
     int depth;
 } Path;
 
-/* Containers and tensors that are shared are met once for each way to them, and a container may hold itself: hence a limit to the steps.
- * An honest file spends a byte of its pickle on each item, three on one that is a text and 32 or more on a tensor, which take up to
- * 64 and 400 bytes of memory here. */
+/* Containers and tensors that are shared are met once for each way to them, and a container may hold itself: hence a limit to the
+ * steps. An honest file spends a byte of its pickle on each item, three on one that is a text and 32 or more on a tensor, which
+ * take up to 64 and 400 bytes of memory here. */
 static TimStatus spend_steps(Reader *r, size_t count) {
     if (r->steps_left < count) return malformed(r, "its containers or tensors share each other too often");
     r->steps_left -= count;
@@ -411,8 +411,8 @@ static const TimPickleValue *dict_under(const TimPickleValue *dict, const char *
     return NULL;
 }
 
-/* The dict that holds the weights: one under a wrapper's key, or `dict` itself if it has tensors; NULL for neither. `way` has `length`
- * bytes of keys that led here, and gets those that lead on. */
+/* The dict that holds the weights: one under a wrapper's key, or `dict` itself if it has tensors; NULL for neither. `way` has
+ * `length` bytes of keys that led here, and gets those that lead on. */
 static const TimPickleValue *find_weights(const TimPickleValue *dict, char way[TIM_TORCH_WRAPPER], size_t length, int depth) {
     static const char *const wrappers[] = {"ema", "model", "state_dict"};
     for (size_t i = 0; depth < MAX_WRAPPERS && i < sizeof wrappers / sizeof *wrappers; i++) {

@@ -1,5 +1,5 @@
-/* Files of torch.save (.bin, .pt, .pth): a pickle that describes the tensors, and their bytes, in a zip (torch_zip.h) or, before torch 1.6,
- * one after another (torch_legacy.h).
+/* Files of torch.save (.bin, .pt, .pth): a pickle that describes the tensors, and their bytes, in a zip (torch_zip.h) or, before
+ * torch 1.6, one after another (torch_legacy.h).
  * Invariant of an open file: every tensor is row-major and lies inside its storage, or is a copy that the file owns. Nothing in a
  * file is executed (pickle.h). */
 #ifndef TIM_IO_TORCH_FILE_H

@@ -1,6 +1,7 @@
-/* Files of torch.save from before torch 1.6, such as the Inception weights of pytorch-fid: five pickles one after another (a magic number,
- * the version, the machine, the object, the keys of its storages), then for each storage in the order of the keys its number of elements,
- * 8 bytes, and its bytes. Format: torch/serialization.py, _legacy_save. The file may be hostile; nothing in it is executed. */
+/* Files of torch.save from before torch 1.6, such as the Inception weights of pytorch-fid: five pickles one after another (a magic
+ * number, the version, the machine, the object, the keys of its storages), then for each storage in the order of the keys its
+ * number of elements, 8 bytes, and its bytes. Format: torch/serialization.py, _legacy_save. The file may be hostile; nothing in it
+ * is executed. */
 #ifndef TIM_IO_TORCH_LEGACY_H
 #define TIM_IO_TORCH_LEGACY_H
 

@@ -28,7 +28,8 @@ typedef struct TimTorchStorage {
     size_t elements;
 } TimTorchStorage;
 
-/* Reads ('storage', type, key, device, elements, ...), an OUTSIDE value; false when it is something else, or a view of another storage. */
+/* Reads ('storage', type, key, device, elements, ...), an OUTSIDE value; false when it is something else, or a view of another
+ * storage. */
 bool tim_torch_storage_of(TimTorchStorage *storage, const TimPickleValue *value);
 
 /* A size or a number of elements; false when it is none. */

@@ -141,8 +141,8 @@ static int strip_halo(const TimAutoencoderConfig *c, int stage) {
     return c->kind == TIM_AUTOENCODER_KL ? tim_kl_stage_halo(&c->kl, stage) : tim_dc_fine_halo(&c->dc);
 }
 
-/* From the whole picture's half down to `least` rows of the map, as long as it helps and is needed; `best` and `bytes` are the best that is
- * known. */
+/* From the whole picture's half down to `least` rows of the map, as long as it helps and is needed; `best` and `bytes` are the best
+ * that is known. */
 static TimStatus halve_strips(TimAutoencoder *a, int stage, int least, int height, int width, size_t most, TimStrips *best,
                               size_t *bytes, TimError *err) {
     const int scale = strip_scale(&a->config, stage);

@@ -26,7 +26,8 @@ int tim_autoencoder_factor(const TimAutoencoderConfig *config);
 int tim_autoencoder_picture_channels(const TimAutoencoderConfig *config, bool decoder);
 int tim_autoencoder_latent_channels(const TimAutoencoderConfig *config);
 
-/* What the network knows of a channel is (latent - shift) scaling; before decoding it is divided by `scaling`, and `shift` is added. */
+/* What the network knows of a channel is (latent - shift) scaling; before decoding it is divided by `scaling`, and `shift` is
+ * added. */
 double tim_autoencoder_scaling(const TimAutoencoderConfig *config, int channel);
 double tim_autoencoder_shift(const TimAutoencoderConfig *config, int channel);
 
@@ -52,8 +53,9 @@ typedef TimStatus (*TimAutoencoderRead)(void *from, const char *name, int rank, 
 /* Makes the weights of the halves from the official tensors; batch norms are folded into the convolutions before them. */
 TimStatus tim_autoencoder_set_weights(TimAutoencoder *autoencoder, TimAutoencoderRead read, void *from, TimError *err);
 
-/* Opens a diffusers folder: config.json and weights of any kind that io/tensor_set.h finds there. Strict: a tensor that is missing, unknown or of
- * another shape is TIM_E_FORMAT, a setting this library does not run TIM_E_UNSUPPORTED; the text names file, key or tensor, and value. */
+/* Opens a diffusers folder: config.json and weights of any kind that io/tensor_set.h finds there. Strict: a tensor that is missing,
+ * unknown or of another shape is TIM_E_FORMAT, a setting this library does not run TIM_E_UNSUPPORTED; the text names file, key or
+ * tensor, and value. */
 TimStatus tim_autoencoder_open(TimAutoencoder **out, const char *folder, const TimAutoencoderOptions *options, TimError *err);
 
 /* x (B, C, H, W), sides multiples of the factor -> mean (B, c, h, w) and, of a KL, the logarithm of the variance, from -30 to 20;
@@ -72,16 +74,17 @@ typedef struct TimStrips {
                 * runs about half as many times as it has norms */
 } TimStrips;
 
-/* *strips = those in which a picture from a latent of these sides is decoded with at most `most` bytes of tapes and maps, at as little
- * work as does; *bytes = what it takes then. When not even the smallest strips fit, or there are none, *bytes is more than `most`. */
+/* *strips = those in which a picture from a latent of these sides is decoded with at most `most` bytes of tapes and maps, at as
+ * little work as does; *bytes = what it takes then. When not even the smallest strips fit, or there are none, *bytes is more than
+ * `most`. */
 TimStatus tim_autoencoder_find_strips(TimAutoencoder *autoencoder, int height, int width, size_t most, TimStrips *strips,
                                       size_t *bytes, TimError *err);
 
 /* *bytes = of the tape that encodes a picture of these sides, whole. */
 TimStatus tim_autoencoder_encode_bytes(TimAutoencoder *autoencoder, int height, int width, size_t *bytes, TimError *err);
 
-/* As tim_autoencoder_decode, in strips, their rows rounded to what the stages divide into: the whole picture's result but for rounding, in less memory.
- * TIM_E_UNSUPPORTED when no stage can be cut, TIM_E_ARGUMENT for a stage that there is not. */
+/* As tim_autoencoder_decode, in strips, their rows rounded to what the stages divide into: the whole picture's result but for
+ * rounding, in less memory. TIM_E_UNSUPPORTED when no stage can be cut, TIM_E_ARGUMENT for a stage that there is not. */
 TimStatus tim_autoencoder_decode_strips(TimAutoencoder *autoencoder, const TimStrips *strips, int64_t batch, int height, int width,
                                         const float *z, float *x, TimError *err);
 
@@ -95,7 +98,8 @@ typedef struct TimTiling {
     int tile_h, tile_w, stride_h, stride_w;
 } TimTiling;
 
-/* What diffusers would use, rounded down to the factor: for a KL tiles of sample_size overlapping by a quarter, for a DC 512 every 448. */
+/* What diffusers would use, rounded down to the factor: for a KL tiles of sample_size overlapping by a quarter, for a DC 512 every
+ * 448. */
 TimTiling tim_autoencoder_tiling(const TimAutoencoderConfig *config);
 
 TimStatus tim_autoencoder_encode_tiled(TimAutoencoder *autoencoder, const TimTiling *tiling, int64_t batch, int height, int width,

@@ -1,5 +1,5 @@
-/* The deep-compression autoencoder as diffusers' AutoencoderDC runs it: residual blocks at the fine stages, EfficientViT blocks at the
- * coarse ones, and shortcuts that carry pixels into channels and back beside every change of the sides.
+/* The deep-compression autoencoder as diffusers' AutoencoderDC runs it: residual blocks at the fine stages, EfficientViT blocks at
+ * the coarse ones, and shortcuts that carry pixels into channels and back beside every change of the sides.
  * Source: Chen et al., DC-AE, arXiv 2410.10733; Cai et al., EfficientViT, arXiv 2205.14756; names and shapes: the published
  * checkpoints. */
 #ifndef TIM_MODEL_AUTOENCODER_DC_H
@@ -40,8 +40,8 @@ TimMap tim_dc_decoder(TimTape *tape, const TimDcConfig *dc, TimMap z);
 /* How many of the stages, from the finest on, are the fine part; 0 when there is none. */
 int tim_dc_fine_stages(const TimDcConfig *dc);
 
-/* Of the fine part: rows of the result for a row of its input, and rows of the input around it that the result depends on, above and
- * below. */
+/* Of the fine part: rows of the result for a row of its input, and rows of the input around it that the result depends on, above
+ * and below. */
 int tim_dc_fine_scale(const TimDcConfig *dc);
 int tim_dc_fine_halo(const TimDcConfig *dc);
 

@@ -27,8 +27,8 @@ static inline int tim_strip_top(int first, int rows, int window, int height) {
 
 enum { TIM_HALF_TAPES = 2 /* a tiled row has two shapes: whole tiles and the last one */ };
 
-/* What a tape runs: all of the half, or of a decoder the part before the local ones, or a local one, with the map between parts in rows of
- * pixels (autoencoder_dc.h has one local part, autoencoder_kl.h one a stage). */
+/* What a tape runs: all of the half, or of a decoder the part before the local ones, or a local one, with the map between parts in
+ * rows of pixels (autoencoder_dc.h has one local part, autoencoder_kl.h one a stage). */
 typedef enum TimHalfPart { TIM_HALF_WHOLE, TIM_HALF_COARSE, TIM_HALF_FINE } TimHalfPart;
 
 /* Inputs (B, C, H, W), of a local part (B H W, C). */
@@ -95,13 +95,13 @@ void tim_half_rest(TimHalf *half);
 /* out (B, C', H', W') of in (B, C, H, W). */
 TimStatus tim_half_run(TimHalf *half, int64_t batch, int height, int width, const float *in, float *out, TimError *err);
 
-/* The same of DC-AE's decoder, its fine part in strips of `rows` rows of the map between the parts, 1 or more: the whole picture's result
- * but for rounding, in less memory. */
+/* The same of DC-AE's decoder, its fine part in strips of `rows` rows of the map between the parts, 1 or more: the whole picture's
+ * result but for rounding, in less memory. */
 TimStatus tim_half_run_strips(TimHalf *half, int rows, int64_t batch, int height, int width, const float *in, float *out,
                               TimError *err);
 
-/* The same of a KL's decoder, up blocks `stage` > 0 and later in strips of `rows` rows of the picture. Norms see the whole picture: a stage
- * runs once more for each of its norms, as far as that norm, before it runs for its result. */
+/* The same of a KL's decoder, up blocks `stage` > 0 and later in strips of `rows` rows of the picture. Norms see the whole picture:
+ * a stage runs once more for each of its norms, as far as that norm, before it runs for its result. */
 TimStatus tim_half_run_kl_strips(TimHalf *half, int stage, int rows, int64_t batch, int height, int width, const float *in,
                                  float *out, TimError *err);
 

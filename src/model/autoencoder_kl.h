@@ -1,5 +1,6 @@
 /* The autoencoder of Stable Diffusion as diffusers' AutoencoderKL runs it: residual blocks with group norm, one attention in the
- * middle, a Gaussian for each latent pixel. Source: Rombach et al., arXiv 2112.10752; names and shapes: the published checkpoints. */
+ * middle, a Gaussian for each latent pixel. Source: Rombach et al., arXiv 2112.10752; names and shapes: the published checkpoints.
+ * */
 #ifndef TIM_MODEL_AUTOENCODER_KL_H
 #define TIM_MODEL_AUTOENCODER_KL_H
 
@@ -30,8 +31,8 @@ TimMap tim_kl_encoder(TimTape *tape, const TimKlConfig *kl, TimMap x);
 /* Records the decoder: a map of latent_channels -> out_channels, f32. */
 TimMap tim_kl_decoder(TimTape *tape, const TimKlConfig *kl, TimMap z);
 
-/* ---- the decoder in parts, each of which but for the moments of its norms is local: up block 0 with all before it, then a part for every
- * other up block, from its upsampling on, the last with all behind it ---- */
+/* ---- the decoder in parts, each of which but for the moments of its norms is local: up block 0 with all before it, then a part
+ * for every other up block, from its upsampling on, the last with all behind it ---- */
 
 /* The norms of one part in their order: what each reads, and where its moments go in. */
 typedef struct TimKlNorms {
@@ -42,7 +43,8 @@ typedef struct TimKlNorms {
 /* All before up block `stage` > 0: a map of the channels of up block stage - 1, f32. */
 TimMap tim_kl_decoder_before(TimTape *tape, const TimKlConfig *kl, int stage, TimMap z);
 
-/* Up block `stage` > 0 from such a map, or a part of it, to the next, f32. `norms` takes their moments out of the caller's hands. */
+/* Up block `stage` > 0 from such a map, or a part of it, to the next, f32. `norms` takes their moments out of the caller's hands.
+ * */
 TimMap tim_kl_decoder_stage(TimTape *tape, const TimKlConfig *kl, int stage, TimMap x, TimKlNorms *norms);
 
 /* Channels of the map that up block `stage` makes; of the last, of the picture. */

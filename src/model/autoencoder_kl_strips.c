@@ -1,6 +1,7 @@
-/* A KL's decoder with its fine stages in strips. Between stages the map is kept whole; a strip runs on a window of its rows, with as many
- * beyond it as its result depends on, as in autoencoder_strips.c. What is not local are the group norms: for each of a stage's norms all
- * strips run as far as what it reads, whose sums over the strips' own rows are the picture's, and only then can anything behind it run. */
+/* A KL's decoder with its fine stages in strips. Between stages the map is kept whole; a strip runs on a window of its rows, with
+ * as many beyond it as its result depends on, as in autoencoder_strips.c. What is not local are the group norms: for each of a
+ * stage's norms all strips run as far as what it reads, whose sums over the strips' own rows are the picture's, and only then can
+ * anything behind it run. */
 #include <math.h>
 #include <string.h>
 

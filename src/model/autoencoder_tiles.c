@@ -1,6 +1,6 @@
-/* The tiled mode of diffusers: tiles at a stride, each through the network by itself; where two overlap the later one fades in over the
- * one above it and then over the one to its left. Every tile is blended with tiles that are blended already, in reading order, so only
- * the row above is kept. What a tile adds to the result is its first `stride`. */
+/* The tiled mode of diffusers: tiles at a stride, each through the network by itself; where two overlap the later one fades in over
+ * the one above it and then over the one to its left. Every tile is blended with tiles that are blended already, in reading order,
+ * so only the row above is kept. What a tile adds to the result is its first `stride`. */
 #include <string.h>
 
 #include "base/memory.h"

@@ -156,8 +156,8 @@ static size_t weight_count(const TimClassifierShape *shape) {
     return count;
 }
 
-/* Before room is made for pictures of the sides that the metadata claim: the file has most of the weights. One that is missing is named
- * later. */
+/* Before room is made for pictures of the sides that the metadata claim: the file has most of the weights. One that is missing is
+ * named later. */
 static TimStatus check_count(const TimSafetensors *file, const TimClassifierShape *shape, const char *path, TimError *err) {
     const size_t wanted = weight_count(shape);
     size_t stored = 0;

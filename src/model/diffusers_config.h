@@ -1,5 +1,5 @@
-/* The config.json of a diffusers folder, value by value. Strict: a key nobody asked for, and a value that this library does not run,
- * are errors that name the key, the value and what to do. */
+/* The config.json of a diffusers folder, value by value. Strict: a key nobody asked for, and a value that this library does not
+ * run, are errors that name the key, the value and what to do. */
 #ifndef TIM_MODEL_DIFFUSERS_CONFIG_H
 #define TIM_MODEL_DIFFUSERS_CONFIG_H
 

@@ -1,5 +1,6 @@
-/* Weights of a network that is only run. Invariant: a matrix is in the dtype of the products, a vector in f32, as the tape binds them;
- * what the files store so is used where it lies in their maps, the rest is a converted copy. Official names, read strictly. */
+/* Weights of a network that is only run. Invariant: a matrix is in the dtype of the products, a vector in f32, as the tape binds
+ * them; what the files store so is used where it lies in their maps, the rest is a converted copy. Official names, read strictly.
+ * */
 #ifndef TIM_MODEL_FROZEN_H
 #define TIM_MODEL_FROZEN_H
 
@@ -35,8 +36,9 @@ TimStatus tim_frozen_init(TimFrozen *frozen, const TimNetworkOptions *options, T
 /* Unmaps and frees; {0} is fine. */
 void tim_frozen_done(TimFrozen *frozen);
 
-/* Takes the weights from the file or folder at `path`, of any kind that io/tensor_set.h reads. TIM_E_FORMAT names file and tensor: one that is missing, has another shape,
- * is no float, or belongs to nothing; TIM_E_MEMORY when the copies would take more than options->max_copy_bytes: then none has been made. */
+/* Takes the weights from the file or folder at `path`, of any kind that io/tensor_set.h reads. TIM_E_FORMAT names file and tensor:
+ * one that is missing, has another shape, is no float, or belongs to nothing; TIM_E_MEMORY when the copies would take more than
+ * options->max_copy_bytes: then none has been made. */
 TimStatus tim_frozen_open(TimFrozen *frozen, const char *path, const TimFrozenNames *names, TimError *err);
 
 /* Gives the values of a parameter in `out` (count). */

@@ -37,8 +37,8 @@ typedef struct TimGemma3Shape {
     TimHiddenState output;
 } TimGemma3Shape;
 
-/* A network recorded for one shape: ids (R, 1) and positions (R, 1) within their prompts, lengths (B, 2) twice the prompt's tokens, all
- * i64; hidden (R, D) f32. */
+/* A network recorded for one shape: ids (R, 1) and positions (R, 1) within their prompts, lengths (B, 2) twice the prompt's tokens,
+ * all i64; hidden (R, D) f32. */
 typedef struct TimGemma3Network {
     TimTape *tape;
     TimGemma3Shape shape;
@@ -63,14 +63,16 @@ typedef struct TimGemma3 {
 /* An encoder whose weights are still to be taken; 0 threads are as many as OpenMP would use. Free with _done. */
 TimStatus tim_gemma3_init(TimGemma3 *gemma, const TimGemma3Config *config, const TimNetworkOptions *options, TimError *err);
 
-/* The encoder of a Hugging Face folder: config.json and weights of any kind that io/tensor_set.h finds there. In bf16 precision a bf16 file is used in its map. */
+/* The encoder of a Hugging Face folder: config.json and weights of any kind that io/tensor_set.h finds there. In bf16 precision a
+ * bf16 file is used in its map. */
 TimStatus tim_gemma3_open(TimGemma3 *gemma, const char *folder, const TimNetworkOptions *options, TimError *err);
 
 /* Frees what the encoder owns; {0} is fine. */
 void tim_gemma3_done(TimGemma3 *gemma);
 
-/* hidden (B, M, D) of ids (B, M), of which prompt b has the first lengths[b] (0 ... M); what follows in its rows of ids is not read, and
- * in its rows of hidden is the constant of padding. TIM_E_ARGUMENT names an id or a length out of range. One call at a time. */
+/* hidden (B, M, D) of ids (B, M), of which prompt b has the first lengths[b] (0 ... M); what follows in its rows of ids is not
+ * read, and in its rows of hidden is the constant of padding. TIM_E_ARGUMENT names an id or a length out of range. One call at a
+ * time. */
 TimStatus tim_gemma3_encode(TimGemma3 *gemma, const int64_t *ids, const int64_t *lengths, int64_t prompts, int64_t tokens,
                             TimHiddenState output, float *hidden, TimError *err);
 

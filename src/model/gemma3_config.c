@@ -81,7 +81,8 @@ static TimStatus check_rope_keys(const json_t *rope, const char *where, TimError
     return TIM_OK;
 }
 
-/* *factor of {"rope_type": "default"} or {"rope_type": "linear", "factor": 8.0}; once the key was "type". `usual` stands for an absent one. */
+/* *factor of {"rope_type": "default"} or {"rope_type": "linear", "factor": 8.0}; once the key was "type". `usual` stands for an
+ * absent one. */
 static TimStatus read_rope(const json_t *rope, const char *where, const char *usual, double *factor, TimError *err) {
     const json_t *type = json_object_get(rope, "rope_type");
     if (!type) type = json_object_get(rope, "type");

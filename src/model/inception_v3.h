@@ -1,8 +1,8 @@
 /* The Inception v3 network whose pooled features the Frechet inception distance compares, as the pytorch-fid package defines it:
  * torchvision's network, but average pools do not count padding, and the last block takes the maximum in its pool branch.
  *
- * Every convolution is followed by a batch norm at rest, an affine map per channel, which is folded into the convolution when weights
- * are set: the tape's parameters are <unit>.conv.weight and <unit>.conv.bias.
+ * Every convolution is followed by a batch norm at rest, an affine map per channel, which is folded into the convolution when
+ * weights are set: the tape's parameters are <unit>.conv.weight and <unit>.conv.bias.
  * Source: Szegedy et al., arXiv 1512.00567; names and shapes: the published weights of the FID network. */
 #ifndef TIM_MODEL_INCEPTION_V3_H
 #define TIM_MODEL_INCEPTION_V3_H

@@ -1,7 +1,7 @@
 /* A network with its weights and the tapes it has been recorded on: what sampler and evaluation run.
- * Weights of a model that is trained: one f32 vector, and in bf16 precision a bf16 copy of it; of one that was opened: as its file stores
- * them, in the file's map where it can be (frozen.h). Tapes are kept by shape, the longest unused one goes first. A small class network,
- * whose ops are too short to share among threads, evaluates a batch in lanes. */
+ * Weights of a model that is trained: one f32 vector, and in bf16 precision a bf16 copy of it; of one that was opened: as its file
+ * stores them, in the file's map where it can be (frozen.h). Tapes are kept by shape, the longest unused one goes first. A small
+ * class network, whose ops are too short to share among threads, evaluates a batch in lanes. */
 #ifndef TIM_MODEL_MODEL_H
 #define TIM_MODEL_MODEL_H
 

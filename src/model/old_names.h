@@ -1,5 +1,5 @@
-/* Attention's layers as files of 2022 name them, stabilityai/sd-vae-ft-ema among them: query, key, value and proj_attn, where newer ones
- * have to_q, to_k, to_v and to_out.0. diffusers renames them when it loads. */
+/* Attention's layers as files of 2022 name them, stabilityai/sd-vae-ft-ema among them: query, key, value and proj_attn, where newer
+ * ones have to_q, to_k, to_v and to_out.0. diffusers renames them when it loads. */
 #ifndef TIM_MODEL_OLD_NAMES_H
 #define TIM_MODEL_OLD_NAMES_H
 

@@ -53,8 +53,8 @@ TimStatus tim_weights_write(const float *vector, const TimParams *params, TimDty
     return status;
 }
 
-/* Both are on disk before either takes its place, the configuration first: what was there is lost only once both are whole, and weights
- * never lie there without one. */
+/* Both are on disk before either takes its place, the configuration first: what was there is lost only once both are whole, and
+ * weights never lie there without one. */
 static TimStatus write_pair(const TimConfig *config, const float *vector, const TimParams *params, TimDtype dtype,
                             const TimStoredText *texts, size_t text_count, const char *const paths[2], TimError *err) {
     TimFileWriter out;

@@ -1,8 +1,8 @@
 /* Models on disk: tensors under the official names in any file that io/tensor_set.h reads, and the configuration beside them as
  * config.yaml; what is written is safetensors.
  * Invariant: reading is strict. Every tensor of the file is a parameter of the configuration and has its shape, and every
- * parameter is there; only the projector, which training alone uses, may be absent where a model is opened (tim_weights_read wants it
- * too).
+ * parameter is there; only the projector, which training alone uses, may be absent where a model is opened (tim_weights_read wants
+ * it too).
  * Names and shapes: the published checkpoints (WZDTHU/TiM). */
 #ifndef TIM_MODEL_STORE_H
 #define TIM_MODEL_STORE_H
@@ -18,8 +18,9 @@
  * TIM_E_FORMAT names file, tensor, what was expected and what was found; then `vector` is undefined. */
 TimStatus tim_weights_read(float *vector, const TimParams *params, const char *path, TimError *err);
 
-/* Reads the configuration of the weights in the file or folder `path`: `config_path`, or (NULL) config.yaml beside them, or the published
- * one where there is none and the tensors are those of a published model. `config` needs tim_config_done also after a failure. */
+/* Reads the configuration of the weights in the file or folder `path`: `config_path`, or (NULL) config.yaml beside them, or the
+ * published one where there is none and the tensors are those of a published model. `config` needs tim_config_done also after a
+ * failure. */
 TimStatus tim_model_config_read(TimConfig *config, const char *path, const char *config_path, TimError *err);
 
 /* Writes the parameters of `vector` to a safetensors file, as TIM_F32 or TIM_BF16, with `text_count` metadata texts. */
@@ -46,8 +47,8 @@ typedef struct TimWantedTensor {
         *if_other; /* what to do, the end of the text: nothing has the name, or what has it is of another shape */
 } TimWantedTensor;
 
-/* TIM_E_FORMAT unless the tensor is there, has the shape and is of a float type. `tensor` is NULL when the file has none of that name;
- * `among` is how many it has. */
+/* TIM_E_FORMAT unless the tensor is there, has the shape and is of a float type. `tensor` is NULL when the file has none of that
+ * name; `among` is how many it has. */
 TimStatus tim_stored_check(const TimStoredTensor *tensor, const TimWantedTensor *wanted, size_t among, TimError *err);
 
 #endif

@@ -1,5 +1,5 @@
-/* The encoder of T5 (Raffel et al., arXiv 1910.10683): token ids to hidden states. Its MLP has ReLU as in the first T5, or gated GELU as in
- * T5 v1.1 and Flan-T5 (Shazeer, arXiv 2002.05202).
+/* The encoder of T5 (Raffel et al., arXiv 1910.10683): token ids to hidden states. Its MLP has ReLU as in the first T5, or gated
+ * GELU as in T5 v1.1 and Flan-T5 (Shazeer, arXiv 2002.05202).
  *
  * Every token attends to the real tokens of its prompt, also the padded ones, whose hidden states the published runs keep: prompts
  * are computed up to their common length.
@@ -24,8 +24,8 @@ TimStatus tim_t5_config_read(TimT5Config *config, const char *path, TimError *er
 /* The same of a JSON text, without a file to name. */
 TimStatus tim_t5_config_parse(TimT5Config *config, const char *json_text, TimError *err);
 
-/* An encoder recorded for B prompts of M tokens: ids (B M, 1) and lengths (B, 2), M and the real tokens of each, i64; hidden (B M, D)
- * f32. */
+/* An encoder recorded for B prompts of M tokens: ids (B M, 1) and lengths (B, 2), M and the real tokens of each, i64; hidden (B M,
+ * D) f32. */
 typedef struct TimT5Network {
     TimTape *tape;
     int64_t prompts, tokens;
@@ -50,8 +50,8 @@ typedef struct TimT5 {
 /* An encoder whose weights are still to be taken; 0 threads are as many as OpenMP would use. Free with _done. */
 TimStatus tim_t5_init(TimT5 *t5, const TimT5Config *config, const TimNetworkOptions *options, TimError *err);
 
-/* The encoder of a Hugging Face folder: config.json and weights of any kind that io/tensor_set.h finds there; a decoder beside it is not read. In bf16 precision a bf16
- * file is used in its map. */
+/* The encoder of a Hugging Face folder: config.json and weights of any kind that io/tensor_set.h finds there; a decoder beside it
+ * is not read. In bf16 precision a bf16 file is used in its map. */
 TimStatus tim_t5_open(TimT5 *t5, const char *folder, const TimNetworkOptions *options, TimError *err);
 
 /* Frees what the encoder owns; {0} is fine. */

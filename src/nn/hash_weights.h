@@ -18,8 +18,8 @@ typedef enum TimHashRule {
 void tim_hash_uniform(const char *name, size_t count, float *out);
 
 /* The weights of tensor `name` with the shape dims[0 ... rank - 1], row-major, into `out`, owned by the caller.
- * Two or more axes: u sqrt(3 / fan_in), fan_in the product of all axes but the first. One axis, 'norm' in the name and 'weight' at its
- * end: 1 + 0.1 u. Anything else: 0.1 u. `rule` says how a model departs from that.
+ * Two or more axes: u sqrt(3 / fan_in), fan_in the product of all axes but the first. One axis, 'norm' in the name and 'weight' at
+ * its end: 1 + 0.1 u. Anything else: 0.1 u. `rule` says how a model departs from that.
  * TIM_E_ARGUMENT for a negative rank, TIM_E_MEMORY when the shape's size does not fit. Pure; any thread. */
 TimStatus tim_hash_weights(const char *name, const size_t *dims, int rank, TimHashRule rule, float *out, TimError *err);
 

@@ -50,7 +50,8 @@ TimMap tim_relu(TimTape *tape, TimMap map);
 
 /* ---- for inference only ---- */
 
-/* With name.weight and name.bias (C). `moments` are those of the whole picture, of which the map is a part; TIM_NONE: the map's own. */
+/* With name.weight and name.bias (C). `moments` are those of the whole picture, of which the map is a part; TIM_NONE: the map's
+ * own. */
 TimMap tim_group_norm(TimTape *tape, TimMap map, TimRef moments, const TimGroupNormParams *params, const char *name);
 
 /* RMS norm over the channels with name.weight and name.bias (C); `residual` is added unless it is TIM_NONE, `relu` comes last. */

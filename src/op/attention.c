@@ -1,6 +1,6 @@
 /* o = softmax(q k' / sqrt(dh)) v for every sample and head, without a mask; q (B N, D), k and v (B M, D), o (B N, D).
- * Tiled with a running maximum and sum (Dao et al., FlashAttention, arXiv 2205.14135): memory is O(N), and the logarithm of each row's
- * sum of exponentials is kept for the other passes, which recompute the probabilities P = exp(scale S - lse) tile by tile:
+ * Tiled with a running maximum and sum (Dao et al., FlashAttention, arXiv 2205.14135): memory is O(N), and the logarithm of each
+ * row's sum of exponentials is kept for the other passes, which recompute the probabilities P = exp(scale S - lse) tile by tile:
  *   jvp:  t_S = scale (t_q k' + q t_k');  t_o = (P t_S) v + P t_v - rowsum(P t_S) o
  *   vjp:  g_v = P' g_o;  g_S = scale P (g_o v' - rowsum(g_o o));  g_q = g_S k;  g_k = g_S' q
  * Products take bf16 pairs where the data is bf16 and the instruction set has them, else fp32; everything between is fp32. */

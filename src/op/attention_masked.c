@@ -4,8 +4,8 @@
  * Rows are sequences one after the other, of any lengths: lengths (S, 2) i64 holds the rows of each and how many of these are keys,
  * from its first on. Query i of a sequence sees key j of the same if j < keys, j <= i (causal) and j > i - window (window > 0).
  * A query that sees no key, and a row behind the last sequence, gets zero: what variable-length attention leaves at padded queries.
- * bias, optional, is T5's (Raffel et al., arXiv 1910.10683): a table (buckets, H), read in the row of the bucket of j - i. One half of
- * the buckets is for j > i; in each half the first half is for single distances and the rest for ever wider ranges up to
+ * bias, optional, is T5's (Raffel et al., arXiv 1910.10683): a table (buckets, H), read in the row of the bucket of j - i. One half
+ * of the buckets is for j > i; in each half the first half is for single distances and the rest for ever wider ranges up to
  * max_distance. The caller has checked that the sequences fit into R.
  *
  * Tiled as attention.c is; tiles that the mask hides entirely are not computed. Query heads that share keys load them again, which

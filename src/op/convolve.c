@@ -193,7 +193,8 @@ static dnnl_status_t describe_all(Descs *d, const TimConvolveShape *s) {
     return status;
 }
 
-/* oneDNN's padding on the far sides is what makes the last window end inside: less than the near one where the stride leaves a rest. */
+/* oneDNN's padding on the far sides is what makes the last window end inside: less than the near one where the stride leaves a
+ * rest. */
 static dnnl_status_t describe_pass(dnnl_convolution_desc_t *desc, const TimConvolve *p, const Descs *d) {
     const TimWindow *w = &p->shape.window;
     const dnnl_dims_t strides = {w->stride, w->stride}, dilates = {0, 0}, near = {window_top(w), window_left(w)};

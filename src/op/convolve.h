@@ -1,6 +1,6 @@
 /* A planned convolution of pictures whose pixels are rows, by oneDNN where it is built in, else by plain C.
- * x (B H W, C), W (O, C / groups, kh, kw), y (B H' W', O); rows of x and y have a stride of their own, W and its gradient are dense.
- * Output channels O / groups g ... see the input channels C / groups g ... only.
+ * x (B H W, C), W (O, C / groups, kh, kw), y (B H' W', O); rows of x and y have a stride of their own, W and its gradient are
+ * dense. Output channels O / groups g ... see the input channels C / groups g ... only.
  * Each plan does one of three passes; all but the first are f32:
  *   TIM_CONVOLVE_Y    y = sum over window and channels of x W (+ bias), then SiLU if asked for
  *   TIM_CONVOLVE_G_X  g_x = the transpose applied to g_y

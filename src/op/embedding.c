@@ -1,5 +1,5 @@
-/* out[b] = scale table[label[b]]: labels (B, 1) i64, table (rows, D) f32 or bf16, out (B, D) f32. vjp: g_table[label[b]] += scale g[b].
- * No tangent. The caller has checked that every label is a row of the table. */
+/* out[b] = scale table[label[b]]: labels (B, 1) i64, table (rows, D) f32 or bf16, out (B, D) f32. vjp: g_table[label[b]] += scale
+ * g[b]. No tangent. The caller has checked that every label is a row of the table. */
 #include "op/kernel.h"
 
 enum { LABELS, TABLE }; /* the inputs */

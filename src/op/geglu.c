@@ -1,5 +1,5 @@
-/* y = GELU(g) x, all (R, K) (Shazeer, arXiv 2002.05202), with the tanh form of GELU (Hendrycks and Gimpel, arXiv 1606.08415), which is
- * gelu_pytorch_tanh in Gemma and gelu_new in T5:
+/* y = GELU(g) x, all (R, K) (Shazeer, arXiv 2002.05202), with the tanh form of GELU (Hendrycks and Gimpel, arXiv 1606.08415), which
+ * is gelu_pytorch_tanh in Gemma and gelu_new in T5:
  *   GELU(g) = g / 2 (1 + tanh(u)) = g sigmoid(2 u),  u = sqrt(2 / pi) (g + 0.044715 g^3)
  * No tangent and no cotangent: the networks that have it are frozen. */
 #include "op/vec.h"

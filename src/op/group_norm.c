@@ -1,8 +1,8 @@
 /* y = (x - mean) / sqrt(var + eps) w + b, then [SiLU]; mean and variance over the pixels of a picture and the channels of a group
  * (Wu and He, arXiv 1803.08494). x, y (B N, C), pictures as many rows each; w, b (1, C) f32. Inference only.
- * Of a part of a picture, `moments` gives the whole picture's moments, (B, 2 groups) f32: every group's mean, then every 1 / sqrt(var + eps).
- * One pass over x sums d and d^2 for each channel, where d = x - first pixel: a mean far from zero then costs no digits. Sums of 64
- * rows are fp32, all others fp64. */
+ * Of a part of a picture, `moments` gives the whole picture's moments, (B, 2 groups) f32: every group's mean, then every 1 /
+ * sqrt(var + eps). One pass over x sums d and d^2 for each channel, where d = x - first pixel: a mean far from zero then costs no
+ * digits. Sums of 64 rows are fp32, all others fp64. */
 #include "op/vec.h"
 
 enum { X, W, BIAS, MOMENTS }; /* the inputs */

@@ -28,8 +28,8 @@ const char *tim_isa_name(TimIsa isa);
 /* False when no instruction set has that name. */
 bool tim_isa_from_name(const char *name, TimIsa *isa);
 
-/* The instruction set called `name`, or the best one for NULL. TIM_E_ARGUMENT lists the known names, TIM_E_UNSUPPORTED names the best
- * one when this processor or build lacks it. */
+/* The instruction set called `name`, or the best one for NULL. TIM_E_ARGUMENT lists the known names, TIM_E_UNSUPPORTED names the
+ * best one when this processor or build lacks it. */
 TimStatus tim_isa_choose(const char *name, TimIsa *isa, TimError *err);
 
 #endif

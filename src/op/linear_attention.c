@@ -1,7 +1,7 @@
-/* o_i = sum_j v_j (k_j . q_i) / (sum_j k_j . q_i + eps), q and k through max(., 0), for every sample and head: attention with a kernel
- * instead of a softmax, linear in the number of pixels (Katharopoulos et al., arXiv 2006.16236; EfficientViT, arXiv 2205.14756).
- * Each input (B N, 3 width heads_i) holds its heads one after another, a head's q, k and v side by side; the heads of all inputs give
- * o (B N, width heads). Sums over 128 pixels are fp32, all others fp64. Inference only. */
+/* o_i = sum_j v_j (k_j . q_i) / (sum_j k_j . q_i + eps), q and k through max(., 0), for every sample and head: attention with a
+ * kernel instead of a softmax, linear in the number of pixels (Katharopoulos et al., arXiv 2006.16236; EfficientViT, arXiv
+ * 2205.14756). Each input (B N, 3 width heads_i) holds its heads one after another, a head's q, k and v side by side; the heads of
+ * all inputs give o (B N, width heads). Sums over 128 pixels are fp32, all others fp64. Inference only. */
 #include "op/kernel.h"
 
 enum { BLOCK = 128 };

@@ -1,5 +1,5 @@
-/* Rows of a softmax that sees its scores tile by tile, with a running maximum and sum (Dao et al., FlashAttention, arXiv 2205.14135).
- * Rows are whole vectors, as tiles are padded. Included by the attention ops only. */
+/* Rows of a softmax that sees its scores tile by tile, with a running maximum and sum (Dao et al., FlashAttention, arXiv
+ * 2205.14135). Rows are whole vectors, as tiles are padded. Included by the attention ops only. */
 #ifndef TIM_OP_ONLINE_SOFTMAX_H
 #define TIM_OP_ONLINE_SOFTMAX_H
 
@@ -25,8 +25,8 @@ static float row_exp(float *x, float scale, float shift, int64_t n) {
     return vec_sum(sum);
 }
 
-/* Folds the scores `row` (n) into the running maximum and sum; they become exp(scale row - max). Returns the factor by which what was
- * summed with the old maximum shrinks. */
+/* Folds the scores `row` (n) into the running maximum and sum; they become exp(scale row - max). Returns the factor by which what
+ * was summed with the old maximum shrinks. */
 static inline float online_softmax_update(float *row, float scale, int64_t n, float *running_max, float *running_sum) {
     const float max = fmaxf(*running_max, scale * row_max(row, n));
     const float decay = exp_f32(*running_max - max);

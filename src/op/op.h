@@ -88,7 +88,8 @@ typedef struct TimChannelNormParams {
     TimDtype out;
 } TimChannelNormParams;
 
-/* A window that slides over pictures whose pixels are rows, (B H W, C): `pad_y` rows of padding above and below, `pad_x` left and right. */
+/* A window that slides over pictures whose pixels are rows, (B H W, C): `pad_y` rows of padding above and below, `pad_x` left and
+ * right. */
 typedef struct TimWindow {
     int height, width; /* of the input picture */
     int kernel_h, kernel_w;

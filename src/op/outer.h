@@ -1,7 +1,8 @@
 /* W += g' x for g (R, N), x (R, K) in bf16 and W (N, K) in fp32: a linear layer's weight gradient. Included by op files only.
- * Both factors are summed over their rows, so pairing neighbouring rows is all the packing there is; a library that takes a transposed
- * factor has to transpose it first (measured: 320 GFLOP/s against 410 here, docs/experiments.md).
- * Rows go by chunks whose packed halves stay in the second-level cache; each thread owns whole rows of W, so the order of sums is fixed. */
+ * Both factors are summed over their rows, so pairing neighbouring rows is all the packing there is; a library that takes a
+ * transposed factor has to transpose it first (measured: 320 GFLOP/s against 410 here, docs/experiments.md).
+ * Rows go by chunks whose packed halves stay in the second-level cache; each thread owns whole rows of W, so the order of sums is
+ * fixed. */
 #ifndef TIM_OP_OUTER_H
 #define TIM_OP_OUTER_H
 
@@ -10,8 +11,8 @@
 
 enum { OUTER_ROWS = 192 /* of a chunk */, OUTER_BLOCK = 384 /* rows of W at most at once */ };
 
-/* True where outer_sum serves: W's rows must be whole vectors. Where the library multiplies on tiles, it is faster even so (0.11 against
- * 0.38 s of a train_small step on 2 cores of a Xeon with AMX). */
+/* True where outer_sum serves: W's rows must be whole vectors. Where the library multiplies on tiles, it is faster even so (0.11
+ * against 0.38 s of a train_small step on 2 cores of a Xeon with AMX). */
 static inline bool outer_serves(const TimMatrix *g, const TimMatrix *x) {
     return !tim_matmul_has_tiles() && TILE_HAS_PAIRS && g->dtype == TIM_BF16 && x->dtype == TIM_BF16 && x->cols % TIM_VECTOR == 0;
 }

@@ -1,6 +1,6 @@
-/* Pooling of pictures whose pixels are rows: x (B H W, C) -> (B H' W', C), f32; H' = (H + 2 pad - kernel) / stride + 1 rounded down.
- * average: mean of the window's pixels inside the picture (padding is not counted); else their maximum, of which the first in reading
- * order gets the cotangent and gives the tangent. A window as large as the picture is global pooling. */
+/* Pooling of pictures whose pixels are rows: x (B H W, C) -> (B H' W', C), f32; H' = (H + 2 pad - kernel) / stride + 1 rounded
+ * down. average: mean of the window's pixels inside the picture (padding is not counted); else their maximum, of which the first in
+ * reading order gets the cotangent and gives the tangent. A window as large as the picture is global pooling. */
 #include "op/kernel.h"
 #include "op/window.h"
 
@@ -21,7 +21,8 @@ static void add_scaled(float *restrict out, const float *restrict in, float scal
     for (int64_t i = 0; i < n; i++) out[i] += scale * in[i];
 }
 
-/* The window of one output pixel: a function of this kind sees each output pixel of each picture once. `x0` is the picture's first row. */
+/* The window of one output pixel: a function of this kind sees each output pixel of each picture once. `x0` is the picture's first
+ * row. */
 typedef struct Spot {
     WindowRange range;
     int64_t x0, y; /* rows of the input and of the output */

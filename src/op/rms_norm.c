@@ -1,5 +1,5 @@
-/* y = x / sqrt(mean(x x) + eps) (offset + w): x (R, D), w (1, D); offset is 1 in Gemma, 0 in T5 (Zhang and Sennrich, arXiv 1910.07467).
- * No tangent and no cotangent: the networks that have it are frozen. */
+/* y = x / sqrt(mean(x x) + eps) (offset + w): x (R, D), w (1, D); offset is 1 in Gemma, 0 in T5 (Zhang and Sennrich, arXiv
+ * 1910.07467). No tangent and no cotangent: the networks that have it are frozen. */
 #include "op/rms.h"
 
 enum { X, W }; /* the inputs */

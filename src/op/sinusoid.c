@@ -1,5 +1,5 @@
-/* Timestep features: out[b] = (cos(t f_i), sin(t f_i)), f_i = max_period^(-i / half), i < half = width / 2. t (B, 1), out (B, width), f32.
- * Frequencies in fp32 as the published code computes them; the product and the functions too. */
+/* Timestep features: out[b] = (cos(t f_i), sin(t f_i)), f_i = max_period^(-i / half), i < half = width / 2. t (B, 1), out (B,
+ * width), f32. Frequencies in fp32 as the published code computes them; the product and the functions too. */
 #include "op/kernel.h"
 
 static TimStatus infer(TimNode *node, TimError *err) {

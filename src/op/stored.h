@@ -1,7 +1,7 @@
-/* y = x W' (+ b) on the processor's matrix tiles (Intel AMX), with W (N, K) in bf16 as its file stores it. Included by op files only.
- * A tile product wants its right factor in pairs of rows. A library therefore rearranges W at every call, which costs more than the
- * product itself where x has few rows; here W is the left factor, whose tiles are its rows as they lie, and x is rearranged once. So W is
- * read once, and y comes in transposed tiles. */
+/* y = x W' (+ b) on the processor's matrix tiles (Intel AMX), with W (N, K) in bf16 as its file stores it. Included by op files
+ * only. A tile product wants its right factor in pairs of rows. A library therefore rearranges W at every call, which costs more
+ * than the product itself where x has few rows; here W is the left factor, whose tiles are its rows as they lie, and x is
+ * rearranged once. So W is read once, and y comes in transposed tiles. */
 #ifndef TIM_OP_STORED_H
 #define TIM_OP_STORED_H
 

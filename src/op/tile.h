@@ -1,7 +1,7 @@
 /* Small dense products on tiles that sit in the cache: the arithmetic of attention. Included by op files only.
  *
- * A tile is made of 32-bit words. A word is one float, or, where the instruction set multiplies bf16 (`pairs`), two bf16 numbers that are
- * neighbours along the summed axis. C (m, n) f32 = [C +] A B sums over words:
+ * A tile is made of 32-bit words. A word is one float, or, where the instruction set multiplies bf16 (`pairs`), two bf16 numbers
+ * that are neighbours along the summed axis. C (m, n) f32 = [C +] A B sums over words:
  *   A is read one word at a time with any strides, so a transposed A costs nothing;
  *   B has one row a summed word, its rows and those of C are contiguous and n is a multiple of TIM_VECTOR: tiles are padded.
  * Loading "by columns" pairs neighbours of a row (sums over columns), "by rows" pairs neighbouring rows (sums over rows). */

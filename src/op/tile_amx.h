@@ -1,6 +1,6 @@
 /* The product of tile.h on the processor's matrix tiles (Intel AMX), for words that are pairs. Part of tile.h.
- * A matrix tile is up to 16 rows of 16 words: 16 x 16 of A times 16 x 16 of B, whose rows are summed words, is what one instruction adds
- * to a tile of C. What is left of the rows of A and of the summed words takes tiles that are as much smaller. */
+ * A matrix tile is up to 16 rows of 16 words: 16 x 16 of A times 16 x 16 of B, whose rows are summed words, is what one instruction
+ * adds to a tile of C. What is left of the rows of A and of the summed words takes tiles that are as much smaller. */
 #ifndef TIM_OP_TILE_AMX_H
 #define TIM_OP_TILE_AMX_H
 

@@ -188,8 +188,8 @@ static inline Vec vec_inverse(Vec x) {
 #endif
 }
 
-/* 1 / (1 + exp(-x)), which stays at 8.8e-27 below -60: a product with a smaller one would soon be too small for a normal number, which
- * costs a hundred cycles on some processors. */
+/* 1 / (1 + exp(-x)), which stays at 8.8e-27 below -60: a product with a smaller one would soon be too small for a normal number,
+ * which costs a hundred cycles on some processors. */
 static inline Vec vec_sigmoid(Vec x) {
     return vec_inverse(1.0F + vec_exp_between(-x, -60.0F, 60.0F));
 }

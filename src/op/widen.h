@@ -1,5 +1,5 @@
-/* bf16 matrices as fp32 and back: for processors whose library has no products of bf16. Widening is exact, so such a product differs
- * from one of bf16 in the order of its fp32 sums alone. */
+/* bf16 matrices as fp32 and back: for processors whose library has no products of bf16. Widening is exact, so such a product
+ * differs from one of bf16 in the order of its fp32 sums alone. */
 #ifndef TIM_OP_WIDEN_H
 #define TIM_OP_WIDEN_H
 

@@ -1,7 +1,7 @@
 /* Prompts to captions: the tokenizer and the text encoder of a published pipeline, Gemma 3 or T5, told apart by config.json.
  *
- * A caption of M tokens is (M, width): the prompt's tokens, cut to the configured length, then what the published runs see at padded
- * places. The empty prompt, padded to another caption's length, is its null caption.
+ * A caption of M tokens is (M, width): the prompt's tokens, cut to the configured length, then what the published runs see at
+ * padded places. The empty prompt, padded to another caption's length, is its null caption.
  * Source: the published sampling scripts (WZDTHU/TiM). */
 #ifndef TIM_SAMPLE_CAPTIONER_H
 #define TIM_SAMPLE_CAPTIONER_H

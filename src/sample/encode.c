@@ -4,7 +4,8 @@
 #include "base/memory.h"
 #include "sample/pipeline.h"
 
-/* chw (channels, H, W) = byte / 127.5 - 1; gray fills every channel, and one channel gets the mean of colours as Pillow weighs them. */
+/* chw (channels, H, W) = byte / 127.5 - 1; gray fills every channel, and one channel gets the mean of colours as Pillow weighs
+ * them. */
 static void to_planes(float *chw, const TimImage *image, int channels) {
     const size_t pixels = (size_t)image->height * (size_t)image->width;
     for (size_t i = 0; i < pixels; i++) {

@@ -1,4 +1,5 @@
-/* The settings in a model's files by name: each file is read by the reader that opens it for use, so that what is shown is what would run. */
+/* The settings in a model's files by name: each file is read by the reader that opens it for use, so that what is shown is what
+ * would run. */
 #include "tim/facts.h"
 
 #include <jansson.h>

@@ -1,6 +1,6 @@
 /* Classes and prompts to pictures: batches of the sampler, with the captions before it and the decoder behind it.
- * Invariant: picture i depends on (seed, i), its class or prompt and the options; cutting the pictures into batches changes rounding
- * only. */
+ * Invariant: picture i depends on (seed, i), its class or prompt and the options; cutting the pictures into batches changes
+ * rounding only. */
 #include <string.h>
 
 #include "base/clock.h"
@@ -37,8 +37,8 @@ static bool report(int64_t done, int64_t total, void *user) {
     return run->options->progress(run->done * total + done * run->batch, total * run->options->count, run->options->user);
 }
 
-/* The states that a run starts from: alpha x + sigma noise at its first time where there is a picture x. Without one, noise at T_max as
- * published: as it is, but where the transport's states are as large as sigma(T_max). */
+/* The states that a run starts from: alpha x + sigma noise at its first time where there is a picture x. Without one, noise at
+ * T_max as published: as it is, but where the transport's states are as large as sigma(T_max). */
 static TimPath start_of(const Run *run) {
     const TimTransportConfig *c = &run->pipeline->model->config.transport;
     const TimTransport *transport = tim_transport_get(c->kind);
@@ -153,8 +153,8 @@ static TimStatus fill_captions(Run *run, int64_t place, int64_t count, TimError 
 
 /* ---- a batch ---- */
 
-/* `input` = what the state of picture b at T_min, or the estimate of a stage before the last, is worth as a latent or picture. At T_min
- * the state is alpha x and next to no noise; alpha is 1 but for EDM, whose path is scaled to unit variance. */
+/* `input` = what the state of picture b at T_min, or the estimate of a stage before the last, is worth as a latent or picture. At
+ * T_min the state is alpha x and next to no noise; alpha is 1 but for EDM, whose path is scaled to unit variance. */
 static void take_input(const Run *run, int64_t b, size_t stage) {
     const TimTransportConfig *c = &run->pipeline->model->config.transport;
     const TimAutoencoder *autoencoder = run->pipeline->autoencoder;

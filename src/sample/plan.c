@@ -141,8 +141,8 @@ int tim_plan_longest_caption(const TimPlan *plan, int64_t count) {
     return longest;
 }
 
-/* One evaluation serves captions of one length alone, so equal lengths come together: the longest first, each in the order given. Sorted by
- * counting: place[k] is where the next caption goes that lacks k tokens of the longest. */
+/* One evaluation serves captions of one length alone, so equal lengths come together: the longest first, each in the order given.
+ * Sorted by counting: place[k] is where the next caption goes that lacks k tokens of the longest. */
 static TimStatus order_pictures(TimPlan *plan, int64_t count, TimError *err) {
     const int longest = tim_plan_longest_caption(plan, count);
     int64_t *place, before = 0;

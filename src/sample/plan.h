@@ -1,5 +1,5 @@
-/* What a run will do and what it holds at once, found out before its first evaluation: errors of options, conditions and memory come
- * here, not after an hour. */
+/* What a run will do and what it holds at once, found out before its first evaluation: errors of options, conditions and memory
+ * come here, not after an hour. */
 #ifndef TIM_SAMPLE_PLAN_H
 #define TIM_SAMPLE_PLAN_H
 

@@ -8,8 +8,8 @@ typedef struct Need {
     size_t encoder, captions, network, decoder; /* tapes and mapped weights of each phase */
 } Need;
 
-/* Without a bound a picture is decoded whole as long as the decoder takes no more than this, with which a run stays within 8 GB; what is
- * hardly larger than 1024 x 1024 never does, and is not even counted. */
+/* Without a bound a picture is decoded whole as long as the decoder takes no more than this, with which a run stays within 8 GB;
+ * what is hardly larger than 1024 x 1024 never does, and is not even counted. */
 static const size_t usual_decoder = (size_t)5 << 29, small_picture = 1200 * 1200;
 
 /* The encoder, which has no strips, may take so much without a bound. */

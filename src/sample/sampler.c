@@ -36,8 +36,8 @@ static double rounded(double value) {
     return tim_bf16_round((float)value);
 }
 
-/* a < b in fp32, or in the bf16 of rounded times, in which the published code compares: a time that equals an end of the window there
- * lies outside. */
+/* a < b in fp32, or in the bf16 of rounded times, in which the published code compares: a time that equals an end of the window
+ * there lies outside. */
 static bool below(const TimSamplerOptions *o, double a, double b) {
     return o->rounded_times ? rounded(a) < rounded(b) : (float)a < (float)b;
 }
@@ -212,7 +212,8 @@ static double output_at(const Run *run, const Step *step, size_t i) {
     return null + run->options->guidance * (f - null);
 }
 
-/* The clean picture that the step's F stands for: the jump from the same state, on to T_min. In the last step that is the jump itself. */
+/* The clean picture that the step's F stands for: the jump from the same state, on to T_min. In the last step that is the jump
+ * itself. */
 static void estimate(const Run *run, const Step *step, int index) {
     const TimTransportConfig *config = &run->model->config.transport;
     float *out = run->options->estimates;

@@ -45,8 +45,8 @@ TimRef tim_tape_columns(TimTape *tape, TimRef value, int64_t first, int64_t coun
 /* Records an op; returns its first output, the second is the next reference. */
 TimRef tim_tape_add(TimTape *tape, TimOpKind kind, TimOpParams params, int n_in, const TimRef *in);
 
-/* Keeps a value (and its tangent) readable after forward until backward, which may write over it; with `seeded`, the caller fills its
- * cotangent before backward. */
+/* Keeps a value (and its tangent) readable after forward until backward, which may write over it; with `seeded`, the caller fills
+ * its cotangent before backward. */
 void tim_tape_keep(TimTape *tape, TimRef value, bool seeded);
 
 /* Shape and dtype of a value; an empty matrix for TIM_NONE. */
@@ -62,13 +62,14 @@ TimStatus tim_tape_plan(TimTape *tape, TimError *err);
 /* Bytes of the block that holds all values of this tape, with the workspace of its ops. */
 size_t tim_tape_bytes(const TimTape *tape);
 
-/* Points the parameters at `weights` and their cotangents into the vector `gradients` (NULL without backward). Fails when a parameter
- * lacks the dtype the tape wants. Cheap; runs may be bound to other weights in turn. */
+/* Points the parameters at `weights` and their cotangents into the vector `gradients` (NULL without backward). Fails when a
+ * parameter lacks the dtype the tape wants. Cheap; runs may be bound to other weights in turn. */
 TimStatus tim_tape_bind(TimTape *tape, const TimWeights *weights, float *gradients, TimError *err);
 
 void tim_tape_forward(TimTape *tape, bool tangents);
 
-/* Without tangents and no further than the op that makes `value`, which is readable then, kept or not, until the tape runs again. */
+/* Without tangents and no further than the op that makes `value`, which is readable then, kept or not, until the tape runs again.
+ * */
 void tim_tape_forward_to(TimTape *tape, TimRef value);
 void tim_tape_backward(TimTape *tape);
 

@@ -1,4 +1,5 @@
-/* Planning a tape: which vjps run and whether each overwrites or adds, how long each value lives, where it lies, and what each op prepares. */
+/* Planning a tape: which vjps run and whether each overwrites or adds, how long each value lives, where it lies, and what each op
+ * prepares. */
 #include "base/memory.h"
 #include "tape/tape_inside.h"
 

@@ -1,5 +1,5 @@
-/* Byte-pair encoding (Sennrich et al., ACL 2016) with byte fallback: characters are joined pair by pair, always the pair of the lowest
- * rank, of these the leftmost. Behaviour: Hugging Face tokenizers 0.22, models/bpe. */
+/* Byte-pair encoding (Sennrich et al., ACL 2016) with byte fallback: characters are joined pair by pair, always the pair of the
+ * lowest rank, of these the leftmost. Behaviour: Hugging Face tokenizers 0.22, models/bpe. */
 #ifndef TIM_TEXT_BPE_H
 #define TIM_TEXT_BPE_H
 

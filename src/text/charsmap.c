@@ -57,7 +57,8 @@ typedef struct Walk {
 
 enum { UNSEEN, ON_THE_WAY, SEEN };
 
-/* Sequences on the way from unit `index` on, its own included; -1: beyond what is sound. A way that comes back to itself never ends. */
+/* Sequences on the way from unit `index` on, its own included; -1: beyond what is sound. A way that comes back to itself never
+ * ends. */
 static int most_from(Walk *w, size_t index, int letters) {
     uint8_t *mark = &w->most[index];
     if (*mark >= SEEN) return *mark - SEEN;

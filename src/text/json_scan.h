@@ -1,5 +1,5 @@
-/* JSON (RFC 8259) read front to back, value by value, without a document of it: for lists of hundreds of thousands of texts, of which a
- * document takes ten times the file's memory and most of a second. The caller asks for what should come next. */
+/* JSON (RFC 8259) read front to back, value by value, without a document of it: for lists of hundreds of thousands of texts, of
+ * which a document takes ten times the file's memory and most of a second. The caller asks for what should come next. */
 #ifndef TIM_TEXT_JSON_SCAN_H
 #define TIM_TEXT_JSON_SCAN_H
 

@@ -1,6 +1,6 @@
-/* A set of texts that are looked up whole or by their first bytes: a sorted list, in which the texts with a common start lie side by
- * side, and a table of hashes for whole ones. Texts chosen to share a hash find no place in it and are searched in the list: nothing hostile
- * makes it slow. */
+/* A set of texts that are looked up whole or by their first bytes: a sorted list, in which the texts with a common start lie side
+ * by side, and a table of hashes for whole ones. Texts chosen to share a hash find no place in it and are searched in the list:
+ * nothing hostile makes it slow. */
 #ifndef TIM_TEXT_PIECES_H
 #define TIM_TEXT_PIECES_H
 

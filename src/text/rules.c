@@ -206,8 +206,8 @@ static size_t step_of(const char *text, size_t size, uint32_t *code) {
 }
 
 /* Bytes at the start of `text` that the rule replaces, and by what; 0: none. The longest sequence of a map counts, as SentencePiece
- * has it. tokenizers takes a grapheme at a time: of less than 6 bytes the shortest sequence for all of it, of more each character by itself,
- * so it leaves apart what SentencePiece joins, such as Hangul and kana written in pieces. */
+ * has it. tokenizers takes a grapheme at a time: of less than 6 bytes the shortest sequence for all of it, of more each character
+ * by itself, so it leaves apart what SentencePiece joins, such as Hangul and kana written in pieces. */
 static size_t match(const TimRule *rule, const char *text, size_t size, const char **by, size_t *by_size) {
     size_t found = 0;
     *by = rule->content;
@@ -269,7 +269,8 @@ static void normalize(const TimRule *rule, const TimBuffer *text, TimBuffer *out
     }
 }
 
-/* Far more than any real normalizer makes of `size` bytes: NFKC eleven times as many. A file that asks for more wants memory and time. */
+/* Far more than any real normalizer makes of `size` bytes: NFKC eleven times as many. A file that asks for more wants memory and
+ * time. */
 static size_t most_of(size_t size) {
     const size_t factor = 64, least = 1024;
     return size < TIM_RULES_MAX_TEXT / factor - least ? size * factor + least : TIM_RULES_MAX_TEXT;

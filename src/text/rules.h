@@ -1,8 +1,9 @@
 /* What a tokenizer.json does to a text before its model sees it: a list of normalizers, which change the text, and a list of
- * pre-tokenizers, which cut it. Behaviour: Hugging Face tokenizers 0.22, but for Precompiled, which is SentencePiece's (rules.c, match), and for
- * Metaspace's "first" where a normalizer takes away how the text begins: there nothing is put before it. Only what the published text encoders use is known; a file
- * that asks for more is refused by name, for a text cut differently gives other ids silently.
- * Invariant: what is normalized is UTF-8, at most TIM_RULES_MAX_TEXT bytes long and, of a short text, not many times as long. */
+ * pre-tokenizers, which cut it. Behaviour: Hugging Face tokenizers 0.22, but for Precompiled, which is SentencePiece's (rules.c,
+ * match), and for Metaspace's "first" where a normalizer takes away how the text begins: there nothing is put before it. Only what
+ * the published text encoders use is known; a file that asks for more is refused by name, for a text cut differently gives other
+ * ids silently. Invariant: what is normalized is UTF-8, at most TIM_RULES_MAX_TEXT bytes long and, of a short text, not many times
+ * as long. */
 #ifndef TIM_TEXT_RULES_H
 #define TIM_TEXT_RULES_H
 
@@ -52,7 +53,8 @@ typedef struct TimRules {
     int count;
 } TimRules;
 
-/* Read "normalizer" and "pre_tokenizer", which are borrowed; null or NULL gives no rules. tim_rules_done is due also after a failure. */
+/* Read "normalizer" and "pre_tokenizer", which are borrowed; null or NULL gives no rules. tim_rules_done is due also after a
+ * failure. */
 TimStatus tim_rules_read_normalizer(TimRules *rules, const json_t *value, TimError *err);
 TimStatus tim_rules_read_pre_tokenizer(TimRules *rules, const json_t *value, TimError *err);
 

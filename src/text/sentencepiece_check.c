@@ -103,8 +103,8 @@ static const char *check_piece(Message piece) {
 
 /* ---- pieces that are the user's ---- */
 
-/* Whether the piece may be the user's: the library keeps the low half of a value, and an earlier type where a later one is none it knows.
- * Its text, up to the first zero byte, where the library's map of pieces sees it end. */
+/* Whether the piece may be the user's: the library keeps the low half of a value, and an earlier type where a later one is none it
+ * knows. Its text, up to the first zero byte, where the library's map of pieces sees it end. */
 static bool is_users(Message piece, Message *text) {
     enum { TYPE = 3, USER_DEFINED = 4 };
     bool users = false;

@@ -1,6 +1,6 @@
-/* Texts to numbers and back to the pieces they stand for, from the files that text encoders come with: tokenizer.json (tokenizer_json.h)
- * and SentencePiece models, tokenizer.model or spiece.model (sentencepiece.h). The kind of a file is told by its content.
- * Invariant: every id that comes out lies from 0 to count - 1. The files may be hostile. */
+/* Texts to numbers and back to the pieces they stand for, from the files that text encoders come with: tokenizer.json
+ * (tokenizer_json.h) and SentencePiece models, tokenizer.model or spiece.model (sentencepiece.h). The kind of a file is told by its
+ * content. Invariant: every id that comes out lies from 0 to count - 1. The files may be hostile. */
 #ifndef TIM_TEXT_TOKENIZER_H
 #define TIM_TEXT_TOKENIZER_H
 
@@ -30,8 +30,8 @@ void tim_token_ids_done(TimTokenIds *ids);
 TimStatus tim_token_ids_add(TimTokenIds *ids, int32_t id, TimError *err);
 
 /* Opens the file `path`, or in the folder `path` the first that is there of tokenizer.json, tokenizer.model, spiece.model.
- * TIM_E_IO when it cannot be read; TIM_E_FORMAT, TIM_E_UNSUPPORTED, naming the file, when it is damaged or asks for what is not known
- * here. *tokenizer is NULL then. */
+ * TIM_E_IO when it cannot be read; TIM_E_FORMAT, TIM_E_UNSUPPORTED, naming the file, when it is damaged or asks for what is not
+ * known here. *tokenizer is NULL then. */
 TimStatus tim_tokenizer_open(TimTokenizer **tokenizer, const char *path, TimError *err);
 
 /* Closes the tokenizer; NULL is fine. */

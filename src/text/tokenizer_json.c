@@ -232,7 +232,8 @@ static bool keep_text(const TimJsonScan *scan, TimBuffer *out) {
     return !out->failed;
 }
 
-/* The two sides of a merge, one after the other; *split is where the second begins: ["a", "b"], or "a b" in files before tokenizers 0.20. */
+/* The two sides of a merge, one after the other; *split is where the second begins: ["a", "b"], or "a b" in files before tokenizers
+ * 0.20. */
 static bool scan_merge(TimJsonScan *scan, TimBuffer *joined, size_t *split) {
     if (tim_scan_next(scan) == '[') {
         if (!tim_scan_open(scan, '[') || !tim_scan_entry(scan, ']', true) || !tim_scan_text(scan) || !keep_text(scan, joined))
@@ -343,7 +344,8 @@ static TimStatus read_type(TimJsonTokenizer *t, const json_t *model, TimError *e
                     type ? type : "(none)");
 }
 
-/* Where the model's vocabulary and merges stand, which are nine tenths of a file. What else is wrong with it the document's reader says. */
+/* Where the model's vocabulary and merges stand, which are nine tenths of a file. What else is wrong with it the document's reader
+ * says. */
 static void find_in_model(TimJsonScan *scan, Span *vocab, Span *merges) {
     (void)tim_scan_open(scan, '{');
     for (bool first = true; tim_scan_entry(scan, '}', first); first = false) {

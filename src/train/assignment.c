@@ -24,7 +24,8 @@ void tim_assignment_done(TimAssignment *work) {
     tim_free(work->reached);
 }
 
-/* Shortens the distances over the edges of `row`, which column `from` has, and returns the nearest column that is not reached yet. */
+/* Shortens the distances over the edges of `row`, which column `from` has, and returns the nearest column that is not reached yet.
+ * */
 static size_t relax(TimAssignment *w, const float *gain, size_t n, size_t row, size_t from) {
     double nearest = HUGE_VAL;
     size_t next = n;
@@ -47,7 +48,8 @@ static void move_prices(TimAssignment *w, size_t n, double step) {
     }
 }
 
-/* One more row gets a column: a shortest path from it to a free column, along which the others change theirs. Column n is the start's. */
+/* One more row gets a column: a shortest path from it to a free column, along which the others change theirs. Column n is the
+ * start's. */
 static void augment(TimAssignment *w, const float *gain, size_t n, size_t stride, size_t row) {
     for (size_t j = 0; j <= n; j++) w->distance[j] = HUGE_VAL;
     memset(w->reached, 0, n + 1);

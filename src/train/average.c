@@ -47,8 +47,8 @@ static void take_guided(const TimObjective *o, const TimNetwork *n, TimPart part
         memcpy(tim_part_picture(o, out, part.lane->guided[j]), tim_part_row(n, n->f, row + j), o->picture * sizeof *out);
 }
 
-/* Both conditions are one batch; the teacher's half is left out when w_cond = 0. Batches come in quarters of the part, so that a few tapes
- * serve all; the largest is made first, so that what memory lacks shows at once and not when chance first guides all. */
+/* Both conditions are one batch; the teacher's half is left out when w_cond = 0. Batches come in quarters of the part, so that a
+ * few tapes serve all; the largest is made first, so that what memory lacks shows at once and not when chance first guides all. */
 TimStatus tim_average_guide(const TimObjective *o, TimPart part, const TimWeights *ema, TimError *err) {
     const bool both = o->config->transport.w_cond != 0;
     const int64_t count = list_guided(o, part), quarter = (part.size + 3) / 4, up = (count + quarter - 1) / quarter * quarter,

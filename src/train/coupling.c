@@ -8,7 +8,8 @@
 #include "train/assignment.h"
 #include "train/streams.h"
 
-/* A class is assigned in groups of at most so many: the work grows with the cube of it, what is gained hardly (docs/experiments.md). */
+/* A class is assigned in groups of at most so many: the work grows with the cube of it, what is gained hardly
+ * (docs/experiments.md). */
 enum { GROUP = 256 };
 
 /* What one thread works with. */

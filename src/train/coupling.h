@@ -1,7 +1,7 @@
-/* Which noise goes with which picture. Paired as they are drawn, the paths from noise to pictures cross, and where they cross the velocity
- * is a mean of several: a long jump has to bend. Here the noises of a pool of batches change places among pictures of one class such that
- * the squared distances are least. The pictures of a class and its noise keep their distributions, and the paths come out straighter
- * (minibatch optimal transport, arXiv 2302.00482 and 2304.14772, within a class because the network sees it).
+/* Which noise goes with which picture. Paired as they are drawn, the paths from noise to pictures cross, and where they cross the
+ * velocity is a mean of several: a long jump has to bend. Here the noises of a pool of batches change places among pictures of one
+ * class such that the squared distances are least. The pictures of a class and its noise keep their distributions, and the paths
+ * come out straighter (minibatch optimal transport, arXiv 2302.00482 and 2304.14772, within a class because the network sees it).
  * Invariant: the pairs are a function of (pictures, seed, step, position), so a resumed run has the same ones. */
 #ifndef TIM_TRAIN_COUPLING_H
 #define TIM_TRAIN_COUPLING_H

@@ -13,8 +13,8 @@
 typedef struct TimData TimData;
 
 /* Opens the set that data.data_type names and loads it: "fashion-mnist" (Debian's package unless data_dir says where) or "idx"
- * (training pictures of any IDX set in data_dir). Checks that pictures and labels fit the network. `config` is read by this call only.
- * Free with tim_data_close. */
+ * (training pictures of any IDX set in data_dir). Checks that pictures and labels fit the network. `config` is read by this call
+ * only. Free with tim_data_close. */
 TimStatus tim_data_open(TimData **out, const TimConfig *config, TimError *err);
 
 /* NULL is fine. */

@@ -15,14 +15,15 @@ enum { TIM_MAX_PATH = 4096 };
 /* A path as printf would write it; TIM_E_ARGUMENT when it is too long. */
 TimStatus tim_path(char out[TIM_MAX_PATH], TimError *err, const char *format, ...) __attribute__((format(printf, 3, 4)));
 
-/* Removes the folder and all it holds; none there is fine. A kill may leave it as NAME.being-removed, never half of it under its name. */
+/* Removes the folder and all it holds; none there is fine. A kill may leave it as NAME.being-removed, never half of it under its
+ * name. */
 TimStatus tim_folder_remove(const char *path, TimError *err);
 
 /* The same without the name between, for what has a name already that says it is going: a kill leaves half of it under `path`. */
 TimStatus tim_folder_erase(const char *path, TimError *err);
 
-/* Renames the whole folder `temporary` to `path`, in the place of one that is there: at no time is nothing there, where the file system can
- * exchange names. */
+/* Renames the whole folder `temporary` to `path`, in the place of one that is there: at no time is nothing there, where the file
+ * system can exchange names. */
 TimStatus tim_folder_publish(const char *temporary, const char *path, TimError *err);
 
 /* Renames what is at `path` to the first of PATH.SUFFIX, PATH.SUFFIX-2, PATH.SUFFIX-3, ... that nothing has, and says which. */

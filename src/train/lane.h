@@ -1,12 +1,13 @@
-/* A lane of the objective: what works on one micro-batch after the other, beside the other lanes, with tapes, rows and gradients of its own. */
+/* A lane of the objective: what works on one micro-batch after the other, beside the other lanes, with tapes, rows and gradients of
+ * its own. */
 #ifndef TIM_TRAIN_LANE_H
 #define TIM_TRAIN_LANE_H
 
 #include "train/objective.h"
 
-/* Tapes by purpose and size: a batch is cut into at most two sizes of each kind of micro-batches; those of diffusion have their guidance
- * (of a quarter, half, three quarters or all of the samples), those of transitions also their finite difference or direction, composed ones
- * their jumps, twins what the critic learns and says. */
+/* Tapes by purpose and size: a batch is cut into at most two sizes of each kind of micro-batches; those of diffusion have their
+ * guidance (of a quarter, half, three quarters or all of the samples), those of transitions also their finite difference or
+ * direction, composed ones their jumps, twins what the critic learns and says. */
 enum { TIM_LANE_TAPES = 32 };
 
 /* Evaluation is without gradients, with whatever weights are bound; the critic is trained while a jump waits for its cotangent. */
@@ -48,8 +49,8 @@ TimStatus tim_lane_init(TimLane *lane, int64_t micro, size_t picture, TimError *
 /* Frees all but the gradients. */
 void tim_lane_done(TimLane *lane);
 
-/* The lane's tape for `purpose` and `shape`, made on first use; a full table gives up the one that was not asked for longest. It is good
- * until so many others were asked for. */
+/* The lane's tape for `purpose` and `shape`, made on first use; a full table gives up the one that was not asked for longest. It is
+ * good until so many others were asked for. */
 TimStatus tim_lane_network(TimLane *lane, TimPurpose purpose, const TimNetworkConfig *config, const TimNetworkShape *shape,
                            const TimNetworkOptions *options, TimParams *params, TimNetwork **out, TimError *err);
 

@@ -1,8 +1,8 @@
-/* The loss to expect of a diffusion sample at t: the geometric mean of those seen there lately, in bins of the path's noise-to-signal ratio.
- * The published weight 1 / loss makes all times count alike, but it also makes those pictures count less that are hard for their noise, so
- * that the network learns a weighted mean in place of the velocity: too dark and too smooth (docs/experiments.md). Divided by the loss to
- * expect, which knows the time only, times count alike and the mean stays the mean. Transitions keep the published weight: their losses have
- * so heavy a tail that a few would rule the step.
+/* The loss to expect of a diffusion sample at t: the geometric mean of those seen there lately, in bins of the path's
+ * noise-to-signal ratio. The published weight 1 / loss makes all times count alike, but it also makes those pictures count less
+ * that are hard for their noise, so that the network learns a weighted mean in place of the velocity: too dark and too smooth
+ * (docs/experiments.md). Divided by the loss to expect, which knows the time only, times count alike and the mean stays the mean.
+ * Transitions keep the published weight: their losses have so heavy a tail that a few would rule the step.
  * Invariant: what is expected in a step depends on earlier steps only. */
 #ifndef TIM_TRAIN_LOSS_SCALE_H
 #define TIM_TRAIN_LOSS_SCALE_H

@@ -3,9 +3,9 @@
  *   m <- mu m + (1 - mu) g,  u = (1 - mu) g + mu m,  O = NewtonSchulz5(u / |u|),
  *   w <- (1 - lr decay) w - lr 0.2 sqrt(max(rows, cols)) O
  *
- * O is near the orthogonal factor of u: its singular values lie in about 0.7 ... 1.2. The factor 0.2 sqrt(max(rows, cols)) gives an update
- * the size of AdamW's, so that both share learning rate and weight decay (arXiv 2502.16982, section 2.2). As torch.optim.Muon with
- * adjust_lr_fn "match_rms_adamw". */
+ * O is near the orthogonal factor of u: its singular values lie in about 0.7 ... 1.2. The factor 0.2 sqrt(max(rows, cols)) gives an
+ * update the size of AdamW's, so that both share learning rate and weight decay (arXiv 2502.16982, section 2.2). As
+ * torch.optim.Muon with adjust_lr_fn "match_rms_adamw". */
 #ifndef TIM_TRAIN_MUON_H
 #define TIM_TRAIN_MUON_H
 

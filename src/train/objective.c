@@ -10,8 +10,8 @@
 
 enum { DEFAULT_MICRO_BATCH = 64 };
 
-/* Every lane has a gradient vector, which are added at the end of a step: only small networks, whose ops are too short to share among
- * threads, have more than one. */
+/* Every lane has a gradient vector, which are added at the end of a step: only small networks, whose ops are too short to share
+ * among threads, have more than one. */
 static const size_t max_lane_bytes = (size_t)256 << 20;
 
 /* ---- making ---- */
@@ -213,7 +213,8 @@ static TimStatus run_part(const TimObjective *o, const Step *step, TimPart part,
     return TIM_OK;
 }
 
-/* The lane's share of samples [first, first + count), in pieces of nearly equal size, at most two sizes, as many for every lane where there are samples for all. */
+/* The lane's share of samples [first, first + count), in pieces of nearly equal size, at most two sizes, as many for every lane
+ * where there are samples for all. */
 static TimStatus run_range(const TimObjective *o, const Step *step, TimLane *lane, int64_t first, int64_t count, TimSampleKind kind,
                            TimError *err) {
     const int64_t lanes = o->lane_count, wanted = (count + o->shape.micro_batch - 1) / o->shape.micro_batch;

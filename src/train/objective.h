@@ -1,19 +1,22 @@
-/* One training step's losses and gradients: the transition objective (arXiv 2509.04394, eq. 9-12; shares, weights and guidance as published).
+/* One training step's losses and gradients: the transition objective (arXiv 2509.04394, eq. 9-12; shares, weights and guidance as
+ * published).
  *
  *   target = transport's combination of x, z, x_t and E = dF/dt along the path with r held fixed
  *   loss_i = mean (F - target)^2  [+ mean over positions of 1 - cos(F, target) over channels]
- *   total  = mean_i w_time(t_i, r_i) loss_i / (scale_i + 1e-5)^p  +  proj_coeff * alignment,  scale_i = stop_grad(loss_i), or what the batch
+ *   total  = mean_i w_time(t_i, r_i) loss_i / (scale_i + 1e-5)^p  +  proj_coeff * alignment,  scale_i = stop_grad(loss_i), or what
+ * the batch
  *            expects of sample i
  *
- * The derivative's direction is the pair's own velocity, or on request (average_direction) the averaged network's at (x_t, t, t), as in
- * arXiv 2512.02012: given x_t its mean is the same, and its noise is not multiplied by the Jacobian.
+ * The derivative's direction is the pair's own velocity, or on request (average_direction) the averaged network's at (x_t, t, t),
+ * as in arXiv 2512.02012: given x_t its mean is the same, and its noise is not multiplied by the Jacobian.
  * Composed samples need no derivative: their target is the one jump that does what the averaged network's `composed_jumps` jumps
  * from t to r do (as in arXiv 2410.12557, there with two). It has no noise: x_t alone decides it, so
  * that absolute differences may count in place of squares (loss.h). They weigh 1 by their times.
  * Twins are pictures that the network draws itself, and have no losses of their own; see twin.h.
- * The exact derivative rides beside the primal pass of the samples with r != t; the finite difference runs its two evaluations as one batch.
- * The batch runs in micro-batches that stay in the cache; losses and gradients do not depend on the cut beyond rounding. Of a small network
- * every thread works on micro-batches of its own, side by side, with gradients of its own that are added at the end. */
+ * The exact derivative rides beside the primal pass of the samples with r != t; the finite difference runs its two evaluations as
+ * one batch. The batch runs in micro-batches that stay in the cache; losses and gradients do not depend on the cut beyond rounding.
+ * Of a small network every thread works on micro-batches of its own, side by side, with gradients of its own that are added at the
+ * end. */
 #ifndef TIM_TRAIN_OBJECTIVE_H
 #define TIM_TRAIN_OBJECTIVE_H
 
@@ -68,9 +71,9 @@ typedef struct TimLosses {
 } TimLosses;
 
 /* Adds the gradient of weighted + proj_coeff * proj to the vector `gradients` (params.elements). `ema` holds the averaged
- * network's weights and may be NULL where nothing asks for them. Tapes are made for the shapes of the first steps, of those in which
- * shares of the batch change and, where the target is guided, of one in which another quarter of the samples is for the first time; they
- * are kept, and other steps allocate nothing. */
+ * network's weights and may be NULL where nothing asks for them. Tapes are made for the shapes of the first steps, of those in
+ * which shares of the batch change and, where the target is guided, of one in which another quarter of the samples is for the first
+ * time; they are kept, and other steps allocate nothing. */
 TimStatus tim_objective_step(TimObjective *objective, const TimBatch *batch, const TimWeights *weights, const TimWeights *ema,
                              float *gradients, TimLosses *losses, TimError *err);
 

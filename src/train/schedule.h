@@ -7,8 +7,8 @@
 
 #include "tim/config.h"
 
-/* learning_rate times the schedule's factor of step `step`, 0 for the first, so that under warm-up the first changes nothing; after warm-up
- * at least min_learning_rate; with scale_lr times batch_size / learning_rate_base_batch_size. Pure. */
+/* learning_rate times the schedule's factor of step `step`, 0 for the first, so that under warm-up the first changes nothing; after
+ * warm-up at least min_learning_rate; with scale_lr times batch_size / learning_rate_base_batch_size. Pure. */
 double tim_learning_rate(const TimTrainingConfig *config, int64_t step);
 
 /* The part of twin_weight with which twins pull at `step`: 0 before twin_pull_start_step, then growing evenly to 1. */

@@ -1,5 +1,5 @@
-/* Which random numbers of a run serve what: every use has its own range of streams under the run's seed, so that no two draws share a
- * number and adding a use changes no other. Saved runs resume with the same numbers, hence no value here may change. */
+/* Which random numbers of a run serve what: every use has its own range of streams under the run's seed, so that no two draws share
+ * a number and adding a use changes no other. Saved runs resume with the same numbers, hence no value here may change. */
 #ifndef TIM_TRAIN_STREAMS_H
 #define TIM_TRAIN_STREAMS_H
 

@@ -6,9 +6,9 @@
 
 #include "tim/config.h"
 
-/* w_time of a transition sample as a function of D = tau(t) - tau(r), or D = tau(t) when weight_t_and_r is off; tau is tan, t / (1 - t) or
- * the identity. A `plain` sample weighs 1: with r = t, or composed. The published kinds expect D >= 0: tau = tan needs t < pi/2 and
- * t / (1 - t) needs t < 1, else the weight can be NaN. Pure. */
+/* w_time of a transition sample as a function of D = tau(t) - tau(r), or D = tau(t) when weight_t_and_r is off; tau is tan, t / (1
+ * - t) or the identity. A `plain` sample weighs 1: with r = t, or composed. The published kinds expect D >= 0: tau = tan needs t <
+ * pi/2 and t / (1 - t) needs t < 1, else the weight can be NaN. Pure. */
 double tim_time_weight(const TimTransitionConfig *config, double sigma_d, double t, double r, bool plain);
 
 #endif

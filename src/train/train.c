@@ -200,7 +200,8 @@ static TimStatus make_folders(Run *run, TimError *err) {
     return tim_folder_make(run->checkpoints, err);
 }
 
-/* A run that was killed between putting checkpoints out of the way and its own first has them still, and a log: no new run over these. */
+/* A run that was killed between putting checkpoints out of the way and its own first has them still, and a log: no new run over
+ * these. */
 static TimStatus check_abandoned(const Run *run, TimError *err) {
     char name[TIM_CHECKPOINT_NAME];
     TIM_TRY(tim_checkpoint_abandoned(name, run->checkpoints, err));
@@ -305,7 +306,8 @@ static void note_late(Run *run, bool wanted, int64_t start, const char *key, con
         note(run, "training.%s is %lld and the training ends with step %lld: %s", key, (long long)start, (long long)end, what);
 }
 
-/* Their velocity has to be learned first: until then it leads anywhere. A checkpoint without a critic is gone on from with a new one. */
+/* Their velocity has to be learned first: until then it leads anywhere. A checkpoint without a critic is gone on from with a new
+ * one. */
 static void note_early_pull(Run *run) {
     const TimTrainer *trainer = run->trainer;
     const TimTrainingConfig *t = &trainer->model->config.training;

@@ -215,8 +215,8 @@ static void expect_loss(TimTrainer *t, size_t i) {
     b->expected_loss[i] = tim_loss_expected(&t->loss_scale, b->bins[i]);
 }
 
-/* Of the diffusion samples, which come first, and of the twins, the last, which weigh as these do; 0 for the others. NULL before its step, or
- * where none is to be expected. */
+/* Of the diffusion samples, which come first, and of the twins, the last, which weigh as these do; 0 for the others. NULL before
+ * its step, or where none is to be expected. */
 static const float *expect_losses(TimTrainer *t, size_t diffusion, size_t twins) {
     const TimConfig *config = &t->model->config;
     const size_t size = (size_t)config->training.batch_size;
@@ -236,8 +236,8 @@ static size_t share_of_step(const TimTrainer *t, double ratio, int64_t start) {
     return t->state.step < start ? 0 : tim_time_share(ratio, (size_t)t->model->config.training.batch_size);
 }
 
-/* Times of the step: of the first `size` samples, of the composed ones after them, and of the twins at the end. Returns how many samples, from
- * the first on, are diffusion samples. */
+/* Times of the step: of the first `size` samples, of the composed ones after them, and of the twins at the end. Returns how many
+ * samples, from the first on, are diffusion samples. */
 static size_t draw_times(TimTrainer *t, size_t size, size_t composed, size_t twins) {
     const TimConfig *config = &t->model->config;
     const TimTrainState *s = &t->state;
@@ -293,8 +293,8 @@ static double ema_decay(const TimTrainingConfig *config, int64_t updates) {
     return config->ema_warmup && warm < config->ema_decay ? warm : config->ema_decay;
 }
 
-/* Clips, updates weights and EMA, and renews what is derived from them. A step that was skipped counts for the learning rate, but not
- * for Adam's bias correction and the EMA's warm-up: those count updates. */
+/* Clips, updates weights and EMA, and renews what is derived from them. A step that was skipped counts for the learning rate, but
+ * not for Adam's bias correction and the EMA's warm-up: those count updates. */
 static void update(TimTrainer *t, const TimBatch *batch, TimTrainReport *report) {
     const TimTrainingConfig *config = &t->model->config.training;
     const int64_t updates = t->state.step - t->state.skipped;

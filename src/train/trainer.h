@@ -1,6 +1,6 @@
 /* Inside a trainer: what step and checkpoint share.
- * Invariant: `state`, the seed, both models' f32 vectors, the moments, the critic and the losses to expect determine all later steps;
- * everything else is derived. */
+ * Invariant: `state`, the seed, both models' f32 vectors, the moments, the critic and the losses to expect determine all later
+ * steps; everything else is derived. */
 #ifndef TIM_TRAIN_TRAINER_H
 #define TIM_TRAIN_TRAINER_H
 

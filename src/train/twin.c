@@ -21,7 +21,8 @@ static TimStatus open_tapes(Twins *w, const TimObjective *o, TimPart part, const
     return tim_tape_bind(w->data->tape, b->critic, NULL, err);
 }
 
-/* The batch's sample whose picture the critic sees beside the first twin of the part: twins are the last samples, these are the first. */
+/* The batch's sample whose picture the critic sees beside the first twin of the part: twins are the last samples, these are the
+ * first. */
 static int64_t first_beside(TimPart part) {
     return part.first - (part.batch->size - part.batch->twins);
 }
@@ -51,7 +52,8 @@ static void draw(const TimObjective *o, const TimNetwork *n, int64_t k, float *x
 
 /* ---- the critic ---- */
 
-/* Row `row` of the tape, and its target, from picture `x` and the noise and time of twin `k`; it is told a jump to r = t + `further`. */
+/* Row `row` of the tape, and its target, from picture `x` and the noise and time of twin `k`; it is told a jump to r = t +
+ * `further`. */
 static void noise(const TimObjective *o, TimNetwork *n, TimPart part, int64_t row, int64_t k, const float *x, double further,
                   float *target) {
     const TimTransportConfig *c = &o->config->transport;

@@ -58,13 +58,14 @@ bool tim_transport_guides(const TimTransportConfig *config, double t);
  * published. Both F are evaluated at (x_t, t, t); E stays unguided. The caller asks tim_transport_guides first. */
 TimTarget tim_transport_guide(const TimTransportConfig *config, TimTarget target);
 
-/* Time number i of steps + 1 from t to r, evenly spaced; of several jumps the last is last_jump long where that is set, of two twice and of
- * three 4/3 as long but no longer than half the way from T_max to T_min, and the others are evenly spaced. Both ends are exact. */
+/* Time number i of steps + 1 from t to r, evenly spaced; of several jumps the last is last_jump long where that is set, of two
+ * twice and of three 4/3 as long but no longer than half the way from T_max to T_min, and the others are evenly spaced. Both ends
+ * are exact. */
 double tim_transport_time(const TimTransportConfig *config, double t, double r, int steps, int i);
 
-/* What the network is told as the time that a jump from t to `next`, of `steps`, leads to: `next`, but t where the jump leads to T_min from
- * no further than the last one starts. Its F is the velocity then, and the jump leads to the mean of the pictures that x_t may have come
- * from, not to one of them with its noise. */
+/* What the network is told as the time that a jump from t to `next`, of `steps`, leads to: `next`, but t where the jump leads to
+ * T_min from no further than the last one starts. Its F is the velocity then, and the jump leads to the mean of the pictures that
+ * x_t may have come from, not to one of them with its noise. */
 double tim_transport_told(const TimTransportConfig *config, int steps, double t, double next);
 
 /* The coefficients of the stochastic jump for 0 <= ratio; ratio = 0 is the plain jump of any transport.

@@ -1,5 +1,5 @@
-/* VP-SDE, variance preserving: x_t = (x + b z) / sqrt(b^2 + 1) with b(t) = sqrt(exp(beta_d t^2 / 2 + beta_min t) - 1); F predicts z.
- * Source: score SDE (arXiv 2011.13456) for the path; TiM (arXiv 2509.04394) for target and jump. */
+/* VP-SDE, variance preserving: x_t = (x + b z) / sqrt(b^2 + 1) with b(t) = sqrt(exp(beta_d t^2 / 2 + beta_min t) - 1); F predicts
+ * z. Source: score SDE (arXiv 2011.13456) for the path; TiM (arXiv 2509.04394) for target and jump. */
 #include <math.h>
 
 #include "transport/kinds.h"

@@ -1,5 +1,5 @@
-/* Configurations: config.json of text encoders and autoencoders, the network in a checkpoint's metadata, and our YAML, which is also
- * written and read back. */
+/* Configurations: config.json of text encoders and autoencoders, the network in a checkpoint's metadata, and our YAML, which is
+ * also written and read back. */
 #include <stdlib.h>
 #include <string.h>
 

@@ -1,5 +1,5 @@
-/* The library's calls of tim_file_open and tim_file_close come here (ld's --wrap). A map ends with its page, so that reading a little
- * too far goes unnoticed; here a file is copied into a block of just its bytes, which a sanitizer watches. */
+/* The library's calls of tim_file_open and tim_file_close come here (ld's --wrap). A map ends with its page, so that reading a
+ * little too far goes unnoticed; here a file is copied into a block of just its bytes, which a sanitizer watches. */
 #include <stdlib.h>
 #include <string.h>
 

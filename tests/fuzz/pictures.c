@@ -1,5 +1,5 @@
-/* Pictures: npz and IDX files as sets that are read to their end and again, single pictures, and the text of a PNG as `tim sample --like`
- * reads it. */
+/* Pictures: npz and IDX files as sets that are read to their end and again, single pictures, and the text of a PNG as `tim sample
+ * --like` reads it. */
 #include <stdlib.h>
 #include <string.h>
 

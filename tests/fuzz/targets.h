@@ -1,6 +1,6 @@
-/* What the fuzzers call with bytes of their own; the unit tests call it with the corpus. Each opens the bytes as what its name says and
- * uses what it got; nothing is expected but that memory is kept in order, that an error says something, and that what was taken is as
- * promised. Returns 1 when the bytes were taken. */
+/* What the fuzzers call with bytes of their own; the unit tests call it with the corpus. Each opens the bytes as what its name says
+ * and uses what it got; nothing is expected but that memory is kept in order, that an error says something, and that what was taken
+ * is as promised. Returns 1 when the bytes were taken. */
 #ifndef TIM_TESTS_FUZZ_TARGETS_H
 #define TIM_TESTS_FUZZ_TARGETS_H
 

@@ -1,4 +1,5 @@
-/* Tokenizers opened from their files: a SentencePiece model that encodes texts, and the configuration beside a sound tokenizer.json. */
+/* Tokenizers opened from their files: a SentencePiece model that encodes texts, and the configuration beside a sound
+ * tokenizer.json. */
 #include <stdlib.h>
 #include <string.h>
 

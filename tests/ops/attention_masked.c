@@ -9,8 +9,8 @@ static const int widths[] = {4, 8, 16, 64, 72, 256};
 static const int64_t windows[] = {0, 1, 5, 64, 100};
 enum { ROWS = 9, WIDTHS = 6, WINDOWS = 5, CASES = 120, BUCKETS = 8 };
 
-/* lengths (S, 2) are drawn from 0 ... R / S, so that they fit into R rows together: sequences may be empty, have rows behind their keys
- * or no keys at all, and rows are left behind the last. */
+/* lengths (S, 2) are drawn from 0 ... R / S, so that they fit into R rows together: sequences may be empty, have rows behind their
+ * keys or no keys at all, and rows are left behind the last. */
 static void list(OpCases *cases, TimDtype dtype) {
     for (size_t i = 0; i < CASES; i++) {
         const int64_t r = rows[i % ROWS], sequences = 1 + (int64_t)(i % 4);

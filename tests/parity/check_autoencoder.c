@@ -1,5 +1,6 @@
-/* The files in vae and the autoencoders in full/: pictures x -> mean and logvar, or encoded; latents z -> decoded; big -> big_decoded, and
- * big_tiled in tiled mode. vae/NAME_tiny are diffusers folders: loaded, they must do what vae/NAME.safetensors says. */
+/* The files in vae and the autoencoders in full/: pictures x -> mean and logvar, or encoded; latents z -> decoded; big ->
+ * big_decoded, and big_tiled in tiled mode. vae/NAME_tiny are diffusers folders: loaded, they must do what vae/NAME.safetensors
+ * says. */
 #include <stdio.h>
 #include <string.h>
 #include <sys/stat.h>

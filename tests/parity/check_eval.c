@@ -1,6 +1,6 @@
-/* eval: what judges pictures. frechet*: two sets of features in fp64 and the distance between them. inception*: pictures x (B, 3, H, W)
- * in [0, 1] and the means over four maps of Inception v3 with hash weights. adm*: two sets of pictures in bytes and what ADM's own
- * evaluator.py says of them, on a TensorFlow graph with the same hash weights; its metadata tell how. */
+/* eval: what judges pictures. frechet*: two sets of features in fp64 and the distance between them. inception*: pictures x (B, 3,
+ * H, W) in [0, 1] and the means over four maps of Inception v3 with hash weights. adm*: two sets of pictures in bytes and what
+ * ADM's own evaluator.py says of them, on a TensorFlow graph with the same hash weights; its metadata tell how. */
 #include "base/memory.h"
 #include "eval/adm_suite.h"
 #include "eval/frechet.h"

@@ -1,5 +1,5 @@
-/* manifests: names and shapes of the tensors of published checkpoints. Those of a TiM are what our network of that configuration has; those
- * of another part must be a published one that tim verify knows. */
+/* manifests: names and shapes of the tensors of published checkpoints. Those of a TiM are what our network of that configuration
+ * has; those of another part must be a published one that tim verify knows. */
 #include <math.h>
 #include <stdlib.h>
 #include <string.h>

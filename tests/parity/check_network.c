@@ -1,4 +1,5 @@
-/* The files in network: F, the projected hidden state, and the exact derivative dF along (v, 1, 0), all from one forward pass with tangents. */
+/* The files in network: F, the projected hidden state, and the exact derivative dF along (v, 1, 0), all from one forward pass with
+ * tangents. */
 #include <string.h>
 
 #include "parity/checks.h"

@@ -1,5 +1,6 @@
-/* One training step of the published objective and three updates of AdamW on the same batch: target, weights, losses, every gradient and
- * its norm, and how far some parameters moved. The file's name says which derivative; the direction loss is on in all of them. */
+/* One training step of the published objective and three updates of AdamW on the same batch: target, weights, losses, every
+ * gradient and its norm, and how far some parameters moved. The file's name says which derivative; the direction loss is on in all
+ * of them. */
 #include <math.h>
 #include <stdio.h>
 #include <string.h>
@@ -198,8 +199,8 @@ static void compare_parameters(Step *s, const char *prefix, const float *values,
     }
 }
 
-/* The reference clips gradients in place before they are stored; a file made without that holds them whole. The stored ones' own norm
- * tells which of the two the file holds: the factor is the clip's or 1, nothing between. */
+/* The reference clips gradients in place before they are stored; a file made without that holds them whole. The stored ones' own
+ * norm tells which of the two the file holds: the factor is the clip's or 1, nothing between. */
 static TimStatus stored_scale(Step *s, double norm, double *scale, TimError *err) {
     double sum = 0;
     for (size_t i = 0; i < s->file->tensors.count; i++) {

@@ -1,5 +1,5 @@
-/* text and full: hidden states of text encoders with hash weights, from ids (B, M) and mask (B, M), ones and then zeros. The outputs by
- * name, each possibly cut to its first tokens ("_first_64"):
+/* text and full: hidden states of text encoders with hash weights, from ids (B, M) and mask (B, M), ones and then zeros. The
+ * outputs by name, each possibly cut to its first tokens ("_first_64"):
  *   last_hidden_state, hidden_minus_2   compared where the mask is one
  *   zero_padded in the name             everywhere
  * model.safetensors in a folder: what the encoder of a Hugging Face folder takes for its weights is what the file holds. */
@@ -49,7 +49,8 @@ static TimStatus make_hash(void *from, const TimParam *param, float *out, TimErr
 
 /* ---- comparing ---- */
 
-/* Copies what is compared of one stored output: the first tokens of each prompt, real ones only unless `padded`. Returns elements. */
+/* Copies what is compared of one stored output: the first tokens of each prompt, real ones only unless `padded`. Returns elements.
+ * */
 static size_t gather(double *actual, double *expected, const float *hidden, const double *stored, const Prompts *p, int64_t tokens,
                      bool padded) {
     size_t count = 0;

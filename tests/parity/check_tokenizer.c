@@ -1,5 +1,5 @@
-/* tokenizer: texts and their ids. NAME.json belongs to the SentencePiece model NAME.model, NAME_cases.json to NAME.json in the other
- * format. Ids must be equal, and where they are stored the pieces, the number of pieces and the special ids; what an unknown
+/* tokenizer: texts and their ids. NAME.json belongs to the SentencePiece model NAME.model, NAME_cases.json to NAME.json in the
+ * other format. Ids must be equal, and where they are stored the pieces, the number of pieces and the special ids; what an unknown
  * character's piece is, only the text knows. One line for each text and for each of these. */
 #include <stdio.h>
 #include <string.h>

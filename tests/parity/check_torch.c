@@ -1,5 +1,5 @@
-/* torch: the files of torch.save beside expected.safetensors hold its tensors, bit for bit and no others, each under its own name or
- * all behind one prefix (nested.pth: "state_dict."). A moved copy of expected.safetensors fails with each of them. */
+/* torch: the files of torch.save beside expected.safetensors hold its tensors, bit for bit and no others, each under its own name
+ * or all behind one prefix (nested.pth: "state_dict."). A moved copy of expected.safetensors fails with each of them. */
 #include <dirent.h>
 #include <stdio.h>
 #include <stdlib.h>
