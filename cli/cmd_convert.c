@@ -41,6 +41,9 @@ static ExitCode convert(const Request *r) {
     TimModel *model = NULL;
     TimStatus status = check_out(r, &err);
     if (status == TIM_OK) status = tim_model_open(&model, r->model, r->config, NULL, &err);
+    if (status == TIM_OK && *tim_model_config(model)->untrainable)
+        fprintf(stderr, "tim convert: %s; the configuration that is written says what training knows\n",
+                tim_model_config(model)->untrainable);
     if (status == TIM_OK) status = tim_model_write(model, r->out, precisions[r->precision], &err);
     if (status == TIM_OK)
         printf("%s: %.2f M parameters in %s\n", r->out, 1e-6 * (double)tim_model_parameter_count(model),

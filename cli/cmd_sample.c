@@ -177,10 +177,17 @@ static TimPartPrecision decoder_precision(const SampleRequest *r) {
     return r->decoder_precision ? TIM_PART_BF16 : TIM_PART_F32;
 }
 
+/* Among pictures that are written over: single ones are numbers, and a layout has names of its own. */
+static bool may_be_replaced(const SampleRequest *r) {
+    const char *slash = strrchr(r->init, '/'), *name = slash ? slash + 1 : r->init;
+    const bool numbered = strspn(name, "0123456789") >= 6 && ends_with(name, ".png");
+    return r->overwrite && lies_below(r->init, r->out) && (numbered || r->form == SAMPLE_LAYOUT);
+}
+
 /* The picture to start from is not to be lost. */
 static TimStatus check_init(const SampleRequest *r, TimError *err) {
     if (!r->init) return TIM_OK;
-    if (r->overwrite && lies_below(r->init, r->out))
+    if (may_be_replaced(r))
         return fail_with(err, TIM_E_ARGUMENT,
                          "--init: '%.400s' lies in '%.400s', where --overwrite may replace it; give another folder", r->init,
                          r->out);
@@ -220,7 +227,6 @@ static ExitCode sample(SampleRequest *request) {
     TimError err;
     Sampling d = {.request = request, .first = request->first < 0 ? 0 : request->first, .terminal = isatty(STDERR_FILENO) == 1};
     const double start = clock_seconds();
-    if (request->form == SAMPLE_NPZ) catch_interruptions();
     TimStatus status = settle(request, &err);
     if (status == TIM_OK) status = run(&d, &err);
     if (status != TIM_OK)

@@ -26,7 +26,8 @@ static TimStatus check_manifest(const char *manifest, const char *folder, TimErr
 static ExitCode synth(const char *manifest, const char *folder, int precision, bool overwrite) {
     TimError err;
     TimSynthInfo info;
-    TimStatus status = overwrite ? check_manifest(manifest, folder, &err) : check_absent(folder, files, &err);
+    TimStatus status = check_manifest(manifest, folder, &err);
+    if (status == TIM_OK && !overwrite) status = check_absent(folder, files, &err);
     if (status == TIM_OK) status = tim_synth(manifest, folder, precisions[precision], &info, &err);
     if (status != TIM_OK) {
         fprintf(stderr, "tim synth: %s\n", err.text);

@@ -77,16 +77,14 @@ static bool printed(void) {
     return fine;
 }
 
-/* The standard streams are there, so that no file takes the place of one that was closed and gets what is printed. */
-static void open_streams(void) {
-    int stream;
-    do stream = open("/dev/null", O_RDWR);
-    while (stream >= 0 && stream <= STDERR_FILENO);
-    if (stream >= 0) close(stream);
+/* A standard stream that is closed stays one that cannot be used, but no file takes its place and gets what is printed. */
+static void hold_streams(void) {
+    for (int stream = STDIN_FILENO; stream <= STDERR_FILENO; stream++)
+        if (fcntl(stream, F_GETFD) < 0) (void)!open("/dev/null", stream == STDIN_FILENO ? O_WRONLY : O_RDONLY);
 }
 
 int main(int count, char **words) {
-    open_streams();
+    hold_streams();
     const int code = run(count, words);
     return printed() || code != EXIT_FINE ? code : EXIT_FAILED;
 }

@@ -48,10 +48,9 @@ static int64_t line_of(const Sampling *d, int64_t row, int64_t first, int64_t co
     return sample_prompt_of(d, first)->line;
 }
 
-/* In one go what is alike for all; batch by batch, as they are drawn, settings of prompts, and where memory is
- * counted: under a bound, and for a picture to start from. */
+/* In one go what is alike for all; batch by batch, as they are drawn, settings of prompts and a bound on memory. */
 static TimStatus check_row(Sampling *d, int64_t row, SampleRemarks *remarks, TimError *err) {
-    const bool whole = !d->list.own_settings && !d->request->sample.memory && !d->init.pixels;
+    const bool whole = !d->list.own_settings && !d->request->sample.memory;
     for (int64_t first = 0, count; first < d->count; first += count) {
         count = whole ? d->count : sample_batch(d, first);
         const TimStatus status = check_pictures(d, row, first, count, remarks, err);

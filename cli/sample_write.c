@@ -4,6 +4,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "interruption.h"
 #include "sample.h"
 #include "sample_layout.h"
 #include "support.h"
@@ -96,6 +97,7 @@ static TimStatus append_npz(Sampling *d, const TimPictures *pictures, TimError *
         const TimStatus status =
             tim_adm_writer_begin(&d->npz, d->request->out, d->count, pictures->height, pictures->width, pictures->channels, err);
         if (status != TIM_OK) return status;
+        catch_interruptions(); /* what is on the disk is of no use before its end */
     }
     return tim_adm_writer_append(d->npz, pictures->pixels, pictures->count, err);
 }

@@ -56,7 +56,7 @@ void say_disarmed(const char *start, const char *format, ...) {
 
 /* "..." from `at` on, or from where the character there begins. */
 static void mark_cut(char *text, size_t at) {
-    while (at && ((unsigned char)text[at] & 0xC0) == 0x80) at--;
+    for (int i = 0; i < 3 && ((unsigned char)text[at] & 0xC0) == 0x80; i++) at--;
     memcpy(text + at, "...", 4);
 }
 

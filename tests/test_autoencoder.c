@@ -63,6 +63,13 @@ static void test_config_setting_not_run_error_names_key_and_value(void **state) 
     for (size_t i = 0; i < sizeof wrong / sizeof *wrong; i++) expect_text(parse(&config, wrong[i][0], &err), &err, wrong[i][1]);
     must(parse(&config, "\"shift_factor\": null, \"force_upcast\": false", &err), &err);
     assert_int_equal(tim_autoencoder_factor(&config), 2);
+    must(tim_autoencoder_config_parse(&config, "{\"_class_name\": \"AutoencoderDC\", \"downsample_block_type\": \"conv\"}", NULL,
+                                      &err),
+         &err);
+    assert_false(config.dc.unshuffle_down); /* as diffusers' converter writes it */
+    must(tim_autoencoder_config_parse(&config, "{\"_class_name\": \"AutoencoderDC\"}", NULL, &err), &err);
+    assert_true(config.dc.unshuffle_down);
+    must(parse(&config, "\"shift_factor\": null, \"force_upcast\": false", &err), &err);
     assert_true(tim_autoencoder_scaling(&config, 3) == 0.18215 && tim_autoencoder_shift(&config, 3) == 0);
     must(parse(&config, "\"latents_mean\": [1, -1.5, 3, 4], \"latents_std\": [1, 8, 2, 4], \"scaling_factor\": 0.5", &err), &err);
     assert_true(tim_autoencoder_scaling(&config, 1) == 0.0625 && tim_autoencoder_shift(&config, 1) == -1.5);

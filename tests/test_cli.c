@@ -382,6 +382,8 @@ static void test_sample_init_starts_from_a_picture(void **state) {
                  "'./start/000000.png' is the picture of --init, which would be replaced");
     assert_fails("sample --model model --init start/000000.png --out ./start/ --overwrite", 1,
                  "--init: 'start/000000.png' lies in './start/', where --overwrite may replace it");
+    assert_int_equal(rename(in_folder("start/000000.png"), in_folder("start/photo.png")), 0); /* which is not written over */
+    assert_runs("sample --model model --init start/photo.png --strength 0.5 --count 1 --out ./start/ --overwrite");
     assert_fails("sample --model model --seed $(printf '\\033[31mX') --out a.png", 2, "--seed: '?[31mX' does not fit");
     assert_exits("$(printf '\\033[31mX')", "", 2);
     assert_contains(said, "no command is called '?[31mX'");

@@ -46,6 +46,9 @@ static void test_convert_and_synth_replace_only_when_told(void **state) {
     assert_runs("convert --model model --out there --precision fp32 --overwrite");
     assert_runs("synth two.json two --overwrite");
     assert_fails("convert --model there --out there --overwrite", 1, "give another folder");
+    assert_int_equal(mkdir(in_folder("plan"), 0777), 0);
+    write_text("plan/config.json", "{\"tensors\": {\"a.weight\": [2]}}");
+    assert_fails("synth plan/config.json plan --overwrite", 1, "'plan/config.json' is the manifest, and would be replaced");
 }
 
 /* The weights and the configuration that are read are not replaced, however the folder is written. */
@@ -436,17 +439,6 @@ static void test_eval_json_of_any_path_parses(void **state) {
     json_decref(own);
 }
 
-/* What is printed must not land in a file that took the place of the closed output. */
-static void test_eval_closed_output_keeps_what_is_finished(void **state) {
-    (void)state;
-    char text[TEXT_BYTES];
-    assert_runs(
-        "eval --model run/checkpoints/checkpoint-4 --classifier judge.safetensors --reference data:test --steps 1,2 --samples 16 "
-        "--seeds 1 --out silent >&-");
-    read_text(in_folder("silent/finished.txt"), text);
-    assert_null(strstr(text, "Frechet"));
-}
-
 static double real_of(const json_t *object, const char *key) {
     const json_t *value = json_object_get(object, key);
     assert_true(json_is_number(value));
@@ -589,6 +581,30 @@ static void assert_shell(const char *words) {
     assert_true(WIFEXITED(status) && WEXITSTATUS(status) == 0);
 }
 
+/* What is printed must not land in a file that took the place of the closed output, and that it was lost shows. */
+static void test_eval_closed_output_keeps_what_is_finished(void **state) {
+    (void)state;
+    char text[TEXT_BYTES];
+    assert_shell("{ \"$tim\" eval --model run/checkpoints/checkpoint-4 --classifier judge.safetensors --reference data:test "
+                 "--steps 1,2 --samples 16 --seeds 1 --out silent >&- 2>stderr; test $? = 1; }");
+    read_text(in_folder("stderr"), text);
+    assert_contains(text, "the standard output cannot be written");
+    read_text(in_folder("silent/finished.txt"), text);
+    assert_null(strstr(text, "Frechet"));
+}
+
+/* Nothing that cannot become whole is left on the disk. */
+static void test_sample_interrupted_leaves_no_part_of_an_npz(void **state) {
+    (void)state;
+    assert_shell(
+        "{ rm -f part.npz*; OMP_NUM_THREADS=1 \"$tim\" sample --model model --count 1000000 --out part.npz 2>stderr & } && "
+        "until test -e part.npz.tmp || ! kill -0 $!; do sleep 0.1; done && kill -TERM $! && "
+        "{ wait $!; test $? = 1; } && test ! -e part.npz.tmp && test ! -e part.npz");
+    char text[TEXT_BYTES];
+    read_text(in_folder("stderr"), text);
+    assert_contains(text, "sampling was stopped");
+}
+
 /* It writes what it has learned: thousands of epochs are not waited for. */
 static void test_classifier_interrupted_writes_the_file(void **state) {
     (void)state;
@@ -668,13 +684,14 @@ int main(void) {
         cmocka_unit_test(test_train_idle_keys_obey_nothing),
         cmocka_unit_test(test_train_notes_obey_nothing),
         cmocka_unit_test(test_train_resumed_otherwise_is_said),
+        cmocka_unit_test(test_eval_closed_output_keeps_what_is_finished),
+        cmocka_unit_test(test_sample_interrupted_leaves_no_part_of_an_npz),
         cmocka_unit_test(test_classifier_interrupted_writes_the_file),
         cmocka_unit_test(test_train_whose_reader_is_gone_saves),
         cmocka_unit_test(test_train_ignored_signal_does_not_end_it),
         cmocka_unit_test(test_train_preview_fails_saves_first),
         cmocka_unit_test(test_eval_judges_pictures_without_a_model),
         cmocka_unit_test(test_eval_json_of_any_path_parses),
-        cmocka_unit_test(test_eval_closed_output_keeps_what_is_finished),
         cmocka_unit_test(test_eval_pictures_json_has_every_figure),
         cmocka_unit_test(test_eval_failures_exit_1_and_say_what),
     };

@@ -74,12 +74,12 @@ typedef struct TimJudgement {
     double frechet;       /* Frechet distance of the features to the reference's (arXiv 1706.08500 with this classifier) */
     double frechet_limit; /* what `frechet` would be of ever more pictures: twice it less the mean of those of two halves (arXiv
                            * 1911.07023), so that it compares between sets of different sizes; of at least two pictures a feature */
-    double
-        frechet_2000; /* `frechet` of the first 2000 alone, which a run that draws as many of the same seed finds again; NaN of fewer */
-    double kernel;    /* kernel distance, KID (arXiv 1801.01401), cubic polynomial, 100 subsets of at most 1000 */
-    double precision; /* share of the pictures inside the reference's manifold (arXiv 1904.06991, k = 3) */
-    double recall;    /* share of the reference inside the pictures' manifold */
-    double agreement; /* share of the pictures whose predicted class is their label */
+    double frechet_2000;  /* `frechet` of the first 2000 alone, which a run that draws as many of the same seed finds again; of a
+                          * set that comes class by class, of 2000 spread over it; NaN of fewer */
+    double kernel;        /* kernel distance, KID (arXiv 1801.01401), cubic polynomial, 100 subsets of at most 1000 */
+    double precision;     /* share of the pictures inside the reference's manifold (arXiv 1904.06991, k = 3) */
+    double recall;        /* share of the reference inside the pictures' manifold */
+    double agreement;     /* share of the pictures whose predicted class is their label */
     double
         distance; /* median over the pictures of the distance to the nearest training picture: root mean square over the pixels of
                        * values from 0 to 1 */
@@ -204,7 +204,7 @@ TIM_API void tim_eval_options_init(TimEvalOptions *options);
 /* Draws and judges every setting and writes the reports. A setting and seed that an earlier call with the same weights, pictures
  * and settings has done into `out`, ended or not, is taken over. Borrows everything. Errors: as tim_model_open, tim_sample and
  * tim_judge_open; TIM_E_ARGUMENT for options out of range or missing; TIM_E_UNSUPPORTED for a model on latents or of texts;
- * TIM_E_IO for `out`; TIM_E_CANCELLED. Different calls are independent, but for `out`. */
+ * TIM_E_IO for `out`, also where another call writes to it; TIM_E_CANCELLED. Different calls are independent, but for `out`. */
 TIM_API TimStatus tim_eval(const TimEvalOptions *options, TimError *err);
 
 /* Writes a page to `path` that needs nothing else: the PNG at `sheet`, and quality by steps from `report`, the report.json of an

@@ -19,7 +19,7 @@ const char *tim_version(void) {
 static void mark_cut(char *text, size_t size, int wanted) {
     if (wanted < 0 || (size_t)wanted < size) return;
     size_t at = size - 4;
-    while (at && ((unsigned char)text[at] & 0xC0U) == 0x80U) at--;
+    for (int i = 0; i < 3 && ((unsigned char)text[at] & 0xC0U) == 0x80U; i++) at--;
     memcpy(text + at, "...", 4);
 }
 

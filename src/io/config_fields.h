@@ -16,8 +16,8 @@ typedef enum TimFieldType {
     TIM_FIELD_DOUBLE,
     TIM_FIELD_BOOL,
     TIM_FIELD_TEXT,  /* char *, NULL when absent or null */
-    TIM_FIELD_NAME,  /* an enum whose value indexes `names` */
-    TIM_FIELD_ONLY,  /* not stored: names[0] is the only value that this library implements */
+    TIM_FIELD_NAME,  /* an enum whose value indexes `names`; below "training" another value is noted in TimConfig.untrainable */
+    TIM_FIELD_ONLY,  /* not stored: names[0] is the only value that this library implements; below "training" as NAME */
     TIM_FIELD_FIXED, /* not stored: training knows only the value names[0]; another one is noted in TimConfig.untrainable, with the
                       * remedy names[1] */
     TIM_FIELD_SKIP   /* read and not stored, with all that lies below it: no effect here, noted in TimConfig.without_effect */

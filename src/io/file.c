@@ -157,6 +157,11 @@ TimStatus tim_file_writer_write(TimFileWriter *writer, const void *data, size_t 
     return tim_fail(err, TIM_E_IO, "%s: cannot write %zu bytes: %s", writer->temporary, size, strerror(errno));
 }
 
+TimStatus tim_file_writer_sync(TimFileWriter *writer, TimError *err) {
+    if (fflush(writer->stream) == 0 && fsync(fileno(writer->stream)) == 0) return TIM_OK;
+    return tim_fail(err, TIM_E_IO, "%s: cannot write it to the disk: %s", writer->temporary, strerror(errno));
+}
+
 /* Puts the renaming itself on the disk. Some file systems cannot, and the file is whole either way: failures do not count. */
 static void sync_folder(const char *path) {
     const char *slash = strrchr(path, '/');

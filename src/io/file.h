@@ -57,6 +57,9 @@ TimStatus tim_file_writer_open(TimFileWriter *writer, const char *path, TimError
 /* Appends `size` bytes. After a failure the caller abandons. */
 TimStatus tim_file_writer_write(TimFileWriter *writer, const void *data, size_t size, TimError *err);
 
+/* Puts on the disk what was written so far, so that a commit does little more than rename. After a failure the caller abandons. */
+TimStatus tim_file_writer_sync(TimFileWriter *writer, TimError *err);
+
 /* Flushes to the disk and renames to the final path. Ends the writer in any case; a failure leaves the old file as it was. */
 TimStatus tim_file_writer_commit(TimFileWriter *writer, TimError *err);
 

@@ -90,7 +90,8 @@ TimStatus tim_dc_config_read(TimDcConfig *dc, TimDiffusersConfig *config, TimErr
     static const char *const downs[] = {"Conv", "pixel_unshuffle", "conv", NULL}, *const ups[] = {"interpolate", "pixel_shuffle",
                                                                                                   NULL};
     static const char *const acts[] = {"silu", "relu", NULL};
-    int down = 1, up = 1, act = 1, stages;
+    enum { UNSHUFFLE = 1 }; /* as diffusers has it, every other word means convolutions */
+    int down = UNSHUFFLE, up = 1, act = 1, stages;
     *dc = (TimDcConfig){
         .in_channels = 3, .latent_channels = 32, .head_width = 32, .scaling_factor = 1, .out_shortcut = true, .in_shortcut = true};
     for (int i = 0; i < 6; i++) {
@@ -107,7 +108,7 @@ TimStatus tim_dc_config_read(TimDcConfig *dc, TimDiffusersConfig *config, TimErr
     dc->silu_out = act == 0;
     TIM_TRY(tim_diffusers_name(config, "downsample_block_type", downs, &down, err));
     TIM_TRY(tim_diffusers_name(config, "upsample_block_type", ups, &up, err));
-    dc->unshuffle_down = down, dc->shuffle_up = up;
+    dc->unshuffle_down = down == UNSHUFFLE, dc->shuffle_up = up;
     TIM_TRY(read_half(dc->encoder, &dc->stages, config, &encoder, err));
     TIM_TRY(read_half(dc->decoder, &stages, config, &decoder, err));
     if (stages != dc->stages)

@@ -58,8 +58,10 @@ TimStatus tim_weights_write(const float *vector, const TimParams *params, TimDty
 static TimStatus write_pair(const TimConfig *config, const float *vector, const TimParams *params, TimDtype dtype,
                             const TimStoredText *texts, size_t text_count, const char *const paths[2], TimError *err) {
     TimFileWriter out;
+    TIM_TRY(tim_config_check(config, err)); /* before anything is written */
     TIM_TRY(tim_file_writer_open(&out, paths[1], err));
     TimStatus status = write_weights(&out, vector, params, dtype, texts, text_count, err);
+    if (status == TIM_OK) status = tim_file_writer_sync(&out, err);
     if (status == TIM_OK) status = tim_config_write(config, paths[0], err);
     if (status == TIM_OK) status = tim_file_writer_commit(&out, err);
     tim_file_writer_abandon(&out);

@@ -158,6 +158,7 @@ static TimStatus write_files(const Synth *s, const char *manifest, const char *f
     tim_free(path);
     if (status != TIM_OK) return status;
     status = tim_safetensors_writer_write(&s->writer, &out, err);
+    if (status == TIM_OK) status = tim_file_writer_sync(&out, err);
     if (status == TIM_OK) {
         status = write_config(s, folder, err);
         if (status != TIM_OK) tim_fail_within(err, status, "%s", manifest);

@@ -185,7 +185,7 @@ static TimStatus decode(const Run *run, TimError *err) {
 
 /* `chw` of the decoder. */
 static TimStatus check_decoded(const Run *run, TimError *err) {
-    const size_t i = tim_first_not_finite(run->chw, run->pixels);
+    const size_t i = run->pipeline->autoencoder ? tim_first_not_finite(run->chw, run->pixels) : run->pixels;
     if (i == run->pixels) return TIM_OK;
     return tim_fail(err, TIM_E_FORMAT,
                     "the autoencoder makes %s of finite latents: its weights are not finite or too large for this precision; look "

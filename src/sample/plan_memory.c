@@ -116,6 +116,7 @@ static bool tiles_would_do(const TimPlan *plan, TimPipeline *p, const TimSampleO
     if (need->encoder > 0 &&
         tim_autoencoder_tiled_bytes(p->encoder, false, &tiling, plan->height, plan->width, &encoder, NULL) != TIM_OK)
         return false;
+    if (encoder > 0) encoder += (size_t)plan->height * (size_t)plan->width * (size_t)plan->channels * (1 + sizeof(float));
     return need->always + larger(larger(encoder, decoder), larger(need->captions, need->network)) <= o->memory;
 }
 
@@ -136,10 +137,13 @@ static TimStatus refuse(const TimPlan *plan, TimPipeline *p, const TimSampleOpti
 }
 
 /* Without a bound 8 GB are promised, and a large picture to start from takes several times as much in the encoder. */
-static TimStatus refuse_encoder(const TimPlan *plan, const Need *need, TimError *err) {
+static TimStatus refuse_encoder(const TimPlan *plan, const TimSampleOptions *o, const Need *need, TimError *err) {
     char encoder[TIM_BYTES_TEXT], all[TIM_BYTES_TEXT];
+    const size_t picture = (size_t)plan->height * (size_t)plan->width * (size_t)plan->channels * plan->stages,
+                 later =
+                     o->count > o->batch ? (size_t)(o->count - o->batch) * picture : 0; /* pictures need not be drawn in one call */
     tim_bytes_text(encoder, need->encoder);
-    tim_bytes_text(all, plan->info.memory);
+    tim_bytes_text(all, plan->info.memory - later);
     return tim_fail(
         err, TIM_E_MEMORY,
         "the picture to start from takes %s in the encoder at %d x %d; allow the run a memory of %s, or let it be encoded in "
@@ -156,7 +160,7 @@ TimStatus tim_plan_memory(TimPlan *plan, TimPipeline *p, const TimSampleOptions 
     const size_t phases = plan->rests ? larger(larger(need.encoder, need.captions), larger(need.network, need.decoder))
                                       : need.encoder + need.captions + need.network + need.decoder;
     plan->info.memory = need.always + phases;
-    if (!o->memory) return need.encoder > usual_encoder ? refuse_encoder(plan, &need, err) : TIM_OK;
+    if (!o->memory) return need.encoder > usual_encoder ? refuse_encoder(plan, o, &need, err) : TIM_OK;
     if (plan->info.memory <= o->memory) return TIM_OK;
     return refuse(plan, p, o, &need, err);
 }

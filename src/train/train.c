@@ -166,8 +166,8 @@ static TimStatus save(Run *run, TimError *err) {
     char path[TIM_MAX_PATH];
     TIM_TRY(tim_path(path, err, "%s/checkpoint-%lld", run->checkpoints, (long long)t->state.step));
     TIM_TRY(tim_trainer_save(t, path, err));
-    TIM_TRY(tim_checkpoint_rotate(run->checkpoints, t->model->config.training.checkpoints_total_limit, t->state.step, err));
     run->saved = t->state.step;
+    TIM_TRY(tim_checkpoint_rotate(run->checkpoints, t->model->config.training.checkpoints_total_limit, t->state.step, err));
     tell(run, TIM_TRAIN_SAVED, NULL, path);
     return TIM_OK;
 }
@@ -272,7 +272,8 @@ static TimStatus put_config(Run *run, TimError *err) {
     const TimConfig *config = &run->trainer->model->config;
     TimConfig was;
     TIM_TRY(tim_path(path, err, "%s/configs/config.yaml", run->options->out));
-    const bool same = tim_config_read(&was, path, NULL) == TIM_OK && tim_config_compare(&was, config, NULL, NULL) == 0;
+    const bool same =
+        tim_config_read(&was, path, NULL) == TIM_OK && !*was.untrainable && tim_config_compare(&was, config, NULL, NULL) == 0;
     tim_config_done(&was);
     if (same) return TIM_OK;
     if (tim_is_file(path)) {
@@ -386,8 +387,10 @@ static TimStatus run_steps(Run *run, TimError *err) {
 
 /* A step that fails has changed nothing, so what those before it learned is saved. */
 static TimStatus run_started(Run *run, TimError *err) {
+    const int64_t begin = run->trainer->state.step;
     const TimStatus status = run_steps(run, err);
-    if (status != TIM_OK && run->saved != run->trainer->state.step) (void)save(run, NULL);
+    const int64_t step = run->trainer->state.step;
+    if (status != TIM_OK && step > begin && step != run->saved) (void)save(run, NULL);
     return status;
 }
 
