@@ -1,5 +1,5 @@
-/* Lists of prompts, and the texts they are written in: lines, and those of the published evaluations with what their folders need.
- * */
+/* Lists of prompts, and the texts they are written in: lines, and those of the published evaluations with what their folders
+ * need. */
 #ifndef TIM_CLI_PROMPT_LIST_H
 #define TIM_CLI_PROMPT_LIST_H
 

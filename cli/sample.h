@@ -128,8 +128,8 @@ void sample_remark_prompts(const Sampling *s, const SampleRemarks *said);
 /* Fails before the first picture where a later one would; says once what settings have no effect. */
 TimStatus sample_check(Sampling *s, TimError *err);
 
-/* How many pictures from `first` on are drawn together: what is alike in all settings, and whole groups where a layout wants them.
- * */
+/* How many pictures from `first` on are drawn together: what is alike in all settings, and whole groups where a layout wants
+ * them. */
 int64_t sample_batch(const Sampling *s, int64_t first);
 
 /* Whether an autoencoder makes the pictures, of which the network makes latents. */

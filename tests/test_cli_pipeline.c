@@ -102,8 +102,8 @@ static int tim_on_terminal(const char *words, const char *typed, char shown[SHOW
     return WIFEXITED(status) ? WEXITSTATUS(status) : -1;
 }
 
-/* Without a prompt it asks for them on a terminal, until the end is typed; a failure there is said, and is no failure of the whole.
- * */
+/* Without a prompt it asks for them on a terminal, until the end is typed; a failure there is said, and is no failure of the
+ * whole. */
 static void test_cli_asks_for_prompts_on_a_terminal(void **state) {
     (void)state;
     static char shown[SHOWN_BYTES];

@@ -274,8 +274,10 @@ static double saved_accuracy(double accuracy) {
 static void test_classifier_accuracy_survives_a_comma_locale(void **state) {
     (void)state;
     static const char *const locales[] = {"C", "de_DE.UTF-8", "fr_FR.UTF-8", "de_DE.utf8"};
+    int tried = 0;
     for (size_t i = 0; i < sizeof locales / sizeof *locales; i++) {
         if (!setlocale(LC_NUMERIC, locales[i])) continue;
+        tried++;
         const double read = saved_accuracy(0.93921), none = saved_accuracy(NAN);
         TimClassifier shipped;
         assert_int_equal(tim_classifier_open(&shipped, "models/fashion-judge/model.safetensors", tim_isa_best(), 1, &err), TIM_OK);
@@ -284,10 +286,11 @@ static void test_classifier_accuracy_survives_a_comma_locale(void **state) {
         setlocale(LC_NUMERIC, "C");
         assert_true(read == 0.9392 && isnan(none) && known == 0.9392);
     }
+    if (tried < 2) skip(); /* no locale with a comma */
 }
 
-/* The classifier that comes along, on Debian's test pictures: its file tells the truth. Sanitizers cost too much for all of them.
- * */
+/* The classifier that comes along, on Debian's test pictures: its file tells the truth. Sanitizers cost too much for all of
+ * them. */
 static void test_shipped_classifier_knows_clothes(void **state) {
     (void)state;
 #if defined(__SANITIZE_ADDRESS__)

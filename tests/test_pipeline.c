@@ -56,8 +56,8 @@ static int64_t tokens_of(const char *prompt, int64_t ids[LONGEST]) {
     return count;
 }
 
-/* One guided picture by hand: captions of `prompt` and of the negative one padded to the longer's length, sampler, decoder, bytes.
- * */
+/* One guided picture by hand: captions of `prompt` and of the negative one padded to the longer's length, sampler, decoder,
+ * bytes. */
 static void draw_by_hand(const char *prompt, const TimSampleOptions *o, uint8_t pixels[SIZE * SIZE * 3]) {
     static float captions[2 * LONGEST * WIDTH], noise[LATENTS * GRID * GRID], chw[3 * SIZE * SIZE];
     double state[LATENTS * GRID * GRID];
@@ -509,8 +509,8 @@ static void test_open_missing_and_unfit_parts_named(void **state) {
                        TIM_E_FORMAT, (const char *const[]){"32 columns", "wants 16", NULL});
 }
 
-/* Names of the official files' tensors, as a table of the library has them, and those of the networks that the configurations make.
- * */
+/* Names of the official files' tensors, as a table of the library has them, and those of the networks that the configurations
+ * make. */
 static void test_open_failures_name_the_published_file(void **state) {
     (void)state;
     static const char *const published[][2] = {
@@ -803,8 +803,8 @@ static void test_plan_captions_that_need_no_padding_are_counted(void **state) {
     tim_pipeline_close(pipeline);
 }
 
-/* What the bound must also hold: guided steps beside others have tapes of their own, and a picture to start from is encoded whole.
- * */
+/* What the bound must also hold: guided steps beside others have tapes of their own, and a picture to start from is encoded
+ * whole. */
 static void test_plan_memory_counts_guidance_and_the_first_picture(void **state) {
     (void)state;
     const char *const prompts[] = {"a red cube"};
@@ -851,6 +851,7 @@ static void test_facts_have_numbers_of_json(void **state) {
         if (strcmp(facts.items[i].key, "T_max") == 0) found++, assert_string_equal(facts.items[i].value, "1.0");
     }
     assert_int_equal(found, 2);
+    if (!set) skip(); /* no locale with a comma */
 }
 
 /* ---- made-up checkpoints ---- */

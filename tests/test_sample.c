@@ -377,8 +377,8 @@ static void test_run_estimates_carry_each_jump_to_the_end(void **state) {
     tim_model_close(model);
 }
 
-/* TrigFlow's points lie on a circle of radius pi/2: the end is x_t cos t - F sin t. Noise of a stochastic jump is in no estimate.
- * */
+/* TrigFlow's points lie on a circle of radius pi/2: the end is x_t cos t - F sin t. Noise of a stochastic jump is in no
+ * estimate. */
 static void test_run_estimates_of_other_paths_and_without_noise(void **state) {
     (void)state;
     TimModel *model = constant_model(TIM_TRANSPORT_TRIGFLOW, 0.5F);

@@ -408,8 +408,8 @@ static void test_charsmap_of_zero_bytes_without_end_refused(void **state) {
     assert_non_null(strstr(wrong, "without end"));
 }
 
-/* A field's number as five bytes, of which the library drops the highest bits: field 3 to it, another one to a reader of 64 bits.
- * */
+/* A field's number as five bytes, of which the library drops the highest bits: field 3 to it, another one to a reader of 64
+ * bits. */
 static void test_charsmap_under_a_long_field_number_found(void **state) {
     (void)state;
     static const uint8_t model[] = {0x9A, 0x80, 0x80, 0x80, 0x10, 0x04, 0x12, 0x02, 'x', 'y'};

@@ -862,8 +862,8 @@ static void test_loss_expected_is_the_geometric_mean_of_the_past(void **state) {
     assert_close(tim_loss_expected(&scale, 5), 0.5, 1e-5);
 }
 
-/* Nine targets of -0.1 and one of 0.9, where F = 0 is their mean: gradient 0 if all weigh alike, but not with the weights 1 / loss.
- * */
+/* Nine targets of -0.1 and one of 0.9, where F = 0 is their mean: gradient 0 if all weigh alike, but not with the weights 1 /
+ * loss. */
 static double gradient_at_the_mean(const float *expected_loss) {
     enum { COUNT = 10, ALL = COUNT * SIDE * SIDE };
     static float x[ALL], z[ALL];

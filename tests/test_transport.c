@@ -288,8 +288,8 @@ static void test_time_pairs_other_step_or_seed_gives_other_times(void **state) {
     }
 }
 
-/* The two times of a pair are on average symmetric about 1/2 and 0.235 apart: 2/sqrt(pi) standard deviations of sigmoid(N(0, 1)).
- * */
+/* The two times of a pair are on average symmetric about 1/2 and 0.235 apart: 2/sqrt(pi) standard deviations of sigmoid(N(0,
+ * 1)). */
 static void test_time_pairs_many_draws_have_the_right_means(void **state) {
     (void)state;
     const TimTransitionConfig config = transition(0.0, 0.0);

@@ -1,5 +1,5 @@
-/* What the files of a model say that are no weights: its configuration, those of the text encoder and the autoencoder, a tokenizer.
- * */
+/* What the files of a model say that are no weights: its configuration, those of the text encoder and the autoencoder, a
+ * tokenizer. */
 #ifndef TIM_FACTS_H
 #define TIM_FACTS_H
 

@@ -20,7 +20,9 @@ typedef enum TimPartPrecision { TIM_PART_AS_MODEL, TIM_PART_F32, TIM_PART_BF16 }
 
 typedef struct TimModelOptions {
     TimPrecision precision; /* of the matrix products' inputs */
-    int threads;            /* 0: as many as OpenMP would use */
+    /* At most 4096; 0: as many as OpenMP would use. GNU's OpenMP ends the process where the system does not give it so many, and its
+     * threads are gone in a child of fork: that must exec, or its parent must not have drawn with several. */
+    int threads;
     bool rounded_rotary; /* angles of the rotary embedding, their cosines and sines rounded to bf16, as where the published samplers
                              * cast their model to it: to draw what they draw. Training knows no such rounding */
     /* Bytes that converted copies of weights may take, those of all parts together; 0: no bound. What would take more is

@@ -27,8 +27,8 @@ typedef struct TimPipelineParts {
     const char *autoencoder;  /* diffusers folder of AutoencoderKL or AutoencoderDC, or its weights with config.json beside them */
 } TimPipelineParts;
 
-/* Reads the configuration of the model alone, where tim_pipeline_open would. `config` needs tim_config_done also after a failure.
- * */
+/* Reads the configuration of the model alone, where tim_pipeline_open would. `config` needs tim_config_done also after a
+ * failure. */
 TIM_API TimStatus tim_pipeline_read_config(TimConfig *config, const TimPipelineParts *parts, TimError *err);
 
 /* Opens all parts that the model needs. Errors: TIM_E_IO for a part that is not found, with the places looked at and the name under

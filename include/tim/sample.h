@@ -34,8 +34,8 @@ typedef struct TimSampleOptions {
      * text encoder, else NULL. Both captions of a guided picture are as long as the longer one. */
     const char *negative_prompt;
     int caption_tokens; /* captions shorter than that are padded to it, as the published runs pad to the longest of a batch, and training
-                         * did: the network sees padded places. At most the model's max_seq_length; 0: each is as long as its prompt
-                         * */
+                         * did: the network sees padded places. At most the model's max_seq_length; 0: each is as long as its
+                         * prompt */
     int64_t count;      /* number of pictures, at least 1 */
     /* Index of the first picture, at least 0; picture i depends on (its seed, i), its class or prompt and the options below. */
     int64_t first;

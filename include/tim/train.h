@@ -79,8 +79,8 @@ TIM_API int64_t tim_trainer_steps(const TimTrainer *trainer);
 /* Writes a checkpoint to `folder`, replacing one of that name; its parent folders are made. It holds config.yaml, model.safetensors
  * (EMA), model_1.safetensors (weights), optimizer.safetensors (moments, exp_avg.* and exp_avg_sq.*), state.json, and of a training
  * whose twins have started the critic: critic.safetensors and critic_optimizer.safetensors. The folder appears under its
- * name only when it is whole, so a run that is killed leaves no half checkpoint. Errors: TIM_E_IO, naming the path; TIM_E_MEMORY.
- * */
+ * name only when it is whole, so a run that is killed leaves no half checkpoint. Errors: TIM_E_IO, naming the path;
+ * TIM_E_MEMORY. */
 TIM_API TimStatus tim_trainer_save(const TimTrainer *trainer, const char *folder, TimError *err);
 
 /* ---- a whole run ---- */

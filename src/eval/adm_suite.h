@@ -36,8 +36,8 @@ TimStatus tim_adm_set_add(TimAdmSet *set, TimInception *network, int64_t count, 
  * every n-th picture each, since splits of a few classes would have the score of so few. */
 TimStatus tim_adm_set_score(double *score, const TimAdmSet *set, const float *classes, TimError *err);
 
-/* out (2023) = the first channels of the map, pixel by pixel as the suite lays them out, of the picture at place `at` of the batch.
- * */
+/* out (2023) = the first channels of the map, pixel by pixel as the suite lays them out, of the picture at place `at` of the
+ * batch. */
 void tim_adm_take_spatial(float *out, const TimInceptionNetwork *network, int64_t at);
 
 /* The scores of two sets, which need more than 3 pictures each, but for the inception score. Finishes their moments. */

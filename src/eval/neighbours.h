@@ -16,8 +16,8 @@ typedef struct TimPrecisionRecall {
  * the training set as references this shows copies. Needs 1 row each and one width. */
 TimStatus tim_neighbours_nearest(size_t *index, double *distance, TimFeatures queries, TimFeatures references, TimError *err);
 
-/* radius[i] (features.count) = distance of row i to its k-th nearest row, itself excluded but not its duplicates; 1 <= k < count.
- * */
+/* radius[i] (features.count) = distance of row i to its k-th nearest row, itself excluded but not its duplicates; 1 <= k <
+ * count. */
 TimStatus tim_neighbours_radii(double *radius, TimFeatures features, size_t k, TimError *err);
 
 /* Improved precision and recall (Kynkaanniemi et al., arXiv 1904.06991, equations 1 and 2): the ball of a row reaches to its k-th

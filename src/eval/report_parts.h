@@ -39,8 +39,8 @@ void tim_report_verdict(TimBuffer *out, const TimReport *report);
 /* True if `measure` is there in any row or of the real pictures. */
 bool tim_report_has(const TimReport *report, TimMeasure measure);
 
-/* A report read from its JSON: names, what is measured of real pictures, and the means of all rows. It owns what `report` borrows.
- * */
+/* A report read from its JSON: names, what is measured of real pictures, and the means of all rows. It owns what `report`
+ * borrows. */
 typedef struct TimReportFile {
     TimReport report;
     TimReportRow *rows;

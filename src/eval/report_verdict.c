@@ -12,8 +12,8 @@ static const TimReportScore *frechet(const TimReportRow *row) {
     return &row->scores[TIM_MEASURE_FRECHET];
 }
 
-/* Of two means of `seeds` values each: Student's t with 2 (seeds - 1) degrees of freedom, beyond which lie 5 %; 2 in the long run.
- * */
+/* Of two means of `seeds` values each: Student's t with 2 (seeds - 1) degrees of freedom, beyond which lie 5 %; 2 in the long
+ * run. */
 static double standard_errors(int seeds) {
     static const double quantiles[] = {4.30, 2.78, 2.45, 2.31, 2.23, 2.18, 2.14, 2.12};
     const int count = sizeof quantiles / sizeof *quantiles;

@@ -1,5 +1,5 @@
-/* Texts of a PNG file, read chunk by chunk: tEXt, and iTXt that is not compressed. Format: PNG, W3C Recommendation, section 11.3.3.
- * */
+/* Texts of a PNG file, read chunk by chunk: tEXt, and iTXt that is not compressed. Format: PNG, W3C Recommendation, section
+ * 11.3.3. */
 #include <stdbool.h>
 #include <string.h>
 #include <zlib.h>

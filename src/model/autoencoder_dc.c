@@ -205,8 +205,8 @@ int tim_dc_fine_scale(const TimDcConfig *dc) {
     return scale;
 }
 
-/* Rows seen around a row before an upsampling whose result is seen `rows` around: its window lies before or behind the new pixels.
- * */
+/* Rows seen around a row before an upsampling whose result is seen `rows` around: its window lies before or behind the new
+ * pixels. */
 static int before_twice(const TimDcConfig *dc, int rows) {
     return dc->shuffle_up ? (rows + 1) / 2 + 1 : (rows + 2) / 2;
 }

@@ -1,6 +1,6 @@
 /* The autoencoder of Stable Diffusion as diffusers' AutoencoderKL runs it: residual blocks with group norm, one attention in the
- * middle, a Gaussian for each latent pixel. Source: Rombach et al., arXiv 2112.10752; names and shapes: the published checkpoints.
- * */
+ * middle, a Gaussian for each latent pixel. Source: Rombach et al., arXiv 2112.10752; names and shapes: the published
+ * checkpoints. */
 #ifndef TIM_MODEL_AUTOENCODER_KL_H
 #define TIM_MODEL_AUTOENCODER_KL_H
 
@@ -43,8 +43,8 @@ typedef struct TimKlNorms {
 /* All before up block `stage` > 0: a map of the channels of up block stage - 1, f32. */
 TimMap tim_kl_decoder_before(TimTape *tape, const TimKlConfig *kl, int stage, TimMap z);
 
-/* Up block `stage` > 0 from such a map, or a part of it, to the next, f32. `norms` takes their moments out of the caller's hands.
- * */
+/* Up block `stage` > 0 from such a map, or a part of it, to the next, f32. `norms` takes their moments out of the caller's
+ * hands. */
 TimMap tim_kl_decoder_stage(TimTape *tape, const TimKlConfig *kl, int stage, TimMap x, TimKlNorms *norms);
 
 /* Channels of the map that up block `stage` makes; of the last, of the picture. */

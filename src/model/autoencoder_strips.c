@@ -1,7 +1,7 @@
 /* DC-AE's decoder with its fine part in strips. The map between the parts is kept whole; each strip runs on a window of its rows,
  * with as many beyond the strip as its result depends on. All windows have one height, so that one tape serves: at the picture's
- * edges a window ends where the picture does, and its padding is the picture's; elsewhere what its padding has spoilt is not taken.
- * */
+ * edges a window ends where the picture does, and its padding is the picture's; elsewhere what its padding has spoilt is not
+ * taken. */
 #include <string.h>
 
 #include "base/memory.h"

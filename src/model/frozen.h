@@ -1,6 +1,6 @@
 /* Weights of a network that is only run. Invariant: a matrix is in the dtype of the products, a vector in f32, as the tape binds
- * them; what the files store so is used where it lies in their maps, the rest is a converted copy. Official names, read strictly.
- * */
+ * them; what the files store so is used where it lies in their maps, the rest is a converted copy. Official names, read
+ * strictly. */
 #ifndef TIM_MODEL_FROZEN_H
 #define TIM_MODEL_FROZEN_H
 

@@ -115,8 +115,8 @@ static void release(TimNode *node) {
     node->plan = NULL;
 }
 
-/* Converted inputs are all threads' together; behind them come the products or the sums of a bias. An outer sum converts nothing.
- * */
+/* Converted inputs are all threads' together; behind them come the products or the sums of a bias. An outer sum converts
+ * nothing. */
 static TimStatus plan_work(TimNode *node, size_t products, TimError *err) {
     const Plan *plan = node->plan;
     const TimMatrix *w = &node->in[W];

@@ -9,8 +9,8 @@
 
 #include "tensor/dtype.h"
 
-/* A scratch pad of the caller's, and with `add` a result that is added to its place. The caller destroys *attributes unless NULL.
- * */
+/* A scratch pad of the caller's, and with `add` a result that is added to its place. The caller destroys *attributes unless
+ * NULL. */
 static inline dnnl_status_t onednn_attributes(dnnl_primitive_attr_t *attributes, bool add) {
     dnnl_status_t status = dnnl_primitive_attr_create(attributes);
     if (status == dnnl_success) status = dnnl_primitive_attr_set_scratchpad_mode(*attributes, dnnl_scratchpad_mode_user);

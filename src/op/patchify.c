@@ -1,7 +1,7 @@
 /* patchify: x (B, C H W) -> (B N, C p p), tokens row-major over (H/p, W/p), channel first inside a token: the order of a
  * convolution's kernel, so that the patch embedding is a linear layer on its weight.
- * unpatchify: (B N, p p C) -> (B, C H W), channel last inside a token. Both only move elements: tangents and cotangents move alike.
- * */
+ * unpatchify: (B N, p p C) -> (B, C H W), channel last inside a token. Both only move elements: tangents and cotangents move
+ * alike. */
 #include "op/kernel.h"
 
 typedef struct Geometry {

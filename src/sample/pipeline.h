@@ -43,8 +43,8 @@ TimStatus tim_pipeline_open_model(TimModel **model, const TimPipelineParts *part
 /* The autoencoder's encoder. */
 TimStatus tim_pipeline_encoder(TimPipeline *pipeline, TimAutoencoder **encoder, TimError *err);
 
-/* x (C, H, W) of the network's input = the picture `init`, resized to height x width pixels, through the encoder whole or in tiles.
- * */
+/* x (C, H, W) of the network's input = the picture `init`, resized to height x width pixels, through the encoder whole or in
+ * tiles. */
 TimStatus tim_pipeline_encode(TimPipeline *pipeline, const TimImage *init, int height, int width, bool tiled, float *x,
                               TimError *err);
 

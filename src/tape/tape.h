@@ -68,8 +68,8 @@ TimStatus tim_tape_bind(TimTape *tape, const TimWeights *weights, float *gradien
 
 void tim_tape_forward(TimTape *tape, bool tangents);
 
-/* Without tangents and no further than the op that makes `value`, which is readable then, kept or not, until the tape runs again.
- * */
+/* Without tangents and no further than the op that makes `value`, which is readable then, kept or not, until the tape runs
+ * again. */
 void tim_tape_forward_to(TimTape *tape, TimRef value);
 void tim_tape_backward(TimTape *tape);
 

@@ -2,8 +2,8 @@
  * what they become, such as NFKC. A double-array trie in the layout of darts-clone, then the texts its values point to.
  * Invariant of an open map: no walk through the trie leaves it, and every text ends inside the map and within TIM_CHARSMAP_MAX_TEXT
  * bytes: what a text becomes is no longer than it times a constant. NFKC makes at most 33 bytes of a character (U+FDFA). At most
- * TIM_CHARSMAP_MAX_NESTED sequences begin each other, and none is without end: TIM_CHARSMAP_MAX_LETTERS bounds the walk that looks.
- * */
+ * TIM_CHARSMAP_MAX_NESTED sequences begin each other, and none is without end: TIM_CHARSMAP_MAX_LETTERS bounds the walk that
+ * looks. */
 #ifndef TIM_TEXT_CHARSMAP_H
 #define TIM_TEXT_CHARSMAP_H
 

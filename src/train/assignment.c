@@ -24,8 +24,8 @@ void tim_assignment_done(TimAssignment *work) {
     tim_free(work->reached);
 }
 
-/* Shortens the distances over the edges of `row`, which column `from` has, and returns the nearest column that is not reached yet.
- * */
+/* Shortens the distances over the edges of `row`, which column `from` has, and returns the nearest column that is not reached
+ * yet. */
 static size_t relax(TimAssignment *w, const float *gain, size_t n, size_t row, size_t from) {
     double nearest = HUGE_VAL;
     size_t next = n;

@@ -1,5 +1,5 @@
-/* The checkpoints of a run: the folders checkpoint-N beside each other in one, N the steps done. What is in one says checkpoint.h.
- * */
+/* The checkpoints of a run: the folders checkpoint-N beside each other in one, N the steps done. What is in one says
+ * checkpoint.h. */
 #ifndef TIM_TRAIN_CHECKPOINTS_H
 #define TIM_TRAIN_CHECKPOINTS_H
 

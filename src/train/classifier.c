@@ -1,6 +1,6 @@
 /* Training the judge's classifier: softmax cross-entropy with label smoothing, AdamW, one cycle of the learning rate.
- * Every random number is a function of (seed, use, place), as in the training of transitions, so the same call gives the same bits.
- * */
+ * Every random number is a function of (seed, use, place), as in the training of transitions, so the same call gives the same
+ * bits. */
 #include "model/classifier.h"
 
 #include <math.h>

@@ -1,6 +1,6 @@
 /* The critic of a training with twins (twin.h): a second network of the same shape, with an optimiser of its own, that knows
- * pictures from data and what one jump draws. It starts from the averaged weights, is trained on both, and is no part of the model.
- * */
+ * pictures from data and what one jump draws. It starts from the averaged weights, is trained on both, and is no part of the
+ * model. */
 #ifndef TIM_TRAIN_CRITIC_H
 #define TIM_TRAIN_CRITIC_H
 

@@ -12,8 +12,8 @@ static bool warms_up(const TimTrainingConfig *config, int64_t step) {
     return config->lr_scheduler != TIM_SCHEDULE_CONSTANT && step < config->lr_warmup_steps;
 }
 
-/* s / warmup while s < warmup (the plain constant has no warm-up), then 1, or falling to 0 at max_train_steps and 0 from there on.
- * */
+/* s / warmup while s < warmup (the plain constant has no warm-up), then 1, or falling to 0 at max_train_steps and 0 from there
+ * on. */
 static double factor(const TimTrainingConfig *config, int64_t step) {
     if (warms_up(config, step)) return (double)step / (double)config->lr_warmup_steps;
     switch (config->lr_scheduler) {

@@ -25,8 +25,8 @@
 
 #include "train/objective_part.h"
 
-/* Adds what a micro-batch of twins pulls to the gradients of its lane, and what it teaches the critic to the lane's of the critic.
- * */
+/* Adds what a micro-batch of twins pulls to the gradients of its lane, and what it teaches the critic to the lane's of the
+ * critic. */
 TimStatus tim_twin_run(const TimObjective *o, TimPart part, const TimWeights *weights, TimError *err);
 
 #endif

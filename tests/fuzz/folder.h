@@ -1,5 +1,5 @@
-/* Files for readers that take a path: a folder of this process, in memory where the system has such a place, removed when it ends.
- * */
+/* Files for readers that take a path: a folder of this process, in memory where the system has such a place, removed when it
+ * ends. */
 #ifndef TIM_TESTS_FUZZ_FOLDER_H
 #define TIM_TESTS_FUZZ_FOLDER_H
 

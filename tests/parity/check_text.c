@@ -49,8 +49,8 @@ static TimStatus make_hash(void *from, const TimParam *param, float *out, TimErr
 
 /* ---- comparing ---- */
 
-/* Copies what is compared of one stored output: the first tokens of each prompt, real ones only unless `padded`. Returns elements.
- * */
+/* Copies what is compared of one stored output: the first tokens of each prompt, real ones only unless `padded`. Returns
+ * elements. */
 static size_t gather(double *actual, double *expected, const float *hidden, const double *stored, const Prompts *p, int64_t tokens,
                      bool padded) {
     size_t count = 0;

@@ -88,8 +88,8 @@ void parity_compare_f32(ParityFile *file, const char *name, const float *actual,
 /* The same with error = |a - b| / max(|b|, floor) in the L2 norm; floor 0 for the plain relative error. */
 void parity_compare_l2(ParityFile *file, const char *name, const float *actual, size_t count, double floor, double tolerance);
 
-/* One line for an error that the checker measured itself; marks the tensor `name` if there is one. Passes iff error <= tolerance.
- * */
+/* One line for an error that the checker measured itself; marks the tensor `name` if there is one. Passes iff error <=
+ * tolerance. */
 void parity_report(ParityFile *file, const char *name, double error, double tolerance);
 
 /* A failure line with a text; `what` is a tensor's name or "-". Marks nothing. */
