@@ -2552,32 +2552,13 @@ static void test_train_log_tells_of_the_critic(void **state) {
     tim_config_done(&config);
 }
 
-static void assert_of_training_only(void *context, const char *path, const char *was, const char *is) {
-    (void)context, (void)was, (void)is;
-    if (strncmp(path, "training.", 9) != 0 && strncmp(path, "model.transition_loss.", 22) != 0 &&
-        strcmp(path, "model.ema_warmup") != 0)
-        fail_msg("%s differs", path);
-}
-
-/* It trains what fashion.yaml has made. */
-static void test_train_finish_is_of_the_same_network(void **state) {
-    (void)state;
-    TimConfig first, finish;
-    assert_ok(tim_config_read(&first, "configs/fashion.yaml", &err));
-    assert_ok(tim_config_read(&finish, "configs/fashion_finish.yaml", &err));
-    assert_ok(tim_config_check(&finish, &err));
-    assert_true(!*finish.without_effect && finish.transition.twin_ratio > 0);
-    assert_true(tim_config_compare(&first, &finish, assert_of_training_only, NULL) > 0);
-    tim_config_done(&first), tim_config_done(&finish);
-}
-
 static void test_train_configurations_are_sound(void **state) {
     (void)state;
     TimConfig config, again;
     assert_ok(tim_config_read(&config, "configs/fashion.yaml", &err));
     assert_ok(tim_config_check(&config, &err));
     assert_true(!*config.without_effect && !*config.untrainable);
-    assert_true(config.training.ema_warmup && config.data_type && !config.vae_dir);
+    assert_true(config.training.ema_warmup && config.data_type && !config.vae_dir && config.transition.twin_ratio > 0);
     config.data_mirror = true;
     assert_ok(tim_config_write(&config, in_folder("demo.yaml"), &err));
     assert_ok(tim_config_read(&again, in_folder("demo.yaml"), &err));
@@ -2694,7 +2675,6 @@ int main(void) {
         cmocka_unit_test(test_train_resumed_otherwise_says_what_differs),
         cmocka_unit_test(test_train_skipped_steps_are_logged_without_numbers),
         cmocka_unit_test(test_train_configurations_are_sound),
-        cmocka_unit_test(test_train_finish_is_of_the_same_network),
     };
     return cmocka_run_group_tests_name("train", tests, make_folder, remove_folder);
 }
