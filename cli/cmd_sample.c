@@ -17,16 +17,10 @@
 static bool show_progress(int64_t done, int64_t total, void *user) {
     const Sampling *d = user;
     const int64_t steps = d->steps, pictures = total / steps; /* of this call */
-    fprintf(stderr, "\r%" PRId64 " of %" PRId64 " pictures, step %" PRId64 " of %" PRId64 "   ", d->drawn, d->total,
-            done / pictures, steps);
-    return true;
-}
-
-/* An npz that cannot become whole is not left on the disk. */
-static bool watch(int64_t done, int64_t total, void *user) {
-    const Sampling *d = user;
-    if (d->terminal) show_progress(done, total, user);
-    return !interrupted();
+    if (d->terminal)
+        fprintf(stderr, "\r%" PRId64 " of %" PRId64 " pictures, step %" PRId64 " of %" PRId64 "   ", d->drawn, d->total,
+                done / pictures, steps);
+    return !interrupted(); /* asked for only where an npz is begun, which would be left half on the disk */
 }
 
 static void add_seconds(TimSampleInfo *sum, const TimSampleInfo *info) {
@@ -40,8 +34,7 @@ static TimStatus draw_batch(Sampling *d, int64_t row, int64_t first, int64_t cou
     TimSampleInfo info = {0};
     TimSampleOptions o = sample_options(d, row, first, count);
     d->steps = o.steps;
-    if (d->terminal) o.progress = show_progress, o.user = d;
-    if (d->request->form == SAMPLE_NPZ) o.progress = watch, o.user = d;
+    o.progress = show_progress, o.user = d;
     TimStatus status = tim_pipeline_draw(d->pipeline, &o, &pictures, &info, err);
     if (status == TIM_OK) status = sample_take(d, row, &pictures, first, err);
     d->drawn += count;
@@ -177,17 +170,10 @@ static TimPartPrecision decoder_precision(const SampleRequest *r) {
     return r->decoder_precision ? TIM_PART_BF16 : TIM_PART_F32;
 }
 
-/* Among pictures that are written over: single ones are numbers, and a layout has names of its own. */
-static bool may_be_replaced(const SampleRequest *r) {
-    const char *slash = strrchr(r->init, '/'), *name = slash ? slash + 1 : r->init;
-    const bool numbered = strspn(name, "0123456789") >= 6 && ends_with(name, ".png");
-    return r->overwrite && lies_below(r->init, r->out) && (numbered || r->form == SAMPLE_LAYOUT);
-}
-
 /* The picture to start from is not to be lost. */
 static TimStatus check_init(const SampleRequest *r, TimError *err) {
     if (!r->init) return TIM_OK;
-    if (may_be_replaced(r))
+    if (sample_place_replaces(r, r->init))
         return fail_with(err, TIM_E_ARGUMENT,
                          "--init: '%.400s' lies in '%.400s', where --overwrite may replace it; give another folder", r->init,
                          r->out);

@@ -43,11 +43,9 @@ static ExitCode unknown_command(const char *name) {
     const char *names[COMMAND_COUNT + 1] = {NULL};
     for (int i = 0; i < COMMAND_COUNT; i++) names[i] = commands[i].name;
     const char *near = nearest_word(name, names);
-    char shown[64];
-    snprintf(shown, sizeof shown, "%s", name);
-    disarm(shown);
-    fprintf(stderr, "tim: no command is called '%s'%s%s%s\nTry 'tim --help'.\n", shown, near ? "; did you mean '" : "",
-            near ? near : "", near ? "'?" : "");
+    say_disarmed("tim", "no command is called '%s'%s%s%s", name, near ? "; did you mean '" : "", near ? near : "",
+                 near ? "'?" : "");
+    fputs("Try 'tim --help'.\n", stderr);
     return EXIT_MISUSED;
 }
 

@@ -101,6 +101,9 @@ TimStatus sample_place_open(const SampleRequest *request, TimError *err);
 /* The number after the highest picture in the folder; 0 in an empty one. */
 int64_t sample_place_next(const SampleRequest *request);
 
+/* Whether --overwrite may replace the file `path` by a picture of the run into a folder. */
+bool sample_place_replaces(const SampleRequest *request, const char *path);
+
 /* Fails, unless --overwrite was given, when one of the run's pictures is in its folder already. */
 TimStatus sample_place_check(const Sampling *s, TimError *err);
 

@@ -109,6 +109,13 @@ static TimStatus name_picture(const Sampling *d, int64_t number, Path path, TimE
     return layout_last_path(path, (PromptLayout)r->layout, r->out, &d->list.items[index], index, err);
 }
 
+/* Single pictures and their strips are numbers; a layout has names of its own. */
+bool sample_place_replaces(const SampleRequest *r, const char *path) {
+    const char *slash = strrchr(path, '/'), *name = slash ? slash + 1 : path;
+    const bool numbered = strspn(name, "0123456789") >= 6 && ends_with(name, ".png");
+    return r->overwrite && lies_below(path, r->out) && (numbered || r->form == SAMPLE_LAYOUT);
+}
+
 int64_t sample_place_next(const SampleRequest *r) {
     return find_numbers(r->out, 0, INT64_MAX).high + 1;
 }

@@ -30,6 +30,14 @@ static inline const char *in_folder(const char *name) {
     return path;
 }
 
+/* At most size - 1 bytes, and a zero behind them. */
+static inline void read_start(const char *path, char *text, size_t size) {
+    FILE *stream = fopen(path, "rb");
+    assert_non_null(stream);
+    text[fread(text, 1, size - 1, stream)] = '\0';
+    fclose(stream);
+}
+
 static inline void write_file(const char *path, const void *data, size_t size) {
     FILE *stream = fopen(path, "wb");
     assert_non_null(stream);

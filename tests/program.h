@@ -30,10 +30,7 @@ static inline bool find_program(const char *path) {
 }
 
 static inline void read_text(const char *path, char text[TEXT_BYTES]) {
-    FILE *stream = fopen(path, "rb");
-    assert_non_null(stream);
-    text[fread(text, 1, TEXT_BYTES - 1, stream)] = '\0';
-    fclose(stream);
+    read_start(path, text, TEXT_BYTES);
 }
 
 /* Into the folder. */

@@ -470,6 +470,29 @@ static void test_judge_first_2000_are_those_of_a_shorter_run(void **state) {
     tim_judge_close(judge);
 }
 
+/* The first would be those of a few classes. */
+static void test_judge_2000_of_what_comes_by_class_are_spread(void **state) {
+    (void)state;
+    enum { FEW = 2000, MORE = 2500 };
+    static uint8_t pixels[MORE * PIXELS], spread[FEW * PIXELS];
+    static int64_t labels[MORE];
+    TimJudge *judge = open_judge(NULL);
+    for (int64_t i = 0; i < MORE; i++) {
+        labels[i] = i * CLASSES / MORE;
+        make_picture(pixels + i * PIXELS, labels[i], 77, (uint64_t)i);
+    }
+    for (int64_t i = 0; i < FEW; i++) memcpy(spread + i * PIXELS, pixels + i * MORE / FEW * PIXELS, PIXELS);
+    const TimPictures all = pictures_of(pixels, MORE), some = pictures_of(spread, FEW);
+    TimJudgement by_class, shuffled, expected;
+    assert_int_equal(tim_judge_pictures(judge, &all, labels, &by_class, &err), TIM_OK);
+    assert_int_equal(tim_judge_pictures(judge, &some, NULL, &expected, &err), TIM_OK);
+    assert_true(fabs(by_class.frechet_2000 - expected.frechet) <= 1e-6 * expected.frechet);
+    labels[0] = labels[MORE - 1]; /* no longer by class: the first */
+    assert_int_equal(tim_judge_pictures(judge, &all, labels, &shuffled, &err), TIM_OK);
+    assert_true(shuffled.frechet_2000 > 1.5 * by_class.frechet_2000);
+    tim_judge_close(judge);
+}
+
 static void test_judge_misfits_named(void **state) {
     (void)state;
     TimJudge *judge = open_judge(NULL);
@@ -953,6 +976,7 @@ int main(void) {
         cmocka_unit_test(test_judge_noise_is_far),
         cmocka_unit_test(test_judge_limit_from_two_halves),
         cmocka_unit_test(test_judge_first_2000_are_those_of_a_shorter_run),
+        cmocka_unit_test(test_judge_2000_of_what_comes_by_class_are_spread),
         cmocka_unit_test(test_judge_misfits_named),
         cmocka_unit_test(test_judge_sets_that_do_not_fit_are_named),
         cmocka_unit_test(test_bench_without_a_run_refused),

@@ -2415,13 +2415,6 @@ static void test_train_abandoned_checkpoint_begins_a_branch(void **state) {
     tim_config_done(&config);
 }
 
-static void read_whole(const char *path, char *text, size_t size) {
-    FILE *stream = fopen(path, "r");
-    assert_non_null(stream);
-    text[fread(text, 1, size - 1, stream)] = '\0';
-    fclose(stream);
-}
-
 /* The user's own may lie where a run writes its configuration: what it says is not lost, whatever else the run is told. */
 static void test_train_leaves_a_configuration_that_is_there(void **state) {
     (void)state;
@@ -2435,9 +2428,9 @@ static void test_train_leaves_a_configuration_that_is_there(void **state) {
     assert_non_null(stream);
     fputs("# mine\n", stream);
     fclose(stream);
-    read_whole(path, text, sizeof text);
+    read_start(path, text, sizeof text);
     assert_ok(run(&config, in_folder("mine"), NULL, &told));
-    read_whole(in_folder("mine/configs/config.yaml"), found, sizeof found);
+    read_start(in_folder("mine/configs/config.yaml"), found, sizeof found);
     assert_string_equal(found, text);
     assert_string_equal(told.notes, "");
     assert_ok(tim_folder_erase(in_folder("mine/checkpoints"), &err));
@@ -2445,7 +2438,7 @@ static void test_train_leaves_a_configuration_that_is_there(void **state) {
     told = (Told){.stop_at = 1};
     assert_ok(run(&config, in_folder("mine"), NULL, &told));
     assert_noted(&told, "mine/configs/config.yaml.until-0");
-    read_whole(in_folder("mine/configs/config.yaml.until-0"), found, sizeof found);
+    read_start(in_folder("mine/configs/config.yaml.until-0"), found, sizeof found);
     assert_string_equal(found, text);
     tim_config_done(&config);
 }

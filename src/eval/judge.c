@@ -311,6 +311,27 @@ static TimStatus judge_moments(TimJudge *j, const float *features, int64_t count
     return status;
 }
 
+/* Whether the first pictures are those of a few classes. */
+static bool comes_by_class(const int64_t *labels, int64_t count) {
+    bool rising = labels && labels[0] < labels[count - 1];
+    for (int64_t i = 1; rising && i < count; i++) rising = labels[i - 1] <= labels[i];
+    return rising;
+}
+
+/* The distance of FEW: the first, which a shorter run has too, or of what comes class by class such as are evenly spaced. */
+static TimStatus judge_few(TimJudge *j, const float *features, int64_t count, const int64_t *labels, double *distance,
+                           TimError *err) {
+    const size_t width = features_of(j, features, count).width;
+    float *few;
+    if (!comes_by_class(labels, count)) return judge_moments(j, features, FEW, distance, err);
+    TIM_TRY(tim_new(&few, FEW, width * sizeof *few, "the features of some pictures", err));
+    for (int64_t i = 0; i < FEW; i++)
+        memcpy(few + (size_t)i * width, features + (size_t)(i * count / FEW) * width, width * sizeof *few);
+    const TimStatus status = judge_moments(j, few, FEW, distance, err);
+    tim_free(few);
+    return status;
+}
+
 TimStatus tim_judge_check(const TimJudge *j, int height, int width, int channels, int classes, TimError *err) {
     const TimPictureArray *r = &j->reference;
     if (height != r->height || width != r->width || channels != r->channels)
@@ -343,7 +364,7 @@ static TimStatus judge(TimJudge *j, const TimPictures *p, const int64_t *labels,
     if (status == TIM_OK && labels && j->extractor.classes) out->agreement = agreement(v.seen, labels, p->count);
     if (status == TIM_OK) status = judge_moments(j, v.features, p->count, &out->frechet, err);
     if (status == TIM_OK && extent >= WITHOUT_COPIES && p->count >= FEW)
-        status = judge_moments(j, v.features, FEW, &out->frechet_2000, err);
+        status = judge_few(j, v.features, p->count, labels, &out->frechet_2000, err);
     if (status == TIM_OK && extent >= WITHOUT_COPIES)
         status = tim_frechet_limit(&out->frechet_limit, out->frechet, features_of(j, v.features, p->count), classes,
                                    &j->reference_moments, err);
@@ -359,6 +380,21 @@ TimStatus tim_judge_pictures(TimJudge *j, const TimPictures *pictures, const int
     return judge(j, pictures, labels, ALL, judgement, err);
 }
 
+TimStatus tim_judge_set(TimJudge *j, const char *source, int64_t *count, TimJudgement *judgement, TimError *err) {
+    TimPictureArray set;
+    TIM_TRY(tim_picture_array_read(&set, source, 0, err));
+    const TimPictures pictures = all_of(&set);
+    const TimStatus status = tim_judge_pictures(j, &pictures, set.classes ? set.labels : NULL, judgement, err);
+    if (count) *count = set.count;
+    tim_picture_array_done(&set);
+    return status == TIM_OK ? TIM_OK : tim_fail_within(err, status, "%s", source);
+}
+
+TimStatus tim_judge_quickly(TimJudge *j, const TimPictures *pictures, const int64_t *labels, TimJudgement *judgement,
+                            TimError *err) {
+    return judge(j, pictures, labels, QUICKLY, judgement, err);
+}
+
 /* order (count) = numbers of the pictures by class, in their order within a class; as they come where there are none. */
 static TimStatus sort_by_class(int64_t *order, const TimPictureArray *a, TimError *err) {
     const int64_t classes = a->classes ? a->classes : 1;
@@ -371,59 +407,28 @@ static TimStatus sort_by_class(int64_t *order, const TimPictureArray *a, TimErro
     return TIM_OK;
 }
 
-/* `count` pictures of a set, evenly spaced within each class: of each as many as its share, as drawn sets have; free the pixels. */
-static TimStatus spread(TimPictures *out, const TimPictureArray *set, int64_t count, TimError *err) {
-    const size_t size = (size_t)set->height * (size_t)set->width * (size_t)set->channels;
+/* `count` training pictures, evenly spaced within each class: of each as many as its share, as drawn sets have; free the pixels. */
+static TimStatus spread(TimPictures *out, const TimJudge *j, int64_t count, TimError *err) {
+    const TimPictureArray *training = &j->training;
+    const size_t size = picture_size(j);
     int64_t *order;
-    *out = all_of(set);
+    *out = all_of(training);
     out->count = count;
-    TIM_TRY(tim_new(&order, (size_t)set->count, sizeof *order, "the order of the pictures", err));
-    TimStatus status = sort_by_class(order, set, err);
-    if (status == TIM_OK) status = tim_new(&out->pixels, (size_t)count, size, "some of the pictures", err);
+    TIM_TRY(tim_new(&order, (size_t)training->count, sizeof *order, "the order of the pictures", err));
+    TimStatus status = sort_by_class(order, training, err);
+    if (status == TIM_OK) status = tim_new(&out->pixels, (size_t)count, size, "real pictures", err);
     for (int64_t i = 0; status == TIM_OK && i < count; i++)
-        memcpy(out->pixels + (size_t)i * size, tim_picture_array_at(set, order[i * set->count / count]), size);
+        memcpy(out->pixels + (size_t)i * size, tim_picture_array_at(training, order[i * training->count / count]), size);
     tim_free(order);
     return status;
 }
 
-static TimStatus judge_spread(TimJudge *j, const TimPictureArray *set, int64_t count, Extent extent, TimJudgement *out,
-                              TimError *err) {
+static TimStatus judge_spread(TimJudge *j, int64_t count, Extent extent, TimJudgement *out, TimError *err) {
     TimPictures some;
-    TIM_TRY(spread(&some, set, count, err));
+    TIM_TRY(spread(&some, j, count, err));
     const TimStatus status = judge(j, &some, NULL, extent, out, err);
     tim_free(some.pixels);
     return status;
-}
-
-/* Whether the first pictures are those of a few classes. */
-static bool comes_by_class(const TimPictureArray *a) {
-    bool rising = a->classes > 1;
-    for (int64_t i = 1; rising && i < a->count; i++) rising = a->labels[i - 1] <= a->labels[i];
-    return rising;
-}
-
-static TimStatus judge_array(TimJudge *j, const TimPictureArray *set, TimJudgement *judgement, TimError *err) {
-    const TimPictures pictures = all_of(set);
-    TimJudgement few;
-    TIM_TRY(tim_judge_pictures(j, &pictures, set->classes ? set->labels : NULL, judgement, err));
-    if (set->count <= FEW || !comes_by_class(set)) return TIM_OK;
-    TIM_TRY(judge_spread(j, set, FEW, QUICKLY, &few, err));
-    judgement->frechet_2000 = few.frechet;
-    return TIM_OK;
-}
-
-TimStatus tim_judge_set(TimJudge *j, const char *source, int64_t *count, TimJudgement *judgement, TimError *err) {
-    TimPictureArray set;
-    TIM_TRY(tim_picture_array_read(&set, source, 0, err));
-    const TimStatus status = judge_array(j, &set, judgement, err);
-    if (count) *count = set.count;
-    tim_picture_array_done(&set);
-    return status == TIM_OK ? TIM_OK : tim_fail_within(err, status, "%s", source);
-}
-
-TimStatus tim_judge_quickly(TimJudge *j, const TimPictures *pictures, const int64_t *labels, TimJudgement *judgement,
-                            TimError *err) {
-    return judge(j, pictures, labels, QUICKLY, judgement, err);
 }
 
 /* Of a training set with fewer pictures only what does not depend on their number. */
@@ -441,10 +446,10 @@ TimStatus tim_judge_floor(TimJudge *j, int64_t count, TimJudgement *floor, TimEr
     if (training->count < count)
         TIM_TRY(judge_all_training(j, floor, err));
     else
-        TIM_TRY(judge_spread(j, training, count, WITHOUT_COPIES, floor, err));
+        TIM_TRY(judge_spread(j, count, WITHOUT_COPIES, floor, err));
     if (count != FEW) { /* the first of these are not evenly spaced */
         TimJudgement few = unsaid;
-        if (count > FEW && training->count >= FEW) TIM_TRY(judge_spread(j, training, FEW, QUICKLY, &few, err));
+        if (count > FEW && training->count >= FEW) TIM_TRY(judge_spread(j, FEW, QUICKLY, &few, err));
         floor->frechet_2000 = few.frechet;
     }
     floor->distance = j->reference_distances[reference->count / 2];

@@ -304,14 +304,20 @@ static bool is_of_training(const TimField *field) {
     return is_below(field->path, training, sizeof training - 1);
 }
 
+/* The first such value. */
+static void note_untrainable(TimConfig *config, const TimField *field, const TimFieldValue *value, const char *known,
+                             const char *remedy) {
+    if (*config->untrainable) return;
+    (void)snprintf(config->untrainable, sizeof config->untrainable, "%s is '%.60s'; training knows only %s: %s", field->path,
+                   value->text, known, remedy);
+}
+
 /* A value of training's that is not known here: the model can be drawn from all the same. */
 static TimStatus allow_drawing(TimConfig *config, const TimField *field, const TimFieldValue *value, TimStatus status) {
     char known[256];
     if (status == TIM_OK || !is_of_training(field)) return status;
-    if (*config->untrainable) return TIM_OK;
     list_names(field->names, known, sizeof known);
-    (void)snprintf(config->untrainable, sizeof config->untrainable, "%s is '%.60s'; training knows only %s: set it so", field->path,
-                   value->text, known);
+    note_untrainable(config, field, value, known, "set it so");
     return TIM_OK;
 }
 
@@ -327,9 +333,7 @@ static void note_without_effect(TimConfig *config, const char *path) {
 static void check_fixed(TimConfig *config, const TimField *field, const TimFieldValue *value) {
     const char *const wanted = field->names[0], *const remedy = field->names[1];
     const bool both_null = is_null(value) && strcmp(wanted, "null") == 0;
-    if (both_null || strcasecmp(value->text, wanted) == 0 || *config->untrainable) return;
-    (void)snprintf(config->untrainable, sizeof config->untrainable, "%s is '%.60s'; training knows only %s: %s", field->path,
-                   value->text, wanted, remedy);
+    if (!both_null && strcasecmp(value->text, wanted) != 0) note_untrainable(config, field, value, wanted, remedy);
 }
 
 static TimStatus store(TimConfig *config, const TimField *field, const TimFieldValue *value, TimError *err) {

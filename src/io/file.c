@@ -157,8 +157,12 @@ TimStatus tim_file_writer_write(TimFileWriter *writer, const void *data, size_t 
     return tim_fail(err, TIM_E_IO, "%s: cannot write %zu bytes: %s", writer->temporary, size, strerror(errno));
 }
 
+static bool reaches_disk(FILE *stream) {
+    return fflush(stream) == 0 && fsync(fileno(stream)) == 0;
+}
+
 TimStatus tim_file_writer_sync(TimFileWriter *writer, TimError *err) {
-    if (fflush(writer->stream) == 0 && fsync(fileno(writer->stream)) == 0) return TIM_OK;
+    if (reaches_disk(writer->stream)) return TIM_OK;
     return tim_fail(err, TIM_E_IO, "%s: cannot write it to the disk: %s", writer->temporary, strerror(errno));
 }
 
@@ -174,7 +178,7 @@ static void sync_folder(const char *path) {
 }
 
 TimStatus tim_file_writer_commit(TimFileWriter *writer, TimError *err) {
-    bool fine = fflush(writer->stream) == 0 && fsync(fileno(writer->stream)) == 0;
+    bool fine = reaches_disk(writer->stream);
     int cause = errno;
     if (fclose(writer->stream) != 0 && fine) fine = false, cause = errno;
     writer->stream = NULL;

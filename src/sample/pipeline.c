@@ -65,14 +65,14 @@ static void fill_state(const Run *run, int64_t place, int64_t count) {
     }
 }
 
-static TimStatus check_encoded(const Run *run, TimError *err) {
-    const size_t i = tim_first_not_finite(run->init, run->size);
-    if (i == run->size) return TIM_OK;
-    return tim_fail(
-        err, TIM_E_FORMAT,
-        "the autoencoder makes %s of the picture to start from: its weights are not finite or too large for this precision; "
-        "look for what damaged them, or try fp32",
-        tim_not_finite_text(run->init[i]));
+/* A picture of what is no number would be black, and say nothing. */
+static TimStatus check_made(const float *values, size_t count, const char *part, const char *of, TimError *err) {
+    const size_t i = tim_first_not_finite(values, count);
+    if (i == count) return TIM_OK;
+    return tim_fail(err, TIM_E_FORMAT,
+                    "the %s makes %s of %s: its weights are not finite or too large for this precision; look for what damaged "
+                    "them, or try fp32",
+                    part, tim_not_finite_text(values[i]), of);
 }
 
 static TimStatus encode_init(Run *run, TimError *err) {
@@ -81,7 +81,7 @@ static TimStatus encode_init(Run *run, TimError *err) {
     TIM_TRY(tim_pipeline_encode(run->pipeline, run->options->init, run->out->height, run->out->width, run->plan->tiled, run->init,
                                 err));
     if (run->plan->rests) tim_autoencoder_rest(run->pipeline->encoder);
-    TIM_TRY(check_encoded(run, err));
+    TIM_TRY(check_made(run->init, run->size, "autoencoder", "the picture to start from", err));
     run->plan->info.seconds_decoder += tim_clock() - begin;
     return TIM_OK;
 }
@@ -109,16 +109,6 @@ static int64_t batch_from(const Run *run, int64_t place, int64_t most) {
     return count;
 }
 
-static TimStatus check_captions(const Run *run, size_t caption, int64_t count, TimError *err) {
-    const size_t elements = caption * (size_t)count, i = tim_first_not_finite(run->captions, elements);
-    if (i == elements) return TIM_OK;
-    return tim_fail(
-        err, TIM_E_FORMAT,
-        "the text encoder makes %s of a prompt: its weights are not finite or too large for this precision; look for what "
-        "damaged them, or try fp32",
-        tim_not_finite_text(run->captions[i]));
-}
-
 /* The prompts' captions and, where steps are guided, beside them that of the prompt to lead away from. */
 static TimStatus encode_prompts(const Run *run, const char **prompts, int64_t place, int64_t count, TimError *err) {
     const size_t caption = (size_t)run->tokens * (size_t)tim_captioner_width(run->pipeline->captioner);
@@ -126,7 +116,7 @@ static TimStatus encode_prompts(const Run *run, const char **prompts, int64_t pl
     for (int64_t b = 0; b < count; b++) prompts[b] = run->options->prompts[picture_at(run, place + b)];
     prompts[count] = run->options->negative_prompt ? run->options->negative_prompt : "";
     TIM_TRY(tim_captioner_encode(run->pipeline->captioner, prompts, count + guided, run->tokens, run->captions, err));
-    TIM_TRY(check_captions(run, caption, count + guided, err));
+    TIM_TRY(check_made(run->captions, caption * (size_t)(count + guided), "text encoder", "a prompt", err));
     for (int64_t b = 0; guided && b < count; b++)
         memcpy(run->null_captions + (size_t)b * caption, run->captions + (size_t)count * caption, caption * sizeof(float));
     return TIM_OK;
@@ -183,22 +173,12 @@ static TimStatus decode(const Run *run, TimError *err) {
     return tim_autoencoder_decode(autoencoder, 1, run->height, run->width, run->input, run->chw, err);
 }
 
-/* `chw` of the decoder. */
-static TimStatus check_decoded(const Run *run, TimError *err) {
-    const size_t i = run->pipeline->autoencoder ? tim_first_not_finite(run->chw, run->pixels) : run->pixels;
-    if (i == run->pixels) return TIM_OK;
-    return tim_fail(err, TIM_E_FORMAT,
-                    "the autoencoder makes %s of finite latents: its weights are not finite or too large for this precision; look "
-                    "for what damaged them, or try fp32",
-                    tim_not_finite_text(run->chw[i]));
-}
-
 static TimStatus keep_stage(const Run *run, int64_t b, size_t stage, uint8_t *pixels, TimError *err) {
     TimImage image;
     const double begin = tim_clock();
     take_input(run, b, stage);
     TIM_TRY(decode(run, err));
-    TIM_TRY(check_decoded(run, err));
+    if (run->pipeline->autoencoder) TIM_TRY(check_made(run->chw, run->pixels, "autoencoder", "finite latents", err));
     TIM_TRY(
         tim_image_from_chw(&image, run->chw, run->out->channels, run->out->height, run->out->width, run->options->rounding, err));
     memcpy(pixels, image.pixels, run->pixels);

@@ -103,9 +103,8 @@ static TimStatus check_strength(const TimSampleOptions *o, TimError *err) {
 
 /* Sums of what a run holds stay far from overflowing. */
 static TimStatus check_pictures(const TimPlan *plan, int64_t count, TimError *err) {
-    const size_t pixels = (size_t)plan->channels * (size_t)plan->height * (size_t)plan->width;
     size_t bytes;
-    if (tim_mul_size((size_t)count * plan->stages, pixels, &bytes) && bytes <= SIZE_MAX / 16) return TIM_OK;
+    if (tim_mul_size((size_t)count * plan->stages, tim_plan_picture_bytes(plan), &bytes) && bytes <= SIZE_MAX / 16) return TIM_OK;
     return tim_fail(err, TIM_E_MEMORY, "%lld pictures of %d x %d do not fit into memory; draw fewer at once", (long long)count,
                     plan->width, plan->height);
 }

@@ -24,6 +24,11 @@ TimStatus tim_plan_make(TimPlan *plan, TimPipeline *pipeline, const TimSampleOpt
 
 void tim_plan_done(TimPlan *plan);
 
+/* Of one picture, a byte a value. */
+static inline size_t tim_plan_picture_bytes(const TimPlan *plan) {
+    return (size_t)plan->height * (size_t)plan->width * (size_t)plan->channels;
+}
+
 /* Tokens of the longest of `count` captions; 0 of classes. */
 int tim_plan_longest_caption(const TimPlan *plan, int64_t count);
 

@@ -29,7 +29,7 @@ static size_t captions_needed(const TimPlan *plan, const TimPipeline *p, const T
 
 /* What is held throughout, with `batch` pictures at once. */
 static size_t always_needed(const TimPlan *plan, const TimPipeline *p, const TimSampleOptions *o, int64_t batch) {
-    const size_t pixels = (size_t)plan->height * (size_t)plan->width * (size_t)plan->channels;
+    const size_t pixels = tim_plan_picture_bytes(plan);
     const size_t input =
         (size_t)(plan->height / plan->factor) * (size_t)(plan->width / plan->factor) * (size_t)p->model->config.network.in_channels;
     const TimModel *m = p->model;
@@ -42,9 +42,13 @@ static size_t always_needed(const TimPlan *plan, const TimPipeline *p, const Tim
            states * (1 + passes) /* and what goes into the network and comes out of it */ + 2 * input * sizeof(float);
 }
 
+/* The picture to start from, as bytes and as the encoder takes it. */
+static size_t beside_encoder(const TimPlan *plan) {
+    return tim_plan_picture_bytes(plan) * (1 + sizeof(float));
+}
+
 /* The picture to start from goes through the encoder at once, before anything else. */
 static TimStatus count_encoder(const TimPlan *plan, TimPipeline *p, Need *need, TimError *err) {
-    const size_t pixels = (size_t)plan->height * (size_t)plan->width * (size_t)plan->channels;
     TimAutoencoder *encoder;
     TIM_TRY(tim_pipeline_encoder(p, &encoder, err));
     tim_autoencoder_rest(encoder);
@@ -52,7 +56,7 @@ static TimStatus count_encoder(const TimPlan *plan, TimPipeline *p, Need *need, 
     const TimTiling tiling = tim_autoencoder_tiling(tim_autoencoder_config(encoder));
     TIM_TRY(plan->tiled ? tim_autoencoder_tiled_bytes(encoder, false, &tiling, plan->height, plan->width, &need->encoder, err)
                         : tim_autoencoder_encode_bytes(encoder, plan->height, plan->width, &need->encoder, err));
-    need->encoder += pixels * (1 + sizeof(float));
+    need->encoder += beside_encoder(plan);
     return TIM_OK;
 }
 
@@ -116,7 +120,7 @@ static bool tiles_would_do(const TimPlan *plan, TimPipeline *p, const TimSampleO
     if (need->encoder > 0 &&
         tim_autoencoder_tiled_bytes(p->encoder, false, &tiling, plan->height, plan->width, &encoder, NULL) != TIM_OK)
         return false;
-    if (encoder > 0) encoder += (size_t)plan->height * (size_t)plan->width * (size_t)plan->channels * (1 + sizeof(float));
+    if (encoder > 0) encoder += beside_encoder(plan);
     return need->always + larger(larger(encoder, decoder), larger(need->captions, need->network)) <= o->memory;
 }
 
@@ -139,9 +143,8 @@ static TimStatus refuse(const TimPlan *plan, TimPipeline *p, const TimSampleOpti
 /* Without a bound 8 GB are promised, and a large picture to start from takes several times as much in the encoder. */
 static TimStatus refuse_encoder(const TimPlan *plan, const TimSampleOptions *o, const Need *need, TimError *err) {
     char encoder[TIM_BYTES_TEXT], all[TIM_BYTES_TEXT];
-    const size_t picture = (size_t)plan->height * (size_t)plan->width * (size_t)plan->channels * plan->stages,
-                 later =
-                     o->count > o->batch ? (size_t)(o->count - o->batch) * picture : 0; /* pictures need not be drawn in one call */
+    /* pictures need not be drawn in one call */
+    const size_t later = o->count > o->batch ? (size_t)(o->count - o->batch) * plan->stages * tim_plan_picture_bytes(plan) : 0;
     tim_bytes_text(encoder, need->encoder);
     tim_bytes_text(all, plan->info.memory - later);
     return tim_fail(
