@@ -338,8 +338,9 @@ static void run_onednn(const TimConvolve *p, void *x, void *w, const float *bias
 
 static TimStatus plan_library(TimConvolve *plan, TimError *err) {
     const int before = tim_threads_enter(plan->shape.threads);
+    plan->copies = has_bf16(&plan->shape) && !onednn_has_bf16();
     dnnl_status_t status = plan_onednn(plan);
-    if (status == dnnl_unimplemented && has_bf16(&plan->shape)) { /* without AVX-512 */
+    if (status == dnnl_unimplemented && has_bf16(&plan->shape) && !plan->copies) {
         free_onednn(plan);
         plan->copies = true;
         status = plan_onednn(plan);

@@ -125,7 +125,7 @@ static int64_t stored_rows(int64_t rows, int64_t cols, bool transposed) {
     return transposed ? cols : rows;
 }
 
-/* Without AVX-512 the library has no product of bf16: fp32 copies of what is bf16, close. */
+/* fp32 copies of what is bf16, close. */
 static dnnl_status_t plan_widened(TimMatmul *p) {
     TimMatmulShape *s = &p->library;
     if (p->shape.in == TIM_BF16) {
@@ -144,8 +144,9 @@ static dnnl_status_t plan_widened(TimMatmul *p) {
 
 static dnnl_status_t plan_library(TimMatmul *p) {
     p->library = p->shape;
-    const dnnl_status_t status = plan_onednn(p);
-    if (status != dnnl_unimplemented || !has_bf16(&p->shape)) return status;
+    if (!has_bf16(&p->shape)) return plan_onednn(p);
+    const dnnl_status_t status = onednn_has_bf16() ? plan_onednn(p) : dnnl_unimplemented;
+    if (status != dnnl_unimplemented) return status;
     free_onednn(p);
     return plan_widened(p);
 }
