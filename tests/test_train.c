@@ -25,6 +25,7 @@
 #include "fixture.h"
 #include "io/config_diff.h"
 #include "io/file.h"
+#include "op/matmul.h"
 #include "train/assignment.h"
 #include "train/checkpoint.h"
 #include "train/checkpoints.h"
@@ -2309,6 +2310,20 @@ static void test_train_new_critic_in_a_resumed_run_is_told(void **state) {
     tim_config_done(&config);
 }
 
+static void test_train_slow_precision_is_told(void **state) {
+    (void)state;
+    static const char note[] = "training.mixed_precision is bf16, which this processor does not multiply: fp32 is faster here";
+    TimConfig config = tiny(TIM_PRECISION_BF16);
+    Told told = {.stop_at = 1};
+    assert_ok(run(&config, in_folder("told-bf16"), NULL, &told));
+    assert_int_equal(strstr(told.notes, note) != NULL, tim_matmul_copies_bf16());
+    config.training.mixed_precision = TIM_PRECISION_F32;
+    told = (Told){.stop_at = 1};
+    assert_ok(run(&config, in_folder("told-fp32"), NULL, &told));
+    assert_null(strstr(told.notes, "mixed_precision"));
+    tim_config_done(&config);
+}
+
 static void test_train_shares_below_a_sample_are_told(void **state) {
     (void)state;
     TimConfig config = tiny(TIM_PRECISION_F32);
@@ -2656,6 +2671,7 @@ int main(void) {
         cmocka_unit_test(test_train_checkpoint_from_elsewhere_begins_a_branch),
         cmocka_unit_test(test_train_abandoned_checkpoint_begins_a_branch),
         cmocka_unit_test(test_train_new_critic_in_a_resumed_run_is_told),
+        cmocka_unit_test(test_train_slow_precision_is_told),
         cmocka_unit_test(test_train_shares_below_a_sample_are_told),
         cmocka_unit_test(test_train_goes_on_without_the_weights_it_began_with),
         cmocka_unit_test(test_train_new_run_over_abandoned_checkpoints_is_refused),

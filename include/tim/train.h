@@ -134,11 +134,11 @@ typedef struct TimTrainOptions {
 /* Trains until max_train_steps, the time limit or the callback ends it, with a checkpoint every checkpointing_steps and at the
  * end; the oldest beyond checkpoints_total_limit are deleted (0: none), never the one just written. Ending early is no failure. A
  * new run starts log.jsonl afresh, a resumed one appends to it; lines of steps that a killed run did after its last checkpoint
- * stay and are followed by their repetition. Any run notes start steps that it ends before, and twins that pull before their critic
- * knows them. A resumed run notes where its configuration or seed is not that of the checkpoint. A configs/config.yaml that is
- * there stays where it says the same, and is kept as config.yaml.until-N where it differs. What was learned before a step or a
- * line of the log that fails is saved. Borrows everything. Errors: as tim_trainer_new, _resume, _step and _save; TIM_E_IO for the
- * folder, also where another run writes to it, and for the log. */
+ * stay and are followed by their repetition. Any run notes start steps that it ends before, twins that pull before their critic
+ * knows them, and bf16 where fp32 is faster. A resumed run notes where its configuration or seed is not that of the checkpoint. A
+ * configs/config.yaml that is there stays where it says the same, and is kept as config.yaml.until-N where it differs. What was
+ * learned before a step or a line of the log that fails is saved. Borrows everything. Errors: as tim_trainer_new, _resume, _step and
+ * _save; TIM_E_IO for the folder, also where another run writes to it, and for the log. */
 TIM_API TimStatus tim_train(const TimConfig *config, const TimTrainOptions *options, TimError *err);
 
 #ifdef __cplusplus

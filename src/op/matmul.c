@@ -237,6 +237,14 @@ void tim_matmul_run(const TimMatmul *plan, const void *a, const void *b, const f
     run_plain(&plan->shape, a, b, bias, c);
 }
 
+bool tim_matmul_copies_bf16(void) {
+#if defined(TIM_HAVE_ONEDNN)
+    return !onednn_has_bf16();
+#else
+    return false;
+#endif
+}
+
 bool tim_matmul_has_tiles(void) {
 #if defined(TIM_HAVE_ONEDNN)
     const unsigned wanted = dnnl_cpu_isa_avx512_core_amx;

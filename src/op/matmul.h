@@ -37,6 +37,9 @@ size_t tim_matmul_work(const TimMatmul *plan);
 /* `bias` is ignored unless the plan has one. */
 void tim_matmul_run(const TimMatmul *plan, const void *a, const void *b, const float *bias, void *c, void *work);
 
+/* True where products of bf16 go through fp32 copies, and take longer than those of fp32: the processor has none of its own. */
+bool tim_matmul_copies_bf16(void);
+
 /* True where products of bf16 run on the processor's matrix tiles (Intel AMX). */
 bool tim_matmul_has_tiles(void);
 

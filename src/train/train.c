@@ -15,6 +15,7 @@
 #include "io/file.h"
 #include "io/number.h"
 #include "model/store.h"
+#include "op/matmul.h"
 #include "train/checkpoints.h"
 #include "train/folder.h"
 #include "train/time_pairs.h"
@@ -327,6 +328,11 @@ static void note_small_share(Run *run, const char *key, double ratio, int most, 
         note(run, "model.transition_loss.%s is %g, of a batch of %d less than a sample: %s never begin", key, ratio, batch, what);
 }
 
+static void note_slow_precision(Run *run) {
+    if (run->trainer->model->config.training.mixed_precision == TIM_PRECISION_BF16 && tim_matmul_copies_bf16())
+        note(run, "training.mixed_precision is bf16, which this processor does not multiply: fp32 is faster here");
+}
+
 /* What a training of fewer steps or smaller batches than its configuration was made for would leave out in silence. */
 static void note_what_never_begins(Run *run) {
     const TimConfig *c = &run->trainer->model->config;
@@ -348,6 +354,7 @@ static TimStatus start(Run *run, TimError *err) {
     TIM_TRY(put_config(run, err));
     note_what_never_begins(run);
     note_early_pull(run);
+    note_slow_precision(run);
     tell(run, TIM_TRAIN_STARTED, NULL, *path ? path : NULL);
     return *path && run->saved < 0 ? save(run, err) : TIM_OK; /* so that the next run goes on from here */
 }
