@@ -672,6 +672,16 @@ static void test_eval_reports_what_the_judge_says(void **state) {
     json_decref(report);
 }
 
+static void test_eval_folder_of_another_run_refused(void **state) {
+    (void)state;
+    int lock;
+    const TimEvalOptions o = eval_options();
+    assert_int_equal(tim_folder_lock(&lock, in_folder("report"), &err), TIM_OK);
+    assert_fails(tim_eval(&o, &err), TIM_E_IO, "report: another run writes to this folder");
+    tim_folder_unlock(lock);
+    assert_int_equal(tim_eval(&o, &err), TIM_OK);
+}
+
 static bool stop_at_once(const TimEvalProgress *progress, void *user) {
     *(int *)user = progress->total;
     return false;
@@ -984,6 +994,7 @@ int main(void) {
         cmocka_unit_test(test_judge_reference_of_copies_says_nothing_of_copying),
         cmocka_unit_test(test_judge_unknown_classes_refused),
         cmocka_unit_test(test_eval_reports_what_the_judge_says),
+        cmocka_unit_test(test_eval_folder_of_another_run_refused),
         cmocka_unit_test(test_eval_stopped_writes_no_report),
         cmocka_unit_test(test_eval_ended_goes_on),
         cmocka_unit_test(test_eval_taken_over_from_another_processor_has_no_speed),
