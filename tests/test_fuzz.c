@@ -30,7 +30,7 @@ static const Corpus corpora[] = {
     {"sentencepiece", fuzz_sentencepiece, 7, 3, 2},
     {"t5_config", fuzz_t5_config, 1, 2, 1},
     {"tensor_index", fuzz_tensor_index, 1, 3, 1},
-    {"tokenizer_config", fuzz_tokenizer_config, 1, 3, 3},
+    {"tokenizer_config", fuzz_tokenizer_config, 1, 4, 4},
     {"tokenizer_json", fuzz_tokenizer_json, 1, 2, 2},
     {"torch_zip", fuzz_torch_zip, 1, 3, 3},
     {"yaml_config", fuzz_yaml_config, 7, 6, 4},

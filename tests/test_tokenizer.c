@@ -284,6 +284,12 @@ static void test_folder_configuration_names_the_special_tokens(void **state) {
     assert_ok(tim_tokenizer_open(&tokenizer, folder, &err));
     assert_int_equal(tim_tokenizer_eos(tokenizer), -1);
     tim_tokenizer_close(tokenizer);
+    /* what transformers writes where no length is set: int(1e30), more than 64 bits */
+    static const char large[] = "{\"model_max_length\":1000000000000000019884624838656,\"eos_token\":\"ab\"}";
+    put_file("tokenizer_config.json", large, strlen(large));
+    assert_ok(tim_tokenizer_open(&tokenizer, folder, &err));
+    assert_int_equal(tim_tokenizer_eos(tokenizer), 3);
+    tim_tokenizer_close(tokenizer);
     put_file("tokenizer_config.json", "{", 1);
     assert_int_equal(tim_tokenizer_open(&tokenizer, folder, &err), TIM_E_FORMAT);
     assert_says("tokenizer_config.json");

@@ -64,12 +64,14 @@ static void find_specials(TimTokenizer *t, const json_t *config) {
 
 enum { MAX_CONFIG = 16 << 20 }; /* bytes; as JSON it takes many times as many, and published ones have 1 MB */
 
+/* Only its texts are read; its numbers may be larger than 64 bits: transformers writes int(1e30) where no length is set. */
 static TimStatus parse_config(json_t **config, const char *path, TimError *err) {
     TimFile file;
     json_error_t cause;
     TIM_TRY(tim_file_open(&file, path, err));
     const size_t size = file.size;
-    *config = size <= MAX_CONFIG ? json_loadb((const char *)file.data, size, JSON_ALLOW_NUL, &cause) : NULL;
+    *config =
+        size <= MAX_CONFIG ? json_loadb((const char *)file.data, size, JSON_ALLOW_NUL | JSON_DECODE_INT_AS_REAL, &cause) : NULL;
     tim_file_close(&file);
     if (size > MAX_CONFIG)
         return tim_fail(err, TIM_E_FORMAT, "%s: %zu bytes; at most %d are read: is it the tokenizer's configuration?", path, size,
