@@ -326,17 +326,18 @@ static void test_gemma_open_bf16_matrices_in_map_vectors_copied(void **state) {
     assert_true(distance(in_map, rounded, HIDDEN) < 5e-2);
 }
 
-/* The tensors of `weights` as f32, behind three bytes of one that nobody reads: none is aligned. */
-static void write_unaligned(const TimFrozen *weights) {
+/* The tensors of `weights` as f32, behind `before` bytes of one that nobody reads; `short_names`: without "model.". */
+static void write_f32(const TimFrozen *weights, size_t before, bool short_names) {
     char path[PATH_MAX];
     TimError err;
     TimSafetensorsWriter writer;
     must(tim_safetensors_writer_init(&writer, &err), &err);
-    must(tim_safetensors_writer_add(&writer, "lm_head.odd", TIM_U8, 1, (const size_t[]){3}, "abc", &err), &err);
+    if (before > 0) must(tim_safetensors_writer_add(&writer, "lm_head.odd", TIM_U8, 1, &before, "abcd", &err), &err);
     for (size_t i = 0; i < weights->params.count; i++) {
         const TimParam *p = &weights->params.items[i];
         const size_t dims[2] = {(size_t)p->dims[0], p->rank == 2 ? (size_t)p->dims[1] : 0};
-        must(tim_safetensors_writer_add(&writer, p->name, TIM_F32, p->rank, dims, weights->bound.f32[i], &err), &err);
+        const char *name = p->name + (short_names ? strlen("model.") : 0);
+        must(tim_safetensors_writer_add(&writer, name, TIM_F32, p->rank, dims, weights->bound.f32[i], &err), &err);
     }
     must(tim_safetensors_writer_save(&writer, in_folder(path, "model.safetensors"), &err), &err);
     tim_safetensors_writer_done(&writer);
@@ -350,13 +351,31 @@ static void test_gemma_open_unaligned_file_copied_same_values(void **state) {
     must(tim_gemma3_open(&gemma, tiny, &in_f32, &err), &err);
     encode(&gemma, plain);
     copy_config();
-    write_unaligned(&gemma.weights);
+    write_f32(&gemma.weights, 3, false); /* none is aligned */
     tim_gemma3_done(&gemma);
     must(tim_gemma3_open(&gemma, folder, &in_f32, &err), &err);
     assert_true(gemma.weights.copied > 300000);
     encode(&gemma, copied);
     tim_gemma3_done(&gemma);
     assert_memory_equal(copied, plain, sizeof plain);
+}
+
+/* A Gemma3TextModel is saved without the name of what it is part of in a language model. */
+static void test_gemma_open_names_without_model(void **state) {
+    (void)state;
+    TimGemma3 gemma;
+    TimError err;
+    static float plain[HIDDEN], again[HIDDEN];
+    must(tim_gemma3_open(&gemma, tiny, &in_f32, &err), &err);
+    encode(&gemma, plain);
+    copy_config();
+    write_f32(&gemma.weights, 0, true);
+    tim_gemma3_done(&gemma);
+    must(tim_gemma3_open(&gemma, folder, &in_f32, &err), &err);
+    assert_int_equal(gemma.weights.copied, 0);
+    encode(&gemma, again);
+    tim_gemma3_done(&gemma);
+    assert_memory_equal(again, plain, sizeof plain);
 }
 
 static void test_gemma_encode_batch_equals_each_alone(void **state) {
@@ -558,6 +577,7 @@ int main(void) {
         cmocka_unit_test(test_gemma_open_matching_dtype_used_in_map),
         cmocka_unit_test(test_gemma_open_bf16_matrices_in_map_vectors_copied),
         cmocka_unit_test(test_gemma_open_unaligned_file_copied_same_values),
+        cmocka_unit_test(test_gemma_open_names_without_model),
         cmocka_unit_test(test_gemma_encode_batch_equals_each_alone),
         cmocka_unit_test(test_gemma_encode_padding_is_one_constant),
         cmocka_unit_test(test_gemma_encode_wrong_prompts_argument_error),

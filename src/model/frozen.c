@@ -90,9 +90,16 @@ static TimStatus take(TimFrozen *frozen, size_t i, const TimStoredTensor *tensor
     return TIM_OK;
 }
 
+/* `name` without the prefix; NULL where it has none. */
+static const char *short_name(const char *name, const TimFrozenNames *names) {
+    const size_t length = names->prefix ? strlen(names->prefix) : 0;
+    return length > 0 && strncmp(name, names->prefix, length) == 0 ? name + length : NULL;
+}
+
 /* The one place that looks into the file. */
 static const TimStoredTensor *find(const TimTensorSet *file, const char *name, const TimFrozenNames *names) {
     const TimStoredTensor *tensor = tim_tensor_set_find(file, name);
+    if (!tensor && short_name(name, names)) tensor = tim_tensor_set_find(file, short_name(name, names));
     if (!tensor && names->name && strcmp(name, names->name) == 0) tensor = tim_tensor_set_find(file, names->alias);
     return tensor;
 }
@@ -108,11 +115,19 @@ static bool is_optional(const char *name, const TimFrozenNames *names) {
     return names->optional && strncmp(name, names->optional, strlen(names->optional)) == 0;
 }
 
+/* Whether it is what a parameter of that name, or of that name after the prefix, is taken from. */
+static bool is_taken(const TimFrozen *frozen, const TimStoredTensor *tensor, const TimFrozenNames *names) {
+    char whole[256];
+    if (tim_params_find(&frozen->params, tensor->name) >= 0) return true;
+    if (!names->prefix || snprintf(whole, sizeof whole, "%s%s", names->prefix, tensor->name) >= (int)sizeof whole) return false;
+    return tim_params_find(&frozen->params, whole) >= 0 && find(&frozen->set, whole, names) == tensor;
+}
+
 static TimStatus check_known(const TimFrozen *frozen, const TimFrozenNames *names, const char *remedy, TimError *err) {
     char shape[TIM_SHAPE_TEXT];
     for (size_t i = 0; i < frozen->set.count; i++) {
         const TimStoredTensor *t = &frozen->set.tensors[i];
-        if (tim_params_find(&frozen->params, t->name) < 0 && !is_ignored(t->name, names))
+        if (!is_taken(frozen, t, names) && !is_ignored(t->name, names))
             return tim_fail(err, TIM_E_FORMAT, "the tensor '%s' %s belongs to no layer of the configured network; %s", t->name,
                             tim_shape_text(shape, t->rank, t->dims), remedy);
     }

@@ -25,6 +25,7 @@ typedef struct TimFrozen {
 /* How a file may depart from the names of the parameters. */
 typedef struct TimFrozenNames {
     const char *name, *alias;   /* the parameter `name` may be stored as `alias`; NULL: none */
+    const char *prefix;         /* with which names of parameters begin, and those of a file need not; NULL: none */
     const char *const *ignored; /* beginnings of names that belong to other parts of the model, up to NULL */
     const char *optional;       /* parameters that begin so may be absent, all values NULL then; NULL: none */
     const char *config;         /* what says which tensors there are, for the texts of errors; NULL: config.json */

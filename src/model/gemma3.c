@@ -187,7 +187,7 @@ TimStatus tim_gemma3_init(TimGemma3 *gemma, const TimGemma3Config *config, const
 static TimStatus open_files(TimGemma3 *gemma, const char *config_path, const char *folder, const TimNetworkOptions *options,
                             TimError *err) {
     static const char *const ignored[] = {"lm_head.", NULL}; /* the head of the language model: the embeddings again */
-    static const TimFrozenNames names = {.ignored = ignored};
+    static const TimFrozenNames names = {.prefix = "model.", .ignored = ignored}; /* a Gemma3TextModel is saved without */
     TimGemma3Config config;
     TIM_TRY(tim_gemma3_config_read(&config, config_path, err));
     TIM_TRY(tim_gemma3_init(gemma, &config, options, err));
