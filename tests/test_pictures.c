@@ -256,6 +256,33 @@ static void test_set_npz_of_two_minds_fails(void **state) {
     remove(path_of("a.npz"));
 }
 
+static void test_set_npz_labels_of_any_whole_numbers(void **state) {
+    (void)state;
+    static const struct {
+        const char *descr;
+        size_t size;
+        int64_t expected[5];
+    } cases[] = {{"|u1", 1, {1, 255, 3, 128, 7}},
+                 {"|i1", 1, {1, -1, 3, -128, 7}},
+                 {"<u2", 2, {0xFF01, 0x8003, 7, 0, 0}},
+                 {"<i2", 2, {-255, -32765, 7, 0, 0}},
+                 {"<u4", 4, {0x8003FF01, 7, 0, 0, 0}}};
+    static const uint8_t labels[20] = {1, 255, 3, 128, 7};
+    TimImage images = pattern(5 * 4, 3, 3);
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+        char text[100];
+        snprintf(text, sizeof text, "{'descr': '%s', 'fortran_order': False, 'shape': (5,), }", cases[i].descr);
+        const Member members[] = {{"arr_0.npy", header, images.pixels, 180, .deflated = false},
+                                  {"arr_1.npy", text, labels, 5 * cases[i].size, .deflated = false}};
+        write_zip(members, 2);
+        TimPictureSet *set = opened(path_of("a.npz"), 5);
+        for (int k = 0; k < 5; k++) next_is(set, images.pixels + 36 * k, 4, 3, 3, cases[i].expected[k]);
+        tim_picture_set_close(set);
+    }
+    tim_image_done(&images);
+    remove(path_of("a.npz"));
+}
+
 static void test_set_npz_bad_labels_fail(void **state) {
     (void)state;
     static const char *const headers[] = {
@@ -624,6 +651,7 @@ int main(void) {
         cmocka_unit_test(test_set_npz_deflated_among_others_rewinds),
         cmocka_unit_test(test_set_npz_of_something_else_fails),
         cmocka_unit_test(test_set_npz_of_two_minds_fails),
+        cmocka_unit_test(test_set_npz_labels_of_any_whole_numbers),
         cmocka_unit_test(test_set_npz_bad_labels_fail),
         cmocka_unit_test(test_set_npz_hostile_members_fail),
         cmocka_unit_test(test_set_npz_damaged_pictures_fail_when_read),

@@ -59,28 +59,37 @@ static TimStatus start_pictures(Npz *npz, TimError *err) {
 
 /* ---- labels ---- */
 
-/* Little-endian, of 4 or 8 bytes with a sign. */
-static int64_t label_of(const uint8_t *bytes, size_t size) {
-    uint64_t value = 0;
+/* The bytes of one label; 0: they are no whole numbers, little-endian, that fit into 64 bits with a sign. */
+static size_t label_size(const char *descr) {
+    static const char *const kinds[] = {"|u1", "|i1", "<u2", "<i2", "<u4", "<i4", "<i8"};
+    for (size_t i = 0; i < sizeof kinds / sizeof *kinds; i++)
+        if (strcmp(descr, kinds[i]) == 0) return (size_t)(descr[2] - '0');
+    return 0;
+}
+
+/* Little-endian; with a sign: its highest bit stands for minus. */
+static int64_t label_of(const uint8_t *bytes, size_t size, bool has_sign) {
+    uint64_t value = has_sign && bytes[size - 1] & 0x80 ? UINT64_MAX : 0;
     for (size_t i = size; i-- > 0;) value = value << 8 | bytes[i];
-    return size == 4 ? (int32_t)(uint32_t)value : (int64_t)value;
+    return (int64_t)value;
 }
 
 static TimStatus read_labels(Npz *npz, TimNpyStream *stream, size_t size, TimError *err) {
+    const bool has_sign = stream->descr[1] == 'i';
     uint8_t bytes[8];
     TIM_TRY(tim_new(&npz->labels, (size_t)npz->count, sizeof *npz->labels, "the labels", err));
     for (int64_t i = 0; i < npz->count; i++) {
         TIM_TRY(tim_npy_read(stream, bytes, size, err));
-        npz->labels[i] = label_of(bytes, size);
+        npz->labels[i] = label_of(bytes, size, has_sign);
     }
     return TIM_OK;
 }
 
 /* Memory stays in proportion to the file: the labels are as many as their member has bytes for. */
 static TimStatus check_labels(const Npz *npz, const TimNpyStream *stream, size_t *size, TimError *err) {
-    *size = strcmp(stream->descr, "<i4") == 0 ? 4 : 8;
-    if ((*size == 8 && strcmp(stream->descr, "<i8") != 0) || stream->rank != 1)
-        return fail_array(stream, "labels in <i8 or <i4 (int64, int32), 1 axis", err);
+    *size = label_size(stream->descr);
+    if (*size == 0 || stream->rank != 1)
+        return fail_array(stream, "labels in whole numbers such as <i8 (int64), 1 axis, or no arr_1", err);
     const uint64_t count = (uint64_t)npz->count;
     if (stream->shape[0] == count && stream->left / *size == count && stream->left % *size == 0) return TIM_OK;
     return tim_fail(err, TIM_E_FORMAT, "%s: arr_1.npy holds %llu labels in %llu bytes for %lld pictures; save it again", npz->path,
