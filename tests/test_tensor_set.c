@@ -318,6 +318,33 @@ static void test_index_and_files_must_agree(void **state) {
                          "'b' is there twice");
 }
 
+/* A converter to safetensors drops what shares memory, leaves the index as it was, and notes in the file which tensor it kept. */
+static void test_index_may_name_what_its_file_says_it_kept_once(void **state) {
+    (void)state;
+    static const char both[] = "{\"weight_map\":{\"a\":\"m-1.safetensors\",\"b\":\"m-1.safetensors\"}}";
+    static const char *const notes[] = {"\"b\":\"a\"", "\"b\":\"c\"", "\"a\":\"b\""};
+    for (int i = 0; i < 3; i++) {
+        char header[200];
+        Bytes file = {0};
+        TimTensorSet set;
+        snprintf(header, sizeof header, "{\"__metadata__\":{%s},\"a\":{\"dtype\":\"U8\",\"shape\":[1],\"data_offsets\":[0,1]}}",
+                 notes[i]);
+        bytes_number(&file, strlen(header), 8);
+        bytes_add(&file, header, strlen(header));
+        bytes_add(&file, "x", 1);
+        write_file(in_folder("m-1.safetensors"), file.data, file.size);
+        free(file.data);
+        if (i > 0) {
+            assert_index_refused(both, "'b' is not in m-1.safetensors");
+            continue;
+        }
+        write_text(index_name, both);
+        assert_ok(tim_tensor_set_open(&set, folder, &err));
+        assert_int_equal(set.count, 1);
+        tim_tensor_set_close(&set);
+    }
+}
+
 static void test_index_beyond_its_cap_refused(void **state) {
     (void)state;
     const char *path = in_folder("large.safetensors.index.json");
@@ -383,6 +410,32 @@ static void assert_tensor_refused(const char *storage, const char *key, int64_t 
     pickle_op(&pickle, "s.");
     assert_pickle_refused(&pickle, status, part);
     assert_says("tensor 'x'");
+}
+
+/* A tensor of torch may be minus, or the conjugate of, what is stored, and says so in its seventh argument. */
+static void test_torch_tensor_of_the_other_sign_refused(void **state) {
+    (void)state;
+    static const char *const keys[] = {"neg", "conj", "of"};
+    for (int i = 0; i < 3; i++) {
+        Bytes pickle = begin_dict();
+        pickle_tensor(&pickle, "Byte", "1", 4, 0, 1, (const int64_t[]){4}, (const int64_t[]){1});
+        pickle.size -= 2; /* its tuple's end and the call */
+        pickle_op(&pickle, "}");
+        pickle_text(&pickle, keys[i]);
+        pickle_op(&pickle, "\x88s" /* True */ "tRs.");
+        if (i < 2) {
+            assert_pickle_refused(&pickle, TIM_E_UNSUPPORTED, keys[i]);
+            assert_says(".resolve_");
+        } else {
+            Bytes bytes = torch_file(pickle.data, pickle.size);
+            const TimFile file = {bytes.data, bytes.size};
+            TimTorchFile zip;
+            assert_ok(tim_torch_file_read(&zip, &file, false, &err));
+            tim_torch_file_done(&zip);
+            free(pickle.data);
+            free(bytes.data);
+        }
+    }
 }
 
 static void test_torch_tensor_outside_its_storage_refused(void **state) {
@@ -857,9 +910,11 @@ int main(void) {
         cmocka_unit_test(test_set_folder_only_file_taken_and_several_listed),
         cmocka_unit_test(test_index_joins_its_files),
         cmocka_unit_test(test_index_and_files_must_agree),
+        cmocka_unit_test(test_index_may_name_what_its_file_says_it_kept_once),
         cmocka_unit_test(test_index_beyond_its_cap_refused),
         cmocka_unit_test(test_index_names_stay_in_folder),
         cmocka_unit_test(test_torch_views_point_into_the_map),
+        cmocka_unit_test(test_torch_tensor_of_the_other_sign_refused),
         cmocka_unit_test(test_torch_tensor_outside_its_storage_refused),
         cmocka_unit_test(test_torch_lying_storage_refused),
         cmocka_unit_test(test_torch_empty_and_scalar_tensors),

@@ -243,13 +243,24 @@ static TimStatus check_part(const TimTensorPart *part, json_t *map, TimError *er
     return TIM_OK;
 }
 
+/* Whether `file` says that it keeps the tensor as another: converters to safetensors drop what shares memory, leave the index as it
+ * was, and note the two names in the metadata. */
+static bool is_kept_as_another(const TimTensorSet *set, const char *file, const char *name) {
+    for (size_t i = 0; i < set->part_count; i++) {
+        const TimTensorPart *part = &set->parts[i];
+        const char *other = part->is_torch || strcmp(part->name, file) != 0 ? NULL : tim_safetensors_text(&part->safetensors, name);
+        if (other && tim_tensor_set_find(set, other)) return true;
+    }
+    return false;
+}
+
 /* Index and files must tell of the same tensors. */
 static TimStatus check_index(const TimTensorSet *set, TimError *err) {
     json_t *map = json_object_get(json_array_get(set->index, 0), "weight_map"), *value;
     const char *name;
     for (size_t i = 0; i < set->part_count; i++) TIM_TRY(check_part(&set->parts[i], map, err));
     json_object_foreach(map, name, value) {
-        if (tim_tensor_set_find(set, name)) continue;
+        if (tim_tensor_set_find(set, name) || is_kept_as_another(set, json_string_value(value), name)) continue;
         return tim_fail(err, TIM_E_FORMAT,
                         "the tensor '%.80s' is not in %.80s, where weight_map sends it; is the download complete?", name,
                         json_string_value(value));

@@ -192,11 +192,24 @@ static TimStatus place_data(Reader *r, View *view) {
     return TIM_OK;
 }
 
-/* The call _rebuild_tensor_v2(storage, offset, sizes, strides, requires_grad, hooks, ...). */
+/* What is stored may be minus the tensor, or its conjugate: its metadata, a dict, say so. */
+static TimStatus check_plain(Reader *r, const TimPickleValue *argument) {
+    static const char *const keys[] = {"neg", "conj"};
+    const TimPickleValue *metadata = argument->count > 6 ? argument->items[6] : NULL;
+    for (size_t i = 0; metadata && metadata->kind == TIM_PICKLE_DICT && i + 1 < metadata->count; i += 2)
+        for (int k = 0; k < 2; k++)
+            if (tim_pickle_is_text(metadata->items[i], keys[k]) && metadata->items[i + 1]->integer)
+                return tim_fail(r->err, TIM_E_UNSUPPORTED, "it is stored with '%s' still to be done; save its .resolve_%s()",
+                                keys[k], keys[k]);
+    return TIM_OK;
+}
+
+/* The call _rebuild_tensor_v2(storage, offset, sizes, strides, requires_grad, hooks, metadata). */
 static TimStatus read_tensor(Reader *r, TimStoredTensor *tensor, const TimPickleValue *call) {
     const TimPickleValue *argument = call->argument;
     View view = {.tensor = tensor};
     if (argument->count < 4) return malformed(r, "it is not described as torch does");
+    TIM_TRY(check_plain(r, argument));
     TIM_TRY(read_storage(r, &view, argument->items[0]));
     if (!tim_torch_size_of(&view.offset, argument->items[1])) return malformed(r, "its offset is not from 0 on");
     TIM_TRY(read_shape(r, &view, argument->items[2], argument->items[3]));
