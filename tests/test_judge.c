@@ -506,6 +506,7 @@ static void test_judge_misfits_named(void **state) {
     assert_fails(tim_judge_open(&judge, &o, &err), TIM_E_FORMAT, "train.npz");
     o.classifier = in_folder("judge.safetensors"), o.reference = in_folder("absent.npz");
     assert_fails(tim_judge_open(&judge, &o, &err), TIM_E_IO, "absent.npz");
+    assert_null(strstr(err.text, "idx")); /* a name mistyped is no folder of IDX files */
     o.reference = NULL;
     assert_fails(tim_judge_open(&judge, &o, &err), TIM_E_ARGUMENT, "a reference");
     assert_fails(tim_judge_open(&judge, NULL, &err), TIM_E_ARGUMENT, "a reference");

@@ -60,13 +60,12 @@ typedef struct TimJudge TimJudge;
 typedef struct TimJudgeOptions {
     const char
         *classifier; /* file of tim_classifier_train, or the FID network's weights: Inception v3 with its official tensor names */
-    const char
-        *reference; /* picture set that quality is measured against, labelled or not, such as "fashion-mnist:test"; "X" that is
-                             * neither a path nor names a split: X:test, and X:train for `training` */
-    const char *training; /* picture set the model has learned from: is it copying? NULL: not asked, unless `reference` says it */
-    int64_t limit;        /* pictures read of the reference, 0: all */
-    int threads;          /* 0: as many as OpenMP would use */
-    const char *isa;      /* NULL: the best this processor has */
+    const char *reference; /* picture set that quality is measured against, labelled or not, such as "fashion-mnist:test";
+                             * "fashion-mnist" alone is that, and fashion-mnist:train for `training` */
+    const char *training;  /* picture set the model has learned from: is it copying? NULL: not asked, unless `reference` says it */
+    int64_t limit;         /* pictures read of the reference, 0: all */
+    int threads;           /* 0: as many as OpenMP would use */
+    const char *isa;       /* NULL: the best this processor has */
 } TimJudgeOptions;
 
 /* What is said of a set of pictures; NaN where it cannot be said. */

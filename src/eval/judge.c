@@ -5,7 +5,6 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/stat.h>
 
 #include "base/memory.h"
 #include "base/threads.h"
@@ -162,14 +161,9 @@ static TimStatus with_split(char **out, const char *set, const char *split, TimE
     return TIM_OK;
 }
 
-static bool is_folder_or_file(const char *path) {
-    struct stat info;
-    return stat(path, &info) == 0;
-}
-
-/* "X" that is no path and names no split stands for X:test and X:train; a folder of IDX files is named with its split. */
+/* "fashion-mnist" stands for fashion-mnist:test and fashion-mnist:train; other sets are named as tim_picture_set_open takes them. */
 static TimStatus name_sets(char **reference, char **training, const TimJudgeOptions *o, TimError *err) {
-    const bool both = !strchr(o->reference, ':') && !is_folder_or_file(o->reference);
+    const bool both = strcmp(o->reference, "fashion-mnist") == 0;
     TIM_TRY(with_split(reference, o->reference, both ? ":test" : "", err));
     if (o->training) return with_split(training, o->training, "", err);
     return both ? with_split(training, o->reference, ":train", err) : TIM_OK;
