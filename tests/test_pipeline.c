@@ -482,6 +482,24 @@ static void assert_no_pipeline(const TimPipelineParts *parts, TimStatus status, 
     for (; *says; says++) assert_says(*says);
 }
 
+/* Four channels are no picture's: the folder's autoencoder is found though the configuration names none. */
+static void test_open_latents_of_an_autoencoder_nobody_names(void **state) {
+    (void)state;
+    TimConfig config = small_config(TIM_TRANSPORT_OT_FM);
+    config.network.in_channels = 4;
+    save_model("unnamed", &config);
+    assert_no_pipeline(&(TimPipelineParts){.model = in_folder("unnamed")}, TIM_E_IO,
+                       (const char *const[]){"autoencoder of the model", "unnamed/vae", "--autoencoder", NULL});
+    put_vae("unnamed/vae", "sd_vae_tiny");
+    TimPipeline *pipeline = open_parts(&(TimPipelineParts){.model = in_folder("unnamed")});
+    TimPictures pictures;
+    const TimSampleOptions options = options_for(NULL, 1, 1);
+    assert_ok(tim_pipeline_draw(pipeline, &options, &pictures, NULL, &err));
+    assert_int_equal(pictures.height, 8 * SIDE);
+    tim_pictures_done(&pictures);
+    tim_pipeline_close(pipeline);
+}
+
 static void test_open_missing_and_unfit_parts_named(void **state) {
     (void)state;
     TimConfig config = text_config();
@@ -928,6 +946,7 @@ int main(void) {
         cmocka_unit_test(test_draw_stages_from_one_step_to_the_picture),
         cmocka_unit_test(test_draw_stages_stay_within_memory),
         cmocka_unit_test(test_open_finds_parts_by_published_names),
+        cmocka_unit_test(test_open_latents_of_an_autoencoder_nobody_names),
         cmocka_unit_test(test_open_missing_and_unfit_parts_named),
         cmocka_unit_test(test_open_failures_name_the_published_file),
         cmocka_unit_test(test_open_text_encoder_of_too_few_positions_refused),

@@ -96,9 +96,14 @@ static TimStatus find_autoencoder(TimPlaces *places, const TimPipelineParts *par
     return find_part(&places->autoencoder, parts->autoencoder, places->base, &wanted, err);
 }
 
+/* Whether the pictures are latents: of an autoencoder that somebody names, or of channels that no picture has. */
+static bool makes_latents(const TimPipelineParts *parts, const TimConfig *config) {
+    const int channels = config->network.in_channels;
+    return config->vae_dir || parts->autoencoder || (channels != 1 && channels != 3);
+}
+
 TimStatus tim_places_find(TimPlaces *places, const TimPipelineParts *parts, const TimConfig *config, TimError *err) {
-    *places =
-        (TimPlaces){.wants_text = config->network.kind == TIM_NETWORK_T2I, .wants_latents = config->vae_dir || parts->autoencoder};
+    *places = (TimPlaces){.wants_text = config->network.kind == TIM_NETWORK_T2I, .wants_latents = makes_latents(parts, config)};
     TIM_TRY(find_base(&places->base, parts->model, err));
     places->weights = tim_is_yaml(parts->model) ? places->base : parts->model;
     if (places->wants_text) places->text_status = find_text(places, parts, config, &places->text_err);

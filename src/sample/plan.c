@@ -73,7 +73,9 @@ static TimStatus check_parts(const TimPipeline *p, bool guided, TimError *err) {
                         "pipeline",
                         config->vae_dir);
     if (channels_of(p) != 1 && channels_of(p) != 3)
-        return tim_fail(err, TIM_E_UNSUPPORTED, "the model's pictures have %d channels; only 1 (gray) and 3 (RGB) can be shown",
+        return tim_fail(err, TIM_E_UNSUPPORTED,
+                        "the model's pictures have %d channels; only 1 (gray) and 3 (RGB) can be shown, and latents need their "
+                        "autoencoder: open it as a pipeline",
                         channels_of(p));
     if (guided && n->kind == TIM_NETWORK_C2I && !(n->class_dropout_prob > 0.0))
         return tim_fail(err, TIM_E_UNSUPPORTED,
