@@ -111,6 +111,23 @@ static void test_file_writer_commit_replaces_whole_file(void **state) {
     assert_false(exists(in_folder("written.tmp")));
 }
 
+/* Two runs of one command would take each other's half for their own. */
+static void test_file_writer_one_at_a_time(void **state) {
+    (void)state;
+    const char *path = in_folder("shared");
+    TimFileWriter first, second;
+    assert_ok(tim_file_writer_open(&first, path, &err));
+    assert_ok(tim_file_writer_write(&first, "first", 5, &err));
+    assert_int_equal(tim_file_writer_open(&second, path, &err), TIM_E_IO);
+    assert_says("shared.tmp: another run is writing it");
+    assert_ok(tim_file_writer_commit(&first, &err));
+    assert_content(path, "first");
+    write_file(in_folder("shared.tmp"), "left", 4); /* by one that was cut off */
+    assert_ok(tim_file_writer_open(&second, path, &err));
+    assert_ok(tim_file_writer_commit(&second, &err));
+    assert_content(path, "");
+}
+
 static void test_file_writer_abandon_keeps_old_file(void **state) {
     (void)state;
     const char *path = in_folder("kept");
@@ -1245,6 +1262,7 @@ int main(void) {
         cmocka_unit_test(test_file_open_empty_has_no_bytes),
         cmocka_unit_test(test_file_open_missing_or_folder_named_in_error),
         cmocka_unit_test(test_file_writer_commit_replaces_whole_file),
+        cmocka_unit_test(test_file_writer_one_at_a_time),
         cmocka_unit_test(test_file_writer_abandon_keeps_old_file),
         cmocka_unit_test(test_file_writer_pipe_and_folder_refused),
         cmocka_unit_test(test_file_writer_full_disk_keeps_old_file),

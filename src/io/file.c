@@ -114,16 +114,38 @@ static TimStatus name_files(TimFileWriter *writer, const char *path, TimError *e
     return TIM_OK;
 }
 
-/* A new file: what has its name is what a writer left that was cut off, or a link, and goes itself, not what it leads to. */
+enum { NEW_FILE = O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC };
+
+/* Whether a writer holds the file; a link, or what cannot be opened, nobody does. */
+static bool is_being_written(const char *path) {
+    const int fd = open(path, O_RDONLY | O_NOFOLLOW | O_NONBLOCK | O_CLOEXEC);
+    if (fd < 0) return false;
+    const bool held = flock(fd, LOCK_SH | LOCK_NB) != 0 && errno == EWOULDBLOCK;
+    close(fd);
+    return held;
+}
+
+/* What has the name is what a writer left that was cut off, or a link, and goes itself, not what it leads to. */
+static int replace_left(const char *path) {
+    if (is_being_written(path)) {
+        errno = EBUSY;
+        return -1;
+    }
+    return unlink(path) == 0 ? open(path, NEW_FILE, 0666) : -1;
+}
+
+/* A new file, held by this writer until its end. */
 static int create(const char *path) {
-    enum { NEW_FILE = O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC };
-    const int fd = open(path, NEW_FILE, 0666);
-    if (fd >= 0 || errno != EEXIST || unlink(path) != 0) return fd;
-    return open(path, NEW_FILE, 0666);
+    int fd = open(path, NEW_FILE, 0666);
+    if (fd < 0 && errno == EEXIST) fd = replace_left(path);
+    if (fd >= 0) (void)flock(fd, LOCK_EX | LOCK_NB);
+    return fd;
 }
 
 static TimStatus open_stream(TimFileWriter *writer, TimError *err) {
     const int fd = create(writer->temporary);
+    if (fd < 0 && errno == EBUSY)
+        return tim_fail(err, TIM_E_IO, "%s: another run is writing it; wait for its end, or give another path", writer->temporary);
     if (fd < 0)
         return tim_fail(err, TIM_E_IO, "%s: cannot create: %s; does the folder exist and is it writable?", writer->temporary,
                         strerror(errno));
@@ -180,9 +202,11 @@ static void sync_folder(const char *path) {
 TimStatus tim_file_writer_commit(TimFileWriter *writer, TimError *err) {
     bool fine = reaches_disk(writer->stream);
     int cause = errno;
+    const int held = fcntl(fileno(writer->stream), F_DUPFD_CLOEXEC, 0); /* until it has its name */
     if (fclose(writer->stream) != 0 && fine) fine = false, cause = errno;
     writer->stream = NULL;
     if (fine && rename(writer->temporary, writer->path) != 0) fine = false, cause = errno;
+    if (held >= 0) close(held);
     TimStatus status = TIM_OK;
     if (fine) {
         sync_folder(writer->path);
