@@ -129,12 +129,12 @@ static TimStatus converse(Sampling *d, TimError *err) {
     const bool asks = isatty(STDIN_FILENO) == 1;
     if (tim_pipeline_config(d->pipeline)->network.kind != TIM_NETWORK_T2I)
         return fail_with(err, TIM_E_ARGUMENT, "%.1000s: the model draws classes, not texts", r->parts.model);
-    if (r->first < 0 && !r->overwrite) d->first = sample_place_next(r);
     for (int64_t number = 1;; number++) {
         if (asks) fputs("prompt> ", stderr);
         const ssize_t length = getline(&line, &room, stdin);
         cause = errno;
         if (length < 0) break;
+        if (r->first < 0 && !r->overwrite) d->first = sample_place_next(r); /* behind what others have put there too */
         failed += !draw_line(d, line, (size_t)length, number);
     }
     free(line);

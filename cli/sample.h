@@ -26,6 +26,7 @@ typedef struct SampleRequest {
     SampleForm form; /* of out */
     NumberList steps;
     NumberList classes;  /* of classes_text, once the model is known */
+    int batch;           /* pictures evaluated together; 0: what is usual */
     int64_t count;       /* pictures: of each prompt, or in all; 0: what is usual */
     int64_t first;       /* number of the first picture; SAMPLE_AUTOMATIC: not said */
     bool single;         /* one picture, also of a class */

@@ -89,7 +89,7 @@ static bool parse(SampleRequest *r, Given *g, int count, char **words, ExitCode 
                    "pixels; 0: the default of --size, with --init in proportion (default 0)"),
         option_choice("rounding", &r->rounding, sample_rounding_words,
                       "how a number becomes a byte (default c2i; of models of texts t2i, but of --layout mjhq c2i)"),
-        option_int("batch", &r->sample.batch, 1, 65536, "pictures evaluated at a time (default 16)"),
+        option_int("batch", &r->batch, 1, 65536, "pictures evaluated at a time (default 16; of large ones into a folder fewer)"),
         option_text("memory", &r->memory, "N", "bytes to stay within, such as 6G; K, M, G of 1024 (default: no bound)"),
         option_flag("tiled", &r->sample.tiled,
                     "decode in overlapping tiles, as diffusers does: less memory, not the whole picture's result"),

@@ -47,6 +47,7 @@ TimSampleOptions sample_options(const Sampling *d, int64_t row, int64_t first, i
     o.steps = (int)d->request->steps.items[row];
     if (d->prompts) prompt_settings_apply(&sample_prompt_of(d, first)->settings, &o);
     o.count = count;
+    if (d->request->batch) o.batch = d->request->batch;
     o.first = d->first + first;
     o.stages = d->request->strip;
     if (d->labels) o.labels = d->labels + first;
@@ -66,8 +67,18 @@ static int64_t alike_from(const Sampling *d, int64_t first, int64_t most) {
     return count;
 }
 
+/* 16, and of files of their own only as many as have the pixels of 16 of 256 x 256: what is together is written when all is drawn,
+ * and lost when the run ends before. */
+static int64_t usual_batch(const Sampling *d, int64_t first) {
+    enum { USUAL = 16, SIDE = 256 };
+    const TimSampleOptions o = sample_options(d, 0, first, 1);
+    const int64_t pixels = (int64_t)sample_side(d, o.height) * sample_side(d, o.width), most = (int64_t)USUAL * SIDE * SIDE;
+    if (d->request->form == SAMPLE_NPZ || d->request->form == SAMPLE_SHEET || pixels * USUAL <= most) return USUAL;
+    return pixels < most ? most / pixels : 1;
+}
+
 int64_t sample_batch(const Sampling *d, int64_t first) {
-    int64_t batch = d->request->sample.batch, left = d->count - first;
+    int64_t batch = d->request->batch ? d->request->batch : usual_batch(d, first), left = d->count - first;
     if (d->request->form == SAMPLE_LAYOUT) batch = batch < d->each ? d->each : batch / d->each * d->each;
     if (batch > left) batch = left;
     return d->list.own_settings ? alike_from(d, first, batch) : batch;

@@ -3,6 +3,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "interruption.h"
 #include "sample.h"
@@ -63,13 +64,23 @@ static TimStatus write_strip(const Sampling *d, int64_t index, const uint8_t *st
     return status == TIM_OK ? sample_sheet_write(d, stages, index, 1, path, err) : status;
 }
 
+/* Another run may have put it there since this one began. */
+static TimStatus check_still_absent(const Sampling *d, const char *path, TimError *err) {
+    if (d->request->overwrite || access(path, F_OK) != 0) return TIM_OK;
+    return fail_with(err, TIM_E_ARGUMENT,
+                     "%.800s is there by now; another run writes to this folder: wait for its end, give --overwrite, or another "
+                     "folder",
+                     path);
+}
+
 /* The picture, which is the last of its stages, and beside it the strip of them: first, since the picture tells that this number is
  * done. */
 static TimStatus write_numbered(const Sampling *d, int64_t index, uint8_t *stages, TimError *err) {
     char path[MAX_PATH_BYTES];
     const TimImage image = image_of(d, stages + (size_t)(stage_count(d) - 1) * picture_bytes(&d->size));
-    TimStatus status = d->request->strip ? write_strip(d, index, stages, err) : TIM_OK;
-    if (status == TIM_OK) status = sample_numbered_path(d, index, ".png", path, err);
+    TimStatus status = sample_numbered_path(d, index, ".png", path, err);
+    if (status == TIM_OK) status = check_still_absent(d, path, err);
+    if (status == TIM_OK && d->request->strip) status = write_strip(d, index, stages, err);
     return status == TIM_OK ? write_alone(d, &image, index, path, err) : status;
 }
 

@@ -87,6 +87,14 @@ static inline void assert_fails(const char *words, int code, const char *part) {
     assert_string_equal(printed, "");
 }
 
+/* A line of the shell, in the test's folder, with the program as $tim. */
+static inline void assert_shell(const char *words) {
+    char line[TEXT_BYTES];
+    assert_true(snprintf(line, sizeof line, "cd '%s' && tim='%s' && %s", folder, program, words) < (int)sizeof line);
+    const int status = system(line);
+    assert_true(WIFEXITED(status) && WEXITSTATUS(status) == 0);
+}
+
 static inline void assert_same_files(const char *a, const char *b, bool same) {
     TimFile first, second;
     assert_ok(tim_file_open(&first, a, &err));

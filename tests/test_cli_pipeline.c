@@ -79,6 +79,28 @@ static void test_cli_prompts_of_a_file_and_typed_ones_are_drawn(void **state) {
     assert_picture("typed/000001.png", SIZE, SIZE); /* the line that is no UTF-8 cost only itself */
 }
 
+/* What another run puts into the folder meanwhile stays, and costs no line. */
+static void test_cli_typed_prompts_go_on_behind_what_others_put_there(void **state) {
+    (void)state;
+    assert_shell("{ echo a red cube; until test -e shared/000000.png; do sleep 0.1; done; echo other > shared/000001.png; "
+                 "echo two dogs; } | \"$tim\" sample --model text --prompts - --out shared/");
+    assert_shell("test \"$(cat shared/000001.png)\" = other");
+    assert_picture("shared/000002.png", SIZE, SIZE);
+}
+
+/* Of large pictures no more are drawn together than may be lost together: the bound on memory is that of one. */
+static void test_cli_large_pictures_of_a_folder_are_drawn_one_by_one(void **state) {
+    (void)state;
+    char one[TEXT_BYTES];
+    write_text("four.txt", "a\nb\nc\nd\n");
+    assert_exits("sample --model text --prompt a --size 1024x1024 --memory 1M --out large.png", "", 1);
+    snprintf(one, sizeof one, "%s", strstr(said, "the run needs"));
+    assert_exits("sample --model text --prompts four.txt --size 1024x1024 --memory 1M --out large/", "", 1);
+    assert_contains(said, one);
+    assert_exits("sample --model text --prompts four.txt --size 1024x1024 --memory 1M --batch 4 --out large/", "", 1);
+    assert_null(strstr(said, one));
+}
+
 enum { SHOWN_BYTES = 1 << 15 };
 
 /* Runs `tim WORDS` on a terminal on which `typed` is typed; returns the exit code, and what the terminal shows in `shown`. */
@@ -491,6 +513,8 @@ int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_cli_prompt_makes_a_picture_that_can_be_drawn_again),
         cmocka_unit_test(test_cli_prompts_of_a_file_and_typed_ones_are_drawn),
+        cmocka_unit_test(test_cli_typed_prompts_go_on_behind_what_others_put_there),
+        cmocka_unit_test(test_cli_large_pictures_of_a_folder_are_drawn_one_by_one),
         cmocka_unit_test(test_cli_asks_for_prompts_on_a_terminal),
         cmocka_unit_test(test_cli_settings_of_a_line_are_those_of_the_command),
         cmocka_unit_test(test_cli_tiled_can_be_drawn_again),

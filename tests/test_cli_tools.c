@@ -573,14 +573,6 @@ static void test_train_resumed_otherwise_is_said(void **state) {
     assert_contains(said, "branches/checkpoints/checkpoint-5.abandoned\n");
 }
 
-/* A line of the shell, in the test's folder, with the program as $tim. */
-static void assert_shell(const char *words) {
-    char line[TEXT_BYTES];
-    assert_true(snprintf(line, sizeof line, "cd '%s' && tim='%s' && %s", folder, program, words) < (int)sizeof line);
-    const int status = system(line);
-    assert_true(WIFEXITED(status) && WEXITSTATUS(status) == 0);
-}
-
 /* What is printed must not land in a file that took the place of the closed output, and that it was lost shows. */
 static void test_eval_closed_output_keeps_what_is_finished(void **state) {
     (void)state;
