@@ -101,6 +101,15 @@ static void test_cli_large_pictures_of_a_folder_are_drawn_one_by_one(void **stat
     assert_null(strstr(said, one));
 }
 
+/* The bound is on all that the process holds, also for having counted it; how much of the libraries is mapped differs a little. */
+static void test_cli_memory_is_what_the_process_takes(void **state) {
+    (void)state;
+    assert_runs("sample --model text --prompt a --size 1024x1024 --memory 94M --out bound.png");
+#if !defined(__SANITIZE_ADDRESS__)
+    if (resident > 100.0 * 1048576) fail_msg("%.1f MiB were resident of 94", resident / 1048576);
+#endif
+}
+
 enum { SHOWN_BYTES = 1 << 15 };
 
 /* Runs `tim WORDS` on a terminal on which `typed` is typed; returns the exit code, and what the terminal shows in `shown`. */
@@ -515,6 +524,7 @@ int main(void) {
         cmocka_unit_test(test_cli_prompts_of_a_file_and_typed_ones_are_drawn),
         cmocka_unit_test(test_cli_typed_prompts_go_on_behind_what_others_put_there),
         cmocka_unit_test(test_cli_large_pictures_of_a_folder_are_drawn_one_by_one),
+        cmocka_unit_test(test_cli_memory_is_what_the_process_takes),
         cmocka_unit_test(test_cli_asks_for_prompts_on_a_terminal),
         cmocka_unit_test(test_cli_settings_of_a_line_are_those_of_the_command),
         cmocka_unit_test(test_cli_tiled_can_be_drawn_again),

@@ -237,6 +237,15 @@ void tim_matmul_run(const TimMatmul *plan, const void *a, const void *b, const f
     run_plain(&plan->shape, a, b, bias, c);
 }
 
+void tim_matmul_forget(void) {
+#if defined(TIM_HAVE_ONEDNN)
+    int kept = 0;
+    if (dnnl_get_primitive_cache_capacity(&kept) != dnnl_success || kept == 0) return; /* another thread is at it */
+    (void)dnnl_set_primitive_cache_capacity(0);
+    (void)dnnl_set_primitive_cache_capacity(kept);
+#endif
+}
+
 bool tim_matmul_copies_bf16(void) {
 #if defined(TIM_HAVE_ONEDNN)
     return !onednn_has_bf16();
