@@ -193,7 +193,7 @@ static TimStatus run(Sampling *d, TimError *err) {
     const double start = clock_seconds();
     TimStatus status = check_init(r, err);
     if (status == TIM_OK) status = sample_place_open(r, err);
-    if (status == TIM_OK && r->init) status = tim_image_read(&d->init, r->init, err);
+    if (status == TIM_OK && r->init) status = tim_image_read_upright(&d->init, r->init, err);
     if (status == TIM_OK) status = tim_pipeline_open(&d->pipeline, &r->parts, &options, err);
     d->loading = clock_seconds() - start;
     if (status == TIM_OK) status = sample_reads_input(r) ? converse(d, err) : draw_all(d, err);

@@ -4,6 +4,7 @@
 #include <jpeglib.h>
 
 #include "full_disk.h"
+#include "io/file.h"
 #include "picture_files.h"
 
 /* A picture that JPEG keeps well: each channel rises along one of the sides. */
@@ -394,6 +395,81 @@ static void test_jpeg_read_made_up_pixels_are_refused(void **state) {
     remove(path_of("a"));
 }
 
+/* A gray JPEG of 32 x 16, whose quarters are 10, 90 / 170, 250, with `exif` before the rest of its segments. */
+static void write_quarters(const uint8_t *exif, size_t size) {
+    TimError err;
+    TimImage image;
+    assert_int_equal(tim_image_new(&image, 16, 32, 1, &err), TIM_OK);
+    for (int i = 0; i < 16 * 32; i++) image.pixels[i] = (uint8_t)(10 + 80 * (i % 32 / 16) + 160 * (i / 32 / 8));
+    assert_int_equal(tim_image_write_jpeg(&image, path_of("plain.jpg"), 100, &err), TIM_OK);
+    TimFile file;
+    assert_int_equal(tim_file_open(&file, path_of("plain.jpg"), &err), TIM_OK);
+    FILE *stream = fopen(path_of("noted.jpg"), "wb");
+    assert_non_null(stream);
+    fwrite(file.data, 1, 2, stream);
+    fwrite(exif, 1, size, stream);
+    fwrite(file.data + 2, 1, file.size - 2, stream);
+    assert_int_equal(fclose(stream), 0);
+    tim_file_close(&file);
+    tim_image_done(&image);
+    remove(path_of("plain.jpg"));
+}
+
+/* The quarters of a picture, as letters in rows. */
+static void name_quarters(const TimImage *image, char letters[5]) {
+    for (int i = 0; i < 4; i++) {
+        const int y = image->height * (1 + 2 * (i / 2)) / 4, x = image->width * (1 + 2 * (i % 2)) / 4;
+        letters[i] = (char)('A' + (image->pixels[y * image->width + x] + 30) / 80);
+    }
+    letters[4] = '\0';
+}
+
+/* Expected values: Pillow 13.0's exif_transpose of such a file. */
+static void test_jpeg_upright_as_its_camera_was_held(void **state) {
+    (void)state;
+    TimError err;
+    static const char *const expected[9] = {"ABCD", "ABCD", "BADC", "DCBA", "CDAB", "ACBD", "CADB", "DBCA", "BDAC"};
+    for (int order = 0; order < 2; order++)
+        for (int orientation = 0; orientation <= 8; orientation++) {
+            uint8_t exif[36] = "\xFF\xE1\0\x22"
+                               "Exif\0\0"
+                               "MM\0*\0\0\0\x08\0\x01\x01\x12\0\x03\0\0\0\x01\0o\0\0\0\0\0";
+            static const uint8_t little[] = "II*\0\x08\0\0\0\x01\0\x12\x01\x03\0\x01\0\0\0o\0\0\0\0\0\0";
+            if (order) memcpy(exif + 10, little, sizeof little);
+            exif[order ? 28 : 29] = (uint8_t)orientation;
+            write_quarters(exif, sizeof exif);
+            TimImage image;
+            char letters[5];
+            assert_int_equal(tim_image_read_upright(&image, path_of("noted.jpg"), &err), TIM_OK);
+            assert_int_equal(image.width, orientation < 5 ? 32 : 16);
+            name_quarters(&image, letters);
+            assert_string_equal(letters, expected[orientation]);
+            tim_image_done(&image);
+        }
+    remove(path_of("noted.jpg"));
+}
+
+/* Every cut and every changed byte of the note gives the picture, or one that is turned. */
+static void test_jpeg_upright_hostile_notes_do_no_harm(void **state) {
+    (void)state;
+    TimError err;
+    static const uint8_t exif[36] = "\xFF\xE1\0\x22"
+                                    "Exif\0\0"
+                                    "MM\0*\0\0\0\x08\0\x01\x01\x12\0\x03\0\0\0\x01\0\x06\0\0\0\0\0";
+    for (size_t i = 4; i < sizeof exif; i++)
+        for (int value = 0; value < 256; value += 51) {
+            uint8_t changed[sizeof exif];
+            TimImage image;
+            memcpy(changed, exif, sizeof exif);
+            changed[i] = (uint8_t)value;
+            write_quarters(changed, sizeof changed);
+            assert_int_equal(tim_image_read_upright(&image, path_of("noted.jpg"), &err), TIM_OK);
+            assert_int_equal(image.width * image.height, 32 * 16);
+            tim_image_done(&image);
+        }
+    remove(path_of("noted.jpg"));
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_jpeg_round_trip_keeps_channels_and_is_close),
@@ -416,6 +492,8 @@ int main(void) {
         cmocka_unit_test(test_jpeg_read_endless_scans_are_refused),
         cmocka_unit_test(test_jpeg_read_scans_of_a_large_picture_are_limited),
         cmocka_unit_test(test_jpeg_read_made_up_pixels_are_refused),
+        cmocka_unit_test(test_jpeg_upright_as_its_camera_was_held),
+        cmocka_unit_test(test_jpeg_upright_hostile_notes_do_no_harm),
     };
     return cmocka_run_group_tests_name("codecs", tests, make_folder, remove_folder);
 }

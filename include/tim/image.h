@@ -94,7 +94,7 @@ TIM_API TimStatus tim_image_write_webp(const TimImage *image, const char *path, 
  * Pillow:
  * - PNG: as tim_image_read_png.
  * - JPEG: gray gives 1 channel, everything else 3; CMYK is mixed as convert("RGB") does, without profiles. Orientation tags are
- *   ignored. Unlike there, damage that libjpeg fills with made-up pixels is an error; so are more than 500 scans, or more
+ *   ignored, as Image.open does; tim_image_read_upright follows them. Unlike there, damage that libjpeg fills with made-up pixels is an error; so are more than 500 scans, or more
  *   than 20 in a file too short for so many.
  * - WebP: 3 channels; alpha is dropped, not blended. Animations are refused.
  * `image` is written over, not freed, and left empty on failure.
@@ -102,6 +102,10 @@ TIM_API TimStatus tim_image_write_webp(const TimImage *image, const char *path, 
  * far more pixels than so few bytes should hold; TIM_E_UNSUPPORTED for an animation or unknown colours; TIM_E_MEMORY.
  * The file may be hostile: memory stays in proportion to its size, beyond the 16777216 pixels that any PNG or WebP may have. */
 TIM_API TimStatus tim_image_read(TimImage *image, const char *path, TimError *err);
+
+/* The same, turned or mirrored as a JPEG's EXIF note of how the camera was held says: Pillow's ImageOps.exif_transpose. A note that
+ * cannot be read is none. Errors: as tim_image_read; TIM_E_MEMORY also where there is no room for the picture twice. */
+TIM_API TimStatus tim_image_read_upright(TimImage *image, const char *path, TimError *err);
 
 /* A labelled grid of equally large pictures. Everything is borrowed for the time of the call. */
 typedef struct TimSheet {
