@@ -130,8 +130,19 @@ static char *text_of(const char *bytes, size_t size) {
 
 /* ---- lines ---- */
 
+/* Behind the bracket comes an object, or nothing more on this line; a text may begin with a bracket too. */
+static bool begins_array(const char *start) {
+    if (*start != '[') return false;
+    const char *object = start + 1 + strspn(start + 1, blanks);
+    const char *key = *object == '{' ? object + 1 + strspn(object + 1, blanks) : object;
+    return *object == '\0' || (key > object && (*key == '"' || *key == '}'));
+}
+
 static TimStatus take_line(PromptList *list, const char *line, PromptLayout layout, TimError *err) {
     const char *start = line + strspn(line, blanks);
+    if (begins_array(start))
+        return fail_with(err, TIM_E_FORMAT,
+                         "it begins a JSON array; give its objects one a line, without brackets and commas around them");
     if (layout == LAYOUT_GENEVAL || *start == '{') return take_json_line(list, line, layout, err);
     return prompt_list_add(list, line, err);
 }

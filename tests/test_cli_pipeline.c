@@ -456,6 +456,21 @@ static void test_cli_bad_prompt_files_named(void **state) {
     assert_misread("{\"x\": {\"prompt\": \"a\", \"category\": \"../..\"}}", "mjhq", "no plain name");
 }
 
+/* Taken as a line of text it would be drawn in silence. */
+static void test_cli_prompts_in_a_json_array_refused(void **state) {
+    (void)state;
+    static const char says[] =
+        "line 1: it begins a JSON array; give its objects one a line, without brackets and commas around them";
+    assert_misread("[{\"prompt\": \"a cat\", \"seed\": 3}, {\"prompt\": \"a dog\"}]\n", "plain", says);
+    assert_misread("[\n  {\"prompt\": \"a cat\"},\n  {\"prompt\": \"a dog\"}\n]\n", "plain", says);
+    assert_misread("[{\"prompt\": \"a cat\"},\n {\"prompt\": \"a dog\"}]\n", "plain", says);
+    assert_misread("\xEF\xBB\xBF [ { \"prompt\": \"a cat\" } ]", "plain", says);
+    assert_misread("[{\"prompt\": \"a cat\"}]\n", "geneval", says);
+    write_text("brackets.txt", "[a red cube] on [1, 2]\n[]\n[{two|three} dogs]\n");
+    assert_runs("sample --model text --prompts brackets.txt --out brackets/");
+    assert_picture("brackets/000002.png", SIZE, SIZE);
+}
+
 /* The picture is made of the four, row by row, and no two of these are the same. */
 static void assert_grid(const char *name, const char *const parts[4]) {
     TimImage grid, images[4];
@@ -540,6 +555,7 @@ int main(void) {
         cmocka_unit_test(test_cli_typed_json_has_settings),
         cmocka_unit_test(test_cli_like_with_other_prompts_draws_those),
         cmocka_unit_test(test_cli_bad_prompt_files_named),
+        cmocka_unit_test(test_cli_prompts_in_a_json_array_refused),
         cmocka_unit_test(test_cli_layouts_are_those_of_the_evaluations),
     };
     return cmocka_run_group_tests(tests, set_up, remove_all);
