@@ -117,17 +117,22 @@ static bool parse(SampleRequest *r, Given *g, int count, char **words, ExitCode 
 
 /* ---- what a picture drawn before says ---- */
 
-/* A list of prompts takes the place of the picture's own prompt, number and count. */
+/* Prompts of the words take the place of the picture's classes; a list of them also that of its prompt, number and count. */
 static void prefer_prompts(SampleRequest *r, const SampleRequest *said) {
-    if (said->prompt) r->prompts_file = NULL;
+    if (said->prompt || said->prompts_file) r->classes_text = said->classes_text;
+    if (said->prompt) r->prompts_file = said->prompts_file;
     if (!said->prompts_file) return;
-    r->prompt = NULL, r->single = false;
+    r->prompt = said->prompt, r->single = false;
     r->first = said->first, r->count = said->count;
 }
 
-/* A list of classes brings its own number, and is more than one picture. */
+/* Classes of the words take the place of the picture's prompts and of what only those have. A list of them brings its own number,
+ * and is more than one picture. */
 static void prefer_classes(SampleRequest *r, const SampleRequest *said) {
     if (!said->classes_text) return;
+    r->prompt = said->prompt, r->prompts_file = said->prompts_file;
+    r->sample.negative_prompt = said->sample.negative_prompt;
+    r->sample.caption_tokens = said->sample.caption_tokens;
     r->count = said->count;
     if (strchr(said->classes_text, ',')) r->single = false;
 }

@@ -425,6 +425,34 @@ static void test_cli_like_with_other_prompts_draws_those(void **state) {
     assert_same_picture("sheet4.png", "sheet5.png");
 }
 
+/* With --like, what the words say pictures show takes the place of the picture's own, also where that is of the other kind. */
+static void test_cli_like_with_a_model_of_the_other_kind_draws_its_words(void **state) {
+    (void)state;
+    static const char lines[] = "a red cube\ntwo dogs\n";
+    write_text("other.txt", lines);
+    assert_runs("sample --model class --classes 1 --count 1 --seed 7 --precision fp32 --out c.png");
+    assert_runs("sample --like c.png --model text --prompt a --out c2.png");
+    assert_runs("sample --model text --prompt a --seed 7 --precision fp32 --rounding c2i --size 64x64 --out c3.png");
+    assert_same_picture("c2.png", "c3.png");
+    assert_runs("sample --like c.png --model text --prompts other.txt --out other/");
+    assert_picture("other/000001.png", SIZE, SIZE);
+    assert_runs("sample --model text --prompt a --negative-prompt b --caption-tokens 3 --seed 7 --precision fp32 --guidance 2 "
+                "--guidance-high 2 --out t.png");
+    assert_runs("sample --like t.png --model class --classes 1 --out t2.png");
+    assert_runs(
+        "sample --model class --classes 1 --count 1 --seed 7 --precision fp32 --guidance 2 --guidance-high 2 --rounding t2i "
+        "--size 64x64 --out t3/");
+    assert_same_picture("t2.png", "t3/000000.png");
+    assert_runs("sample --like t3/000000.png --model text --prompts other.txt --out other2/");
+    assert_picture("other2/000001.png", SIZE, SIZE);
+    assert_runs("sample --model text --prompts other.txt --out sheet6.png");
+    assert_runs("sample --like sheet6.png --model class --classes 1,0 --out sheet7.png");
+    assert_null(strstr(said, "other.txt"));
+    assert_fails("sample --like t.png --model class --classes 1 --negative-prompt b --out t2.png", 1,
+                 "leave out --negative-prompt");
+    assert_fails("sample --like c.png --model text --classes 1 --prompt a --out c2.png", 1, "give --prompt in place of --classes");
+}
+
 static void assert_misread(const char *text, const char *layout, const char *says) {
     char words[PATH_BYTES];
     write_text("bad.txt", text);
@@ -554,6 +582,7 @@ int main(void) {
         cmocka_unit_test(test_cli_settings_of_a_later_line_refused_first),
         cmocka_unit_test(test_cli_typed_json_has_settings),
         cmocka_unit_test(test_cli_like_with_other_prompts_draws_those),
+        cmocka_unit_test(test_cli_like_with_a_model_of_the_other_kind_draws_its_words),
         cmocka_unit_test(test_cli_bad_prompt_files_named),
         cmocka_unit_test(test_cli_prompts_in_a_json_array_refused),
         cmocka_unit_test(test_cli_layouts_are_those_of_the_evaluations),
