@@ -37,15 +37,55 @@ static TimStatus check_pictures(Sampling *d, int64_t row, int64_t first, int64_t
     return status;
 }
 
-/* The line of the list that the failure of pictures first ... first + count comes from: of a group, the first that fails alone. */
-static int64_t line_of(const Sampling *d, int64_t row, int64_t first, int64_t count) {
+/* Whether pictures first ... first + count fail by themselves. */
+static bool fails(const Sampling *d, int64_t row, int64_t first, int64_t count) {
     TimSampleInfo info;
     TimError err;
-    for (int64_t i = first; i < first + count; i++) {
-        const TimSampleOptions o = sample_options(d, row, i, 1);
-        if (tim_pipeline_plan(d->pipeline, &o, &info, &err) != TIM_OK) return sample_prompt_of(d, i)->line;
+    const TimSampleOptions o = sample_options(d, row, first, count);
+    return tim_pipeline_plan(d->pipeline, &o, &info, &err) != TIM_OK;
+}
+
+/* Whether the picture fails with the empty prompt in place of its own, too. */
+static bool fails_empty(const Sampling *d, int64_t row, int64_t index) {
+    static const char *const empty = "";
+    TimSampleInfo info;
+    TimError err;
+    TimSampleOptions o = sample_options(d, row, index, 1);
+    o.prompts = &empty;
+    return tim_pipeline_plan(d->pipeline, &o, &info, &err) != TIM_OK;
+}
+
+/* The first of pictures first ... first + count, which fail together, that fails alone, by halves, for a plan of a large picture
+ * takes a while; -1: none does. */
+static int64_t failing_picture(const Sampling *d, int64_t row, int64_t first, int64_t count) {
+    while (count > 1) {
+        const int64_t half = count / 2;
+        if (fails(d, row, first, half))
+            count = half;
+        else
+            first += half, count -= half;
     }
-    return sample_prompt_of(d, first)->line;
+    return fails(d, row, first, 1) ? first : -1;
+}
+
+/* The prompt that the failure of pictures first ... first + count comes from, with settings of its own or by its text; NULL where
+ * it comes from what the command line says for all. */
+static const Prompt *failing_prompt(const Sampling *d, int64_t row, int64_t first, int64_t count) {
+    const int64_t index = failing_picture(d, row, first, count);
+    const Prompt *prompt = sample_prompt_of(d, index < 0 ? first : index);
+    const bool by_text = index >= 0 && !fails_empty(d, row, index);
+    return by_text || prompt_settings_any(&prompt->settings) ? prompt : NULL;
+}
+
+/* Puts before the failure where in a list it comes from. */
+static TimStatus name_prompt(const Sampling *d, int64_t row, int64_t first, int64_t count, TimError *err) {
+    const SampleRequest *r = d->request;
+    const TimError cause = *err;
+    const Prompt *prompt = r->prompts_file ? failing_prompt(d, row, first, count) : NULL;
+    const char *list = sample_reads_input(r) ? "standard input" : r->prompts_file;
+    if (!prompt) return cause.status;
+    if (prompt->name) return fail_with(err, cause.status, "%.400s: the prompt '%.100s': %.500s", list, prompt->name, cause.text);
+    return fail_with(err, cause.status, "%.400s: line %" PRId64 ": %.500s", list, prompt->line, cause.text);
 }
 
 /* In one go what is alike for all; batch by batch, as they are drawn, settings of prompts and a bound on memory. */
@@ -54,12 +94,7 @@ static TimStatus check_row(Sampling *d, int64_t row, SampleRemarks *remarks, Tim
     for (int64_t first = 0, count; first < d->count; first += count) {
         count = whole ? d->count : sample_batch(d, first);
         const TimStatus status = check_pictures(d, row, first, count, remarks, err);
-        if (status == TIM_OK) continue;
-        const TimError cause = *err;
-        return d->list.own_settings ? fail_with(err, status, "%.400s: line %" PRId64 ": %.500s",
-                                                sample_reads_input(d->request) ? "standard input" : d->request->prompts_file,
-                                                line_of(d, row, first, count), cause.text)
-                                    : status;
+        if (status != TIM_OK) return name_prompt(d, row, first, count, err);
     }
     return TIM_OK;
 }

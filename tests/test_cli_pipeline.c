@@ -144,7 +144,7 @@ static void test_cli_asks_for_prompts_on_a_terminal(void **state) {
     for (const char *at = shown; (at = strstr(at, "prompt> ")); at++) asked++;
     assert_int_equal(asked, 4);
     assert_non_null(strstr(shown, "chat/000000.png: "));
-    assert_non_null(strstr(shown, "tim sample: the prompt of picture 1: "));
+    assert_non_null(strstr(shown, "tim sample: standard input: line 2: the prompt of picture 1: "));
     assert_non_null(strstr(shown, "step 1 of 1")); /* the progress */
     assert_runs("sample --model text --prompt 'a red cube' --out red.png");
     assert_runs("sample --model text --prompt 'two dogs' --first 1 --out dogs.png");
@@ -499,6 +499,30 @@ static void test_cli_prompts_in_a_json_array_refused(void **state) {
     assert_picture("brackets/000002.png", SIZE, SIZE);
 }
 
+/* A prompt is named by where it stands; what the command line says for all is no line's fault. */
+static void test_cli_bad_prompt_named_by_its_line(void **state) {
+    (void)state;
+    write_text("cafe.txt", "ok\n\ncaf\xE9\n");
+    assert_fails("sample --model text --prompts cafe.txt --count 4 --out q/", 1, "cafe.txt: line 3: the prompt of picture 4: ");
+    assert_fails("sample --model text --prompts cafe.txt --count 4 --first 2 --memory 8G --batch 3 --out q/", 1,
+                 "cafe.txt: line 3: the prompt of picture 4: ");
+    assert_exits("sample --model text --prompts - --out q/ < cafe.txt", "", 1);
+    assert_contains(said, "standard input: line 3: the prompt of picture 1: ");
+    mkdir(in_folder("cafes"), 0777);
+    write_text("cafes/au lait.txt", "ok\n");
+    write_text("cafes/noir.txt", "caf\xE9\n");
+    assert_fails("sample --model text --prompts cafes --layout dpg --out q2/", 1,
+                 "cafes: the prompt 'noir': the prompt of picture 4: ");
+    write_text("fine.jsonl", "a\n{\"prompt\": \"b\", \"steps\": 2}\n");
+    assert_fails("sample --model text --prompts cafe.txt --size 33x32 --out q3/", 1, "tim sample: width is 33; give a multiple of");
+    assert_fails("sample --model text --prompts fine.jsonl --size 33x32 --out q3/", 1,
+                 "tim sample: width is 33; give a multiple of");
+    write_text("fine.meta", "{\"prompt\": \"a\"}\n");
+    assert_fails("sample --model text --prompts fine.meta --layout geneval --size 8224x8224 --out q3/", 1,
+                 "tim sample: --size: 8224 pixels a side");
+    assert_fails("sample --model text --prompt caf\xE9 --out q.png", 1, "tim sample: the prompt of picture 0: ");
+}
+
 /* The picture is made of the four, row by row, and no two of these are the same. */
 static void assert_grid(const char *name, const char *const parts[4]) {
     TimImage grid, images[4];
@@ -584,6 +608,7 @@ int main(void) {
         cmocka_unit_test(test_cli_like_with_other_prompts_draws_those),
         cmocka_unit_test(test_cli_like_with_a_model_of_the_other_kind_draws_its_words),
         cmocka_unit_test(test_cli_bad_prompt_files_named),
+        cmocka_unit_test(test_cli_bad_prompt_named_by_its_line),
         cmocka_unit_test(test_cli_prompts_in_a_json_array_refused),
         cmocka_unit_test(test_cli_layouts_are_those_of_the_evaluations),
     };
