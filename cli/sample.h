@@ -99,7 +99,7 @@ bool sample_reads_input(const SampleRequest *request);
 /* Makes the folder where pictures go into one; fails where the first file could not be written. Harms nothing that is there. */
 TimStatus sample_place_open(const SampleRequest *request, TimError *err);
 
-/* The number after the highest picture in the folder; 0 in an empty one. */
+/* The number after the highest picture or strip in the folder; 0 in an empty one. */
 int64_t sample_place_next(const SampleRequest *request);
 
 /* Whether --overwrite may replace the file `path` by a picture of the run into a folder. */

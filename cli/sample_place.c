@@ -15,6 +15,8 @@
 
 typedef char Path[MAX_PATH_BYTES];
 
+static const char picture_end[] = ".png", strip_end[] = "-strip.png";
+
 static bool goes_into_folder(const SampleRequest *r) {
     return r->form == SAMPLE_FOLDER || r->form == SAMPLE_LAYOUT;
 }
@@ -51,7 +53,7 @@ TimStatus sample_place_open(const SampleRequest *r, TimError *err) {
     Path path;
     if (!goes_into_folder(r)) return probe(r->out, err);
     TimStatus status = make_folder(r->out, err);
-    if (status == TIM_OK) status = join_path(path, r->out, "000000", ".png", err);
+    if (status == TIM_OK) status = join_path(path, r->out, "000000", picture_end, err);
     return status == TIM_OK ? probe(path, err) : status;
 }
 
@@ -67,21 +69,23 @@ static void take_number(Numbers *found, int64_t number) {
     if (number > found->high) found->high = number;
 }
 
-/* "000007.png", also of more digits: 7; -1 for any other name. */
-static int64_t number_of(const char *name) {
+/* "000007.png", also of more digits, the end being ".png": 7; -1 for any other name. */
+static int64_t number_of(const char *name, const char *name_end) {
     char again[64], *end;
     const int64_t number = *name >= '0' && *name <= '9' ? strtoll(name, &end, 10) : -1;
-    snprintf(again, sizeof again, "%06" PRId64 ".png", number);
+    snprintf(again, sizeof again, "%06" PRId64 "%s", number, name_end);
     return strcmp(name, again) == 0 ? number : -1;
 }
 
-/* The numbers from ... to - 1 of pictures in the folder. One that cannot be read is empty: writing will say why. */
-static Numbers find_numbers(const char *folder, int64_t from, int64_t to) {
+/* The numbers from ... to - 1 of pictures in the folder, and with `strips` those of strips, whose picture may have been taken away.
+ * A folder that cannot be read is empty: writing will say why. */
+static Numbers find_numbers(const char *folder, int64_t from, int64_t to, bool strips) {
     Numbers found = {INT64_MAX, -1};
     DIR *dir = opendir(folder);
     if (!dir) return found;
     for (const struct dirent *entry = readdir(dir); entry; entry = readdir(dir)) {
-        const int64_t number = number_of(entry->d_name);
+        int64_t number = number_of(entry->d_name, picture_end);
+        if (strips && number < 0) number = number_of(entry->d_name, strip_end);
         if (number >= from && number < to) take_number(&found, number);
     }
     closedir(dir);
@@ -102,9 +106,16 @@ static TimStatus find_groups(const Sampling *d, Numbers *found, TimError *err) {
     return TIM_OK;
 }
 
+/* What is there of the number: the picture, or only its strip. */
+static TimStatus name_numbered(const Sampling *d, int64_t number, Path path, TimError *err) {
+    const TimStatus status = sample_numbered_path(d, number - d->first, picture_end, path, err);
+    if (status != TIM_OK || access(path, F_OK) == 0) return status;
+    return sample_numbered_path(d, number - d->first, strip_end, path, err);
+}
+
 static TimStatus name_picture(const Sampling *d, int64_t number, Path path, TimError *err) {
     const SampleRequest *r = d->request;
-    if (r->form == SAMPLE_FOLDER) return sample_numbered_path(d, number - d->first, ".png", path, err);
+    if (r->form == SAMPLE_FOLDER) return name_numbered(d, number, path, err);
     const int64_t index = number / d->each;
     return layout_last_path(path, (PromptLayout)r->layout, r->out, &d->list.items[index], index, err);
 }
@@ -117,7 +128,7 @@ bool sample_place_replaces(const SampleRequest *r, const char *path) {
 }
 
 int64_t sample_place_next(const SampleRequest *r) {
-    return find_numbers(r->out, 0, INT64_MAX).high + 1;
+    return find_numbers(r->out, 0, INT64_MAX, true).high + 1;
 }
 
 /* Both ways out; going on after the last only where pictures are left. */
@@ -141,7 +152,7 @@ TimStatus sample_place_check(const Sampling *d, TimError *err) {
     if (r->form == SAMPLE_LAYOUT)
         status = find_groups(d, &found, err);
     else
-        found = find_numbers(r->out, d->first, sample_reads_input(r) ? INT64_MAX : d->first + d->count);
+        found = find_numbers(r->out, d->first, sample_reads_input(r) ? INT64_MAX : d->first + d->count, r->strip);
     if (status != TIM_OK || found.high < 0) return status;
     return fail_there(d, &found, err);
 }

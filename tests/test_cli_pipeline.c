@@ -372,6 +372,21 @@ static void test_cli_folders_are_not_overwritten(void **state) {
     assert_runs("sample --model text --prompts meta3.jsonl --layout geneval --out gen/ --overwrite");
 }
 
+/* The picture of a strip may have been taken away; the strip is kept as pictures are. */
+static void test_cli_strip_alone_is_not_overwritten(void **state) {
+    (void)state;
+    assert_runs("sample --model text --prompt a --strip --steps 2 --out strips/");
+    assert_int_equal(unlink(in_folder("strips/000000.png")), 0);
+    assert_fails("sample --model text --prompt b --strip --steps 2 --out strips/", 1,
+                 "strips/000000-strip.png is there already; give --overwrite to replace it, or --first 1 to go on after the last");
+    assert_absent("strips/000000.png");
+    assert_exits("sample --model text --prompts - --strip --steps 2 --out strips/", "b\n", 0); /* goes on after it */
+    assert_absent("strips/000000.png");
+    assert_picture("strips/000001.png", SIZE, SIZE);
+    assert_runs("sample --model text --prompt b --out strips/"); /* replaces no strip */
+    assert_runs("sample --model text --prompt b --strip --steps 2 --overwrite --out strips/");
+}
+
 /* Every line's own settings are looked at before the first picture. */
 static void test_cli_settings_of_a_later_line_refused_first(void **state) {
     (void)state;
@@ -603,6 +618,7 @@ int main(void) {
         cmocka_unit_test(test_cli_negative_prompt_without_effect_is_said),
         cmocka_unit_test(test_cli_first_goes_on_where_a_run_ended),
         cmocka_unit_test(test_cli_folders_are_not_overwritten),
+        cmocka_unit_test(test_cli_strip_alone_is_not_overwritten),
         cmocka_unit_test(test_cli_settings_of_a_later_line_refused_first),
         cmocka_unit_test(test_cli_typed_json_has_settings),
         cmocka_unit_test(test_cli_like_with_other_prompts_draws_those),
