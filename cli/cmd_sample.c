@@ -69,11 +69,13 @@ static TimStatus draw_all(Sampling *d, TimError *err) {
     return status == TIM_OK ? draw(d, err) : status;
 }
 
-/* "out.png: 1 picture of 512 x 512 in 9.1 s (loading 0.4, captions 0.6, network 1.0, decoder 5.1)" */
+/* "out.png: 1 picture of 512 x 512 in 9.1 s (loading 0.4, captions 0.6, network 1.0, decoder 5.1)"; of pictures that differ in size
+ * none is said. */
 static void say_done(const Sampling *d, double seconds) {
     const TimSampleInfo *s = &d->spent;
-    printf("%s: %" PRId64 " picture%s of %d x %d in %.1f s", d->request->out, d->total, d->total == 1 ? "" : "s", d->size.width,
-           d->size.height, seconds);
+    printf("%s: %" PRId64 " picture%s", d->request->out, d->total, d->total == 1 ? "" : "s");
+    if (!d->sizes_differ) printf(" of %d x %d", d->size.width, d->size.height);
+    printf(" in %.1f s", seconds);
     if (d->prompts || sample_makes_latents(d)) {
         printf(" (loading %.1f", d->loading);
         if (d->prompts) printf(", captions %.1f", s->seconds_captions);

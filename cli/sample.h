@@ -53,6 +53,7 @@ typedef struct Sampling {
     TimAdmWriter *npz;
     uint8_t *sheet;       /* (sheet rows, sheet columns, H, W, C) */
     TimPictures size;     /* of the pictures; without pixels */
+    bool sizes_differ;    /* of the pictures drawn: `size` is that of the last */
     int64_t steps;        /* of the pictures that are being drawn */
     bool terminal;        /* stderr is one: progress is shown there */
     int64_t drawn, total; /* pictures */

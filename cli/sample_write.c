@@ -132,6 +132,7 @@ static TimStatus append_sheet(Sampling *d, int64_t row, const TimPictures *pictu
 /* ---- where pictures go ---- */
 
 TimStatus sample_take(Sampling *d, int64_t row, const TimPictures *pictures, int64_t first, TimError *err) {
+    if (d->drawn > 0 && (pictures->width != d->size.width || pictures->height != d->size.height)) d->sizes_differ = true;
     d->size = *pictures;
     d->size.pixels = NULL;
     switch (d->request->form) {

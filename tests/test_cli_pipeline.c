@@ -401,6 +401,17 @@ static void test_cli_settings_of_a_later_line_refused_first(void **state) {
                  "x.webp: WebP has at most 16383 pixels a side, not 16384");
 }
 
+/* No size is that of all. */
+static void test_cli_size_of_pictures_that_differ_is_not_said(void **state) {
+    (void)state;
+    write_text("sizes.jsonl", "{\"prompt\": \"a\", \"width\": 32}\nb\n{\"prompt\": \"a\", \"width\": 32}\n");
+    assert_runs("sample --model text --prompts sizes.jsonl --out sizes/");
+    assert_contains(printed, "sizes/: 3 pictures in ");
+    write_text("seeds.jsonl", "{\"prompt\": \"a\", \"width\": 32}\n{\"prompt\": \"b\", \"steps\": 2, \"width\": 32}\n");
+    assert_runs("sample --model text --prompts seeds.jsonl --out seeds/");
+    assert_contains(printed, "seeds/: 2 pictures of 32 x 64 in ");
+}
+
 /* Typed JSON is read as that of a file. */
 static void test_cli_typed_json_has_settings(void **state) {
     (void)state;
@@ -620,6 +631,7 @@ int main(void) {
         cmocka_unit_test(test_cli_folders_are_not_overwritten),
         cmocka_unit_test(test_cli_strip_alone_is_not_overwritten),
         cmocka_unit_test(test_cli_settings_of_a_later_line_refused_first),
+        cmocka_unit_test(test_cli_size_of_pictures_that_differ_is_not_said),
         cmocka_unit_test(test_cli_typed_json_has_settings),
         cmocka_unit_test(test_cli_like_with_other_prompts_draws_those),
         cmocka_unit_test(test_cli_like_with_a_model_of_the_other_kind_draws_its_words),
