@@ -24,7 +24,7 @@ static const Corpus corpora[] = {
     {"npz", fuzz_npz, 1, 4, 3},
     {"pickle", fuzz_pickle, 1, 3, 3},
     {"picture", fuzz_picture, 1, 9, 9},
-    {"png_text", fuzz_png_text, 1, 4, 3},
+    {"png_text", fuzz_png_text, 1, 5, 4},
     {"prompts", fuzz_prompts, 1, 6, 5},
     {"safetensors", fuzz_safetensors, 1, 4, 2},
     {"sentencepiece", fuzz_sentencepiece, 7, 3, 2},

@@ -279,6 +279,39 @@ static void test_png_read_text_of_a_damaged_file_fails(void **state) {
     remove(path_of("a.png"));
 }
 
+static void assert_text(const char *chunk, size_t size, const char *text) {
+    char bytes[64] = "\x89PNG\r\n\x1A\n", value[9]; /* room for the longest */
+    memcpy(bytes + 8, chunk, size);
+    write_whole("a.png", (const uint8_t *)bytes, 8 + size);
+    assert_int_equal(tim_image_read_text(value, sizeof value, "parameters", path_of("a.png"), NULL), TIM_OK);
+    assert_string_equal(value, text);
+    remove(path_of("a.png"));
+}
+
+/* The standard's tEXt is Latin-1; programs that write UTF-8 there are understood. */
+static void test_png_read_text_in_latin_1_becomes_utf_8(void **state) {
+    (void)state;
+    static const char latin[] = "\0\0\0\x11tEXtparameters\0caf\xE9 \x80\x2A\x1D\x60\x34",
+                      utf8[] = "\0\0\0\x10tEXtparameters\0caf\xC3\xA9\x86\x2E\x27\xF1",
+                      international[] = "\0\0\0\x13iTXtparameters\0\0\0\0\0caf\xE9\xD0\x46\x78\xB8";
+    assert_text(latin, sizeof latin - 1, "caf\xC3\xA9 \xC2\x80");
+    assert_text(utf8, sizeof utf8 - 1, "caf\xC3\xA9");
+    assert_text(international, sizeof international - 1, "caf\xE9");
+}
+
+/* What fits as it is need not fit when it is wider. */
+static void test_png_read_text_too_long_in_utf_8_fails(void **state) {
+    (void)state;
+    static const char bytes[] = "\x89PNG\r\n\x1A\n\0\0\0\x11tEXtparameters\0caf\xE9 \x80\x2A\x1D\x60\x34";
+    char value[8];
+    TimError err;
+    write_whole("a.png", (const uint8_t *)bytes, sizeof bytes - 1);
+    assert_int_equal(tim_image_read_text(value, sizeof value, "parameters", path_of("a.png"), &err), TIM_E_FORMAT);
+    assert_non_null(strstr(err.text, "'parameters' has 8 bytes or a zero among them; at most 7 are read"));
+    assert_string_equal(value, "");
+    remove(path_of("a.png"));
+}
+
 static void test_png_write_bad_text_fails_and_leaves_no_file(void **state) {
     (void)state;
     char long_key[81];
@@ -889,6 +922,8 @@ int main(void) {
         cmocka_unit_test(test_png_round_trip_gray_and_rgb_keeps_bytes),
         cmocka_unit_test(test_png_write_texts_become_chunks),
         cmocka_unit_test(test_png_read_text_of_a_damaged_file_fails),
+        cmocka_unit_test(test_png_read_text_in_latin_1_becomes_utf_8),
+        cmocka_unit_test(test_png_read_text_too_long_in_utf_8_fails),
         cmocka_unit_test(test_png_write_bad_text_fails_and_leaves_no_file),
         cmocka_unit_test(test_png_write_empty_image_fails),
         cmocka_unit_test(test_png_write_missing_folder_names_the_path),

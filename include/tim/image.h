@@ -78,6 +78,8 @@ TIM_API TimStatus tim_image_write_png(const TimImage *image, const char *path, c
 TIM_API TimStatus tim_image_read_png(TimImage *image, const char *path, TimError *err);
 
 /* value = the text `key` of the PNG file at `path`, which must fit into `size` bytes with its end; compressed texts are not read.
+ * The value of a tEXt chunk that is no UTF-8 is taken as Latin-1, which the standard wants there, and becomes UTF-8; that of an
+ * iTXt chunk is as it is in the file.
  * Errors: TIM_E_IO when the file cannot be opened; TIM_E_FORMAT when it is no PNG, has no such text, or the text does not fit;
  * `value` is empty then. The file may be hostile. */
 TIM_API TimStatus tim_image_read_text(char *value, size_t size, const char *key, const char *path, TimError *err);

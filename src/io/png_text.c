@@ -4,6 +4,7 @@
 #include <string.h>
 #include <zlib.h>
 
+#include "base/utf8.h"
 #include "io/codec.h"
 #include "tim/image.h"
 
@@ -53,6 +54,31 @@ static bool find_value(Chunk *chunk, const char *key) {
     return skip_text(chunk) && skip_text(chunk); /* language, translated key */
 }
 
+/* tEXt is Latin-1, though many programs write UTF-8 there: what is valid UTF-8 beyond ASCII is hardly ever meant as Latin-1. iTXt
+ * is UTF-8. */
+static bool is_latin_1(const Chunk *whole, const Chunk *value) {
+    const char *text = (const char *)value->data;
+    return memcmp(whole->type, "tEXt", 4) == 0 && tim_utf8_valid(text, value->size) < value->size;
+}
+
+/* Bytes of the value in UTF-8: of Latin-1, two for each from 0x80 on. */
+static size_t size_in_utf8(const Chunk *value, bool latin_1) {
+    size_t size = value->size;
+    for (size_t i = 0; latin_1 && i < value->size; i++) size += value->data[i] >= 0x80;
+    return size;
+}
+
+/* Writes size_in_utf8 bytes and a zero. */
+static void copy_in_utf8(char *out, const Chunk *value, bool latin_1) {
+    for (size_t i = 0; i < value->size; i++) {
+        const uint8_t c = value->data[i];
+        const bool wide = latin_1 && c >= 0x80;
+        if (wide) *out++ = (char)(0xC0 | c >> 6);
+        *out++ = (char)(wide ? 0x80 | (c & 0x3F) : c);
+    }
+    *out = '\0';
+}
+
 static TimStatus read_text(char *value, size_t size, const char *key, const TimFile *file, const char *path, TimError *err) {
     static const uint8_t signature[] = {0x89, 'P', 'N', 'G', '\r', '\n', 0x1A, '\n'};
     size_t at = sizeof signature;
@@ -65,11 +91,12 @@ static TimStatus read_text(char *value, size_t size, const char *key, const TimF
         if (!is_sound(&whole))
             return tim_fail(err, TIM_E_FORMAT, "%s: the text '%s' differs from its checksum; take another copy of the file", path,
                             key);
-        if (chunk.size >= size || memchr(chunk.data, 0, chunk.size))
+        const bool latin_1 = is_latin_1(&whole, &chunk);
+        const size_t bytes = size_in_utf8(&chunk, latin_1);
+        if (bytes >= size || memchr(chunk.data, 0, chunk.size))
             return tim_fail(err, TIM_E_FORMAT, "%s: the text '%s' has %zu bytes or a zero among them; at most %zu are read", path,
-                            key, chunk.size, size - 1);
-        memcpy(value, chunk.data, chunk.size);
-        value[chunk.size] = '\0';
+                            key, bytes, size - 1);
+        copy_in_utf8(value, &chunk, latin_1);
         return TIM_OK;
     }
     return tim_fail(err, TIM_E_FORMAT, "%s: it holds no text '%s'; was it written by another program, or saved again?", path, key);
