@@ -96,8 +96,8 @@ TIM_API TimStatus tim_image_write_webp(const TimImage *image, const char *path, 
  * Pillow:
  * - PNG: as tim_image_read_png.
  * - JPEG: gray gives 1 channel, everything else 3; CMYK is mixed as convert("RGB") does, without profiles. Orientation tags are
- *   ignored, as Image.open does; tim_image_read_upright follows them. Unlike there, damage that libjpeg fills with made-up pixels is an error; so are more than 500 scans, or more
- *   than 20 in a file too short for so many.
+ *   ignored, as Image.open does; tim_image_read_upright follows them. Unlike there, damage that libjpeg fills with made-up pixels
+ *   is an error; so are more than 500 scans, or more than 20 in a file too short for so many.
  * - WebP: 3 channels; alpha is dropped, not blended. Animations are refused.
  * `image` is written over, not freed, and left empty on failure.
  * Errors: TIM_E_IO when the file cannot be opened; TIM_E_FORMAT for another format, damage, a side beyond TIM_IMAGE_MAX_SIDE, or

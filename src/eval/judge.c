@@ -161,7 +161,7 @@ static TimStatus with_split(char **out, const char *set, const char *split, TimE
     return TIM_OK;
 }
 
-/* "fashion-mnist" stands for fashion-mnist:test and fashion-mnist:train; other sets are named as tim_picture_set_open takes them. */
+/* "fashion-mnist" stands for fashion-mnist:test and fashion-mnist:train; others are named as tim_picture_set_open takes them. */
 static TimStatus name_sets(char **reference, char **training, const TimJudgeOptions *o, TimError *err) {
     const bool both = strcmp(o->reference, "fashion-mnist") == 0;
     TIM_TRY(with_split(reference, o->reference, both ? ":test" : "", err));

@@ -1,7 +1,8 @@
 /* Named tensors, whatever holds them: a safetensors file, a file of torch.save, a set of such files with its index
  * (model.safetensors.index.json), or a folder with one of these (tensor_folder.h). The kind of a file is told by its content, not
  * by its name. Invariant of an open set: no two tensors have one name, and an index and its files tell of the same tensors, but for
- * those that a file's metadata say it keeps as another. The files may be hostile. Format of the index: huggingface_hub's sharded checkpoints. */
+ * those that a file's metadata say it keeps as another. The files may be hostile. Format of the index: huggingface_hub's sharded
+ * checkpoints. */
 #ifndef TIM_IO_TENSOR_SET_H
 #define TIM_IO_TENSOR_SET_H
 

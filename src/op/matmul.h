@@ -37,8 +37,8 @@ size_t tim_matmul_work(const TimMatmul *plan);
 /* `bias` is ignored unless the plan has one. */
 void tim_matmul_run(const TimMatmul *plan, const void *a, const void *b, const float *bias, void *c, void *work);
 
-/* Lets go of what the library keeps of the plans of products and convolutions that are gone, against the next of their shape: tens of
- * MiB after many shapes were planned. Plans in use stay as they are. */
+/* Lets go of what the library keeps of plans of products and convolutions that are gone, against the next of their shape: tens
+ * of MiB after many shapes were planned. Plans in use stay as they are. */
 void tim_matmul_forget(void);
 
 /* True where products of bf16 go through fp32 copies, and take longer than those of fp32: the processor has none of its own. */

@@ -28,8 +28,8 @@ static inline dnnl_data_type_t onednn_dtype(TimDtype dtype) {
     return dtype == TIM_F32 ? dnnl_f32 : dnnl_bf16;
 }
 
-/* Whether its products of bf16 are the processor's own. On AVX-512 without them it has some that take four times as long as those of
- * fp32, on less it has none. */
+/* Whether its products of bf16 are the processor's own. On AVX-512 without them it has some that take four times as long as those
+ * of fp32, on less it has none. */
 static inline bool onednn_has_bf16(void) {
 #if defined(__x86_64__)
     const unsigned wanted = dnnl_cpu_isa_avx512_core_bf16;
