@@ -71,10 +71,10 @@ static int64_t alike_from(const Sampling *d, int64_t first, int64_t most) {
  * and lost when the run ends before. */
 static int64_t usual_batch(const Sampling *d, int64_t first) {
     enum { USUAL = 16, SIDE = 256 };
+    if (d->request->form == SAMPLE_NPZ || d->request->form == SAMPLE_SHEET) return USUAL;
     const TimSampleOptions o = sample_options(d, 0, first, 1);
-    const int64_t pixels = (int64_t)sample_side(d, o.height) * sample_side(d, o.width), most = (int64_t)USUAL * SIDE * SIDE;
-    if (d->request->form == SAMPLE_NPZ || d->request->form == SAMPLE_SHEET || pixels * USUAL <= most) return USUAL;
-    return pixels < most ? most / pixels : 1;
+    const int64_t fit = (int64_t)USUAL * SIDE * SIDE / ((int64_t)sample_side(d, o.height) * sample_side(d, o.width));
+    return fit < 1 ? 1 : fit < USUAL ? fit : USUAL;
 }
 
 int64_t sample_batch(const Sampling *d, int64_t first) {
