@@ -561,6 +561,17 @@ static void test_png_read_sixteen_bits_are_scaled(void **state) {
     reads_as(&kind, 1, (const uint8_t[]){1, 254, 1, 254});
 }
 
+/* Expected values: Pillow 13.0's. */
+static void test_png_read_sixteen_bits_of_colours_are_cut(void **state) {
+    (void)state;
+    static const uint8_t colors[] = {0x12, 0xFF, 0x00, 0xFF, 0xFF, 0x00, 0x12, 0xFF, 0x00, 0xFF, 0xFF, 0x00};
+    static const uint8_t alphas[] = {0x12, 0xFF, 0x00, 0xFF, 0x12, 0xFF, 0x00, 0xFF};
+    const Kind color = {.color = PNG_COLOR_TYPE_RGB, .depth = 16, .rows = {colors, colors}};
+    const Kind gray = {.color = PNG_COLOR_TYPE_GRAY_ALPHA, .depth = 16, .rows = {alphas, alphas}};
+    reads_as(&color, 3, (const uint8_t[]){18, 0, 255, 18, 0, 255, 18, 0, 255, 18, 0, 255});
+    reads_as(&gray, 1, (const uint8_t[]){18, 18, 18, 18});
+}
+
 static void test_png_read_palette_gives_rgb_without_alpha(void **state) {
     (void)state;
     static const png_color palette[2] = {{1, 2, 3}, {4, 5, 6}};
@@ -938,6 +949,7 @@ int main(void) {
         cmocka_unit_test(test_png_read_widened_size_is_bounded),
         cmocka_unit_test(test_png_read_few_bits_are_widened),
         cmocka_unit_test(test_png_read_sixteen_bits_are_scaled),
+        cmocka_unit_test(test_png_read_sixteen_bits_of_colours_are_cut),
         cmocka_unit_test(test_png_read_palette_gives_rgb_without_alpha),
         cmocka_unit_test(test_png_read_alpha_is_dropped),
         cmocka_unit_test(test_png_read_interlaced_gives_every_pixel),

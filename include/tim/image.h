@@ -69,8 +69,9 @@ TIM_API TimStatus tim_image_write_png(const TimImage *image, const char *path, c
                                       TimError *err);
 
 /* Makes an image from the PNG file at `path`: gray files give 1 channel, colour and palette files 3.
- * 16-bit samples are scaled to 8, fewer than 8 widened; alpha and transparent colours are dropped, not blended, as Pillow's
- * convert("RGB") does; gamma and profiles are ignored. `image` is written over, not freed, and left empty on failure.
+ * Of 16-bit samples the upper 8 bits are taken, of gray without alpha the nearest of 8; fewer than 8 are widened. Alpha and
+ * transparent colours are dropped, not blended, as Pillow's convert("RGB") does; gamma and profiles are ignored. `image` is
+ * written over, not freed, and left empty on failure.
  * Errors: TIM_E_IO when the file cannot be opened; TIM_E_FORMAT for anything but a whole, valid PNG of at most TIM_IMAGE_MAX_SIDE
  * pixels a side, or for more pixels than so few bytes should hold; TIM_E_MEMORY. The file may be hostile: memory stays in
  * proportion to its size, at most 1032 bytes of pixels for each of its own, beyond the 16777216 pixels that any PNG may have. A

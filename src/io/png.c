@@ -177,10 +177,14 @@ static void check_size(Job *job, uint64_t free_pixels) {
         png_error(job->png, "the file is too short for its height and width");
 }
 
-/* Asks libpng for 8-bit gray or RGB whatever the file holds; returns how many passes its rows come in. */
+/* Asks libpng for 8-bit gray or RGB whatever the file holds; returns how many passes its rows come in. Of 16 bits Pillow takes the
+ * upper 8 but for plain gray, whose numbers it cuts at 255: here they are scaled. */
 static int ask_for_bytes(Job *job) {
     png_set_expand(job->png);
-    png_set_scale_16(job->png);
+    if (png_get_color_type(job->png, job->info) == PNG_COLOR_TYPE_GRAY)
+        png_set_scale_16(job->png);
+    else
+        png_set_strip_16(job->png);
     png_set_strip_alpha(job->png);
     const int passes = png_set_interlace_handling(job->png);
     png_read_update_info(job->png, job->info);
