@@ -395,6 +395,11 @@ static void test_jpeg_read_made_up_pixels_are_refused(void **state) {
     remove(path_of("a"));
 }
 
+/* A segment of a JPEG that says: turned by a quarter, the orientation 6, in its byte 29. */
+static const uint8_t turned[36] = "\xFF\xE1\0\x22"
+                                  "Exif\0\0"
+                                  "MM\0*\0\0\0\x08\0\x01\x01\x12\0\x03\0\0\0\x01\0\x06\0\0\0\0\0";
+
 /* A gray JPEG of 32 x 16, whose quarters are 10, 90 / 170, 250, with `exif` before the rest of its segments. */
 static void write_quarters(const uint8_t *exif, size_t size) {
     TimError err;
@@ -431,10 +436,9 @@ static void test_jpeg_upright_as_its_camera_was_held(void **state) {
     static const char *const expected[9] = {"ABCD", "ABCD", "BADC", "DCBA", "CDAB", "ACBD", "CADB", "DBCA", "BDAC"};
     for (int order = 0; order < 2; order++)
         for (int orientation = 0; orientation <= 8; orientation++) {
-            uint8_t exif[36] = "\xFF\xE1\0\x22"
-                               "Exif\0\0"
-                               "MM\0*\0\0\0\x08\0\x01\x01\x12\0\x03\0\0\0\x01\0o\0\0\0\0\0";
+            uint8_t exif[sizeof turned];
             static const uint8_t little[] = "II*\0\x08\0\0\0\x01\0\x12\x01\x03\0\x01\0\0\0o\0\0\0\0\0\0";
+            memcpy(exif, turned, sizeof turned);
             if (order) memcpy(exif + 10, little, sizeof little);
             exif[order ? 28 : 29] = (uint8_t)orientation;
             write_quarters(exif, sizeof exif);
@@ -453,14 +457,11 @@ static void test_jpeg_upright_as_its_camera_was_held(void **state) {
 static void test_jpeg_upright_hostile_notes_do_no_harm(void **state) {
     (void)state;
     TimError err;
-    static const uint8_t exif[36] = "\xFF\xE1\0\x22"
-                                    "Exif\0\0"
-                                    "MM\0*\0\0\0\x08\0\x01\x01\x12\0\x03\0\0\0\x01\0\x06\0\0\0\0\0";
-    for (size_t i = 4; i < sizeof exif; i++)
+    for (size_t i = 4; i < sizeof turned; i++)
         for (int value = 0; value < 256; value += 51) {
-            uint8_t changed[sizeof exif];
+            uint8_t changed[sizeof turned];
             TimImage image;
-            memcpy(changed, exif, sizeof exif);
+            memcpy(changed, turned, sizeof turned);
             changed[i] = (uint8_t)value;
             write_quarters(changed, sizeof changed);
             assert_int_equal(tim_image_read_upright(&image, path_of("noted.jpg"), &err), TIM_OK);
