@@ -13,6 +13,7 @@
 
 struct TimConvolve {
     TimConvolveShape shape; /* what the caller has */
+    TimConvolveShape piece; /* what one call convolves: the same, or some rows of a picture */
     TimConvolvePass pass;
     bool copies; /* what is bf16 goes through fp32 copies */
     size_t work;
@@ -147,6 +148,29 @@ static bool has_bf16(const TimConvolveShape *s) {
     return s->in == TIM_BF16 || s->out == TIM_BF16;
 }
 
+/* Rows of output whose copies are made at a time; several, so that the rows that pieces share stay few. */
+static int64_t rows_of_piece(const TimConvolveShape *s) {
+    const TimWindow *w = &s->window;
+    const int64_t x_row = (int64_t)w->width * s->in_channels * w->stride, y_row = window_out_w(w) * s->out_channels;
+    const int64_t rows = wide_rows(s->copy_bytes, x_row + y_row);
+    return rows < 8 ? 8 : rows;
+}
+
+/* Copies of large pictures are made piece by piece: some rows of the output, with what lies above and below them in the copy, zeros
+ * where that is padding. */
+static void cut_copies(TimConvolve *p) {
+    const int64_t rows = rows_of_piece(&p->shape);
+    if (p->shape.in != TIM_BF16 || rows >= window_out_h(&p->shape.window)) return;
+    TimWindow *w = &p->piece.window;
+    w->height = (int)((rows - 1) * w->stride + w->kernel_h);
+    w->pad_y = 0;
+    p->piece.pictures = 1;
+}
+
+static bool is_cut(const TimConvolve *p) {
+    return p->piece.window.height != p->shape.window.height;
+}
+
 /* The shape of the copies: fp32, and close where they are copies. */
 static TimConvolveShape widened(const TimConvolveShape *s) {
     TimConvolveShape wide = *s;
@@ -196,7 +220,7 @@ static dnnl_status_t describe_all(Descs *d, const TimConvolveShape *s) {
 /* oneDNN's padding on the far sides is what makes the last window end inside: less than the near one where the stride leaves a
  * rest. */
 static dnnl_status_t describe_pass(dnnl_convolution_desc_t *desc, const TimConvolve *p, const Descs *d) {
-    const TimWindow *w = &p->shape.window;
+    const TimWindow *w = &p->piece.window;
     const dnnl_dims_t strides = {w->stride, w->stride}, dilates = {0, 0}, near = {window_top(w), window_left(w)};
     const dnnl_dims_t far = {(window_out_h(w) - 1) * w->stride + w->kernel_h - w->height - near[0],
                              (window_out_w(w) - 1) * w->stride + w->kernel_w - w->width - near[1]};
@@ -246,7 +270,7 @@ static dnnl_status_t make_primitive(TimConvolve *p, const Descs *d, dnnl_primiti
 static dnnl_status_t forward_hint(dnnl_primitive_desc_t *hint, const TimConvolve *p, const Descs *d) {
     *hint = NULL;
     if (p->pass == TIM_CONVOLVE_Y) return dnnl_success;
-    TimConvolve forward = {.shape = p->shape, .pass = TIM_CONVOLVE_Y};
+    TimConvolve forward = {.shape = p->shape, .piece = p->piece, .pass = TIM_CONVOLVE_Y};
     forward.shape.has_bias = false;
     dnnl_convolution_desc_t desc;
     const dnnl_status_t status = describe_pass(&desc, &forward, d);
@@ -257,7 +281,7 @@ static dnnl_status_t make_repack(TimConvolve *p, const dnnl_memory_desc_t *w, co
     const bool gradient = p->pass == TIM_CONVOLVE_G_W;
     dnnl_status_t status = dnnl_memory_create(&p->w, w, p->engine, DNNL_MEMORY_NONE);
     if (status == dnnl_success) status = dnnl_memory_create(&p->packed, packed, p->engine, DNNL_MEMORY_NONE);
-    p->work = (p->copies ? copies_of(&p->shape).after_at * sizeof(float) : 0) + p->packed_at + dnnl_memory_desc_get_size(packed);
+    p->work = (p->copies ? copies_of(&p->piece).after_at * sizeof(float) : 0) + p->packed_at + dnnl_memory_desc_get_size(packed);
     if (status != dnnl_success || (!gradient && dnnl_memory_desc_equal(w, packed))) return status;
     dnnl_primitive_attr_t attributes = NULL;
     dnnl_primitive_desc_t made = NULL;
@@ -277,7 +301,8 @@ static dnnl_status_t plan_onednn(TimConvolve *p) {
     dnnl_primitive_desc_t hint = NULL;
     dnnl_status_t status = dnnl_engine_create(&p->engine, dnnl_cpu, 0);
     if (status == dnnl_success) status = dnnl_stream_create(&p->stream, p->engine, dnnl_stream_default_flags);
-    const TimConvolveShape shape = p->copies ? widened(&p->shape) : p->shape;
+    if (p->copies) cut_copies(p);
+    const TimConvolveShape shape = p->copies ? widened(&p->piece) : p->shape;
     if (status == dnnl_success) status = describe_all(&d, &shape);
     if (status == dnnl_success) status = forward_hint(&hint, p, &d);
     if (status == dnnl_success) status = make_primitive(p, &d, hint, &packed);
@@ -377,16 +402,53 @@ static void run(const TimConvolve *p, const TimConvolveShape *s, void *x, void *
     run_plain(p, s, x, w, bias, y);
 }
 
+/* Rows top ... top + piece's height - 1 of picture `b`, in fp32; zeros above and below it. */
+static void copy_rows(const TimConvolve *p, float *out, const TimBf16 *x, int64_t b, int64_t top) {
+    const TimConvolveShape *s = &p->shape;
+    const int64_t height = s->window.height, width = s->window.width, count = p->piece.window.height;
+    const int64_t first = top < 0 ? 0 : top, end = top + count < height ? top + count : height;
+    const size_t row = (size_t)(width * s->in_channels);
+    memset(out, 0, (size_t)(first - top) * row * sizeof *out);
+    widen_rows(out + (size_t)(first - top) * row, x + (b * height + first) * width * s->x_stride, (end - first) * width,
+               s->in_channels, s->x_stride, s->threads);
+    memset(out + (size_t)(end - top) * row, 0, (size_t)(top + count - end) * row * sizeof *out);
+}
+
+/* Rows first ... of picture `b`'s output, as many as a piece has. */
+static void run_piece(const TimConvolve *p, const TimBf16 *x, float *w, const float *bias, void *y, float *work, int64_t b,
+                      int64_t first) {
+    const TimConvolveShape *s = &p->shape, wide = widened(&p->piece);
+    const Copies at = copies_of(&p->piece);
+    const int64_t out_w = window_out_w(&s->window), row = (b * window_out_h(&s->window) + first) * out_w * s->y_stride;
+    const bool narrows = s->out == TIM_BF16;
+    copy_rows(p, work, x, b, first * s->window.stride - window_top(&s->window));
+    run(p, &wide, work, w, bias, narrows ? work + at.y_at : (float *)y + row, work + at.after_at);
+    if (narrows) narrow_rows((TimBf16 *)y + row, work + at.y_at, output_rows(&wide), s->out_channels, s->y_stride, s->threads);
+}
+
+/* The last piece of a picture begins where it ends with it. */
+static void run_pieces(const TimConvolve *p, const TimBf16 *x, float *w, const float *bias, void *y, float *work) {
+    const int64_t height = window_out_h(&p->shape.window), rows = window_out_h(&p->piece.window);
+    for (int64_t b = 0; b < p->shape.pictures; b++)
+        for (int64_t first = 0; first < height; first += rows)
+            run_piece(p, x, w, bias, y, work, b, first < height - rows ? first : height - rows);
+}
+
 /* y alone: there are no gradients in bf16. */
 static void run_copies(const TimConvolve *p, void *x, void *w, const float *bias, void *y, float *work) {
     const TimConvolveShape *s = &p->shape, wide = widened(s);
-    const Copies at = copies_of(s);
+    const Copies at = copies_of(&p->piece);
     float *result = y;
     if (s->in == TIM_BF16) {
-        widen_rows(work, x, input_rows(s), s->in_channels, s->x_stride, s->threads);
         widen_rows(work + at.w_at, w, s->out_channels, (int64_t)weight_count(s) / s->out_channels,
                    (int64_t)weight_count(s) / s->out_channels, s->threads);
-        x = work, w = work + at.w_at;
+        w = work + at.w_at;
+        if (is_cut(p)) {
+            run_pieces(p, x, w, bias, y, work);
+            return;
+        }
+        widen_rows(work, x, input_rows(s), s->in_channels, s->x_stride, s->threads);
+        x = work;
     }
     if (s->out == TIM_BF16) result = work + at.y_at;
     run(p, &wide, x, w, bias, result, work + at.after_at);
@@ -399,14 +461,15 @@ TimStatus tim_convolve_new(TimConvolve **out, TimConvolvePass pass, const TimCon
     TimConvolve *plan;
     *out = NULL;
     TIM_TRY(tim_new(&plan, 1, sizeof *plan, "a convolution's plan", err));
-    plan->shape = *shape;
+    plan->shape = plan->piece = *shape;
     plan->pass = pass;
 #if defined(TIM_HAVE_ONEDNN)
     plan->copies = shape->plain && has_bf16(shape);
 #else
     plan->copies = has_bf16(shape);
 #endif
-    plan->work = plan->copies ? copies_of(shape).after_at * sizeof(float) : 0;
+    if (plan->copies) cut_copies(plan);
+    plan->work = plan->copies ? copies_of(&plan->piece).after_at * sizeof(float) : 0;
 #if defined(TIM_HAVE_ONEDNN)
     const TimStatus status = shape->plain ? TIM_OK : plan_library(plan, err);
     if (status != TIM_OK) {

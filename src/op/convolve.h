@@ -20,6 +20,7 @@ typedef struct TimConvolveShape {
     TimDtype in, out;    /* of x and W; of y: f32 or bf16 */
     bool has_bias, silu; /* TIM_CONVOLVE_Y only */
     bool plain;          /* no library: scalar C */
+    size_t copy_bytes;   /* that fp32 copies of bf16 take at a time, about, where there are some; 0: 64 MiB */
     int threads;
 } TimConvolveShape;
 

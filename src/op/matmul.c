@@ -15,7 +15,8 @@ struct TimMatmul {
     TimMatmulShape shape; /* what the caller has */
     size_t work;
 #if defined(TIM_HAVE_ONEDNN)
-    TimMatmulShape library;      /* what the library gets: the same, or fp32 copies in the workspace, before its scratch pad */
+    TimMatmulShape library;      /* what the library gets: the same, or fp32 copies in the workspace, before its scratch pad, of all
+                                  * rows of A and C or of some */
     size_t b_at, c_at, after_at; /* where the copies of B and C, and what follows them, begin: elements */
     dnnl_engine_t engine;
     dnnl_stream_t stream;
@@ -125,9 +126,17 @@ static int64_t stored_rows(int64_t rows, int64_t cols, bool transposed) {
     return transposed ? cols : rows;
 }
 
+/* Rows of A and C whose copies are made at a time: many, since the library rearranges B for every call; all of them where
+ * they lie in columns or are added to. */
+static int64_t rows_of_piece(const TimMatmulShape *s) {
+    const int64_t rows = wide_rows(s->copy_bytes, s->k + s->n), many = rows < 1024 ? 1024 : rows;
+    return s->a_transposed || s->add || many > s->m ? s->m : many;
+}
+
 /* fp32 copies of what is bf16, close. */
 static dnnl_status_t plan_widened(TimMatmul *p) {
     TimMatmulShape *s = &p->library;
+    s->m = rows_of_piece(s);
     if (p->shape.in == TIM_BF16) {
         s->in = TIM_F32;
         s->lda = s->a_transposed ? s->m : s->k, s->ldb = s->b_transposed ? s->k : s->n;
@@ -169,18 +178,33 @@ static void run_onednn(const TimMatmul *p, const void *a, const void *b, const f
     tim_threads_leave(p->shape.threads, before);
 }
 
+static const void *element(const void *data, int64_t index, TimDtype dtype) {
+    return (const char *)data + (size_t)index * tim_dtype_size(dtype);
+}
+
+/* Rows first ... of C, as many as a piece has; `b` is copied already. */
+static void run_piece(const TimMatmul *p, const void *a, const void *b, const float *bias, void *c, float *wide, int64_t first) {
+    const TimMatmulShape *s = &p->shape, *piece = &p->library;
+    float *wide_c = wide + p->c_at;
+    const bool copies_in = piece->in != s->in, copies_out = piece->out != s->out;
+    const void *from = element(a, s->a_transposed ? first : first * s->lda, s->in);
+    void *to = (char *)c + (size_t)(first * s->ldc) * tim_dtype_size(s->out);
+    if (copies_in) widen_rows(wide, from, stored_rows(piece->m, s->k, s->a_transposed), piece->lda, s->lda, s->threads);
+    if (copies_out && s->add) widen_rows(wide_c, to, piece->m, s->n, s->ldc, s->threads);
+    run_onednn(p, copies_in ? wide : from, b, bias, copies_out ? wide_c : to, wide + p->after_at);
+    if (copies_out) narrow_rows(to, wide_c, piece->m, s->n, s->ldc, s->threads);
+}
+
+/* The last piece begins where it ends with the last row. */
 static void run_library(const TimMatmul *p, const void *a, const void *b, const float *bias, void *c, void *work) {
     const TimMatmulShape *s = &p->shape;
-    float *wide = work, *wide_b = wide + p->b_at, *wide_c = wide + p->c_at;
-    const bool copies_in = p->library.in != s->in, copies_out = p->library.out != s->out;
-    if (copies_in) {
-        const int64_t a_rows = stored_rows(s->m, s->k, s->a_transposed), b_rows = stored_rows(s->k, s->n, s->b_transposed);
-        widen_rows(wide, a, a_rows, p->library.lda, s->lda, s->threads);
-        widen_rows(wide_b, b, b_rows, p->library.ldb, s->ldb, s->threads);
+    float *wide = work;
+    if (p->library.in != s->in) {
+        widen_rows(wide + p->b_at, b, stored_rows(s->k, s->n, s->b_transposed), p->library.ldb, s->ldb, s->threads);
+        b = wide + p->b_at;
     }
-    if (copies_out && s->add) widen_rows(wide_c, c, s->m, s->n, s->ldc, s->threads);
-    run_onednn(p, copies_in ? wide : a, copies_in ? wide_b : b, bias, copies_out ? wide_c : c, wide + p->after_at);
-    if (copies_out) narrow_rows(c, wide_c, s->m, s->n, s->ldc, s->threads);
+    for (int64_t first = 0; first < s->m; first += p->library.m)
+        run_piece(p, a, b, bias, c, wide, first < s->m - p->library.m ? first : s->m - p->library.m);
 }
 
 #endif

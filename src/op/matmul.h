@@ -18,6 +18,7 @@ typedef struct TimMatmulShape {
     bool has_bias;                   /* f32 (n) */
     bool add;                        /* onto C */
     bool plain;                      /* no library: scalar C, fp32 sums */
+    size_t copy_bytes; /* that fp32 copies of bf16 take at a time, about, where the library has no products of bf16; 0: 64 MiB */
     int threads;
 } TimMatmulShape;
 
