@@ -9,8 +9,8 @@
 #include "base/bf16.h"
 #include "base/memory.h"
 
-/* How many rows copies of `row` elements each hold, about, when they may take `bytes`; 0 bytes: 64 MiB, beyond which whole copies of
- * large pictures would be most of what a decoder takes. */
+/* How many rows copies of `row` elements each hold, about, when they may take `bytes`; 0 bytes: 64 MiB, beyond which whole copies
+ * of large pictures would be most of what a decoder takes. */
 static inline int64_t wide_rows(size_t bytes, int64_t row) {
     return (int64_t)((bytes ? bytes : (size_t)64 << 20) / sizeof(float)) / row;
 }
