@@ -10,49 +10,58 @@
 
 #include "base/bf16.h"
 #include "base/memory.h"
+#include "base/rng.h"
 #include "op/convolve.h"
 #include "op/matmul.h"
 
 /* Uniform in -1 ... 1, rounded to bf16. */
-static TimBf16 *numbers(size_t count, uint32_t seed) {
+static TimBf16 *numbers(size_t count, uint64_t seed) {
     TimBf16 *values = malloc(count * sizeof *values);
     assert_non_null(values);
     for (size_t i = 0; i < count; i++) {
-        seed = seed * 1664525U + 1013904223U;
-        values[i] = tim_bf16_from_f32((float)(int32_t)seed * 0x1p-31F);
+        float number;
+        tim_rng_uniform(&number, 1, seed, 0, i);
+        values[i] = tim_bf16_from_f32(2 * number - 1);
     }
     return values;
 }
 
-static size_t element_bytes(TimDtype dtype) {
-    return dtype == TIM_BF16 ? sizeof(TimBf16) : sizeof(float);
-}
-
 /* `count` elements that no product writes by chance. */
 static void *poisoned(size_t count, TimDtype dtype) {
-    void *values = malloc(count * element_bytes(dtype));
+    void *values = malloc(count * tim_dtype_size(dtype));
     assert_non_null(values);
-    memset(values, 0x7f, count * element_bytes(dtype));
+    memset(values, 0x7f, count * tim_dtype_size(dtype));
     return values;
+}
+
+/* Of a plan that needs `bytes`; with tim_free. */
+static void *workspace(size_t bytes) {
+    TimError err;
+    char *work;
+    assert_int_equal(tim_new(&work, bytes ? bytes : 1, 1, "work", &err), TIM_OK);
+    return work;
 }
 
 /* ---- convolutions ---- */
 
 static size_t convolve(const TimConvolveShape *shape, TimBf16 *x, TimBf16 *w, const float *bias, void *y) {
     TimConvolve *plan;
-    TimError err = {0};
-    void *work = NULL;
+    TimError err;
     assert_int_equal(tim_convolve_new(&plan, TIM_CONVOLVE_Y, shape, &err), TIM_OK);
     const size_t bytes = tim_convolve_work(plan);
-    assert_int_equal(tim_new((char **)&work, bytes ? bytes : 1, 1, "work", &err), TIM_OK);
+    void *work = workspace(bytes);
     tim_convolve_run(plan, x, w, bias, y, work);
     tim_convolve_free(plan);
     tim_free(work);
     return bytes;
 }
 
-/* Two pictures of 37 x 11 in whole, and in pieces of the fewest rows there are: the same bits, between the rows too. */
+/* Three pictures in whole, and in pieces of every number of rows from the fewest there are to two pictures: the same bits, between
+ * the rows too. */
 static void check_convolution(TimConvolveShape shape) {
+    const int64_t out_h = window_out_h(&shape.window),
+                  of_a_row = shape.window.width * shape.in_channels * shape.window.stride +
+                             window_out_w(&shape.window) * shape.out_channels; /* elements of the copies */
     const int64_t rows = shape.pictures * window_out_h(&shape.window) * window_out_w(&shape.window);
     const size_t x_count = (size_t)(shape.pictures * shape.window.height * shape.window.width * shape.x_stride),
                  w_count = (size_t)(shape.out_channels * (shape.in_channels / shape.groups) * shape.window.kernel_h *
@@ -62,10 +71,13 @@ static void check_convolution(TimConvolveShape shape) {
     TimBf16 *x = numbers(x_count, 1), *w = numbers(w_count, 2);
     void *whole = poisoned(y_count, shape.out), *pieces = poisoned(y_count, shape.out);
     const size_t of_whole = convolve(&shape, x, w, bias, whole);
-    shape.copy_bytes = 1;
-    const size_t of_pieces = convolve(&shape, x, w, bias, pieces);
-    assert_memory_equal(whole, pieces, y_count * element_bytes(shape.out));
-    if (shape.plain) assert_true(of_pieces < of_whole / 3);
+    for (int64_t piece = 8; piece <= 2 * out_h; piece++) {
+        memset(pieces, 0x7f, y_count * tim_dtype_size(shape.out));
+        shape.copy_bytes = (size_t)(piece * of_a_row) * sizeof(float);
+        const size_t of_pieces = convolve(&shape, x, w, bias, pieces);
+        assert_memory_equal(whole, pieces, y_count * tim_dtype_size(shape.out));
+        if (shape.plain && piece == 8) assert_true(of_pieces < of_whole / 3);
+    }
     free(x), free(w), free(whole), free(pieces);
 }
 
@@ -81,7 +93,7 @@ static void test_convolution_in_pieces_is_the_whole(void **state) {
     for (size_t i = 0; i < sizeof windows / sizeof *windows; i++)
         for (int variant = 0; variant < 8; variant++) {
             TimConvolveShape shape = {.window = windows[i],
-                                      .pictures = 2,
+                                      .pictures = 3,
                                       .in_channels = 4,
                                       .out_channels = 8,
                                       .x_stride = 5,
@@ -102,11 +114,10 @@ static void test_convolution_in_pieces_is_the_whole(void **state) {
 
 static size_t multiply(const TimMatmulShape *shape, const TimBf16 *a, const TimBf16 *b, const float *bias, void *c) {
     TimMatmul *plan;
-    TimError err = {0};
-    void *work = NULL;
+    TimError err;
     assert_int_equal(tim_matmul_new(&plan, shape, &err), TIM_OK);
     const size_t bytes = tim_matmul_work(plan);
-    assert_int_equal(tim_new((char **)&work, bytes ? bytes : 1, 1, "work", &err), TIM_OK);
+    void *work = workspace(bytes);
     tim_matmul_run(plan, a, b, bias, c, work);
     tim_matmul_free(plan);
     tim_free(work);
@@ -119,11 +130,11 @@ static void check_product(TimMatmulShape shape) {
                  b_count = (size_t)((shape.b_transposed ? shape.n : shape.k) * shape.ldb), c_count = (size_t)(shape.m * shape.ldc);
     TimBf16 *a = numbers(a_count, 3), *b = numbers(b_count, 4);
     void *whole = poisoned(c_count, shape.out), *pieces = poisoned(c_count, shape.out);
-    if (shape.add) memset(whole, 0, c_count * element_bytes(shape.out)), memset(pieces, 0, c_count * element_bytes(shape.out));
+    if (shape.add) memset(whole, 0, c_count * tim_dtype_size(shape.out)), memset(pieces, 0, c_count * tim_dtype_size(shape.out));
     const size_t of_whole = multiply(&shape, a, b, bias, whole);
     shape.copy_bytes = 1;
     const size_t of_pieces = multiply(&shape, a, b, bias, pieces);
-    assert_memory_equal(whole, pieces, c_count * element_bytes(shape.out));
+    assert_memory_equal(whole, pieces, c_count * tim_dtype_size(shape.out));
     if (tim_matmul_copies_bf16() && !shape.a_transposed && !shape.add) assert_true(of_pieces < of_whole / 2);
     free(a), free(b), free(whole), free(pieces);
 }

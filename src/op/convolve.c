@@ -13,7 +13,7 @@
 
 struct TimConvolve {
     TimConvolveShape shape; /* what the caller has */
-    TimConvolveShape piece; /* what one call convolves: the same, or some rows of a picture */
+    TimConvolveShape piece; /* what one call convolves: the same, or with copies some of it */
     TimConvolvePass pass;
     bool copies; /* what is bf16 goes through fp32 copies */
     size_t work;
@@ -156,19 +156,17 @@ static int64_t rows_of_piece(const TimConvolveShape *s) {
     return rows < 8 ? 8 : rows;
 }
 
-/* Copies of large pictures are made piece by piece: some rows of the output, with what lies above and below them in the copy, zeros
- * where that is padding. */
-static void cut_copies(TimConvolve *p) {
-    const int64_t rows = rows_of_piece(&p->shape);
-    if (p->shape.in != TIM_BF16 || rows >= window_out_h(&p->shape.window)) return;
-    TimWindow *w = &p->piece.window;
-    w->height = (int)((rows - 1) * w->stride + w->kernel_h);
-    w->pad_y = 0;
-    p->piece.pictures = 1;
-}
-
-static bool is_cut(const TimConvolve *p) {
-    return p->piece.window.height != p->shape.window.height;
+/* From here on the plan copies, piece by piece: some pictures, or of large ones some rows of the output, with what lies above and
+ * below them in the copy, zeros where that is padding. */
+static void begin_copies(TimConvolve *p) {
+    const int64_t rows = rows_of_piece(&p->shape), height = window_out_h(&p->shape.window), whole = rows / height;
+    TimConvolveShape *piece = &p->piece;
+    p->copies = true;
+    if (p->shape.in != TIM_BF16) return;
+    if (whole < piece->pictures) piece->pictures = whole > 0 ? whole : 1;
+    if (whole > 0) return;
+    piece->window.height = (int)((rows - 1) * piece->window.stride + piece->window.kernel_h);
+    piece->window.pad_y = 0;
 }
 
 /* The shape of the copies: fp32, and close where they are copies. */
@@ -301,8 +299,7 @@ static dnnl_status_t plan_onednn(TimConvolve *p) {
     dnnl_primitive_desc_t hint = NULL;
     dnnl_status_t status = dnnl_engine_create(&p->engine, dnnl_cpu, 0);
     if (status == dnnl_success) status = dnnl_stream_create(&p->stream, p->engine, dnnl_stream_default_flags);
-    if (p->copies) cut_copies(p);
-    const TimConvolveShape shape = p->copies ? widened(&p->piece) : p->shape;
+    const TimConvolveShape shape = p->copies ? widened(&p->piece) : p->piece;
     if (status == dnnl_success) status = describe_all(&d, &shape);
     if (status == dnnl_success) status = forward_hint(&hint, p, &d);
     if (status == dnnl_success) status = make_primitive(p, &d, hint, &packed);
@@ -363,11 +360,11 @@ static void run_onednn(const TimConvolve *p, void *x, void *w, const float *bias
 
 static TimStatus plan_library(TimConvolve *plan, TimError *err) {
     const int before = tim_threads_enter(plan->shape.threads);
-    plan->copies = has_bf16(&plan->shape) && !onednn_has_bf16();
+    if (has_bf16(&plan->shape) && !onednn_has_bf16()) begin_copies(plan);
     dnnl_status_t status = plan_onednn(plan);
     if (status == dnnl_unimplemented && has_bf16(&plan->shape) && !plan->copies) {
         free_onednn(plan);
-        plan->copies = true;
+        begin_copies(plan);
         status = plan_onednn(plan);
     }
     tim_threads_leave(plan->shape.threads, before);
@@ -402,57 +399,44 @@ static void run(const TimConvolve *p, const TimConvolveShape *s, void *x, void *
     run_plain(p, s, x, w, bias, y);
 }
 
-/* Rows top ... top + piece's height - 1 of picture `b`, in fp32; zeros above and below it. */
+/* The pictures of a piece from `b` on, in fp32: rows top ... of each, as many as a piece has, zeros above and below the picture. A
+ * piece of several pictures has all their rows. */
 static void copy_rows(const TimConvolve *p, float *out, const TimBf16 *x, int64_t b, int64_t top) {
     const TimConvolveShape *s = &p->shape;
     const int64_t height = s->window.height, width = s->window.width, count = p->piece.window.height;
     const int64_t first = top < 0 ? 0 : top, end = top + count < height ? top + count : height;
-    const size_t row = (size_t)(width * s->in_channels);
-    memset(out, 0, (size_t)(first - top) * row * sizeof *out);
-    widen_rows(out + (size_t)(first - top) * row, x + (b * height + first) * width * s->x_stride, (end - first) * width,
-               s->in_channels, s->x_stride, s->threads);
-    memset(out + (size_t)(end - top) * row, 0, (size_t)(top + count - end) * row * sizeof *out);
+    const int64_t rows = p->piece.pictures * (end - first);
+    const size_t row = (size_t)(width * s->in_channels), above = (size_t)(first - top) * row;
+    memset(out, 0, above * sizeof *out);
+    widen_rows(out + above, x + (b * height + first) * width * s->x_stride, rows * width, s->in_channels, s->x_stride, s->threads);
+    memset(out + above + (size_t)rows * row, 0, (size_t)(top + count - end) * row * sizeof *out);
 }
 
-/* Rows first ... of picture `b`'s output, as many as a piece has. */
-static void run_piece(const TimConvolve *p, const TimBf16 *x, float *w, const float *bias, void *y, float *work, int64_t b,
-                      int64_t first) {
+/* Rows first ... of the output of the pictures from `b` on; x is read as it is where it is f32, which no plan cuts. */
+static void run_piece(const TimConvolve *p, void *x, void *w, const float *bias, void *y, float *work, int64_t b, int64_t first) {
     const TimConvolveShape *s = &p->shape, wide = widened(&p->piece);
     const Copies at = copies_of(&p->piece);
-    const int64_t out_w = window_out_w(&s->window), row = (b * window_out_h(&s->window) + first) * out_w * s->y_stride;
-    const bool narrows = s->out == TIM_BF16;
-    copy_rows(p, work, x, b, first * s->window.stride - window_top(&s->window));
-    run(p, &wide, work, w, bias, narrows ? work + at.y_at : (float *)y + row, work + at.after_at);
+    const int64_t row = (b * window_out_h(&s->window) + first) * window_out_w(&s->window) * s->y_stride;
+    const int64_t top = first * s->window.stride - window_top(&s->window) + window_top(&p->piece.window);
+    const bool widens = s->in == TIM_BF16, narrows = s->out == TIM_BF16;
+    if (widens) copy_rows(p, work, x, b, top);
+    run(p, &wide, widens ? work : x, w, bias, narrows ? work + at.y_at : (float *)y + row, work + at.after_at);
     if (narrows) narrow_rows((TimBf16 *)y + row, work + at.y_at, output_rows(&wide), s->out_channels, s->y_stride, s->threads);
-}
-
-/* The last piece of a picture begins where it ends with it. */
-static void run_pieces(const TimConvolve *p, const TimBf16 *x, float *w, const float *bias, void *y, float *work) {
-    const int64_t height = window_out_h(&p->shape.window), rows = window_out_h(&p->piece.window);
-    for (int64_t b = 0; b < p->shape.pictures; b++)
-        for (int64_t first = 0; first < height; first += rows)
-            run_piece(p, x, w, bias, y, work, b, first < height - rows ? first : height - rows);
 }
 
 /* y alone: there are no gradients in bf16. */
 static void run_copies(const TimConvolve *p, void *x, void *w, const float *bias, void *y, float *work) {
-    const TimConvolveShape *s = &p->shape, wide = widened(s);
-    const Copies at = copies_of(&p->piece);
-    float *result = y;
+    const TimConvolveShape *s = &p->shape;
+    const int64_t height = window_out_h(&s->window), rows = window_out_h(&p->piece.window);
     if (s->in == TIM_BF16) {
-        widen_rows(work + at.w_at, w, s->out_channels, (int64_t)weight_count(s) / s->out_channels,
-                   (int64_t)weight_count(s) / s->out_channels, s->threads);
-        w = work + at.w_at;
-        if (is_cut(p)) {
-            run_pieces(p, x, w, bias, y, work);
-            return;
-        }
-        widen_rows(work, x, input_rows(s), s->in_channels, s->x_stride, s->threads);
-        x = work;
+        float *wide_w = work + copies_of(&p->piece).w_at;
+        const int64_t of_a_channel = (int64_t)weight_count(s) / s->out_channels;
+        widen_rows(wide_w, w, s->out_channels, of_a_channel, of_a_channel, s->threads);
+        w = wide_w;
     }
-    if (s->out == TIM_BF16) result = work + at.y_at;
-    run(p, &wide, x, w, bias, result, work + at.after_at);
-    if (s->out == TIM_BF16) narrow_rows(y, result, output_rows(s), s->out_channels, s->y_stride, s->threads);
+    for (int64_t b = 0; b < s->pictures; b += p->piece.pictures)
+        for (int64_t first = 0; first < height; first += rows)
+            run_piece(p, x, w, bias, y, work, piece_begin(b, p->piece.pictures, s->pictures), piece_begin(first, rows, height));
 }
 
 /* ---- interface ---- */
@@ -464,14 +448,14 @@ TimStatus tim_convolve_new(TimConvolve **out, TimConvolvePass pass, const TimCon
     plan->shape = plan->piece = *shape;
     plan->pass = pass;
 #if defined(TIM_HAVE_ONEDNN)
-    plan->copies = shape->plain && has_bf16(shape);
+    const bool plain = shape->plain;
 #else
-    plan->copies = has_bf16(shape);
+    const bool plain = true;
 #endif
-    if (plan->copies) cut_copies(plan);
+    if (plain && has_bf16(shape)) begin_copies(plan);
     plan->work = plan->copies ? copies_of(&plan->piece).after_at * sizeof(float) : 0;
 #if defined(TIM_HAVE_ONEDNN)
-    const TimStatus status = shape->plain ? TIM_OK : plan_library(plan, err);
+    const TimStatus status = plain ? TIM_OK : plan_library(plan, err);
     if (status != TIM_OK) {
         tim_convolve_free(plan);
         return status;

@@ -178,16 +178,12 @@ static void run_onednn(const TimMatmul *p, const void *a, const void *b, const f
     tim_threads_leave(p->shape.threads, before);
 }
 
-static const void *element(const void *data, int64_t index, TimDtype dtype) {
-    return (const char *)data + (size_t)index * tim_dtype_size(dtype);
-}
-
 /* Rows first ... of C, as many as a piece has; `b` is copied already. */
 static void run_piece(const TimMatmul *p, const void *a, const void *b, const float *bias, void *c, float *wide, int64_t first) {
     const TimMatmulShape *s = &p->shape, *piece = &p->library;
     float *wide_c = wide + p->c_at;
     const bool copies_in = piece->in != s->in, copies_out = piece->out != s->out;
-    const void *from = element(a, s->a_transposed ? first : first * s->lda, s->in);
+    const void *from = (const char *)a + (size_t)(first * s->lda) * tim_dtype_size(s->in); /* columns are never cut: first is 0 */
     void *to = (char *)c + (size_t)(first * s->ldc) * tim_dtype_size(s->out);
     if (copies_in) widen_rows(wide, from, stored_rows(piece->m, s->k, s->a_transposed), piece->lda, s->lda, s->threads);
     if (copies_out && s->add) widen_rows(wide_c, to, piece->m, s->n, s->ldc, s->threads);
@@ -195,7 +191,6 @@ static void run_piece(const TimMatmul *p, const void *a, const void *b, const fl
     if (copies_out) narrow_rows(to, wide_c, piece->m, s->n, s->ldc, s->threads);
 }
 
-/* The last piece begins where it ends with the last row. */
 static void run_library(const TimMatmul *p, const void *a, const void *b, const float *bias, void *c, void *work) {
     const TimMatmulShape *s = &p->shape;
     float *wide = work;
@@ -204,7 +199,7 @@ static void run_library(const TimMatmul *p, const void *a, const void *b, const 
         b = wide + p->b_at;
     }
     for (int64_t first = 0; first < s->m; first += p->library.m)
-        run_piece(p, a, b, bias, c, wide, first < s->m - p->library.m ? first : s->m - p->library.m);
+        run_piece(p, a, b, bias, c, wide, piece_begin(first, p->library.m, s->m));
 }
 
 #endif

@@ -15,6 +15,11 @@ static inline int64_t wide_rows(size_t bytes, int64_t row) {
     return (int64_t)((bytes ? bytes : (size_t)64 << 20) / sizeof(float)) / row;
 }
 
+/* Where the piece begins that is next at `at` of `all`: the last ends where they do, so that all pieces are of one size. */
+static inline int64_t piece_begin(int64_t at, int64_t piece, int64_t all) {
+    return at < all - piece ? at : all - piece;
+}
+
 /* out (rows, cols), close = in, whose rows are `stride` apart. */
 static inline void widen_rows(float *out, const TimBf16 *in, int64_t rows, int64_t cols, int64_t stride, int threads) {
 #pragma omp parallel for num_threads(threads) schedule(static)
