@@ -342,6 +342,38 @@ static void test_data_read_without_dropout_keeps_all_labels(void **state) {
     tim_data_close(data);
 }
 
+/* The means of all pictures drawn in so many epochs that half of each is mirrored, or of one epoch. */
+static void check_means(bool mirror) {
+    enum { EPOCHS = 400, ROW = SIDE * SIDE };
+    TimData *data = open_data(mirror, 0.3);
+    static Drawn drawn;
+    static float means[(CLASSES + 1) * ROW];
+    static double sums[(CLASSES + 1) * ROW];
+    int counts[CLASSES + 1] = {0};
+    memset(sums, 0, sizeof sums);
+    for (int epoch = 0; epoch < (mirror ? EPOCHS : 1); epoch++) {
+        draw(data, (uint64_t)epoch * PICTURES, PICTURES, &drawn);
+        for (size_t k = 0; k < PICTURES; k++) {
+            const int64_t rows[2] = {drawn.labels[k], CLASSES};
+            for (int j = 0; j < 2; j++) {
+                for (int p = 0; p < ROW; p++) sums[rows[j] * ROW + p] += (double)drawn.x[k * ROW + (size_t)p];
+                counts[rows[j]]++;
+            }
+        }
+    }
+    assert_ok(tim_data_means(data, means, &err));
+    for (int c = 0; c <= CLASSES; c++)
+        for (int p = 0; p < ROW; p++)
+            assert_close(means[c * ROW + p], sums[c * ROW + p] / counts[c], mirror ? 0.1 : 1e-5); /* 5 standard deviations */
+    tim_data_close(data);
+}
+
+static void test_data_means_are_those_of_what_is_drawn(void **state) {
+    (void)state;
+    check_means(false);
+    check_means(true);
+}
+
 static void assert_no_data(const TimConfig *config, TimStatus status, const char *part) {
     TimData *data;
     assert_int_equal(tim_data_open(&data, config, &err), status);
@@ -794,7 +826,7 @@ enum { LOSS_CHANNELS = 2, LOSS_HEIGHT = 2, LOSS_WIDTH = 3, LOSS_COUNT = LOSS_CHA
 /* |d|, rounded off, of two pixels' differences from their target. */
 static double loss_size(const float *f, const float *target, int next, int i) {
     const double before = i < 0 ? 0 : (double)f[i] - (double)target[i];
-    return sqrt(pow((double)f[next] - (double)target[next] - before, 2) + 0.0004);
+    return sqrt(pow((double)f[next] - (double)target[next] - before, 2) + 0.003 * 0.003);
 }
 
 static void check_absolute_loss(double edges) {
@@ -1401,6 +1433,66 @@ static void test_objective_composed_weight_and_edges_count(void **state) {
 }
 
 /* From its step on: those samples go from T_max to T_min, and the average is there for them in bf16. */
+/* Where the jump of the target ends, of composed samples alone. */
+static void end_composed(TimConfig *config, const float *means, float *end, int64_t *labels) {
+    static const double times[JUMPS] = {1, 1, 1, 1}, ends[JUMPS] = {0};
+    static float x[JUMP_PIXELS], z[JUMP_PIXELS], x_t[JUMP_PIXELS], target[JUMP_PIXELS];
+    TimTrainer *t = new_trainer(config);
+    TimLosses losses = {.target = target};
+    run_steps(t, 30);
+    draw_jumps(t, times, x, z, x_t, labels);
+    labels[JUMPS - 1] = CLASSES; /* as dropped */
+    TimBatch batch = {.size = JUMPS, .composed = JUMPS, .x = x, .z = z, .t = times, .r = ends, .condition.labels = labels};
+    if (means) {
+        assert_int_equal(
+            tim_objective_step(t->objective, &batch, &t->model->weights, &t->ema->weights, t->gradients, &losses, &err),
+            TIM_E_ARGUMENT);
+        assert_says("mean pictures");
+    }
+    batch.means = means;
+    assert_ok(tim_objective_step(t->objective, &batch, &t->model->weights, &t->ema->weights, t->gradients, &losses, &err));
+    for (int i = 0; i < JUMP_PIXELS; i++) end[i] = x_t[i] - target[i];
+    tim_trainer_free(t);
+}
+
+static void test_objective_composed_spread_moves_ends_from_the_mean_of_the_class(void **state) {
+    (void)state;
+    enum { ROW = SIDE * SIDE };
+    static float means[(CLASSES + 1) * ROW], plain[JUMP_PIXELS], spread[JUMP_PIXELS];
+    int64_t labels[JUMPS];
+    TimConfig config = tiny(TIM_PRECISION_F32);
+    config.transition.use_dir_loss = false, config.transition.composed_ratio = 0.5, config.transition.composed_jumps = 2;
+    config.training.composed_start_step = 100;
+    for (int i = 0; i < (CLASSES + 1) * ROW; i++) means[i] = (float)(i % 7) / 7.0F - 0.4F;
+    end_composed(&config, NULL, plain, labels);
+    config.transition.composed_spread = 1.25;
+    end_composed(&config, means, spread, labels);
+    for (int i = 0; i < JUMP_PIXELS; i++) {
+        const float mean = means[labels[i / ROW] * ROW + i % ROW];
+        assert_close(spread[i], mean + 1.25F * (plain[i] - mean), 2e-5);
+    }
+    tim_config_done(&config);
+}
+
+/* The trainer hands the objective the means of its data. */
+static void test_trainer_composed_spread_learns_the_means(void **state) {
+    (void)state;
+    enum { ROW = SIDE * SIDE };
+    float means[(CLASSES + 1) * ROW];
+    TimConfig config = tiny(TIM_PRECISION_F32);
+    config.transition.use_dir_loss = false, config.transition.composed_ratio = 0.25, config.transition.composed_jumps = 2;
+    TimTrainer *plain = new_trainer(&config);
+    config.transition.composed_spread = 1.25;
+    TimTrainer *spread = new_trainer(&config);
+    assert_null(plain->batch.means);
+    assert_ok(tim_data_means(spread->data, means, &err));
+    assert_memory_equal(spread->batch.means, means, sizeof means);
+    run_steps(plain, 3), run_steps(spread, 3);
+    assert_memory_not_equal(spread->model->f32, plain->model->f32, plain->model->params.elements * sizeof(float));
+    tim_trainer_free(plain), tim_trainer_free(spread);
+    tim_config_done(&config);
+}
+
 static void test_trainer_composed_samples_start_at_their_step(void **state) {
     (void)state;
     TimConfig config = tiny(TIM_PRECISION_BF16);
@@ -2591,6 +2683,7 @@ int main(void) {
         cmocka_unit_test(test_data_read_pixels_span_minus_one_to_one),
         cmocka_unit_test(test_data_read_drops_and_mirrors_their_share),
         cmocka_unit_test(test_data_read_without_dropout_keeps_all_labels),
+        cmocka_unit_test(test_data_means_are_those_of_what_is_drawn),
         cmocka_unit_test(test_assign_is_the_best_of_all_orders),
         cmocka_unit_test(test_assign_equals_scipy),
         cmocka_unit_test(test_coupling_none_leaves_pairs_as_drawn),
@@ -2636,6 +2729,8 @@ int main(void) {
         cmocka_unit_test(test_objective_direction_is_the_averages_on_request),
         cmocka_unit_test(test_objective_composed_target_is_what_the_averages_jumps_do),
         cmocka_unit_test(test_objective_composed_weight_and_edges_count),
+        cmocka_unit_test(test_objective_composed_spread_moves_ends_from_the_mean_of_the_class),
+        cmocka_unit_test(test_trainer_composed_spread_learns_the_means),
         cmocka_unit_test(test_trainer_composed_samples_start_at_their_step),
         cmocka_unit_test(test_trainer_composed_samples_end_as_the_sampler_does),
         cmocka_unit_test(test_trainer_init_begins_with_the_average),

@@ -104,6 +104,7 @@ typedef struct TimTransitionConfig {
     int composed_jumps;
     double composed_last_jump; /* what TimTransportConfig.last_jump is to the sampler's, of those jumps; 0 by default */
     double composed_weight;    /* what their weight is multiplied by; 1 by default */
+    double composed_spread;    /* how much further than those jumps end a picture lies from the mean of its class; 1 by default */
     double composed_edges;     /* what a difference between neighbouring values counts in their loss beside a value; 0 by default */
     /* Ours: share of the batch, at most half, whose own picture, drawn by one jump, is held against data by a second network that
      * learns both (twins and critic; arXiv 2311.18828, 2512.05150). 0, as published: none. */

@@ -61,6 +61,7 @@ static const TimTransitionConfig transition_defaults = {
     .consistency_ratio = 0.0,
     .composed_jumps = 8,
     .composed_weight = 1.0,
+    .composed_spread = 1.0,
     .twin_weight = 1.0,
     .derivative_type = TIM_DERIVATIVE_DDE,
     .differential_epsilon = 0.005,

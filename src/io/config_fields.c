@@ -79,6 +79,7 @@ static const TimField fields[] = {
     {"model.transition_loss.composed_jumps", TIM_FIELD_INT, AT(transition.composed_jumps), 1, 1024, NULL, 0},
     {"model.transition_loss.composed_last_jump", TIM_FIELD_DOUBLE, AT(transition.composed_last_jump), 0, 1e4, NULL, 0},
     {"model.transition_loss.composed_weight", TIM_FIELD_DOUBLE, AT(transition.composed_weight), 0, 1e3, NULL, 0},
+    {"model.transition_loss.composed_spread", TIM_FIELD_DOUBLE, AT(transition.composed_spread), 0, 10, NULL, 0},
     {"model.transition_loss.composed_edges", TIM_FIELD_DOUBLE, AT(transition.composed_edges), 0, 1e3, NULL, 0},
     {"model.transition_loss.twin_ratio", TIM_FIELD_DOUBLE, AT(transition.twin_ratio), 0, 0.5, NULL, 0},
     {"model.transition_loss.twin_weight", TIM_FIELD_DOUBLE, AT(transition.twin_weight), 0, 1e3, NULL, 0},

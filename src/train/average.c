@@ -119,12 +119,24 @@ static void target_from_end(const TimObjective *o, TimPart part, int64_t k) {
     for (size_t p = 0; p < o->picture; p++) target[p] = (float)(((double)target[p] - jump.x_t * (double)x_t[p]) / jump.f);
 }
 
+/* Moves where the jumps of sample `k` ended away from its class's mean. */
+static void spread(const TimObjective *o, TimPart part, int64_t k) {
+    const double by = o->config->transition.composed_spread;
+    const float *mean = part.batch->means + (size_t)part.batch->condition.labels[part.first + k] * o->picture;
+    float *x = tim_part_picture(o, part.lane->rows.target, k);
+    for (size_t p = 0; p < o->picture; p++) x[p] = (float)((double)mean[p] + by * ((double)x[p] - (double)mean[p]));
+}
+
 TimStatus tim_average_compose(const TimObjective *o, TimPart part, const TimWeights *ema, TimError *err) {
     TimNetwork *n;
     TIM_TRY(average_for(o, part, part.size, ema, &n, err));
     tim_part_fill_condition(o, n, 0, &part.batch->condition, part.first, part.size);
     memcpy(part.lane->rows.target, part.lane->rows.x_t, (size_t)part.size * o->picture * sizeof(float));
     for (int j = 0; j < o->config->transition.composed_jumps; j++) jump_once(o, n, part, j);
-    for (int64_t k = 0; k < part.size; k++) target_from_end(o, part, k);
+    const bool spreads = o->config->transition.composed_spread != 1;
+    for (int64_t k = 0; k < part.size; k++) {
+        if (spreads) spread(o, part, k);
+        target_from_end(o, part, k);
+    }
     return TIM_OK;
 }

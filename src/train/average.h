@@ -21,7 +21,8 @@ TimStatus tim_average_guide(const TimObjective *o, TimPart part, const TimWeight
 /* The tangents of x_t on the tape of `trained` = F under the condition that the derivative has, for all samples. */
 TimStatus tim_average_direct(const TimObjective *o, const TimNetwork *trained, TimPart part, const TimWeights *ema, TimError *err);
 
-/* rows.target = the F of the one jump from t to r that ends where the average's jumps do, for all samples. */
+/* rows.target = the F of the one jump from t to r that ends where the average's jumps do, for all samples; composed_spread as far
+ * from the mean of the sample's class. */
 TimStatus tim_average_compose(const TimObjective *o, TimPart part, const TimWeights *ema, TimError *err);
 
 #endif

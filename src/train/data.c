@@ -153,3 +153,50 @@ void tim_data_read(TimData *data, uint64_t seed, uint64_t first, size_t count, c
         done += share;
     }
 }
+
+/* ---- means ---- */
+
+/* Adds a picture, or where samples are mirrored the mean of it and its mirror image, to `sum`. */
+static void add_picture(const TimData *data, double *sum, size_t picture) {
+    const size_t height = (size_t)data->set.height, width = (size_t)data->set.width;
+    const uint8_t *pixels = data->set.images + picture * height * width;
+    for (size_t y = 0; y < height; y++)
+        for (size_t x = 0; x < width; x++) {
+            const size_t opposite = data->mirror ? width - 1 - x : x;
+            sum[y * width + x] += (pixels[y * width + x] + pixels[y * width + opposite]) / 2.0;
+        }
+}
+
+/* sums[c] = the sum of the `counts[c]` pictures of class c, at last that of all */
+static void sum_classes(const TimData *data, double *sums, size_t *counts, size_t pixels) {
+    const size_t classes = (size_t)data->null_class;
+    for (size_t i = 0; i < data->set.count; i++) {
+        add_picture(data, sums + data->set.labels[i] * pixels, i);
+        counts[data->set.labels[i]]++;
+    }
+    for (size_t c = 0; c < classes; c++) {
+        for (size_t p = 0; p < pixels; p++) sums[classes * pixels + p] += sums[c * pixels + p];
+        counts[classes] += counts[c];
+    }
+}
+
+TimStatus tim_data_means(const TimData *data, float *means, TimError *err) {
+    const size_t pixels = (size_t)data->set.height * (size_t)data->set.width, rows = (size_t)data->null_class + 1;
+    double *sums = NULL;
+    size_t *counts = NULL, elements;
+    if (!tim_mul_size(rows, pixels, &elements))
+        return tim_fail(err, TIM_E_MEMORY, "%zu mean pictures do not fit into memory", rows);
+    TIM_TRY(tim_new(&sums, elements, sizeof *sums, "the mean pictures", err));
+    const TimStatus status = tim_new(&counts, rows, sizeof *counts, "the mean pictures", err);
+    if (status == TIM_OK) {
+        sum_classes(data, sums, counts, pixels);
+        for (size_t c = 0; c < rows; c++) {
+            const size_t from = counts[c] ? c : rows - 1;
+            for (size_t p = 0; p < pixels; p++)
+                means[c * pixels + p] = (float)(sums[from * pixels + p] / (double)counts[from] / 127.5 - 1);
+        }
+    }
+    tim_free(sums);
+    tim_free(counts);
+    return status;
+}

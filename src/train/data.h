@@ -23,6 +23,10 @@ void tim_data_close(TimData *data);
 /* Number of pictures: the length of an epoch. */
 size_t tim_data_count(const TimData *data);
 
+/* means[c] = the mean picture of class c as samples show it, means[num_classes] that of all; of a class without pictures too.
+ * means: (num_classes + 1, C H W), the caller's. */
+TimStatus tim_data_means(const TimData *data, float *means, TimError *err);
+
 /* A batch's arrays, the caller's. */
 typedef struct TimSamples {
     float *x;         /* (B, C H W), v / 127.5 - 1, so in [-1, 1] */

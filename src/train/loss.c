@@ -7,7 +7,7 @@
 static const double smallest_norm = 1e-8;
 
 /* Differences well above this count by their size, those below by their square. */
-static const double corner = 0.02;
+static const double corner = 0.003;
 
 /* Two vectors with elements `stride` apart. */
 typedef struct Pair {

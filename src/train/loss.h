@@ -14,7 +14,7 @@ typedef struct TimLossShape {
     size_t width;   /* positions in a row of the picture; read with `edges` > 0 */
 } TimLossShape;
 
-/* mean d^2 with d = f - target, or with `absolute` ((sum |d| + edges sum |d_next - d|) / count)^2, where |d| = sqrt(d^2 + 0.02^2)
+/* mean d^2 with d = f - target, or with `absolute` ((sum |d| + edges sum |d_next - d|) / count)^2, where |d| = sqrt(d^2 + 0.003^2)
  * is as smooth at its bottom as a square and d_next is the right or the lower neighbour (gradient difference loss, arXiv
  * 1511.05440, equation 6 with the sign kept); plus the mean over positions of 1 - cos(f, target) with `direction`. NaN counts as 0,
  * infinities as +-1e5. */

@@ -245,6 +245,9 @@ static TimStatus check(const TimObjective *o, const TimBatch *b, TimError *err) 
                         (long long)b->twins, (long long)b->size);
     if (b->twins > 0 && (!b->critic || !b->critic_gradients || o->config->transition.twin_ratio <= 0))
         return tim_fail(err, TIM_E_ARGUMENT, "twins need a critic, its gradients, and a twin_ratio above 0");
+    if (b->composed > 0 && o->config->transition.composed_spread != 1 && !(b->means && b->condition.labels))
+        return tim_fail(err, TIM_E_ARGUMENT, "composed_spread is %g and needs classes and their mean pictures",
+                        o->config->transition.composed_spread);
     if (o->shape.alignment && !b->h_target) return tim_fail(err, TIM_E_ARGUMENT, "the alignment loss needs h_target");
     if (o->shape.alignment && b->twins > 0)
         return tim_fail(err, TIM_E_ARGUMENT, "twins have no picture whose features the alignment loss could have");

@@ -124,6 +124,16 @@ static size_t picture_size(const TimTrainer *t) {
     return (size_t)network->in_channels * (size_t)network->input_size * (size_t)network->input_size;
 }
 
+static TimStatus make_means(TimTrainer *t, TimError *err) {
+    const TimTransitionConfig *transition = &t->model->config.transition;
+    size_t elements;
+    if (!(transition->composed_ratio > 0) || transition->composed_spread == 1) return TIM_OK;
+    if (!tim_mul_size((size_t)t->model->config.network.num_classes + 1, picture_size(t), &elements))
+        return tim_fail(err, TIM_E_MEMORY, "%d mean pictures do not fit into memory", t->model->config.network.num_classes);
+    TIM_TRY(tim_new(&t->batch.means, elements, sizeof(float), "the mean pictures", err));
+    return tim_data_means(t->data, t->batch.means, err);
+}
+
 static TimStatus make_batch(TimTrainer *t, TimError *err) {
     TimTrainBatch *b = &t->batch;
     const size_t size = (size_t)t->model->config.training.batch_size;
@@ -137,6 +147,7 @@ static TimStatus make_batch(TimTrainer *t, TimError *err) {
     TIM_TRY(tim_new(&b->samples.labels, size, sizeof(int64_t), "a batch", err));
     TIM_TRY(tim_new(&b->samples.dropped, size, sizeof(int64_t), "a batch", err));
     TIM_TRY(tim_new(&b->null_class, size, sizeof(int64_t), "a batch", err));
+    TIM_TRY(make_means(t, err));
     TIM_TRY(tim_new(&b->bins, size, sizeof(size_t), "a batch", err));
     TIM_TRY(tim_new(&b->expected_loss, size, sizeof(float), "a batch", err));
     TIM_TRY(tim_new(&b->sample_losses, size, sizeof(float), "a batch", err));
@@ -188,9 +199,19 @@ TimStatus tim_trainer_new(TimTrainer **trainer, const TimConfig *config, const T
 
 void tim_trainer_free(TimTrainer *t) {
     if (!t) return;
-    void *const blocks[] = {
-        t->gradients, t->moments, t->batch.samples.x,  t->batch.samples.labels, t->batch.samples.dropped, t->batch.z,
-        t->batch.t,   t->batch.r, t->batch.null_class, t->batch.bins,           t->batch.expected_loss,   t->batch.sample_losses};
+    void *const blocks[] = {t->gradients,
+                            t->moments,
+                            t->batch.samples.x,
+                            t->batch.samples.labels,
+                            t->batch.samples.dropped,
+                            t->batch.z,
+                            t->batch.t,
+                            t->batch.r,
+                            t->batch.null_class,
+                            t->batch.means,
+                            t->batch.bins,
+                            t->batch.expected_loss,
+                            t->batch.sample_losses};
     tim_objective_free(t->objective);
     tim_critic_free(t->critic);
     tim_muon_free(t->muon);
@@ -284,6 +305,7 @@ static TimBatch draw_batch(TimTrainer *t) {
                       .condition.labels = b->samples.dropped,
                       .teacher.labels = b->samples.labels,
                       .null.labels = b->null_class,
+                      .means = b->means,
                       .expected_loss = expect_losses(t, diffusion, twins),
                       .unguided = s->step < config->training.guidance_start_step};
 }

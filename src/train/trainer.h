@@ -26,6 +26,7 @@ typedef struct TimTrainBatch {
     float *z;                             /* (B, C H W) */
     double *t, *r;                        /* (B) */
     int64_t *null_class;                  /* (B) */
+    float *means;                         /* (num_classes + 1, C H W) of data.h; NULL unless composed samples are spread */
     size_t *bins;                         /* (B): of loss_scale.h */
     float *expected_loss, *sample_losses; /* (B) */
 } TimTrainBatch;
