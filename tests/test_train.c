@@ -347,7 +347,7 @@ static void check_means(bool mirror) {
     enum { EPOCHS = 400, ROW = SIDE * SIDE };
     TimData *data = open_data(mirror, 0.3);
     static Drawn drawn;
-    static float means[(CLASSES + 1) * ROW];
+    float *means;
     static double sums[(CLASSES + 1) * ROW];
     int counts[CLASSES + 1] = {0};
     memset(sums, 0, sizeof sums);
@@ -361,10 +361,11 @@ static void check_means(bool mirror) {
             }
         }
     }
-    assert_ok(tim_data_means(data, means, &err));
+    assert_ok(tim_data_means(&means, data, &err));
     for (int c = 0; c <= CLASSES; c++)
         for (int p = 0; p < ROW; p++)
             assert_close(means[c * ROW + p], sums[c * ROW + p] / counts[c], mirror ? 0.1 : 1e-5); /* 5 standard deviations */
+    tim_free(means);
     tim_data_close(data);
 }
 
@@ -1432,7 +1433,6 @@ static void test_objective_composed_weight_and_edges_count(void **state) {
     tim_config_done(&config);
 }
 
-/* From its step on: those samples go from T_max to T_min, and the average is there for them in bf16. */
 /* Where the jump of the target ends, of composed samples alone. */
 static void end_composed(TimConfig *config, const float *means, float *end, int64_t *labels) {
     static const double times[JUMPS] = {1, 1, 1, 1}, ends[JUMPS] = {0};
@@ -1477,22 +1477,23 @@ static void test_objective_composed_spread_moves_ends_from_the_mean_of_the_class
 /* The trainer hands the objective the means of its data. */
 static void test_trainer_composed_spread_learns_the_means(void **state) {
     (void)state;
-    enum { ROW = SIDE * SIDE };
-    float means[(CLASSES + 1) * ROW];
+    float *means;
     TimConfig config = tiny(TIM_PRECISION_F32);
     config.transition.use_dir_loss = false, config.transition.composed_ratio = 0.25, config.transition.composed_jumps = 2;
     TimTrainer *plain = new_trainer(&config);
     config.transition.composed_spread = 1.25;
     TimTrainer *spread = new_trainer(&config);
     assert_null(plain->batch.means);
-    assert_ok(tim_data_means(spread->data, means, &err));
-    assert_memory_equal(spread->batch.means, means, sizeof means);
+    assert_ok(tim_data_means(&means, spread->data, &err));
+    assert_memory_equal(spread->batch.means, means, (CLASSES + 1) * SIDE * SIDE * sizeof *means);
+    tim_free(means);
     run_steps(plain, 3), run_steps(spread, 3);
     assert_memory_not_equal(spread->model->f32, plain->model->f32, plain->model->params.elements * sizeof(float));
     tim_trainer_free(plain), tim_trainer_free(spread);
     tim_config_done(&config);
 }
 
+/* From its step on: those samples go from T_max to T_min, and the average is there for them in bf16. */
 static void test_trainer_composed_samples_start_at_their_step(void **state) {
     (void)state;
     TimConfig config = tiny(TIM_PRECISION_BF16);

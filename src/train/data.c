@@ -163,7 +163,9 @@ static void add_picture(const TimData *data, double *sum, size_t picture) {
     for (size_t y = 0; y < height; y++)
         for (size_t x = 0; x < width; x++) {
             const size_t opposite = data->mirror ? width - 1 - x : x;
-            sum[y * width + x] += (pixels[y * width + x] + pixels[y * width + opposite]) / 2.0;
+            const float pixel = tim_pixel_from_byte(pixels[y * width + x]),
+                        other = tim_pixel_from_byte(pixels[y * width + opposite]);
+            sum[y * width + x] += ((double)pixel + (double)other) / 2;
         }
 }
 
@@ -180,21 +182,27 @@ static void sum_classes(const TimData *data, double *sums, size_t *counts, size_
     }
 }
 
-TimStatus tim_data_means(const TimData *data, float *means, TimError *err) {
+/* The mean pictures of `rows` rows of sums; of all pictures, the last row, where there are none. */
+static void divide(float *means, const double *sums, const size_t *counts, size_t rows, size_t pixels) {
+    for (size_t c = 0; c < rows; c++) {
+        const size_t from = counts[c] ? c : rows - 1;
+        for (size_t p = 0; p < pixels; p++) means[c * pixels + p] = (float)(sums[from * pixels + p] / (double)counts[from]);
+    }
+}
+
+TimStatus tim_data_means(float **means, const TimData *data, TimError *err) {
     const size_t pixels = (size_t)data->set.height * (size_t)data->set.width, rows = (size_t)data->null_class + 1;
     double *sums = NULL;
     size_t *counts = NULL, elements;
+    *means = NULL;
     if (!tim_mul_size(rows, pixels, &elements))
         return tim_fail(err, TIM_E_MEMORY, "%zu mean pictures do not fit into memory", rows);
-    TIM_TRY(tim_new(&sums, elements, sizeof *sums, "the mean pictures", err));
-    const TimStatus status = tim_new(&counts, rows, sizeof *counts, "the mean pictures", err);
+    TimStatus status = tim_new(&sums, elements, sizeof *sums, "the mean pictures", err);
+    if (status == TIM_OK) status = tim_new(&counts, rows, sizeof *counts, "the mean pictures", err);
+    if (status == TIM_OK) status = tim_new(means, elements, sizeof **means, "the mean pictures", err);
     if (status == TIM_OK) {
         sum_classes(data, sums, counts, pixels);
-        for (size_t c = 0; c < rows; c++) {
-            const size_t from = counts[c] ? c : rows - 1;
-            for (size_t p = 0; p < pixels; p++)
-                means[c * pixels + p] = (float)(sums[from * pixels + p] / (double)counts[from] / 127.5 - 1);
-        }
+        divide(*means, sums, counts, rows, pixels);
     }
     tim_free(sums);
     tim_free(counts);

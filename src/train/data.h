@@ -24,8 +24,8 @@ void tim_data_close(TimData *data);
 size_t tim_data_count(const TimData *data);
 
 /* means[c] = the mean picture of class c as samples show it, means[num_classes] that of all; of a class without pictures too.
- * means: (num_classes + 1, C H W), the caller's. */
-TimStatus tim_data_means(const TimData *data, float *means, TimError *err);
+ * *means: (num_classes + 1, C H W), free with tim_free; NULL after an error. */
+TimStatus tim_data_means(float **means, const TimData *data, TimError *err);
 
 /* A batch's arrays, the caller's. */
 typedef struct TimSamples {

@@ -51,11 +51,12 @@ typedef struct TimBatch {
     const double *t, *r;      /* (B), t >= r */
     TimCondition condition;   /* after dropout: what the network and its derivative see */
     TimCondition
-        teacher;        /* what the guiding network's conditional call sees (class: labels before dropout; text: as `condition`) */
-    TimCondition null;  /* the null condition of every sample; only read when the target is guided */
-    bool unguided;      /* the target is not guided, whatever the transport says */
-    const float *means; /* (num_classes + 1, C H W): the mean picture of every class, of all at last; read by composed samples when
-                                 * composed_spread is not 1 */
+        teacher;       /* what the guiding network's conditional call sees (class: labels before dropout; text: as `condition`) */
+    TimCondition null; /* the null condition of every sample; only read when the target is guided */
+    bool unguided;     /* the target is not guided, whatever the transport says */
+    /* (num_classes + 1, C H W): the mean picture of every class, at last that of all; read by composed samples when composed_spread
+     * is not 1 */
+    const float *means;
     const float *h_target;      /* (B N, z_dim) with alignment, else NULL */
     const float *expected_loss; /* (B): what weighs a sample in place of its own loss where above 0; NULL: nowhere */
 } TimBatch;

@@ -126,12 +126,8 @@ static size_t picture_size(const TimTrainer *t) {
 
 static TimStatus make_means(TimTrainer *t, TimError *err) {
     const TimTransitionConfig *transition = &t->model->config.transition;
-    size_t elements;
     if (!(transition->composed_ratio > 0) || transition->composed_spread == 1) return TIM_OK;
-    if (!tim_mul_size((size_t)t->model->config.network.num_classes + 1, picture_size(t), &elements))
-        return tim_fail(err, TIM_E_MEMORY, "%d mean pictures do not fit into memory", t->model->config.network.num_classes);
-    TIM_TRY(tim_new(&t->batch.means, elements, sizeof(float), "the mean pictures", err));
-    return tim_data_means(t->data, t->batch.means, err);
+    return tim_data_means(&t->batch.means, t->data, err);
 }
 
 static TimStatus make_batch(TimTrainer *t, TimError *err) {
