@@ -19,6 +19,7 @@ static const Corpus corpora[] = {
     {"autoencoder_config", fuzz_autoencoder_config, 1, 4, 2},
     {"gemma3_config", fuzz_gemma3_config, 1, 3, 2},
     {"idx", fuzz_idx, 1, 5, 4},
+    {"moments", fuzz_moments, 1, 3, 2},
     {"network_json", fuzz_network_json, 1, 3, 2},
     {"npy", fuzz_npy, 1, 4, 3},
     {"npz", fuzz_npz, 1, 4, 3},
@@ -26,6 +27,7 @@ static const Corpus corpora[] = {
     {"picture", fuzz_picture, 1, 9, 9},
     {"png_text", fuzz_png_text, 1, 5, 4},
     {"prompts", fuzz_prompts, 1, 6, 5},
+    {"report", fuzz_report, 11, 3, 2},
     {"safetensors", fuzz_safetensors, 1, 4, 2},
     {"sentencepiece", fuzz_sentencepiece, 7, 3, 2},
     {"t5_config", fuzz_t5_config, 1, 2, 1},
@@ -33,6 +35,7 @@ static const Corpus corpora[] = {
     {"tokenizer_config", fuzz_tokenizer_config, 1, 4, 4},
     {"tokenizer_json", fuzz_tokenizer_json, 1, 2, 2},
     {"torch_zip", fuzz_torch_zip, 1, 3, 3},
+    {"train_state", fuzz_train_state, 1, 4, 3},
     {"yaml_config", fuzz_yaml_config, 7, 6, 4},
 };
 

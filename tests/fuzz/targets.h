@@ -10,6 +10,7 @@
 int fuzz_autoencoder_config(const uint8_t *data, size_t size);
 int fuzz_gemma3_config(const uint8_t *data, size_t size);
 int fuzz_idx(const uint8_t *data, size_t size);
+int fuzz_moments(const uint8_t *data, size_t size); /* an array of numbers in a sound npz */
 int fuzz_network_json(const uint8_t *data, size_t size);
 int fuzz_npy(const uint8_t *data, size_t size); /* an array of a sound npz */
 int fuzz_npz(const uint8_t *data, size_t size);
@@ -17,6 +18,7 @@ int fuzz_pickle(const uint8_t *data, size_t size); /* the data.pkl of a sound zi
 int fuzz_picture(const uint8_t *data, size_t size);
 int fuzz_png_text(const uint8_t *data, size_t size);
 int fuzz_prompts(const uint8_t *data, size_t size);
+int fuzz_report(const uint8_t *data, size_t size);
 int fuzz_safetensors(const uint8_t *data, size_t size);
 int fuzz_sentencepiece(const uint8_t *data, size_t size);
 int fuzz_t5_config(const uint8_t *data, size_t size);
@@ -24,6 +26,7 @@ int fuzz_tensor_index(const uint8_t *data, size_t size);
 int fuzz_tokenizer_config(const uint8_t *data, size_t size);
 int fuzz_tokenizer_json(const uint8_t *data, size_t size);
 int fuzz_torch_zip(const uint8_t *data, size_t size);
+int fuzz_train_state(const uint8_t *data, size_t size);
 int fuzz_yaml_config(const uint8_t *data, size_t size);
 
 #endif
