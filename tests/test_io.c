@@ -27,6 +27,7 @@
 #include "io/file.h"
 #include "io/hf_config.h"
 #include "io/idx.h"
+#include "io/json_count.h"
 #include "io/number.h"
 #include "io/safetensors.h"
 
@@ -325,6 +326,31 @@ static void test_safetensors_open_truncated_or_huge_header_refused(void **state)
     assert_int_equal(tim_safetensors_open(&file, path, &err), TIM_E_FORMAT);
     assert_int_equal(tim_safetensors_open(&file, in_folder("missing"), &err), TIM_E_IO);
     tim_safetensors_close(&file);
+}
+
+/* Nothing but lists, a value in every second byte, would take 80 times the file's size. */
+static void test_safetensors_open_header_of_many_values_refused(void **state) {
+    (void)state;
+    enum { VALUES = (1 << 21) + 2, HEAD = 8 + 6, SIZE = HEAD + 3 * VALUES };
+    static char bytes[SIZE];
+    const uint64_t length = SIZE - 8;
+    TimSafetensors file;
+    memcpy(bytes, &length, 8);
+    memcpy(bytes + 8, "{\"a\":[", 6);
+    for (size_t i = HEAD; i + 2 < SIZE; i += 3) memcpy(bytes + i, "[],", 3);
+    memcpy(bytes + SIZE - 2, "]}", 2);
+    write_file(in_folder("made.safetensors"), bytes, SIZE);
+    assert_int_equal(tim_safetensors_open(&file, in_folder("made.safetensors"), &err), TIM_E_FORMAT);
+    assert_says("a header of more than 2097152 values");
+    assert_refused("{\"a,b\\\",{[\":", 0, TIM_E_FORMAT, "not valid");
+}
+
+static void test_json_is_small_counts_outside_of_texts(void **state) {
+    (void)state;
+    static const char text[] = "{\"a,[{\\\",\": [1, 2, {}], \"b\\\\\": 3}"; /* opened: 3, separated: 3 */
+    assert_true(tim_json_is_small(text, sizeof text - 1, 6));
+    assert_false(tim_json_is_small(text, sizeof text - 1, 5));
+    assert_true(tim_json_is_small("\"\\", 2, 0)); /* ends within a text */
 }
 
 static void test_safetensors_open_bad_json_refused(void **state) {
@@ -1276,6 +1302,8 @@ int main(void) {
         cmocka_unit_test(test_safetensors_open_lists_in_data_order),
         cmocka_unit_test(test_safetensors_open_no_tensors_is_fine),
         cmocka_unit_test(test_safetensors_open_truncated_or_huge_header_refused),
+        cmocka_unit_test(test_safetensors_open_header_of_many_values_refused),
+        cmocka_unit_test(test_json_is_small_counts_outside_of_texts),
         cmocka_unit_test(test_safetensors_open_bad_json_refused),
         cmocka_unit_test(test_safetensors_open_bad_entry_refused),
         cmocka_unit_test(test_safetensors_open_bad_place_refused),

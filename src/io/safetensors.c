@@ -8,6 +8,7 @@
 #include "base/bf16.h"
 #include "base/f16.h"
 #include "base/memory.h"
+#include "io/json_count.h"
 
 _Static_assert(__BYTE_ORDER__ == __ORDER_LITTLE_ENDIAN__, "safetensors data is little-endian and used in place");
 
@@ -28,6 +29,9 @@ static TimStatus read_header(json_t **header, size_t *data_start, const TimFile 
     const char *text = (const char *)file->data + PREFIX_BYTES;
     if (bytes == 0 || text[0] != '{')
         return tim_fail(err, TIM_E_FORMAT, "the header does not begin with '{': not a safetensors file");
+    if (!tim_json_is_small(text, (size_t)bytes, TIM_JSON_MAX_VALUES))
+        return tim_fail(err, TIM_E_FORMAT, "a header of more than %d values: no tensors need so many; is the file damaged?",
+                        TIM_JSON_MAX_VALUES);
     json_error_t cause;
     *header = json_loadb(text, (size_t)bytes, JSON_REJECT_DUPLICATES, &cause);
     if (!*header)

@@ -6,10 +6,11 @@
 
 #include "base/memory.h"
 #include "base/text.h"
+#include "io/json_count.h"
 #include "io/tensor_folder.h"
 #include "io/torch_file.h"
 
-enum { MAX_PARTS = 4096, MAX_INDEX = 64 << 20 /* bytes; jansson takes up to 80 times as many */ };
+enum { MAX_PARTS = 4096, MAX_INDEX = 64 << 20 /* bytes */ };
 
 /* One file of a set: safetensors, or a file of torch.save with the map it lies in. */
 typedef struct TimTensorPart {
@@ -103,6 +104,9 @@ static TimStatus parse_index(json_t **document, const TimFile *file, TimError *e
     if (file->size > MAX_INDEX)
         return tim_fail(err, TIM_E_FORMAT, "an index of %zu bytes; at most %d are read: give the index as it was published",
                         file->size, MAX_INDEX);
+    if (!tim_json_is_small((const char *)file->data, file->size, TIM_JSON_MAX_VALUES))
+        return tim_fail(err, TIM_E_FORMAT, "an index of more than %d values: give the index as it was published",
+                        TIM_JSON_MAX_VALUES);
     *document = json_loadb((const char *)file->data, file->size, JSON_REJECT_DUPLICATES, &cause);
     if (*document) return TIM_OK;
     return tim_fail(err, json_error_code(&cause) == json_error_out_of_memory ? TIM_E_MEMORY : TIM_E_FORMAT,

@@ -11,7 +11,7 @@
 #include "train/folder.h"
 #include "train/muon.h"
 
-enum { VERSION = 1, MAX_STATE = 16 << 20 }; /* of state.json: its version, and the bytes of it that are read */
+enum { VERSION = 1, MAX_STATE = 64 << 10 }; /* of state.json: its version, and the bytes of it that are read */
 #define EXPECTED_LOSS "expected_loss"
 #define CRITIC_UPDATES "critic_updates"
 
