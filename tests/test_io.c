@@ -27,7 +27,7 @@
 #include "io/file.h"
 #include "io/hf_config.h"
 #include "io/idx.h"
-#include "io/json_count.h"
+#include "io/json_text.h"
 #include "io/number.h"
 #include "io/safetensors.h"
 
@@ -350,7 +350,8 @@ static void test_json_is_small_counts_outside_of_texts(void **state) {
     static const char text[] = "{\"a,[{\\\",\": [1, 2, {}], \"b\\\\\": 3}"; /* opened: 3, separated: 3 */
     assert_true(tim_json_is_small(text, sizeof text - 1, 6));
     assert_false(tim_json_is_small(text, sizeof text - 1, 5));
-    assert_true(tim_json_is_small("\"\\", 2, 0)); /* ends within a text */
+    assert_true(tim_json_is_small("\"\\", 2, 0));     /* ends within a text */
+    assert_true(tim_json_is_small("\"\n\",,", 5, 0)); /* whoever reads it refuses it at the text */
 }
 
 static void test_safetensors_open_bad_json_refused(void **state) {

@@ -8,7 +8,7 @@
 #include "base/bf16.h"
 #include "base/f16.h"
 #include "base/memory.h"
-#include "io/json_count.h"
+#include "io/json_text.h"
 
 _Static_assert(__BYTE_ORDER__ == __ORDER_LITTLE_ENDIAN__, "safetensors data is little-endian and used in place");
 

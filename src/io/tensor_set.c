@@ -6,7 +6,7 @@
 
 #include "base/memory.h"
 #include "base/text.h"
-#include "io/json_count.h"
+#include "io/json_text.h"
 #include "io/tensor_folder.h"
 #include "io/torch_file.h"
 

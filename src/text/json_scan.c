@@ -4,6 +4,7 @@
 #include <string.h>
 
 #include "base/utf8.h"
+#include "io/json_text.h"
 #include "io/number.h"
 
 TimJsonScan tim_scan_of(const char *begin, const char *end) {
@@ -44,18 +45,6 @@ bool tim_scan_entry(TimJsonScan *s, char close, bool first) {
 
 /* ---- texts ---- */
 
-/* Where the text that begins at the quote `at` ends, behind its other quote; NULL where it does not. */
-static const char *end_of_text(const char *at, const char *end, bool *plain) {
-    *plain = true;
-    for (at++; at < end && *at != '"'; at++) {
-        if ((unsigned char)*at < ' ') return NULL;
-        if (*at != '\\') continue;
-        *plain = false;
-        if (++at == end) return NULL;
-    }
-    return at < end ? at + 1 : NULL;
-}
-
 /* With escapes: the library knows them all. */
 static bool add_escaped(TimBuffer *text, const char *begin, const char *end) {
     json_t *value = json_loadb(begin, (size_t)(end - begin), JSON_DECODE_ANY | JSON_ALLOW_NUL, NULL);
@@ -73,7 +62,7 @@ static bool add_plain(TimBuffer *text, const char *begin, size_t size) {
 bool tim_scan_text(TimJsonScan *s) {
     bool plain;
     if (tim_scan_next(s) != '"') return fail(s);
-    const char *begin = s->at, *end = end_of_text(begin, s->end, &plain);
+    const char *begin = s->at, *end = tim_json_text_end(begin, s->end, &plain);
     s->text.count = 0;
     if (!end || !(plain ? add_plain(&s->text, begin + 1, (size_t)(end - begin) - 2) : add_escaped(&s->text, begin, end)))
         return fail(s);
@@ -106,7 +95,7 @@ bool tim_scan_number(TimJsonScan *s, double *value) {
 
 static bool skip_text(TimJsonScan *s) {
     bool plain;
-    const char *end = end_of_text(s->at, s->end, &plain);
+    const char *end = tim_json_text_end(s->at, s->end, &plain);
     if (!end) return fail(s);
     s->at = end;
     return true;
