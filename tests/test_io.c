@@ -691,6 +691,7 @@ static void assert_same_config(const TimConfig *a, const TimConfig *b) {
                 r->critic_learning_rate == s->critic_learning_rate && r->min_learning_rate == s->min_learning_rate);
     assert_same_text(a->data_type, b->data_type);
     assert_same_text(a->data_dir, b->data_dir);
+    assert_true(a->data_spread == b->data_spread && r->data_spread_start_step == s->data_spread_start_step);
     assert_same_text(a->vae_dir, b->vae_dir);
     assert_same_text(a->text_encoder_dir, b->text_encoder_dir);
     assert_true(a->use_last_hidden_state == b->use_last_hidden_state && a->max_seq_length == b->max_seq_length);
@@ -740,10 +741,10 @@ static void test_config_read_own_keys_arrive(void **state) {
         "  transition_loss: {average_direction: true, composed_ratio: 0.25, composed_jumps: 5, composed_weight: 0.5, "
         "composed_last_jump: 0.25, composed_edges: 2, composed_spread: 1.5, twin_ratio: 0.125, twin_weight: 7, expected_loss: "
         "true, loss_weight_power: 0.75}\n  ema_warmup: true\n"
-        "data: {dataset: {mirror: true}}\n"
+        "data: {dataset: {mirror: true, spread: 1.0625}}\n"
         "training: {guidance_start_step: 1, composed_start_step: 2, expected_loss_start_step: 3, twin_start_step: 4, "
         "twin_pull_start_step: 5, twin_pull_full_step: 7, coupling_batches: 6, critic_learning_rate: 0.75, "
-        "min_learning_rate: 1.52587890625e-05}\n";
+        "min_learning_rate: 1.52587890625e-05, data_spread_start_step: 8}\n";
     TimConfig c;
     write_file(in_folder("own.yaml"), text, strlen(text));
     assert_ok(tim_config_read(&c, in_folder("own.yaml"), &err));
@@ -758,6 +759,7 @@ static void test_config_read_own_keys_arrive(void **state) {
     assert_true(t->twin_start_step == 4 && t->twin_pull_start_step == 5 && t->twin_pull_full_step == 7 &&
                 t->coupling_batches == 6 && t->ema_warmup);
     assert_true(t->critic_learning_rate == 0.75 && t->min_learning_rate == 0x1p-16 && c.data_mirror);
+    assert_true(c.data_spread == 1.0625 && t->data_spread_start_step == 8);
     tim_config_done(&c);
 }
 
@@ -790,6 +792,7 @@ static void test_config_write_every_transport_reads_back(void **state) {
         config.training.lr_scheduler = TIM_SCHEDULE_CONSTANT_WITH_WARMUP;
         config.training.optimizer = TIM_OPTIMIZER_MUON;
         config.training.momentum = 0.9;
+        config.data_spread = 1.0 / 7.0, config.training.data_spread_start_step = 9;
         config.data_dir = (char[]){"a: \"b\" #\t\xC3\xA9\xF0\x9F\x98\x80"};
         assert_round_trip(&config);
         config.data_dir = (char[]){"null"};
@@ -877,7 +880,7 @@ static void test_config_read_unknown_key_named_with_line(void **state) {
     assert_yaml_refused("model: {ema_dekay: 0.9}\n", "'ema_dekay' in model; allowed: ema_decay, ");
     assert_yaml_refused("model: {transport_: {target: x}}\n", "'transport_' in model; allowed: transport, ");
     assert_yaml_refused("data: {type: idx}\n", "'type' in data; allowed: data_type, ");
-    assert_yaml_refused("data: {dataset: {dir: x}}\n", "'dir' in data.dataset; allowed: mirror, data_dir");
+    assert_yaml_refused("data: {dataset: {dir: x}}\n", "'dir' in data.dataset; allowed: mirror, data_dir, spread");
     assert_yaml_refused("data: {dataloader: {batch: 3}}\n", "'batch' in data.dataloader; allowed: batch_size");
     assert_yaml_refused("model:\n  transport:\n    params: {beta_min: 1}\n", "'beta_min'");
     assert_yaml_refused("model:\n  network:\n    target: tim.models.t2i.tim_model.TiM\n    params: {num_classes: 1}\n",

@@ -1493,6 +1493,30 @@ static void test_trainer_composed_spread_learns_the_means(void **state) {
     tim_config_done(&config);
 }
 
+/* From their step on; drawn are the pictures that a training without shows. */
+static void test_trainer_data_spread_starts_at_its_step(void **state) {
+    (void)state;
+    enum { ROW = SIDE * SIDE };
+    float *means;
+    TimConfig config = tiny(TIM_PRECISION_F32);
+    TimTrainer *plain = new_trainer(&config);
+    config.data_spread = 1.25, config.training.data_spread_start_step = 2;
+    TimTrainer *spread = new_trainer(&config);
+    assert_ok(tim_data_means(&means, plain->data, &err));
+    run_steps(plain, 2), run_steps(spread, 2);
+    assert_same_trainer(plain, spread);
+    run_steps(plain, 1), run_steps(spread, 1);
+    const TimSamples *a = &plain->batch.samples, *b = &spread->batch.samples;
+    for (int i = 0; i < BATCH * ROW; i++) {
+        const float mean = means[a->labels[i / ROW] * ROW + i % ROW];
+        assert_close(b->x[i], mean + 1.25F * (a->x[i] - mean), 1e-6);
+    }
+    assert_memory_not_equal(spread->model->f32, plain->model->f32, plain->model->params.elements * sizeof(float));
+    tim_free(means);
+    tim_trainer_free(plain), tim_trainer_free(spread);
+    tim_config_done(&config);
+}
+
 /* From its step on: those samples go from T_max to T_min, and the average is there for them in bf16. */
 static void test_trainer_composed_samples_start_at_their_step(void **state) {
     (void)state;
@@ -2372,9 +2396,11 @@ static void test_train_says_what_never_begins(void **state) {
     config.training.guidance_start_step = 3, config.training.composed_start_step = 9; /* nothing is composed */
     config.transport.enhance_target = true, config.transport.w_cond = 0.5;
     config.training.expected_loss_start_step = 2, config.transition.expected_loss = true;
+    config.data_spread = 1.1, config.training.data_spread_start_step = 4;
     config.transition.twin_ratio = 0.1, config.training.twin_pull_start_step = 7;
     assert_ok(run(&config, in_folder("late"), NULL, &told));
     assert_noted(&told, "training.guidance_start_step is 3 and the training ends with step 3: guidance of the target never begins");
+    assert_noted(&told, "training.data_spread_start_step is 4 and the training ends with step 3: pictures are never spread");
     assert_noted(&told, "training.twin_pull_start_step is 7 and the training ends with step 3: twins never pull their jump");
     assert_null(strstr(told.notes, "twins never begin"));
     assert_null(strstr(told.notes, "before the critic knows them"));
@@ -2732,6 +2758,7 @@ int main(void) {
         cmocka_unit_test(test_objective_composed_weight_and_edges_count),
         cmocka_unit_test(test_objective_composed_spread_moves_ends_from_the_mean_of_the_class),
         cmocka_unit_test(test_trainer_composed_spread_learns_the_means),
+        cmocka_unit_test(test_trainer_data_spread_starts_at_its_step),
         cmocka_unit_test(test_trainer_composed_samples_start_at_their_step),
         cmocka_unit_test(test_trainer_composed_samples_end_as_the_sampler_does),
         cmocka_unit_test(test_trainer_init_begins_with_the_average),

@@ -162,6 +162,7 @@ typedef struct TimTrainingConfig {
     double critic_learning_rate;  /* ours: the critic's, in all steps */
     int64_t composed_start_step;  /* ours: model.transition_loss.composed_ratio counts from this step on */
     int64_t expected_loss_start_step; /* ours: model.transition_loss.expected_loss counts from this step on */
+    int64_t data_spread_start_step;   /* ours: data.dataset.spread counts from this step on */
     double proj_coeff;                /* weight of the alignment loss; the trainer has no targets for it and takes 0 only */
     int batch_size;
     /* Ours: the noises of so many batches change places among the pictures of a class, so that paths cross less (optimal
@@ -176,11 +177,12 @@ typedef struct TimConfig {
     TimTransportConfig transport;
     TimTransitionConfig transition;
     TimTrainingConfig training;
-    char *data_type;            /* data.data_type, such as "fashion-mnist" or "latent"; NULL when absent */
-    char *data_dir;             /* data.dataset.data_dir; NULL when absent */
-    bool data_mirror;           /* ours: data.dataset.mirror, shows half of the pictures mirrored left to right */
-    char *vae_dir;              /* NULL when absent: the network works on pixels */
-    char *text_encoder_dir;     /* NULL when absent */
+    char *data_type;        /* data.data_type, such as "fashion-mnist" or "latent"; NULL when absent */
+    char *data_dir;         /* data.dataset.data_dir; NULL when absent */
+    bool data_mirror;       /* ours: data.dataset.mirror, shows half of the pictures mirrored left to right */
+    double data_spread;     /* ours: data.dataset.spread, moves pictures so much further from their class's mean; 1 by default */
+    char *vae_dir;          /* NULL when absent: the network works on pixels */
+    char *text_encoder_dir; /* NULL when absent */
     bool use_last_hidden_state; /* captions are the encoder's last hidden states, else those before its last layer */
     int max_seq_length;         /* tokens of a caption at most */
     /* What a file that was read says besides, for those who train by it; "" without a file, and not written. */

@@ -101,6 +101,7 @@ void tim_config_init(TimConfig *config) {
     *config = (TimConfig){.network = network_defaults,
                           .transition = transition_defaults,
                           .training = training_defaults,
+                          .data_spread = 1.0,
                           .use_last_hidden_state = true,
                           .max_seq_length = 256};
     tim_transport_config_init(&config->transport, TIM_TRANSPORT_OT_FM);

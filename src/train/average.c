@@ -2,6 +2,8 @@
 
 #include <string.h>
 
+#include "train/data.h"
+
 /* ---- guidance and direction: at (x_t, t, t) ---- */
 
 bool tim_average_guides(const TimObjective *o, TimPart part, int64_t k) {
@@ -123,8 +125,7 @@ static void target_from_end(const TimObjective *o, TimPart part, int64_t k) {
 static void spread(const TimObjective *o, TimPart part, int64_t k) {
     const double by = o->config->transition.composed_spread;
     const float *mean = part.batch->means + (size_t)part.batch->condition.labels[part.first + k] * o->picture;
-    float *x = tim_part_picture(o, part.lane->rows.target, k);
-    for (size_t p = 0; p < o->picture; p++) x[p] = (float)((double)mean[p] + by * ((double)x[p] - (double)mean[p]));
+    tim_data_spread(tim_part_picture(o, part.lane->rows.target, k), mean, o->picture, by);
 }
 
 TimStatus tim_average_compose(const TimObjective *o, TimPart part, const TimWeights *ema, TimError *err) {

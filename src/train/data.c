@@ -208,3 +208,7 @@ TimStatus tim_data_means(float **means, const TimData *data, TimError *err) {
     tim_free(counts);
     return status;
 }
+
+void tim_data_spread(float *x, const float *mean, size_t count, double by) {
+    for (size_t p = 0; p < count; p++) x[p] = (float)((double)mean[p] + by * ((double)x[p] - (double)mean[p]));
+}

@@ -27,6 +27,9 @@ size_t tim_data_count(const TimData *data);
  * *means: (num_classes + 1, C H W), free with tim_free; NULL after an error. */
 TimStatus tim_data_means(float **means, const TimData *data, TimError *err);
 
+/* x = mean + by (x - mean). x, mean: (C H W). Pure. */
+void tim_data_spread(float *x, const float *mean, size_t count, double by);
+
 /* A batch's arrays, the caller's. */
 typedef struct TimSamples {
     float *x;         /* (B, C H W), v / 127.5 - 1, so in [-1, 1] */

@@ -342,6 +342,7 @@ static void note_what_never_begins(Run *run) {
     note_late(run, c->transition.twin_ratio > 0, t->twin_pull_start_step, "twin_pull_start_step", "twins never pull their jump");
     note_late(run, c->transition.expected_loss, t->expected_loss_start_step, "expected_loss_start_step",
               "expected_loss never begins");
+    note_late(run, c->data_spread != 1, t->data_spread_start_step, "data_spread_start_step", "pictures are never spread");
     note_late(run, c->transport.enhance_target, t->guidance_start_step, "guidance_start_step",
               "guidance of the target never begins");
     note_small_share(run, "composed_ratio", c->transition.composed_ratio, t->batch_size, "composed samples");

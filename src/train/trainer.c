@@ -125,8 +125,9 @@ static size_t picture_size(const TimTrainer *t) {
 }
 
 static TimStatus make_means(TimTrainer *t, TimError *err) {
-    const TimTransitionConfig *transition = &t->model->config.transition;
-    if (!(transition->composed_ratio > 0) || transition->composed_spread == 1) return TIM_OK;
+    const TimConfig *config = &t->model->config;
+    const bool composed = config->transition.composed_ratio > 0 && config->transition.composed_spread != 1;
+    if (!composed && config->data_spread == 1) return TIM_OK;
     return tim_data_means(&t->batch.means, t->data, err);
 }
 
@@ -273,12 +274,24 @@ static void draw_twin_noise(TimTrainer *t, size_t twins) {
                    tim_stream(TIM_STREAM_TWIN, (uint64_t)t->state.step), 0);
 }
 
+/* Moves the batch's pictures away from the means of their classes, from the step of that on. */
+static void spread_pictures(TimTrainer *t, size_t size) {
+    const TimConfig *config = &t->model->config;
+    const size_t picture = picture_size(t);
+    if (config->data_spread == 1 || t->state.step < config->training.data_spread_start_step) return;
+    for (size_t i = 0; i < size; i++) {
+        const float *mean = t->batch.means + (size_t)t->batch.samples.labels[i] * picture;
+        tim_data_spread(t->batch.samples.x + i * picture, mean, picture, config->data_spread);
+    }
+}
+
 static TimBatch draw_batch(TimTrainer *t) {
     const TimConfig *config = &t->model->config;
     const TimTrainState *s = &t->state;
     const size_t size = (size_t)config->training.batch_size;
     TimTrainBatch *b = &t->batch;
     tim_data_read(t->data, s->seed, s->position, size, &b->samples, t->model->options.threads);
+    spread_pictures(t, size);
     tim_coupling_noise(t->coupling, t->data, s->seed, s->step, s->position, b->z);
     const size_t half = size / 2, twin_share = share_of_step(t, config->transition.twin_ratio, config->training.twin_start_step);
     const size_t twins = twin_share < half ? twin_share : half; /* shares may be rounded up */
