@@ -2685,7 +2685,7 @@ static void test_train_configurations_are_sound(void **state) {
     assert_ok(tim_config_read(&config, "configs/fashion.yaml", &err));
     assert_ok(tim_config_check(&config, &err));
     assert_true(!*config.without_effect && !*config.untrainable);
-    assert_true(config.training.ema_warmup && config.data_type && !config.vae_dir && config.transition.twin_ratio > 0);
+    assert_true(config.training.ema_warmup && config.data_type && !config.vae_dir && config.transition.composed_ratio > 0);
     config.data_mirror = true;
     assert_ok(tim_config_write(&config, in_folder("demo.yaml"), &err));
     assert_ok(tim_config_read(&again, in_folder("demo.yaml"), &err));
