@@ -84,8 +84,6 @@ static void show_means(const Display *d, const TimTrainProgress *p) {
     clear_line(d);
     fprintf(stderr, "step %6" PRId64 "  loss %.4f  denoising %.4f", p->step, r->loss, r->denoising);
     if (r->proj > 0) fprintf(stderr, "  proj %.4f", r->proj);
-    if (r->critic_loss > 0) fprintf(stderr, "  critic %.4f", r->critic_loss);
-    if (r->twin_gap > 0) fprintf(stderr, "  twin gap %.4f", r->twin_gap);
     fprintf(stderr, "  norm %.3g  lr %.2e  %.3f s/step  %.0f pictures/s  %s left\n", r->grad_norm, r->learning_rate, r->seconds,
             r->pictures_per_second, duration(left, seconds_left(d, p, r->seconds)));
 }

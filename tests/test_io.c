@@ -676,8 +676,7 @@ static void assert_same_config(const TimConfig *a, const TimConfig *b) {
                 l->weight_time_sigmoid == k->weight_time_sigmoid && l->weight_t_and_r == k->weight_t_and_r &&
                 l->use_dir_loss == k->use_dir_loss && l->loss_weight_power == k->loss_weight_power &&
                 l->composed_weight == k->composed_weight && l->composed_last_jump == k->composed_last_jump &&
-                l->composed_edges == k->composed_edges && l->composed_spread == k->composed_spread &&
-                l->twin_ratio == k->twin_ratio && l->twin_weight == k->twin_weight);
+                l->composed_edges == k->composed_edges && l->composed_spread == k->composed_spread);
     const TimTrainingConfig *r = &a->training, *s = &b->training;
     assert_true(r->max_train_steps == s->max_train_steps && r->checkpointing_steps == s->checkpointing_steps &&
                 r->checkpoints_total_limit == s->checkpoints_total_limit && r->learning_rate == s->learning_rate &&
@@ -686,9 +685,7 @@ static void assert_same_config(const TimConfig *a, const TimConfig *b) {
                 r->beta2 == s->beta2 && r->optimizer == s->optimizer && r->momentum == s->momentum &&
                 r->weight_decay == s->weight_decay && r->eps == s->eps && r->max_grad_norm == s->max_grad_norm &&
                 r->mixed_precision == s->mixed_precision && r->ema_decay == s->ema_decay && r->proj_coeff == s->proj_coeff &&
-                r->batch_size == s->batch_size && r->twin_start_step == s->twin_start_step &&
-                r->twin_pull_start_step == s->twin_pull_start_step && r->twin_pull_full_step == s->twin_pull_full_step &&
-                r->critic_learning_rate == s->critic_learning_rate && r->min_learning_rate == s->min_learning_rate);
+                r->batch_size == s->batch_size && r->min_learning_rate == s->min_learning_rate);
     assert_same_text(a->data_type, b->data_type);
     assert_same_text(a->data_dir, b->data_dir);
     assert_true(a->data_spread == b->data_spread && r->data_spread_start_step == s->data_spread_start_step);
@@ -739,11 +736,10 @@ static void test_config_read_own_keys_arrive(void **state) {
         "model:\n  network: {params: {input_skip: true}}\n  transport: {target: tim.schedulers.transports.OT_FM, params: "
         "{last_jump: 0.125}}\n"
         "  transition_loss: {average_direction: true, composed_ratio: 0.25, composed_jumps: 5, composed_weight: 0.5, "
-        "composed_last_jump: 0.25, composed_edges: 2, composed_spread: 1.5, twin_ratio: 0.125, twin_weight: 7, expected_loss: "
+        "composed_last_jump: 0.25, composed_edges: 2, composed_spread: 1.5, expected_loss: "
         "true, loss_weight_power: 0.75}\n  ema_warmup: true\n"
         "data: {dataset: {mirror: true, spread: 1.0625}}\n"
-        "training: {guidance_start_step: 1, composed_start_step: 2, expected_loss_start_step: 3, twin_start_step: 4, "
-        "twin_pull_start_step: 5, twin_pull_full_step: 7, coupling_batches: 6, critic_learning_rate: 0.75, "
+        "training: {guidance_start_step: 1, composed_start_step: 2, expected_loss_start_step: 3, coupling_batches: 6, "
         "min_learning_rate: 1.52587890625e-05, data_spread_start_step: 8}\n";
     TimConfig c;
     write_file(in_folder("own.yaml"), text, strlen(text));
@@ -751,14 +747,12 @@ static void test_config_read_own_keys_arrive(void **state) {
     assert_true(c.network.input_skip && c.transport.last_jump == 0.125);
     const TimTransitionConfig *l = &c.transition;
     assert_true(l->average_direction && l->composed_ratio == 0.25 && l->composed_jumps == 5 && l->composed_weight == 0.5);
-    assert_true(l->composed_last_jump == 0.25 && l->composed_edges == 2 && l->composed_spread == 1.5 && l->twin_ratio == 0.125 &&
-                l->twin_weight == 7 && l->expected_loss);
+    assert_true(l->composed_last_jump == 0.25 && l->composed_edges == 2 && l->composed_spread == 1.5 && l->expected_loss);
     assert_true(l->loss_weight_power == 0.75);
     const TimTrainingConfig *t = &c.training;
     assert_true(t->guidance_start_step == 1 && t->composed_start_step == 2 && t->expected_loss_start_step == 3);
-    assert_true(t->twin_start_step == 4 && t->twin_pull_start_step == 5 && t->twin_pull_full_step == 7 &&
-                t->coupling_batches == 6 && t->ema_warmup);
-    assert_true(t->critic_learning_rate == 0.75 && t->min_learning_rate == 0x1p-16 && c.data_mirror);
+    assert_true(t->coupling_batches == 6 && t->ema_warmup);
+    assert_true(t->min_learning_rate == 0x1p-16 && c.data_mirror);
     assert_true(c.data_spread == 1.0625 && t->data_spread_start_step == 8);
     tim_config_done(&c);
 }
@@ -784,9 +778,7 @@ static void test_config_write_every_transport_reads_back(void **state) {
         config.transition.weight_t_and_r = false;
         config.transition.composed_weight = 0.3, config.transition.composed_edges = 1, config.transition.composed_last_jump = 0.2;
         config.transition.composed_spread = 1.0 / 7.0;
-        config.transition.twin_ratio = 0.2, config.transition.twin_weight = 7;
-        config.training.twin_start_step = 5, config.training.twin_pull_start_step = 6, config.training.twin_pull_full_step = 8;
-        config.training.critic_learning_rate = 1.0 / 7.0, config.training.min_learning_rate = 1e-5 / 3;
+        config.training.min_learning_rate = 1e-5 / 3;
         config.network.new_condition = TIM_CONDITION_T_R_T_MINUS_R;
         config.training.mixed_precision = TIM_PRECISION_F32;
         config.training.lr_scheduler = TIM_SCHEDULE_CONSTANT_WITH_WARMUP;

@@ -760,17 +760,6 @@ static void test_schedule_falls_no_further_than_the_least_rate(void **state) {
     }
 }
 
-static void test_schedule_pull_grows_from_start_to_full(void **state) {
-    (void)state;
-    TimTrainingConfig config = {.twin_pull_start_step = 400, .twin_pull_full_step = 1600};
-    assert_true(tim_twin_pull(&config, 399) == 0);
-    assert_close(tim_twin_pull(&config, 400), 1.0 / 1200, 1e-15);
-    assert_close(tim_twin_pull(&config, 999), 0.5, 1e-15);
-    assert_true(tim_twin_pull(&config, 1599) == 1 && tim_twin_pull(&config, 1600) == 1 && tim_twin_pull(&config, 9999) == 1);
-    config.twin_pull_full_step = 0;
-    assert_true(tim_twin_pull(&config, 399) == 0 && tim_twin_pull(&config, 400) == 1);
-}
-
 /* ---- steps ---- */
 
 static const TimTrainerOptions options = {.seed = UINT64_MAX - 7, .threads = 1};
@@ -794,10 +783,6 @@ static void assert_same_trainer(const TimTrainer *a, const TimTrainer *b) {
     assert_memory_equal(a->ema->f32, b->ema->f32, bytes);
     assert_memory_equal(a->moments, b->moments, 2 * bytes);
     if (a->model->bf16) assert_memory_equal(a->model->bf16, b->model->bf16, bytes / 2);
-    if (!a->critic) return;
-    assert_int_equal(a->critic->updates, b->critic->updates);
-    assert_memory_equal(a->critic->model->f32, b->critic->model->f32, bytes);
-    assert_memory_equal(a->critic->moments, b->critic->moments, 2 * bytes);
 }
 
 static void test_trainer_step_reports_what_it_did(void **state) {
@@ -1555,229 +1540,6 @@ static void test_trainer_composed_samples_end_as_the_sampler_does(void **state) 
     tim_config_done(&config);
 }
 
-/* ---- twins ---- */
-
-/* Two twins behind two diffusion samples, whose pictures the critic sees beside them. By hand: rows 0 and 1 are those pictures, 2
- * and 3 what one jump of the weights draws, each at the time of its twin and with its noise; what the critic says of them, and of
- * the last two as of data. */
-enum { TWINS = 2, FIRST_DRAWN = (JUMPS - TWINS) * SIDE * SIDE };
-typedef struct TwinCase {
-    TimTrainer *t;
-    TimBatch batch;
-    float x[JUMP_PIXELS], z[JUMP_PIXELS], x_t[JUMP_PIXELS];
-    float jump[JUMP_PIXELS], said[JUMP_PIXELS], data[JUMP_PIXELS], target[JUMP_PIXELS];
-    int64_t labels[JUMPS];
-} TwinCase;
-
-static const double twin_batch_times[JUMPS] = {0.8, 0.3, 0.6, 0.2};
-static const double twin_times[JUMPS] = {0.6, 0.2, 0.6, 0.2}, twin_told[JUMPS] = {0.6, 0.2, 0.6 + 0.1, 0.2 + 0.1};
-static const double pulled_by = 0.75;
-static const double one[JUMPS] = {1, 1, 1, 1}, zero[JUMPS] = {0};
-
-static void ask_critic(const TwinCase *c, const double *told, float *out) {
-    const TimBatch batch = {.t = twin_times, .condition.labels = c->labels};
-    evaluate(c->t, &c->t->critic->model->weights, &batch, c->x_t, c->x_t, 0, told, out);
-}
-
-static void ask_jump(const TwinCase *c, float *out) {
-    evaluate(c->t, &c->t->model->weights, &(TimBatch){.t = one, .condition.labels = c->labels}, c->z, c->z, 0, zero, out);
-}
-
-/* Of weights that have learned a little, and a critic that starts from their average. */
-static void make_twins(TwinCase *c, TimConfig *config) {
-    config->transition.twin_ratio = 0.5, config->training.twin_start_step = 1000, config->transition.use_dir_loss = false;
-    c->t = new_trainer(config);
-    run_steps(c->t, 30);
-    tim_critic_start(c->t->critic, c->t->ema->f32);
-    draw_jumps(c->t, twin_batch_times, c->x, c->z, c->x_t, c->labels);
-    tim_rng_normal(c->x + FIRST_DRAWN, TWINS * SIDE * SIDE, 1, 2, 0);
-    c->batch = (TimBatch){.size = JUMPS,
-                          .diffusion = JUMPS - TWINS,
-                          .twins = TWINS,
-                          .pull = pulled_by,
-                          .critic = &c->t->critic->model->weights,
-                          .critic_gradients = c->t->critic->gradients,
-                          .x = c->x,
-                          .z = c->z,
-                          .t = twin_batch_times,
-                          .r = twin_batch_times,
-                          .condition.labels = c->labels};
-    ask_jump(c, c->jump);
-    for (int i = 0; i < JUMP_PIXELS; i++) {
-        const double t = twin_times[i / (SIDE * SIDE)], e = (double)c->x[FIRST_DRAWN + i % FIRST_DRAWN];
-        const double x_0 = i < FIRST_DRAWN ? (double)c->x[i] : (double)c->z[i] - (double)c->jump[i];
-        c->x_t[i] = (float)((1 - t) * x_0 + t * e);
-        c->target[i] = (float)(e - x_0);
-    }
-    ask_critic(c, twin_told, c->said);
-    ask_critic(c, twin_times, c->data);
-}
-
-static TimLosses learn_twins(const TwinCase *c) {
-    TimLosses losses = {0};
-    const size_t bytes = c->t->model->params.elements * sizeof(float);
-    memset(c->t->gradients, 0, bytes), memset(c->t->critic->gradients, 0, bytes);
-    assert_ok(tim_objective_step(c->t->objective, &c->batch, &c->t->model->weights, NULL, c->t->gradients, &losses, &err));
-    return losses;
-}
-
-static double mean_square(const float *a, const float *b, int k) {
-    double sum = 0;
-    for (int i = k * SIDE * SIDE; i < (k + 1) * SIDE * SIDE; i++) {
-        const double d = (double)a[i] - (double)b[i];
-        sum += d * d;
-    }
-    return sum / (SIDE * SIDE);
-}
-
-static void test_objective_twin_gap_is_what_the_critic_tells_apart(void **state) {
-    (void)state;
-    static TwinCase c;
-    double gap = 0, loss = 0;
-    TimConfig config = tiny(TIM_PRECISION_F32);
-    make_twins(&c, &config);
-    TimLosses losses = learn_twins(&c);
-    for (int k = JUMPS - TWINS; k < JUMPS; k++)
-        gap += mean_square(c.said, c.data, k) / (mean_square(c.said, c.target, k) + 1e-5) / TWINS;
-    for (int k = 0; k < JUMPS; k++) loss += mean_square(c.said, c.target, k) / JUMPS;
-    assert_true(gap > 0);
-    assert_close(losses.twin_gap, gap, 1e-3 * gap);
-    assert_close(losses.critic_loss, loss, 1e-5 * loss);
-    c.batch.diffusion = 1, c.batch.twins = 3;
-    assert_int_equal(tim_objective_step(c.t->objective, &c.batch, &c.t->model->weights, NULL, c.t->gradients, &losses, &err),
-                     TIM_E_ARGUMENT);
-    assert_says("3 of a batch of 4 are twins");
-    c.batch.twins = 2, c.batch.composed = 2;
-    assert_int_equal(tim_objective_step(c.t->objective, &c.batch, &c.t->model->weights, NULL, c.t->gradients, &losses, &err),
-                     TIM_E_ARGUMENT);
-    assert_says("2 composed samples and 2 twins");
-    tim_trainer_free(c.t);
-    tim_config_done(&config);
-}
-
-/* What the critic's gradient is to descend: the loss of all rows, each by what it was. */
-static double critic_descent(const TwinCase *c) {
-    static float said[JUMP_PIXELS];
-    double sum = 0;
-    tim_model_weights_changed(c->t->critic->model);
-    ask_critic(c, twin_told, said);
-    for (int k = 0; k < JUMPS; k++) sum += mean_square(said, c->target, k) / (mean_square(c->said, c->target, k) + 1e-5);
-    return sum / JUMPS;
-}
-
-/* What pulling adds to the weights' gradient is to descend, the critic held. */
-static double pull_descent(const TwinCase *c) {
-    static float jump[JUMP_PIXELS];
-    double sum = 0;
-    tim_model_weights_changed(c->t->model);
-    ask_jump(c, jump);
-    for (int i = FIRST_DRAWN; i < JUMP_PIXELS; i++) {
-        const double scale = mean_square(c->said, c->target, i / (SIDE * SIDE)) + 1e-5;
-        const double difference = (double)c->said[i] - (double)c->data[i];
-        sum += 2 * pulled_by * c->t->model->config.transition.twin_weight / scale / (SIDE * SIDE) * difference * (double)jump[i];
-    }
-    return sum / JUMPS;
-}
-
-/* Along `direction`, the gradient itself, the slope is its norm. */
-static void check_slope(const TwinCase *c, double (*descent)(const TwinCase *), float *weights, const float *direction,
-                        size_t count) {
-    const double h = 1e-3, norm = tim_l2_norm(direction, count, 1);
-    assert_true(norm > 0);
-    for (size_t i = 0; i < count; i++) weights[i] += (float)(h / norm) * direction[i];
-    const double above = descent(c);
-    for (size_t i = 0; i < count; i++) weights[i] -= (float)(2 * h / norm) * direction[i];
-    const double below = descent(c);
-    assert_close((above - below) / (2 * h), norm, 0.01 * norm);
-}
-
-static void test_objective_twin_teaches_the_critic(void **state) {
-    (void)state;
-    static TwinCase c;
-    TimConfig config = tiny(TIM_PRECISION_F32);
-    make_twins(&c, &config);
-    learn_twins(&c);
-    check_slope(&c, critic_descent, c.t->critic->model->f32, c.t->critic->gradients, c.t->model->params.elements);
-    tim_trainer_free(c.t);
-    tim_config_done(&config);
-}
-
-static void test_objective_twin_pull_is_a_slope(void **state) {
-    (void)state;
-    static TwinCase c;
-    TimConfig config = tiny(TIM_PRECISION_F32);
-    config.transition.twin_weight = 3;
-    make_twins(&c, &config);
-    const size_t count = c.t->model->params.elements;
-    float *pulled = c.t->moments; /* not needed any more */
-    learn_twins(&c);
-    memcpy(pulled, c.t->gradients, count * sizeof(float));
-    c.batch.pull = 0;
-    assert_true(learn_twins(&c).twin_gap == 0);
-    for (size_t i = 0; i < count; i++) pulled[i] -= c.t->gradients[i];
-    check_slope(&c, pull_descent, c.t->model->f32, pulled, count);
-    tim_trainer_free(c.t);
-    tim_config_done(&config);
-}
-
-/* From their step on: they take the last places, their pictures are noise, and they pull later. */
-static void test_trainer_twins_start_at_their_steps(void **state) {
-    (void)state;
-    TimConfig config = tiny(TIM_PRECISION_F32);
-    TimTrainer *plain = new_trainer(&config);
-    config.transition.twin_ratio = 0.25, config.transition.composed_ratio = 0.25, config.transition.composed_jumps = 2;
-    config.training.twin_start_step = 2, config.training.twin_pull_start_step = 3, config.training.composed_start_step = 2;
-    TimTrainer *twins = new_trainer(&config);
-    TimTrainReport report;
-    const int share = (int)rint(0.25 * BATCH);
-    run_steps(plain, 2), run_steps(twins, 2);
-    assert_memory_equal(twins->model->f32, plain->model->f32, plain->model->params.elements * sizeof(float));
-    assert_ok(tim_trainer_step(twins, &report, &err));
-    assert_true(report.twin_gap == 0);
-    for (int i = BATCH - share; i < BATCH; i++) assert_true(twins->batch.t[i] > 0 && twins->batch.t[i] < 1);
-    for (int i = BATCH - 2 * share; i < BATCH - share; i++) assert_true(twins->batch.t[i] == 1 && twins->batch.r[i] == 0);
-    float largest = 0;
-    for (int i = (BATCH - share) * SIDE * SIDE; i < BATCH * SIDE * SIDE; i++) largest = fmaxf(largest, twins->batch.samples.x[i]);
-    assert_true(largest > 1); /* no pixel is */
-    assert_int_equal(twins->critic->updates, 1);
-    assert_ok(tim_trainer_step(twins, &report, &err));
-    assert_true(report.twin_gap > 0);
-    tim_trainer_free(plain), tim_trainer_free(twins);
-    tim_config_done(&config);
-}
-
-/* Where the schedule ends weights stand still; the critic learns on. */
-static void test_trainer_critic_learns_beyond_the_schedule(void **state) {
-    (void)state;
-    static float before[COMPOSED_GRADIENTS], weights[COMPOSED_GRADIENTS];
-    TimConfig config = tiny(TIM_PRECISION_F32);
-    config.transition.twin_ratio = 0.25;
-    config.training.lr_scheduler = TIM_SCHEDULE_COSINE, config.training.lr_warmup_steps = 0, config.training.max_train_steps = 4;
-    TimTrainer *t = new_trainer(&config);
-    run_steps(t, 4);
-    memcpy(before, t->critic->model->f32, sizeof before), memcpy(weights, t->model->f32, sizeof weights);
-    run_steps(t, 1);
-    assert_memory_equal(weights, t->model->f32, sizeof weights);
-    assert_memory_not_equal(before, t->critic->model->f32, sizeof before);
-    assert_int_equal(t->critic->updates, 5);
-    tim_trainer_free(t);
-    tim_config_done(&config);
-}
-
-static void test_trainer_twins_that_cannot_be_are_refused(void **state) {
-    (void)state;
-    TimConfig config = tiny(TIM_PRECISION_F32);
-    config.transition.twin_ratio = 0.6;
-    assert_refused(&config, &options, TIM_E_ARGUMENT, "twin_ratio is 0.6; it must be from 0 to 0.5");
-    config.transition.twin_ratio = 0.5, config.transition.composed_ratio = 0.6;
-    assert_refused(&config, &options, TIM_E_ARGUMENT, "composed_ratio 0.6 and twin_ratio 0.5 exceed 1");
-    config.transition.composed_ratio = 0;
-    set_transport(&config, TIM_TRANSPORT_EDM);
-    assert_refused(&config, &options, TIM_E_ARGUMENT,
-                   "twin_ratio needs a network that predicts velocities, and EDM's does not: set it to 0");
-    tim_config_done(&config);
-}
-
 /* An average stays about its weights whatever its decay rounds to: weights about 1, beside the same sum in fp64. */
 static void test_average_is_not_drawn_off_its_weights(void **state) {
     (void)state;
@@ -1864,31 +1626,12 @@ static void test_trainer_resume_adamw_after_muon_after_adamw_refused(void **stat
     tim_config_done(&config);
 }
 
-/* A trainer that has had a critic goes on from before it as one that has not. */
-static void test_trainer_resume_from_before_the_critic_forgets_it(void **state) {
-    (void)state;
-    TimConfig config = tiny(TIM_PRECISION_F32);
-    config.transition.twin_ratio = 0.25, config.training.twin_start_step = 2;
-    TimTrainer *used = new_trainer(&config), *new = new_trainer(&config);
-    run_steps(used, 1);
-    assert_ok(tim_trainer_save(used, in_folder("before-critic"), &err));
-    run_steps(used, 4);
-    assert_ok(tim_trainer_resume(used, in_folder("before-critic"), &err));
-    assert_ok(tim_trainer_resume(new, in_folder("before-critic"), &err));
-    run_steps(used, 3), run_steps(new, 3);
-    assert_same_trainer(used, new);
-    const TimParams *params = &new->critic->model->params;
-    assert_memory_equal(used->critic->model->f32, new->critic->model->f32, params->elements * sizeof(float));
-    tim_trainer_free(used), tim_trainer_free(new);
-    tim_config_done(&config);
-}
-
 typedef struct Resumption {
     TimPrecision precision;
     TimOptimizer optimizer;
     int coupling_batches;
     bool expected_loss;
-    double composed_ratio, twin_ratio;
+    double composed_ratio;
 } Resumption;
 
 static void check_resume(const Resumption *r, const char *name) {
@@ -1896,7 +1639,6 @@ static void check_resume(const Resumption *r, const char *name) {
     TimConfig config = tiny(r->precision);
     config.training.optimizer = r->optimizer, config.training.coupling_batches = r->coupling_batches;
     config.transition.expected_loss = r->expected_loss, config.transition.composed_ratio = r->composed_ratio;
-    config.transition.twin_ratio = r->twin_ratio;
     TimTrainer *whole, *stopped, *resumed;
     assert_ok(tim_trainer_new(&whole, &config, &threaded, &err));
     assert_ok(tim_trainer_new(&stopped, &config, &threaded, &err));
@@ -1935,11 +1677,6 @@ static void test_trainer_resume_expecting_losses_has_the_bits_of_no_stop(void **
 static void test_trainer_resume_composed_has_the_bits_of_no_stop(void **state) {
     (void)state;
     check_resume(&(Resumption){.precision = TIM_PRECISION_BF16, .expected_loss = true, .composed_ratio = 0.25}, "composed");
-}
-
-static void test_trainer_resume_twins_has_the_bits_of_no_stop(void **state) {
-    (void)state;
-    check_resume(&(Resumption){.precision = TIM_PRECISION_BF16, .expected_loss = true, .twin_ratio = 0.25}, "twins");
 }
 
 /* The third step is in the middle of a pool. */
@@ -1999,19 +1736,6 @@ static void test_trainer_resume_truncated_names_the_file_and_older_loads(void **
 }
 
 #define STATE_OF_STEP_1 "{\"version\": 1, \"step\": 1, \"skipped\": 0, \"seed\": 1, \"position\": 8"
-
-static void test_trainer_resume_critic_older_than_the_training_refused(void **state) {
-    (void)state;
-    static const char text[] = STATE_OF_STEP_1 ", \"critic_updates\": 9223372036854775807}";
-    TimConfig config = tiny(TIM_PRECISION_F32);
-    config.transition.twin_ratio = 0.25;
-    TimTrainer *trainer = new_trainer(&config);
-    assert_ok(tim_trainer_save(trainer, in_folder("old-critic"), &err));
-    write_file(in_folder("old-critic/" TIM_STATE_FILE), text, strlen(text));
-    assert_not_resumed(trainer, in_folder("old-critic"), "'critic_updates' is 9223372036854775807, and the step 1");
-    tim_trainer_free(trainer);
-    tim_config_done(&config);
-}
 
 static void test_trainer_resume_bad_state_says_what(void **state) {
     (void)state;
@@ -2397,35 +2121,11 @@ static void test_train_says_what_never_begins(void **state) {
     config.transport.enhance_target = true, config.transport.w_cond = 0.5;
     config.training.expected_loss_start_step = 2, config.transition.expected_loss = true;
     config.data_spread = 1.1, config.training.data_spread_start_step = 4;
-    config.transition.twin_ratio = 0.1, config.training.twin_pull_start_step = 7;
     assert_ok(run(&config, in_folder("late"), NULL, &told));
     assert_noted(&told, "training.guidance_start_step is 3 and the training ends with step 3: guidance of the target never begins");
     assert_noted(&told, "training.data_spread_start_step is 4 and the training ends with step 3: pictures are never spread");
-    assert_noted(&told, "training.twin_pull_start_step is 7 and the training ends with step 3: twins never pull their jump");
-    assert_null(strstr(told.notes, "twins never begin"));
-    assert_null(strstr(told.notes, "before the critic knows them"));
-    config.training.twin_pull_start_step = 0;
-    assert_ok(run(&config, in_folder("early"), NULL, &told));
-    assert_noted(&told, "training.twin_pull_start_step is 0, and twins begin with step 0: they pull before the critic knows them");
     assert_null(strstr(told.notes, "composed"));
     assert_null(strstr(told.notes, "expected_loss"));
-    tim_config_done(&config);
-}
-
-/* A checkpoint without a critic, and a pull that is late only for a training that has one from the start. */
-static void test_train_new_critic_in_a_resumed_run_is_told(void **state) {
-    (void)state;
-    TimConfig config = tiny(TIM_PRECISION_F32);
-    Told told = {.stop_at = 3};
-    assert_ok(run(&config, in_folder("late-critic"), NULL, &told));
-    config.transition.twin_ratio = 0.25, config.training.twin_pull_start_step = 2, config.training.max_train_steps = 4;
-    told = (Told){0};
-    assert_ok(run(&config, in_folder("late-critic"), NULL, &told));
-    assert_noted(&told, "training.twin_pull_start_step is 2, and twins begin with step 3: they pull before");
-    config.training.max_train_steps = 5;
-    told = (Told){0};
-    assert_ok(run(&config, in_folder("late-critic"), NULL, &told));
-    assert_null(strstr(told.notes, "they pull before"));
     tim_config_done(&config);
 }
 
@@ -2443,14 +2143,13 @@ static void test_train_slow_precision_is_told(void **state) {
     tim_config_done(&config);
 }
 
-static void test_train_shares_below_a_sample_are_told(void **state) {
+static void test_train_share_below_a_sample_is_told(void **state) {
     (void)state;
     TimConfig config = tiny(TIM_PRECISION_F32);
     Told told = {0};
-    config.transition.twin_ratio = 0.01, config.transition.composed_ratio = 0.02, config.training.twin_pull_start_step = 1;
+    config.transition.composed_ratio = 0.02;
     config.training.max_train_steps = 2;
     assert_ok(run(&config, in_folder("shares"), NULL, &told));
-    assert_noted(&told, "model.transition_loss.twin_ratio is 0.01, of a batch of 8 less than a sample: twins never begin");
     assert_noted(&told,
                  "model.transition_loss.composed_ratio is 0.02, of a batch of 8 less than a sample: composed samples never begin");
     tim_config_done(&config);
@@ -2658,27 +2357,6 @@ static void test_train_skipped_steps_are_logged_without_numbers(void **state) {
     tim_config_done(&config);
 }
 
-/* Lines for steps 2, 4 and 6: the critic learns from the third step on, and twins pull from the fifth. */
-static void test_train_log_tells_of_the_critic(void **state) {
-    (void)state;
-    TimConfig config = tiny(TIM_PRECISION_F32);
-    Told told = {0};
-    char line[1024];
-    config.transition.twin_ratio = 0.25, config.training.twin_start_step = 2, config.training.twin_pull_start_step = 4;
-    assert_ok(run(&config, in_folder("critic-run"), NULL, &told));
-    FILE *stream = fopen(in_folder("critic-run/log.jsonl"), "r");
-    assert_non_null(stream);
-    for (int i = 0; i < 3; i++) {
-        assert_non_null(fgets(line, sizeof line, stream));
-        const char *loss = strstr(line, "\"critic_loss\": ");
-        assert_int_equal(loss != NULL, i > 0);
-        assert_int_equal(strstr(line, "\"twin_gap\": ") != NULL, i > 1);
-        if (loss) assert_true(strtod(loss + strlen("\"critic_loss\": "), NULL) > 0.01);
-    }
-    fclose(stream);
-    tim_config_done(&config);
-}
-
 static void test_train_configurations_are_sound(void **state) {
     (void)state;
     TimConfig config, again;
@@ -2725,7 +2403,6 @@ int main(void) {
         cmocka_unit_test(test_muon_other_parameters_move_by_adamw),
         cmocka_unit_test(test_muon_average_and_rounded_copy_follow),
         cmocka_unit_test(test_schedule_values_are_those_of_diffusers),
-        cmocka_unit_test(test_schedule_pull_grows_from_start_to_full),
         cmocka_unit_test(test_schedule_scale_lr_multiplies_by_the_batch),
         cmocka_unit_test(test_schedule_falls_no_further_than_the_least_rate),
         cmocka_unit_test(test_trainer_step_reports_what_it_did),
@@ -2743,7 +2420,6 @@ int main(void) {
         cmocka_unit_test(test_trainer_resume_bf16_has_the_bits_of_no_stop),
         cmocka_unit_test(test_trainer_resume_muon_has_the_bits_of_no_stop),
         cmocka_unit_test(test_trainer_resume_composed_has_the_bits_of_no_stop),
-        cmocka_unit_test(test_trainer_resume_twins_has_the_bits_of_no_stop),
         cmocka_unit_test(test_trainer_resume_coupled_has_the_bits_of_no_stop),
         cmocka_unit_test(test_loss_absolute_is_its_formula_and_the_gradient_its_difference),
         cmocka_unit_test(test_loss_bin_is_one_of_its_transport),
@@ -2762,12 +2438,6 @@ int main(void) {
         cmocka_unit_test(test_trainer_composed_samples_start_at_their_step),
         cmocka_unit_test(test_trainer_composed_samples_end_as_the_sampler_does),
         cmocka_unit_test(test_trainer_init_begins_with_the_average),
-        cmocka_unit_test(test_objective_twin_gap_is_what_the_critic_tells_apart),
-        cmocka_unit_test(test_objective_twin_teaches_the_critic),
-        cmocka_unit_test(test_objective_twin_pull_is_a_slope),
-        cmocka_unit_test(test_trainer_twins_start_at_their_steps),
-        cmocka_unit_test(test_trainer_critic_learns_beyond_the_schedule),
-        cmocka_unit_test(test_trainer_twins_that_cannot_be_are_refused),
         cmocka_unit_test(test_average_is_not_drawn_off_its_weights),
         cmocka_unit_test(test_trainer_resume_muon_with_adamw_refused),
         cmocka_unit_test(test_trainer_direction_needs_velocities_and_the_exact_derivative),
@@ -2783,7 +2453,6 @@ int main(void) {
         cmocka_unit_test(test_train_published_folder_is_always_there),
         cmocka_unit_test(test_train_run_leaves_the_published_layout),
         cmocka_unit_test(test_train_interrupted_run_ends_with_the_bits_of_a_whole_one),
-        cmocka_unit_test(test_train_log_tells_of_the_critic),
         cmocka_unit_test(test_train_finished_run_does_nothing_more),
         cmocka_unit_test(test_train_time_limit_saves_and_ends),
         cmocka_unit_test(test_train_new_run_over_checkpoints_is_refused),
@@ -2793,14 +2462,11 @@ int main(void) {
         cmocka_unit_test(test_train_older_checkpoint_begins_a_branch),
         cmocka_unit_test(test_train_checkpoint_from_elsewhere_begins_a_branch),
         cmocka_unit_test(test_train_abandoned_checkpoint_begins_a_branch),
-        cmocka_unit_test(test_train_new_critic_in_a_resumed_run_is_told),
         cmocka_unit_test(test_train_slow_precision_is_told),
-        cmocka_unit_test(test_train_shares_below_a_sample_are_told),
+        cmocka_unit_test(test_train_share_below_a_sample_is_told),
         cmocka_unit_test(test_train_goes_on_without_the_weights_it_began_with),
         cmocka_unit_test(test_train_new_run_over_abandoned_checkpoints_is_refused),
         cmocka_unit_test(test_trainer_resume_adamw_after_muon_after_adamw_refused),
-        cmocka_unit_test(test_trainer_resume_from_before_the_critic_forgets_it),
-        cmocka_unit_test(test_trainer_resume_critic_older_than_the_training_refused),
         cmocka_unit_test(test_train_leaves_a_configuration_that_is_there),
         cmocka_unit_test(test_train_failing_log_saves_first),
         cmocka_unit_test(test_train_folder_of_a_running_training_refused),

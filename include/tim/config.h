@@ -90,7 +90,7 @@ typedef enum TimTimeWeight {
 } TimTimeWeight;
 
 typedef struct TimTransitionConfig {
-    double diffusion_ratio;   /* share of the samples that are neither composed nor twins with r = t */
+    double diffusion_ratio;   /* share with r = t of the samples that are not composed */
     double consistency_ratio; /* share of them with r = T_min */
     TimDerivative derivative_type;
     double differential_epsilon;
@@ -106,10 +106,6 @@ typedef struct TimTransitionConfig {
     double composed_weight;    /* what their weight is multiplied by; 1 by default */
     double composed_spread;    /* how much further than those jumps end a picture lies from the mean of its class; 1 by default */
     double composed_edges;     /* what a difference between neighbouring values counts in their loss beside a value; 0 by default */
-    /* Ours: share of the batch, at most half, whose own picture, drawn by one jump, is held against data by a second network that
-     * learns both (twins and critic; arXiv 2311.18828, 2512.05150). 0, as published: none. */
-    double twin_ratio;
-    double twin_weight; /* what the pull on that jump is multiplied by; 1 by default */
     TimTimeWeight weight_time_type;
     bool weight_time_tangent; /* tau = tan; wins over sigmoid */
     bool weight_time_sigmoid; /* tau = t / (1 - t) */
@@ -155,12 +151,8 @@ typedef struct TimTrainingConfig {
     double ema_decay;
     double min_learning_rate; /* ours: where a rate that falls stops, scaled alike, at most learning_rate; 0, as published: at 0 */
     bool ema_warmup;          /* ours: the decay of update n, 0 for the first, is at most (1 + n) / (10 + n) */
-    int64_t guidance_start_step;  /* ours: model.transport.params.enhance_target counts from this step on; 0 as published */
-    int64_t twin_start_step;      /* ours: model.transition_loss.twin_ratio counts from this step on */
-    int64_t twin_pull_start_step; /* ours: from this step on twins also pull their jump; before, the critic learns to know them */
-    int64_t twin_pull_full_step;  /* ours: until then the pull grows evenly; no later than the start: it is whole from there on */
-    double critic_learning_rate;  /* ours: the critic's, in all steps */
-    int64_t composed_start_step;  /* ours: model.transition_loss.composed_ratio counts from this step on */
+    int64_t guidance_start_step;      /* ours: model.transport.params.enhance_target counts from this step on; 0 as published */
+    int64_t composed_start_step;      /* ours: model.transition_loss.composed_ratio counts from this step on */
     int64_t expected_loss_start_step; /* ours: model.transition_loss.expected_loss counts from this step on */
     int64_t data_spread_start_step;   /* ours: data.dataset.spread counts from this step on */
     double proj_coeff;                /* weight of the alignment loss; the trainer has no targets for it and takes 0 only */

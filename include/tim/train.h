@@ -31,15 +31,13 @@ typedef struct TimTrainerOptions {
 
 /* What a step did, or the means over several steps. A step whose gradient is not finite leaves weights, moments and EMA alone. */
 typedef struct TimTrainReport {
-    int64_t step;       /* steps done since training began, this one included */
-    int64_t skipped;    /* how many of them had a gradient that was not finite */
-    bool skipped_now;   /* this one had; of several steps: any had */
-    double loss;        /* the weighted transition loss, without alignment: what is minimised. It hovers near 1: see denoising */
-    double denoising;   /* mean over the batch of the losses per sample before weighting; twins have none and count 0 */
-    double proj;        /* alignment loss, 0 without targets */
-    double critic_loss; /* mean loss of the critic of twins, on drawn pictures and on data, before weighting; 0 without twins */
-    double twin_gap;    /* how far what one jump draws is from data as the critic knows both, by its loss; 0 while no twins pull */
-    double grad_norm;   /* L2, before clipping */
+    int64_t step;     /* steps done since training began, this one included */
+    int64_t skipped;  /* how many of them had a gradient that was not finite */
+    bool skipped_now; /* this one had; of several steps: any had */
+    double loss;      /* the weighted transition loss, without alignment: what is minimised. It hovers near 1: see denoising */
+    double denoising; /* mean over the batch of the losses per sample before weighting */
+    double proj;      /* alignment loss, 0 without targets */
+    double grad_norm; /* L2, before clipping */
     double learning_rate;
     double ema_decay;         /* after warm-up */
     double seconds;           /* of wall time for the whole step; its parts: */
@@ -49,14 +47,14 @@ typedef struct TimTrainReport {
     double pictures_per_second;
 } TimTrainReport;
 
-/* Makes a trainer before its first step: random weights from the seed or those of options.init, an equal EMA, zero moments. Takes a
- * copy of `config`, whose data.data_type names the pictures: "fashion-mnist" or "idx". `options` is read by this call only. Free
- * with tim_trainer_free; *trainer is NULL after a failure. What the configuration asks for and training cannot do
+/* Makes a trainer before its first step: random weights from the seed or those of options.init, an equal EMA, zero moments. Takes
+ * a copy of `config`, whose data.data_type names the pictures: "fashion-mnist" or "idx". `options` is read by this call only.
+ * Free with tim_trainer_free; *trainer is NULL after a failure. What the configuration asks for and training cannot do
  * (TimConfig.untrainable, an alignment loss, weights in time where their function of time ends) is refused. Memory: 20 bytes a
  * parameter, 22 in bf16 (24 with guidance, average_direction or composed samples), 4 more for each further thread of a small
- * network, and about as much again for the critic of twins, plus activations. Errors: TIM_E_ARGUMENT for values out of range or
- * that do not fit each other or the pictures; TIM_E_UNSUPPORTED for the text network, other data and instruction sets this
- * processor lacks; TIM_E_IO and TIM_E_FORMAT for the pictures and options.init; TIM_E_MEMORY. */
+ * network, plus activations. Errors: TIM_E_ARGUMENT for values out of range or that do not fit each other or the pictures;
+ * TIM_E_UNSUPPORTED for the text network, other data and instruction sets this processor lacks; TIM_E_IO and TIM_E_FORMAT for the
+ * pictures and options.init; TIM_E_MEMORY. */
 TIM_API TimStatus tim_trainer_new(TimTrainer **trainer, const TimConfig *config, const TimTrainerOptions *options, TimError *err);
 
 /* Frees a trainer; NULL is fine. */
@@ -76,11 +74,10 @@ TIM_API TimStatus tim_trainer_step(TimTrainer *trainer, TimTrainReport *report, 
 /* Steps done since training began, over all resumed runs. */
 TIM_API int64_t tim_trainer_steps(const TimTrainer *trainer);
 
-/* Writes a checkpoint to `folder`, replacing one of that name; its parent folders are made. It holds config.yaml, model.safetensors
- * (EMA), model_1.safetensors (weights), optimizer.safetensors (moments, exp_avg.* and exp_avg_sq.*), state.json, and of a training
- * whose twins have started the critic: critic.safetensors and critic_optimizer.safetensors. The folder appears under its
- * name only when it is whole, so a run that is killed leaves no half checkpoint. Errors: TIM_E_IO, naming the path;
- * TIM_E_MEMORY. */
+/* Writes a checkpoint to `folder`, replacing one of that name; its parent folders are made. It holds config.yaml,
+ * model.safetensors (EMA), model_1.safetensors (weights), optimizer.safetensors (moments, exp_avg.* and exp_avg_sq.*) and
+ * state.json. The folder appears under its name only when it is whole, so a run that is killed leaves no half checkpoint. Errors:
+ * TIM_E_IO, naming the path; TIM_E_MEMORY. */
 TIM_API TimStatus tim_trainer_save(const TimTrainer *trainer, const char *folder, TimError *err);
 
 /* ---- a whole run ---- */
@@ -134,11 +131,11 @@ typedef struct TimTrainOptions {
 /* Trains until max_train_steps, the time limit or the callback ends it, with a checkpoint every checkpointing_steps and at the
  * end; the oldest beyond checkpoints_total_limit are deleted (0: none), never the one just written. Ending early is no failure. A
  * new run starts log.jsonl afresh, a resumed one appends to it; lines of steps that a killed run did after its last checkpoint
- * stay and are followed by their repetition. Any run notes start steps that it ends before, twins that pull before their critic
- * knows them, and bf16 where fp32 is faster. A resumed run notes where its configuration or seed is not that of the checkpoint. A
- * configs/config.yaml that is there stays where it says the same, and is kept as config.yaml.until-N where it differs. What was
- * learned before a step or a line of the log that fails is saved. Borrows everything. Errors: as tim_trainer_new, _resume, _step
- * and _save; TIM_E_IO for the folder, also where another run writes to it, and for the log. */
+ * stay and are followed by their repetition. Any run notes start steps that it ends before, and bf16 where fp32 is faster. A
+ * resumed run notes where its configuration or seed is not that of the checkpoint. A configs/config.yaml that is there stays
+ * where it says the same, and is kept as config.yaml.until-N where it differs. What was learned before a step or a line of the
+ * log that fails is saved. Borrows everything. Errors: as tim_trainer_new, _resume, _step and _save; TIM_E_IO for the folder,
+ * also where another run writes to it, and for the log. */
 TIM_API TimStatus tim_train(const TimConfig *config, const TimTrainOptions *options, TimError *err);
 
 #ifdef __cplusplus

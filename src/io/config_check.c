@@ -136,9 +136,6 @@ static TimStatus check_transition(const TimConfig *config, TimError *err) {
     if (t->diffusion_ratio + t->consistency_ratio > 1.0 + 1e-9) /* 0.9 + 0.1 and the like must pass */
         return tim_fail(err, TIM_E_ARGUMENT, "model.transition_loss: diffusion_ratio %g and consistency_ratio %g exceed 1 together",
                         t->diffusion_ratio, t->consistency_ratio);
-    if (t->composed_ratio + t->twin_ratio > 1.0 + 1e-9)
-        return tim_fail(err, TIM_E_ARGUMENT, "model.transition_loss: composed_ratio %g and twin_ratio %g exceed 1 together",
-                        t->composed_ratio, t->twin_ratio);
     return check_last_jump(&config->transport, "model.transition_loss.composed_last_jump", t->composed_last_jump, err);
 }
 

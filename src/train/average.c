@@ -73,7 +73,8 @@ TimStatus tim_average_guide(const TimObjective *o, TimPart part, const TimWeight
 TimStatus tim_average_direct(const TimObjective *o, const TimNetwork *trained, TimPart part, const TimWeights *ema, TimError *err) {
     TimNetwork *n;
     TIM_TRY(average_for(o, part, part.size, ema, &n, err));
-    tim_part_look(o, n, part, part.lane->rows.x_t);
+    for (int64_t k = 0; k < part.size; k++) fill_average(o, n, part, k, k, &part.batch->condition);
+    tim_tape_forward(n->tape, false);
     const TimMatrix tangent = tim_tape_tangent(trained->tape, trained->x);
     memcpy(tangent.data, tim_part_row(n, n->f, 0), (size_t)part.size * o->picture * sizeof(float));
     return TIM_OK;

@@ -13,7 +13,6 @@
 
 enum { VERSION = 1, MAX_STATE = 64 << 10 }; /* of state.json: its version, and the bytes of it that are read */
 #define EXPECTED_LOSS "expected_loss"
-#define CRITIC_UPDATES "critic_updates"
 
 /* ---- moments ---- */
 
@@ -55,12 +54,6 @@ static bool add_loss_scale(json_t *object, const TimLossScale *scale) {
     return true;
 }
 
-/* Adds how many updates the critic had, if it has started; false without memory. */
-static bool add_critic(json_t *object, const TimCritic *critic) {
-    if (!tim_critic_started(critic)) return true;
-    return json_object_set_new(object, CRITIC_UPDATES, json_integer((json_int_t)critic->updates)) == 0;
-}
-
 /* JSON's integers are signed: seeds from 2^63 on appear negative. */
 static TimStatus write_state(const TimTrainer *t, const char *folder, TimError *err) {
     char path[TIM_MAX_PATH];
@@ -69,21 +62,13 @@ static TimStatus write_state(const TimTrainer *t, const char *folder, TimError *
     json_t *object =
         json_pack("{sisIsIsIsI}", "version", VERSION, "step", (json_int_t)state->step, "skipped", (json_int_t)state->skipped,
                   "seed", (json_int_t)state->seed, "position", (json_int_t)state->position);
-    const bool whole = object && (!t->model->config.transition.expected_loss || add_loss_scale(object, &t->loss_scale)) &&
-                       add_critic(object, t->critic);
+    const bool whole = object && (!t->model->config.transition.expected_loss || add_loss_scale(object, &t->loss_scale));
     char *text = whole ? json_dumps(object, 0) : NULL;
     json_decref(object);
     if (!text) return tim_fail(err, TIM_E_MEMORY, "%s: no memory for its text", path);
     const TimStatus status = tim_file_write(path, text, strlen(text), err);
     free(text);
     return status;
-}
-
-static TimStatus write_critic(const TimTrainer *t, const char *folder, TimError *err) {
-    const TimCritic *critic = t->critic;
-    if (!tim_critic_started(critic)) return TIM_OK;
-    TIM_TRY(write_vector(critic->model->f32, &critic->model->params, critic->updates, folder, TIM_CRITIC_FILE, err));
-    return write_vector(critic->moments, &t->moment_params, critic->updates, folder, TIM_CRITIC_OPTIMIZER_FILE, err);
 }
 
 static TimStatus write_all(const TimTrainer *t, const char *folder, TimError *err) {
@@ -94,7 +79,6 @@ static TimStatus write_all(const TimTrainer *t, const char *folder, TimError *er
     TIM_TRY(write_vector(t->ema->f32, params, t->state.step, folder, TIM_MODEL_FILE, err));
     TIM_TRY(write_vector(t->model->f32, params, t->state.step, folder, TIM_RAW_WEIGHTS_FILE, err));
     TIM_TRY(write_vector(t->moments, &t->moment_params, t->state.step, folder, TIM_OPTIMIZER_FILE, err));
-    TIM_TRY(write_critic(t, folder, err));
     return write_state(t, folder, err);
 }
 
@@ -145,17 +129,6 @@ static TimStatus parse_loss_scale(TimLossScale *scale, const json_t *object, Tim
     return TIM_OK;
 }
 
-/* Without the key it starts anew: the checkpoint is of a training that had none, or not yet. */
-static TimStatus parse_critic(TimCritic *critic, int64_t step, const json_t *object, TimError *err) {
-    if (!critic) return TIM_OK;
-    critic->updates = 0;
-    if (!json_object_get(object, CRITIC_UPDATES)) return TIM_OK;
-    TIM_TRY(get_integer(object, CRITIC_UPDATES, 1, &critic->updates, err));
-    if (critic->updates <= step) return TIM_OK;
-    return tim_fail(err, TIM_E_FORMAT, "the key '" CRITIC_UPDATES "' is %lld, and the step %lld", (long long)critic->updates,
-                    (long long)step);
-}
-
 static TimStatus parse_state(TimTrainer *t, const json_t *object, TimError *err) {
     TimTrainState *state = &t->state;
     int64_t version = 0, seed = 0, position = 0;
@@ -171,7 +144,6 @@ static TimStatus parse_state(TimTrainer *t, const json_t *object, TimError *err)
     state->position = (uint64_t)position;
     if (state->skipped > state->step)
         return tim_fail(err, TIM_E_FORMAT, "%lld of %lld steps were skipped", (long long)state->skipped, (long long)state->step);
-    TIM_TRY(parse_critic(t->critic, state->step, object, err));
     return parse_loss_scale(&t->loss_scale, object, err);
 }
 
@@ -222,21 +194,12 @@ static TimStatus read_moments(const TimTrainer *t, float *moments, const char *f
                     folder, name);
 }
 
-static TimStatus read_critic(TimTrainer *t, const char *folder, TimError *err) {
-    TimCritic *critic = t->critic;
-    if (!tim_critic_started(critic)) return TIM_OK;
-    TIM_TRY(read_vector(critic->model->f32, &critic->model->params, folder, TIM_CRITIC_FILE, err));
-    tim_model_weights_changed(critic->model);
-    return read_moments(t, critic->moments, folder, TIM_CRITIC_OPTIMIZER_FILE, err);
-}
-
 TimStatus tim_trainer_resume(TimTrainer *t, const char *folder, TimError *err) {
     const TimParams *params = &t->model->params;
     TIM_TRY(read_state(t, folder, err));
     TIM_TRY(read_vector(t->ema->f32, params, folder, TIM_MODEL_FILE, err));
     TIM_TRY(read_vector(t->model->f32, params, folder, TIM_RAW_WEIGHTS_FILE, err));
     TIM_TRY(read_moments(t, t->moments, folder, TIM_OPTIMIZER_FILE, err));
-    TIM_TRY(read_critic(t, folder, err));
     tim_model_weights_changed(t->model);
     tim_model_weights_changed(t->ema);
     return TIM_OK;

@@ -6,8 +6,6 @@
 
 #define TIM_RAW_WEIGHTS_FILE "model_1.safetensors"
 #define TIM_OPTIMIZER_FILE "optimizer.safetensors"
-#define TIM_CRITIC_FILE "critic.safetensors" /* with its optimizer's, of trainings whose critic has started */
-#define TIM_CRITIC_OPTIMIZER_FILE "critic_optimizer.safetensors"
 #define TIM_STATE_FILE "state.json"
 
 /* The parameters of the vector `moments`: each of `params` as exp_avg.NAME, then each as exp_avg_sq.NAME. */

@@ -7,11 +7,11 @@
 
 /* Tapes by purpose and size: a batch is cut into at most two sizes of each kind of micro-batches; those of diffusion have their
  * guidance (of a quarter, half, three quarters or all of the samples), those of transitions also their finite difference or
- * direction, composed ones their jumps, twins what the critic learns and says. */
+ * direction, composed ones their jumps. */
 enum { TIM_LANE_TAPES = 32 };
 
-/* Evaluation is without gradients, with whatever weights are bound; the critic is trained while a jump waits for its cotangent. */
-typedef enum TimPurpose { TIM_FOR_TRAINING, TIM_FOR_DIFFERENCE, TIM_FOR_EVALUATION, TIM_FOR_CRITIC } TimPurpose;
+/* Evaluation is without gradients, with whatever weights are bound. */
+typedef enum TimPurpose { TIM_FOR_TRAINING, TIM_FOR_DIFFERENCE, TIM_FOR_EVALUATION } TimPurpose;
 
 typedef struct TimLaneTape {
     TimPurpose purpose;
@@ -36,7 +36,6 @@ typedef struct TimLane {
     TimSampleLoss *sample_losses; /* (micro) */
     int64_t *guided;              /* (micro) which of them are guided */
     float *gradients;             /* (params.elements); the first lane uses the caller's */
-    float *critic_gradients;      /* likewise; NULL without twins */
     TimLosses losses;
     TimTapeTimes *times; /* NULL: not measured */
     TimStatus status;

@@ -6,7 +6,6 @@
 #include "train/average.h"
 #include "train/loss.h"
 #include "train/objective_part.h"
-#include "train/twin.h"
 
 enum { DEFAULT_MICRO_BATCH = 64 };
 
@@ -27,8 +26,6 @@ static TimStatus make_lanes(TimObjective *o, TimError *err) {
     for (int i = 0; i < o->lane_count; i++) {
         TIM_TRY(tim_lane_init(&o->lanes[i], o->shape.micro_batch, o->picture, err));
         if (i) TIM_TRY(tim_new(&o->lanes[i].gradients, o->params->elements, sizeof(float), "a lane's gradients", err));
-        if (i && o->config->transition.twin_ratio > 0)
-            TIM_TRY(tim_new(&o->lanes[i].critic_gradients, o->params->elements, sizeof(float), "a lane's gradients", err));
     }
     return TIM_OK;
 }
@@ -58,7 +55,7 @@ void tim_objective_free(TimObjective *o) {
     if (!o) return;
     for (int i = 0; o->lanes && i < o->lane_count; i++) {
         tim_lane_done(&o->lanes[i]);
-        if (i) tim_free(o->lanes[i].gradients), tim_free(o->lanes[i].critic_gradients); /* the first are the caller's */
+        if (i) tim_free(o->lanes[i].gradients); /* the first are the caller's */
     }
     tim_free(o->lanes);
     tim_free(o);
@@ -193,7 +190,6 @@ typedef struct Step {
 } Step;
 
 static TimStatus run_part(const TimObjective *o, const Step *step, TimPart part, TimError *err) {
-    if (part.kind == TIM_TWIN) return tim_twin_run(o, part, step->weights, err);
     const bool exact =
         part.kind == TIM_TRANSITION && o->config->transition.derivative_type == TIM_DERIVATIVE_JVP && !o->shape.no_derivative;
     TimNetwork *n;
@@ -228,29 +224,20 @@ static TimStatus run_range(const TimObjective *o, const Step *step, TimLane *lan
 
 static TimStatus run_lane(const TimObjective *o, const Step *step, TimLane *lane, TimError *err) {
     const TimBatch *b = step->batch;
-    const int64_t composed = b->size - b->twins - b->composed, twins = b->size - b->twins; /* the first of them */
+    const int64_t composed = b->size - b->composed; /* the first of them */
     TIM_TRY(run_range(o, step, lane, 0, b->diffusion, TIM_DIFFUSION, err));
     TIM_TRY(run_range(o, step, lane, b->diffusion, composed - b->diffusion, TIM_TRANSITION, err));
-    TIM_TRY(run_range(o, step, lane, composed, b->composed, TIM_COMPOSED, err));
-    return run_range(o, step, lane, twins, b->twins, TIM_TWIN, err);
+    return run_range(o, step, lane, composed, b->composed, TIM_COMPOSED, err);
 }
 
 static TimStatus check(const TimObjective *o, const TimBatch *b, TimError *err) {
-    if (b->size <= 0 || b->diffusion < 0 || b->composed < 0 || b->twins < 0 || b->twins > b->size ||
-        b->composed > b->size - b->twins || b->diffusion > b->size - b->twins - b->composed)
-        return tim_fail(err, TIM_E_ARGUMENT, "a batch of %lld with %lld diffusion and %lld composed samples and %lld twins",
-                        (long long)b->size, (long long)b->diffusion, (long long)b->composed, (long long)b->twins);
-    if (b->twins > b->size - b->twins)
-        return tim_fail(err, TIM_E_ARGUMENT, "%lld of a batch of %lld are twins, and each needs a picture beside it",
-                        (long long)b->twins, (long long)b->size);
-    if (b->twins > 0 && (!b->critic || !b->critic_gradients || o->config->transition.twin_ratio <= 0))
-        return tim_fail(err, TIM_E_ARGUMENT, "twins need a critic, its gradients, and a twin_ratio above 0");
+    if (b->size <= 0 || b->diffusion < 0 || b->composed < 0 || b->composed > b->size || b->diffusion > b->size - b->composed)
+        return tim_fail(err, TIM_E_ARGUMENT, "a batch of %lld with %lld diffusion and %lld composed samples", (long long)b->size,
+                        (long long)b->diffusion, (long long)b->composed);
     if (b->composed > 0 && o->config->transition.composed_spread != 1 && !(b->means && b->condition.labels))
         return tim_fail(err, TIM_E_ARGUMENT, "composed_spread is %g and needs classes and their mean pictures",
                         o->config->transition.composed_spread);
     if (o->shape.alignment && !b->h_target) return tim_fail(err, TIM_E_ARGUMENT, "the alignment loss needs h_target");
-    if (o->shape.alignment && b->twins > 0)
-        return tim_fail(err, TIM_E_ARGUMENT, "twins have no picture whose features the alignment loss could have");
     if (o->config->network.kind != TIM_NETWORK_C2I) return TIM_OK;
     TIM_TRY(tim_model_check_labels(&o->config->network, b->condition.labels, b->size, err));
     if (!o->config->transport.enhance_target) return TIM_OK;
@@ -259,15 +246,13 @@ static TimStatus check(const TimObjective *o, const TimBatch *b, TimError *err) 
 }
 
 /* The first lane works on the caller's gradients, the others on theirs, from zero. */
-static void start_lanes(TimObjective *o, const TimBatch *batch, float *gradients, const TimLosses *losses) {
+static void start_lanes(TimObjective *o, float *gradients, const TimLosses *losses) {
     const size_t bytes = o->params->elements * sizeof(float);
     for (int i = 0; i < o->lane_count; i++) {
         o->lanes[i].losses = *losses;
         if (i) memset(o->lanes[i].gradients, 0, bytes);
-        if (i && batch->twins > 0) memset(o->lanes[i].critic_gradients, 0, bytes);
     }
     o->lanes[0].gradients = gradients;
-    o->lanes[0].critic_gradients = batch->critic_gradients;
 }
 
 static void run_lanes(TimObjective *o, const Step *step) {
@@ -285,33 +270,26 @@ static void add(float *restrict sum, const float *restrict more, size_t count, i
 }
 
 /* Added in order of the lanes: the same bits in every run with as many. */
-static void add_lanes(TimObjective *o, const TimBatch *batch, TimLosses *losses) {
-    TimLane *first = &o->lanes[0];
+static void add_lanes(TimObjective *o, TimLosses *losses) {
     for (int i = 0; i < o->lane_count; i++) {
         losses->weighted += o->lanes[i].losses.weighted;
         losses->denoising += o->lanes[i].losses.denoising;
         losses->proj += o->lanes[i].losses.proj;
-        losses->critic_loss += o->lanes[i].losses.critic_loss;
-        losses->twin_gap += o->lanes[i].losses.twin_gap;
     }
-    for (int i = 1; i < o->lane_count; i++) {
-        const TimLane *lane = &o->lanes[i];
-        add(first->gradients, lane->gradients, o->params->elements, o->lane_count);
-        if (batch->twins > 0) add(first->critic_gradients, lane->critic_gradients, o->params->elements, o->lane_count);
-    }
+    for (int i = 1; i < o->lane_count; i++) add(o->lanes[0].gradients, o->lanes[i].gradients, o->params->elements, o->lane_count);
 }
 
 TimStatus tim_objective_step(TimObjective *o, const TimBatch *batch, const TimWeights *weights, const TimWeights *ema,
                              float *gradients, TimLosses *losses, TimError *err) {
     TIM_TRY(check(o, batch, err));
-    losses->weighted = losses->denoising = losses->proj = losses->critic_loss = losses->twin_gap = 0;
-    start_lanes(o, batch, gradients, losses);
+    losses->weighted = losses->denoising = losses->proj = 0;
+    start_lanes(o, gradients, losses);
     run_lanes(o, &(Step){batch, weights, ema});
     for (int i = 0; i < o->lane_count; i++) {
         if (o->lanes[i].status == TIM_OK) continue;
         if (err) *err = o->lanes[i].err;
         return o->lanes[i].status;
     }
-    add_lanes(o, batch, losses);
+    add_lanes(o, losses);
     return TIM_OK;
 }

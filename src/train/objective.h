@@ -12,7 +12,6 @@
  * Composed samples need no derivative: their target is the one jump that does what the averaged network's `composed_jumps` jumps
  * from t to r do (as in arXiv 2410.12557, there with two). It has no noise: x_t alone decides it, so
  * that absolute differences may count in place of squares (loss.h). They weigh 1 by their times.
- * Twins are pictures that the network draws itself, and have no losses of their own; see twin.h.
  * The exact derivative rides beside the primal pass of the samples with r != t; the finite difference runs its two evaluations as
  * one batch. The batch runs in micro-batches that stay in the cache; losses and gradients do not depend on the cut beyond rounding.
  * Of a small network every thread works on micro-batches of its own, side by side, with gradients of its own that are added at the
@@ -40,16 +39,12 @@ void tim_objective_free(TimObjective *objective);
 
 /* One batch. All arrays are the caller's. */
 typedef struct TimBatch {
-    int64_t size;      /* B */
-    int64_t diffusion; /* the first so many samples have r = t */
-    int64_t composed;  /* the last so many before the twins are composed */
-    int64_t twins;     /* the last so many, at most half, are twins: their x is a drawn picture's noise, their r is not read */
-    double pull;       /* the part of twin_weight with which twins pull their jump; 0: they do not */
-    const TimWeights *critic; /* read with twins, likewise below */
-    float *critic_gradients;  /* (params.elements): the critic's gradient is added */
-    const float *x, *z;       /* (B, C H W): data and noise */
-    const double *t, *r;      /* (B), t >= r */
-    TimCondition condition;   /* after dropout: what the network and its derivative see */
+    int64_t size;           /* B */
+    int64_t diffusion;      /* the first so many samples have r = t */
+    int64_t composed;       /* the last so many are composed */
+    const float *x, *z;     /* (B, C H W): data and noise */
+    const double *t, *r;    /* (B), t >= r */
+    TimCondition condition; /* after dropout: what the network and its derivative see */
     TimCondition
         teacher;       /* what the guiding network's conditional call sees (class: labels before dropout; text: as `condition`) */
     TimCondition null; /* the null condition of every sample; only read when the target is guided */
@@ -62,12 +57,10 @@ typedef struct TimBatch {
 } TimBatch;
 
 typedef struct TimLosses {
-    double weighted;    /* mean of the weighted losses: what is minimised, without alignment */
-    double denoising;   /* mean over the batch of the losses per sample; twins have none and count 0 */
-    double proj;        /* alignment loss, before proj_coeff */
-    double critic_loss; /* mean of the critic's losses of drawn pictures and of data, 0 without twins */
-    double twin_gap;    /* mean over the twins that pull: of (C of drawn pictures - C of data)^2 by the loss; see twin.h */
-    /* Filled when not NULL, but for twins; the caller's. */
+    double weighted;  /* mean of the weighted losses: what is minimised, without alignment */
+    double denoising; /* mean over the batch of the losses per sample */
+    double proj;      /* alignment loss, before proj_coeff */
+    /* Filled when not NULL; the caller's. */
     float *target;      /* (B, C H W) */
     float *per_sample;  /* (B) */
     float *time_weight; /* (B) */

@@ -8,7 +8,7 @@
 
 TimStatus tim_part_network(const TimObjective *o, TimPart part, TimPurpose purpose, int64_t batch, bool tangent, TimNetwork **out,
                            TimError *err) {
-    const bool trains = purpose == TIM_FOR_TRAINING || purpose == TIM_FOR_CRITIC;
+    const bool trains = purpose == TIM_FOR_TRAINING;
     const TimNetworkShape shape = {.batch = batch,
                                    .height = o->shape.height,
                                    .width = o->shape.width,
@@ -38,23 +38,10 @@ void tim_part_fill_times(const TimObjective *o, TimNetwork *n, int64_t row, doub
     *tim_matrix_f32(&of_r, row) = (float)o->transport->c_noise(&o->config->transport, r);
 }
 
-void tim_part_look(const TimObjective *o, TimNetwork *n, TimPart part, const float *x_t) {
-    memcpy(tim_part_row(n, n->x, 0), x_t, (size_t)part.size * o->picture * sizeof(float));
-    for (int64_t k = 0; k < part.size; k++) {
-        const double t = part.batch->t[part.first + k];
-        tim_part_fill_times(o, n, k, t, t);
-    }
-    tim_part_fill_condition(o, n, 0, &part.batch->condition, part.first, part.size);
-    tim_tape_forward(n->tape, false);
-}
-
-double tim_part_divisor(const TimObjective *o, double loss) {
-    return pow(loss + 1e-5, o->config->transition.loss_weight_power);
-}
-
-double tim_part_expected_divisor(const TimObjective *o, TimPart part, int64_t k, double loss) {
+/* What the weight of sample `k` is divided by: (loss + 1e-5)^p, of the loss that the batch expects of it where it does. */
+static double divisor(const TimObjective *o, TimPart part, int64_t k, double loss) {
     const float expected = part.batch->expected_loss ? part.batch->expected_loss[part.first + k] : 0;
-    return tim_part_divisor(o, expected > 0 ? (double)expected : loss);
+    return pow((expected > 0 ? (double)expected : loss) + 1e-5, o->config->transition.loss_weight_power);
 }
 
 static TimLossShape loss_shape(const TimObjective *o, TimSampleKind kind) {
@@ -76,7 +63,7 @@ TimSampleLoss tim_part_weigh(const TimObjective *o, TimNetwork *n, TimPart part,
     const double w_time = tim_time_weight(&o->config->transition, o->config->transport.sigma_d, part.batch->t[i], part.batch->r[i],
                                           part.kind != TIM_TRANSITION);
     TimSampleLoss loss = {.denoising = tim_loss(f, target, shape)};
-    const double weight = w_kind * w_time / tim_part_expected_divisor(o, part, k, loss.denoising);
+    const double weight = w_kind * w_time / divisor(o, part, k, loss.denoising);
     loss.weighted = weight * loss.denoising;
     tim_loss_gradient(tim_matrix_f32(&g_f, k), f, target, shape, weight / (double)part.batch->size);
     if (losses->target) memcpy(tim_part_picture(o, losses->target, i), target, o->picture * sizeof *target);

@@ -19,8 +19,8 @@ struct TimObjective {
     int lane_count;
 };
 
-/* Where a sample's target comes from: its velocity, the identity with its derivative, the average's jumps, or what was drawn. */
-typedef enum TimSampleKind { TIM_DIFFUSION, TIM_TRANSITION, TIM_COMPOSED, TIM_TWIN } TimSampleKind;
+/* Where a sample's target comes from: its velocity, the identity with its derivative, or the average's jumps. */
+typedef enum TimSampleKind { TIM_DIFFUSION, TIM_TRANSITION, TIM_COMPOSED } TimSampleKind;
 
 /* One micro-batch: samples first ... first + size of the batch, all of one kind. Its sample k is sample first + k of the batch. */
 typedef struct TimPart {
@@ -51,15 +51,6 @@ void tim_part_fill_condition(const TimObjective *o, TimNetwork *n, int64_t row, 
 
 /* Row `row` = c_noise of the times. */
 void tim_part_fill_times(const TimObjective *o, TimNetwork *n, int64_t row, double t, double r);
-
-/* F of the part's samples at x_t (size, C H W) under their condition, told (t, t), by the weights that are bound. */
-void tim_part_look(const TimObjective *o, TimNetwork *n, TimPart part, const float *x_t);
-
-/* What weighs a sample of this loss is divided by: (loss + 1e-5)^p. */
-double tim_part_divisor(const TimObjective *o, double loss);
-
-/* The same of sample `k`, by what the batch expects of it where it does, else by `loss`. */
-double tim_part_expected_divisor(const TimObjective *o, TimPart part, int64_t k, double loss);
 
 /* Sample `k`, whose F is row k of the tape, against its row of rows.target: the loss, its weight, and the cotangent of F. */
 TimSampleLoss tim_part_weigh(const TimObjective *o, TimNetwork *n, TimPart part, int64_t k);

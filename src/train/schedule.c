@@ -28,12 +28,6 @@ static double factor(const TimTrainingConfig *config, int64_t step) {
     return 1.0;
 }
 
-double tim_twin_pull(const TimTrainingConfig *config, int64_t step) {
-    const int64_t start = config->twin_pull_start_step, length = config->twin_pull_full_step - start;
-    if (step < start) return 0;
-    return step - start < length ? (double)(step - start + 1) / (double)length : 1;
-}
-
 double tim_learning_rate(const TimTrainingConfig *config, int64_t step) {
     const double scale = config->scale_lr ? (double)config->batch_size / config->learning_rate_base_batch_size : 1.0;
     const double rate = config->learning_rate * factor(config, step);

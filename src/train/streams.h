@@ -10,9 +10,8 @@ typedef enum TimStreamUse {
     TIM_STREAM_ORDER,    /* one stream an epoch */
     TIM_STREAM_DROPOUT,  /* one stream; a number a drawn sample */
     TIM_STREAM_MIRROR,   /* one stream; a number a drawn sample */
-    TIM_STREAM_TIMES,    /* one stream, and another for twins; see time_pairs.h */
-    TIM_STREAM_NOISE,    /* one stream a step */
-    TIM_STREAM_TWIN      /* one stream a step: the noise that drawn pictures get */
+    TIM_STREAM_TIMES,    /* one stream; see time_pairs.h */
+    TIM_STREAM_NOISE     /* one stream a step */
 } TimStreamUse;
 
 /* Stream `number` of a use; only the lower 56 bits of `number` count. */

@@ -26,8 +26,7 @@ enum { LOG_EVERY = 50 }; /* steps */
 /* Sums over the steps since the last line of the log. */
 typedef struct Window {
     int64_t steps, updates;
-    int64_t lessons, pulls; /* updates in which the critic learned, in which twins pulled */
-    TimTrainReport sum;     /* losses and norm over updates, times over steps; the rest is the last step's */
+    TimTrainReport sum; /* losses and norm over updates, times over steps; the rest is the last step's */
 } Window;
 
 typedef struct Run {
@@ -86,10 +85,6 @@ static void add_to_window(Window *window, const TimTrainReport *r) {
     sum->loss += updated ? r->loss : 0;
     sum->denoising += updated ? r->denoising : 0;
     sum->proj += updated ? r->proj : 0;
-    sum->critic_loss += updated ? r->critic_loss : 0;
-    sum->twin_gap += updated ? r->twin_gap : 0;
-    window->lessons += updated && r->critic_loss > 0;
-    window->pulls += updated && r->twin_gap > 0;
     sum->grad_norm += updated ? r->grad_norm : 0;
     sum->learning_rate = r->learning_rate;
     if (updated) sum->ema_decay = r->ema_decay;
@@ -106,8 +101,6 @@ static TimTrainReport mean_of(const Window *window, int batch_size) {
     mean.loss /= updates;
     mean.denoising /= updates;
     mean.proj /= updates;
-    if (window->lessons) mean.critic_loss /= (double)window->lessons;
-    if (window->pulls) mean.twin_gap /= (double)window->pulls;
     mean.grad_norm /= updates;
     mean.pictures_per_second = batch_size * steps / mean.seconds;
     mean.seconds /= steps;
@@ -129,8 +122,6 @@ static void print_line(FILE *stream, const TimTrainReport *r) {
     print_number(stream, "loss", r->loss);
     print_number(stream, "denoising", r->denoising);
     print_number(stream, "proj", r->proj);
-    if (r->critic_loss > 0) print_number(stream, "critic_loss", r->critic_loss);
-    if (r->twin_gap > 0) print_number(stream, "twin_gap", r->twin_gap);
     print_number(stream, "grad_norm", r->grad_norm);
     print_number(stream, "lr", r->learning_rate);
     print_number(stream, "ema_decay", r->ema_decay);
@@ -308,24 +299,12 @@ static void note_late(Run *run, bool wanted, int64_t start, const char *key, con
         note(run, "training.%s is %lld and the training ends with step %lld: %s", key, (long long)start, (long long)end, what);
 }
 
-/* Their velocity has to be learned first: until then it leads anywhere. A checkpoint without a critic is gone on from with a new
- * one. */
-static void note_early_pull(Run *run) {
-    const TimTrainer *trainer = run->trainer;
-    const TimTrainingConfig *t = &trainer->model->config.training;
-    const TimTransitionConfig *c = &trainer->model->config.transition;
-    const int64_t step = trainer->state.step, begin = t->twin_start_step > step ? t->twin_start_step : step;
-    if (c->twin_ratio > 0 && c->twin_weight > 0 && !tim_critic_started(trainer->critic) && t->twin_pull_start_step <= begin)
-        note(run,
-             "training.twin_pull_start_step is %lld, and twins begin with step %lld: they pull before the critic knows them; "
-             "let some hundred steps lie between",
-             (long long)t->twin_pull_start_step, (long long)begin);
-}
-
-static void note_small_share(Run *run, const char *key, double ratio, int most, const char *what) {
+static void note_no_composed(Run *run) {
+    const double ratio = run->trainer->model->config.transition.composed_ratio;
     const int batch = run->trainer->model->config.training.batch_size;
-    if (ratio > 0 && (most == 0 || tim_time_share(ratio, (size_t)batch) == 0))
-        note(run, "model.transition_loss.%s is %g, of a batch of %d less than a sample: %s never begin", key, ratio, batch, what);
+    if (ratio > 0 && tim_time_share(ratio, (size_t)batch) == 0)
+        note(run, "model.transition_loss.composed_ratio is %g, of a batch of %d less than a sample: composed samples never begin",
+             ratio, batch);
 }
 
 static void note_slow_precision(Run *run) {
@@ -338,15 +317,12 @@ static void note_what_never_begins(Run *run) {
     const TimConfig *c = &run->trainer->model->config;
     const TimTrainingConfig *t = &c->training;
     note_late(run, c->transition.composed_ratio > 0, t->composed_start_step, "composed_start_step", "composed samples never begin");
-    note_late(run, c->transition.twin_ratio > 0, t->twin_start_step, "twin_start_step", "twins never begin");
-    note_late(run, c->transition.twin_ratio > 0, t->twin_pull_start_step, "twin_pull_start_step", "twins never pull their jump");
     note_late(run, c->transition.expected_loss, t->expected_loss_start_step, "expected_loss_start_step",
               "expected_loss never begins");
     note_late(run, c->data_spread != 1, t->data_spread_start_step, "data_spread_start_step", "pictures are never spread");
     note_late(run, c->transport.enhance_target, t->guidance_start_step, "guidance_start_step",
               "guidance of the target never begins");
-    note_small_share(run, "composed_ratio", c->transition.composed_ratio, t->batch_size, "composed samples");
-    note_small_share(run, "twin_ratio", c->transition.twin_ratio, t->batch_size / 2, "twins");
+    note_no_composed(run);
 }
 
 static TimStatus start(Run *run, TimError *err) {
@@ -354,7 +330,6 @@ static TimStatus start(Run *run, TimError *err) {
     TIM_TRY(*path ? resume(run, path, err) : start_new(run, err));
     TIM_TRY(put_config(run, err));
     note_what_never_begins(run);
-    note_early_pull(run);
     note_slow_precision(run);
     tell(run, TIM_TRAIN_STARTED, NULL, *path ? path : NULL);
     return *path && run->saved < 0 ? save(run, err) : TIM_OK; /* so that the next run goes on from here */

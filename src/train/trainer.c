@@ -36,22 +36,17 @@ static TimStatus check_time_weight(const TimConfig *config, TimError *err) {
         tangent ? "tangent" : "sigmoid", end, tim_transport_get(config->transport.kind)->name);
 }
 
-/* F at r = t has to be a velocity for `key`, which else is to be `off`. */
-static TimStatus check_velocity(const TimConfig *config, const char *key, const char *off, TimError *err) {
-    const TimTransport *transport = tim_transport_get(config->transport.kind);
-    if (transport->predicts_velocity) return TIM_OK;
-    return tim_fail(err, TIM_E_ARGUMENT,
-                    "model.transition_loss.%s needs a network that predicts velocities, and %s's does not: set it to %s, or take "
-                    "OT_FM or TrigFlow",
-                    key, transport->name, off);
-}
-
 static TimStatus check_direction(const TimConfig *config, TimError *err) {
+    const TimTransport *transport = tim_transport_get(config->transport.kind);
     if (!config->transition.average_direction) return TIM_OK;
     if (config->transition.derivative_type != TIM_DERIVATIVE_JVP)
         return tim_fail(err, TIM_E_ARGUMENT,
                         "model.transition_loss.average_direction needs the exact derivative: set derivative_type to jvp");
-    return check_velocity(config, "average_direction", "false", err);
+    if (transport->predicts_velocity) return TIM_OK;
+    return tim_fail(err, TIM_E_ARGUMENT,
+                    "model.transition_loss.average_direction needs a network that predicts velocities, and %s's does not: set it "
+                    "to false, or take OT_FM or TrigFlow",
+                    transport->name);
 }
 
 /* What a configuration may say of a training that is not done here. */
@@ -64,7 +59,6 @@ static TimStatus check_trainable(const TimConfig *config, TimError *err) {
             "to 0",
             config->training.proj_coeff);
     TIM_TRY(check_direction(config, err));
-    if (config->transition.twin_ratio > 0) TIM_TRY(check_velocity(config, "twin_ratio", "0", err));
     return check_time_weight(config, err);
 }
 
@@ -92,7 +86,6 @@ static TimStatus make_models(TimTrainer *t, const TimConfig *config, const TimTr
     TIM_TRY(tim_threads_choose(options->threads, &network.threads, err));
     TIM_TRY(tim_isa_choose(options->isa, &network.isa, err));
     TIM_TRY(tim_model_new(&t->model, config, &network, err));
-    if (config->transition.twin_ratio > 0) TIM_TRY(tim_critic_new(&t->critic, config, &network, err));
     if (!runs_average(config)) network.precision = TIM_PRECISION_F32; /* a copy would be idle */
     TIM_TRY(tim_model_new(&t->ema, config, &network, err));
     if (options->init)
@@ -210,7 +203,6 @@ void tim_trainer_free(TimTrainer *t) {
                             t->batch.expected_loss,
                             t->batch.sample_losses};
     tim_objective_free(t->objective);
-    tim_critic_free(t->critic);
     tim_muon_free(t->muon);
     tim_coupling_free(t->coupling);
     tim_data_close(t->data);
@@ -233,15 +225,13 @@ static void expect_loss(TimTrainer *t, size_t i) {
     b->expected_loss[i] = tim_loss_expected(&t->loss_scale, b->bins[i]);
 }
 
-/* Of the diffusion samples, which come first, and of the twins, the last, which weigh as these do; 0 for the others. NULL before
- * its step, or where none is to be expected. */
-static const float *expect_losses(TimTrainer *t, size_t diffusion, size_t twins) {
+/* Of the diffusion samples, which come first; 0 for the others. NULL before its step, or where none is to be expected. */
+static const float *expect_losses(TimTrainer *t, size_t diffusion) {
     const TimConfig *config = &t->model->config;
     const size_t size = (size_t)config->training.batch_size;
     if (!config->transition.expected_loss || t->state.step < config->training.expected_loss_start_step) return NULL;
     memset(t->batch.expected_loss, 0, size * sizeof *t->batch.expected_loss);
     for (size_t i = 0; i < diffusion; i++) expect_loss(t, i);
-    for (size_t i = size - twins; i < size; i++) expect_loss(t, i);
     return t->batch.expected_loss;
 }
 
@@ -249,29 +239,22 @@ static void learn_losses(TimTrainer *t, size_t diffusion) {
     for (size_t i = 0; i < diffusion; i++) tim_loss_learn(&t->loss_scale, t->batch.bins[i], t->batch.sample_losses[i]);
 }
 
-/* The share `ratio` of the coming step's samples, from step `start` on. */
-static size_t share_of_step(const TimTrainer *t, double ratio, int64_t start) {
-    return t->state.step < start ? 0 : tim_time_share(ratio, (size_t)t->model->config.training.batch_size);
+/* How many of the coming step's samples are composed. */
+static size_t composed_of_step(const TimTrainer *t) {
+    const TimTrainingConfig *config = &t->model->config.training;
+    if (t->state.step < config->composed_start_step) return 0;
+    return tim_time_share(t->model->config.transition.composed_ratio, (size_t)config->batch_size);
 }
 
-/* Times of the step: of the first `size` samples, of the composed ones after them, and of the twins at the end. Returns how many
- * samples, from the first on, are diffusion samples. */
-static size_t draw_times(TimTrainer *t, size_t size, size_t composed, size_t twins) {
+/* Times of the step: of the first `size` samples, and of the composed ones after them. Returns how many samples, from the first on,
+ * are diffusion samples. */
+static size_t draw_times(TimTrainer *t, size_t size, size_t composed) {
     const TimConfig *config = &t->model->config;
     const TimTrainState *s = &t->state;
     double *times = t->batch.t, *ends = t->batch.r;
     for (size_t i = size; i < size + composed; i++) times[i] = config->transport.t_max, ends[i] = config->transport.t_min;
-    tim_time_pairs(times + size + composed, ends + size + composed, twins, &config->transport, &config->transition, s->seed,
-                   tim_stream(TIM_STREAM_TIMES, 1), (uint64_t)s->step);
     return tim_time_pairs(times, ends, size, &config->transport, &config->transition, s->seed, tim_stream(TIM_STREAM_TIMES, 0),
                           (uint64_t)s->step);
-}
-
-/* The last pictures give way to the noise that twins get. */
-static void draw_twin_noise(TimTrainer *t, size_t twins) {
-    const size_t picture = picture_size(t), first = (size_t)t->model->config.training.batch_size - twins;
-    tim_rng_normal(t->batch.samples.x + first * picture, twins * picture, t->state.seed,
-                   tim_stream(TIM_STREAM_TWIN, (uint64_t)t->state.step), 0);
 }
 
 /* Moves the batch's pictures away from the means of their classes, from the step of that on. */
@@ -293,20 +276,10 @@ static TimBatch draw_batch(TimTrainer *t) {
     tim_data_read(t->data, s->seed, s->position, size, &b->samples, t->model->options.threads);
     spread_pictures(t, size);
     tim_coupling_noise(t->coupling, t->data, s->seed, s->step, s->position, b->z);
-    const size_t half = size / 2, twin_share = share_of_step(t, config->transition.twin_ratio, config->training.twin_start_step);
-    const size_t twins = twin_share < half ? twin_share : half; /* shares may be rounded up */
-    const size_t wanted = share_of_step(t, config->transition.composed_ratio, config->training.composed_start_step);
-    const size_t composed = wanted < size - twins ? wanted : size - twins;
-    const size_t diffusion = draw_times(t, size - twins - composed, composed, twins);
-    draw_twin_noise(t, twins);
-    if (twins > 0 && !tim_critic_started(t->critic)) tim_critic_start(t->critic, t->ema->f32);
+    const size_t composed = composed_of_step(t), diffusion = draw_times(t, size - composed, composed);
     return (TimBatch){.size = (int64_t)size,
                       .diffusion = (int64_t)diffusion,
                       .composed = (int64_t)composed,
-                      .twins = (int64_t)twins,
-                      .pull = tim_twin_pull(&config->training, s->step),
-                      .critic = t->critic ? &t->critic->model->weights : NULL,
-                      .critic_gradients = t->critic ? t->critic->gradients : NULL,
                       .x = b->samples.x,
                       .z = b->z,
                       .t = b->t,
@@ -315,7 +288,7 @@ static TimBatch draw_batch(TimTrainer *t) {
                       .teacher.labels = b->samples.labels,
                       .null.labels = b->null_class,
                       .means = b->means,
-                      .expected_loss = expect_losses(t, diffusion, twins),
+                      .expected_loss = expect_losses(t, diffusion),
                       .unguided = s->step < config->training.guidance_start_step};
 }
 
@@ -352,13 +325,10 @@ static TimStatus differentiate(TimTrainer *t, const TimBatch *batch, TimTrainRep
     TimLosses losses = {.per_sample = t->batch.sample_losses};
     const size_t bytes = t->model->params.elements * sizeof *t->gradients;
     memset(t->gradients, 0, bytes);
-    if (batch->twins > 0) memset(t->critic->gradients, 0, bytes);
     TIM_TRY(tim_objective_step(t->objective, batch, &t->model->weights, &t->ema->weights, t->gradients, &losses, err));
     report->loss = losses.weighted;
     report->denoising = losses.denoising;
     report->proj = losses.proj;
-    report->critic_loss = losses.critic_loss;
-    report->twin_gap = losses.twin_gap;
     return TIM_OK;
 }
 
@@ -382,7 +352,6 @@ TimStatus tim_trainer_step(TimTrainer *t, TimTrainReport *report, TimError *err)
     report->grad_norm = tim_l2_norm(t->gradients, t->model->params.elements, t->model->options.threads);
     report->skipped_now = !isfinite(report->grad_norm);
     if (!report->skipped_now) update(t, &batch, report);
-    if (batch.twins > 0) tim_critic_update(t->critic, t->model->config.training.critic_learning_rate, t->muon);
     advance(t, report);
     const double end = tim_clock();
     report->seconds = end - begin;

@@ -1,5 +1,5 @@
 /* Inside a trainer: what step and checkpoint share.
- * Invariant: `state`, the seed, both models' f32 vectors, the moments, the critic and the losses to expect determine all later
+ * Invariant: `state`, the seed, both models' f32 vectors, the moments and the losses to expect determine all later
  * steps; everything else is derived. */
 #ifndef TIM_TRAIN_TRAINER_H
 #define TIM_TRAIN_TRAINER_H
@@ -7,7 +7,6 @@
 #include "model/model.h"
 #include "tim/train.h"
 #include "train/coupling.h"
-#include "train/critic.h"
 #include "train/data.h"
 #include "train/loss_scale.h"
 #include "train/muon.h"
@@ -32,9 +31,8 @@ typedef struct TimTrainBatch {
 } TimTrainBatch;
 
 struct TimTrainer {
-    TimModel *model;   /* the weights that are trained, and the configuration */
-    TimModel *ema;     /* their average; in bf16 only where it is evaluated */
-    TimCritic *critic; /* NULL without twins */
+    TimModel *model; /* the weights that are trained, and the configuration */
+    TimModel *ema;   /* their average; in bf16 only where it is evaluated */
     TimObjective *objective;
     TimMuon *muon; /* NULL: AdamW updates everything */
     TimData *data;
