@@ -1,7 +1,5 @@
 #include "io/json_text.h"
 
-#include <stddef.h>
-
 const char *tim_json_text_end(const char *at, const char *end, bool *plain) {
     *plain = true;
     for (at++; at < end && *at != '"'; at++) {

@@ -124,9 +124,8 @@ static void target_from_end(const TimObjective *o, TimPart part, int64_t k) {
 
 /* Moves where the jumps of sample `k` ended away from its class's mean. */
 static void spread(const TimObjective *o, TimPart part, int64_t k) {
-    const double by = o->config->transition.composed_spread;
-    const float *mean = part.batch->means + (size_t)part.batch->condition.labels[part.first + k] * o->picture;
-    tim_data_spread(tim_part_picture(o, part.lane->rows.target, k), mean, o->picture, by);
+    tim_data_spread(tim_part_picture(o, part.lane->rows.target, k), part.batch->means, part.batch->condition.labels[part.first + k],
+                    o->picture, o->config->transition.composed_spread);
 }
 
 TimStatus tim_average_compose(const TimObjective *o, TimPart part, const TimWeights *ema, TimError *err) {

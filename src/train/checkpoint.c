@@ -182,16 +182,17 @@ static TimStatus read_vector(float *vector, const TimParams *params, const char 
 }
 
 /* AdamW divides by second moments, which Muon does not keep, and after its first steps no more makes up for their being young. */
-static TimStatus read_moments(const TimTrainer *t, float *moments, const char *folder, const char *name, TimError *err) {
+static TimStatus read_moments(TimTrainer *t, const char *folder, TimError *err) {
     const TimParams *params = &t->model->params;
-    float *second = moments + params->elements;
-    TIM_TRY(read_vector(moments, &t->moment_params, folder, name, err));
+    float *second = t->moments + params->elements;
+    TIM_TRY(read_vector(t->moments, &t->moment_params, folder, TIM_OPTIMIZER_FILE, err));
     if (t->muon) tim_muon_forget(params, second);
-    if (t->muon || !tim_muon_left(params, moments, second)) return TIM_OK;
+    if (t->muon || !tim_muon_left(params, t->moments, second)) return TIM_OK;
     return tim_fail(err, TIM_E_ARGUMENT,
-                    "%s/%s: Muon made it and left no second moments of the blocks' matrices, which AdamW wants; go "
+                    "%s/" TIM_OPTIMIZER_FILE
+                    ": Muon made it and left no second moments of the blocks' matrices, which AdamW wants; go "
                     "on with training.optimizer.target: torch.optim.Muon",
-                    folder, name);
+                    folder);
 }
 
 TimStatus tim_trainer_resume(TimTrainer *t, const char *folder, TimError *err) {
@@ -199,7 +200,7 @@ TimStatus tim_trainer_resume(TimTrainer *t, const char *folder, TimError *err) {
     TIM_TRY(read_state(t, folder, err));
     TIM_TRY(read_vector(t->ema->f32, params, folder, TIM_MODEL_FILE, err));
     TIM_TRY(read_vector(t->model->f32, params, folder, TIM_RAW_WEIGHTS_FILE, err));
-    TIM_TRY(read_moments(t, t->moments, folder, TIM_OPTIMIZER_FILE, err));
+    TIM_TRY(read_moments(t, folder, err));
     tim_model_weights_changed(t->model);
     tim_model_weights_changed(t->ema);
     return TIM_OK;

@@ -209,6 +209,7 @@ TimStatus tim_data_means(float **means, const TimData *data, TimError *err) {
     return status;
 }
 
-void tim_data_spread(float *x, const float *mean, size_t count, double by) {
-    for (size_t p = 0; p < count; p++) x[p] = (float)((double)mean[p] + by * ((double)x[p] - (double)mean[p]));
+void tim_data_spread(float *x, const float *means, int64_t label, size_t pixels, double by) {
+    const float *mean = means + (size_t)label * pixels;
+    for (size_t p = 0; p < pixels; p++) x[p] = (float)((double)mean[p] + by * ((double)x[p] - (double)mean[p]));
 }

@@ -27,8 +27,8 @@ size_t tim_data_count(const TimData *data);
  * *means: (num_classes + 1, C H W), free with tim_free; NULL after an error. */
 TimStatus tim_data_means(float **means, const TimData *data, TimError *err);
 
-/* x = mean + by (x - mean). x, mean: (C H W). Pure. */
-void tim_data_spread(float *x, const float *mean, size_t count, double by);
+/* x = mean + by (x - mean) with the mean picture of class `label`. x: (C H W), `pixels` in all; means as of tim_data_means. Pure. */
+void tim_data_spread(float *x, const float *means, int64_t label, size_t pixels, double by);
 
 /* A batch's arrays, the caller's. */
 typedef struct TimSamples {

@@ -3,15 +3,14 @@
  *
  *   target = transport's combination of x, z, x_t and E = dF/dt along the path with r held fixed
  *   loss_i = mean (F - target)^2  [+ mean over positions of 1 - cos(F, target) over channels]
- *   total  = mean_i w_time(t_i, r_i) loss_i / (scale_i + 1e-5)^p  +  proj_coeff * alignment,  scale_i = stop_grad(loss_i), or what
- * the batch
- *            expects of sample i
+ *   total  = mean_i w_time(t_i, r_i) loss_i / (scale_i + 1e-5)^p  +  proj_coeff * alignment,
+ *   scale_i = stop_grad(loss_i), or what the batch expects of sample i
  *
  * The derivative's direction is the pair's own velocity, or on request (average_direction) the averaged network's at (x_t, t, t),
  * as in arXiv 2512.02012: given x_t its mean is the same, and its noise is not multiplied by the Jacobian.
  * Composed samples need no derivative: their target is the one jump that does what the averaged network's `composed_jumps` jumps
- * from t to r do (as in arXiv 2410.12557, there with two). It has no noise: x_t alone decides it, so
- * that absolute differences may count in place of squares (loss.h). They weigh 1 by their times.
+ * from t to r do (as in arXiv 2410.12557, there with two). It has no noise: x_t alone decides it, so that absolute
+ * differences may count in place of squares (loss.h). They weigh 1 by their times.
  * The exact derivative rides beside the primal pass of the samples with r != t; the finite difference runs its two evaluations as
  * one batch. The batch runs in micro-batches that stay in the cache; losses and gradients do not depend on the cut beyond rounding.
  * Of a small network every thread works on micro-batches of its own, side by side, with gradients of its own that are added at the

@@ -6,7 +6,6 @@
 
 #include "base/clock.h"
 #include "base/memory.h"
-#include "base/rng.h"
 #include "base/threads.h"
 #include "model/store.h"
 #include "train/checkpoint.h"
@@ -219,20 +218,17 @@ int64_t tim_trainer_steps(const TimTrainer *t) {
 
 /* ---- a step ---- */
 
-static void expect_loss(TimTrainer *t, size_t i) {
-    TimTrainBatch *b = &t->batch;
-    b->bins[i] = tim_loss_bin(&t->model->config.transport, b->t[i]);
-    b->expected_loss[i] = tim_loss_expected(&t->loss_scale, b->bins[i]);
-}
-
 /* Of the diffusion samples, which come first; 0 for the others. NULL before its step, or where none is to be expected. */
 static const float *expect_losses(TimTrainer *t, size_t diffusion) {
     const TimConfig *config = &t->model->config;
-    const size_t size = (size_t)config->training.batch_size;
+    TimTrainBatch *b = &t->batch;
     if (!config->transition.expected_loss || t->state.step < config->training.expected_loss_start_step) return NULL;
-    memset(t->batch.expected_loss, 0, size * sizeof *t->batch.expected_loss);
-    for (size_t i = 0; i < diffusion; i++) expect_loss(t, i);
-    return t->batch.expected_loss;
+    memset(b->expected_loss, 0, (size_t)config->training.batch_size * sizeof *b->expected_loss);
+    for (size_t i = 0; i < diffusion; i++) {
+        b->bins[i] = tim_loss_bin(&config->transport, b->t[i]);
+        b->expected_loss[i] = tim_loss_expected(&t->loss_scale, b->bins[i]);
+    }
+    return b->expected_loss;
 }
 
 static void learn_losses(TimTrainer *t, size_t diffusion) {
@@ -246,26 +242,26 @@ static size_t composed_of_step(const TimTrainer *t) {
     return tim_time_share(t->model->config.transition.composed_ratio, (size_t)config->batch_size);
 }
 
-/* Times of the step: of the first `size` samples, and of the composed ones after them. Returns how many samples, from the first on,
- * are diffusion samples. */
-static size_t draw_times(TimTrainer *t, size_t size, size_t composed) {
+/* Times of the step, of which the last `composed` samples are composed. Returns how many samples, from the first on, are diffusion
+ * samples. */
+static size_t draw_times(TimTrainer *t, size_t composed) {
     const TimConfig *config = &t->model->config;
     const TimTrainState *s = &t->state;
+    const size_t batch = (size_t)config->training.batch_size, others = batch - composed;
     double *times = t->batch.t, *ends = t->batch.r;
-    for (size_t i = size; i < size + composed; i++) times[i] = config->transport.t_max, ends[i] = config->transport.t_min;
-    return tim_time_pairs(times, ends, size, &config->transport, &config->transition, s->seed, tim_stream(TIM_STREAM_TIMES, 0),
+    for (size_t i = others; i < batch; i++) times[i] = config->transport.t_max, ends[i] = config->transport.t_min;
+    return tim_time_pairs(times, ends, others, &config->transport, &config->transition, s->seed, tim_stream(TIM_STREAM_TIMES, 0),
                           (uint64_t)s->step);
 }
 
 /* Moves the batch's pictures away from the means of their classes, from the step of that on. */
 static void spread_pictures(TimTrainer *t, size_t size) {
     const TimConfig *config = &t->model->config;
+    const TimTrainBatch *b = &t->batch;
     const size_t picture = picture_size(t);
     if (config->data_spread == 1 || t->state.step < config->training.data_spread_start_step) return;
-    for (size_t i = 0; i < size; i++) {
-        const float *mean = t->batch.means + (size_t)t->batch.samples.labels[i] * picture;
-        tim_data_spread(t->batch.samples.x + i * picture, mean, picture, config->data_spread);
-    }
+    for (size_t i = 0; i < size; i++)
+        tim_data_spread(b->samples.x + i * picture, b->means, b->samples.labels[i], picture, config->data_spread);
 }
 
 static TimBatch draw_batch(TimTrainer *t) {
@@ -276,7 +272,7 @@ static TimBatch draw_batch(TimTrainer *t) {
     tim_data_read(t->data, s->seed, s->position, size, &b->samples, t->model->options.threads);
     spread_pictures(t, size);
     tim_coupling_noise(t->coupling, t->data, s->seed, s->step, s->position, b->z);
-    const size_t composed = composed_of_step(t), diffusion = draw_times(t, size - composed, composed);
+    const size_t composed = composed_of_step(t), diffusion = draw_times(t, composed);
     return (TimBatch){.size = (int64_t)size,
                       .diffusion = (int64_t)diffusion,
                       .composed = (int64_t)composed,
