@@ -97,11 +97,13 @@ static void show_end(const Display *d, const TimTrainProgress *p) {
            duration(time, p->seconds));
 }
 
-/* A preview that cannot be drawn ends the run, which saves first: whoever asked for it wants to know. */
+/* A preview that cannot be drawn ends the run, which saves first: whoever asked for it wants to know. Who interrupts does not wait
+ * for one. */
 static void draw_preview(Display *d, const TimTrainProgress *p) {
-    if (!preview_due(d->preview, p->step)) return;
+    if (!preview_due(d->preview, p->step) || interrupted()) return;
     clear_line(d);
-    d->failed = preview_draw(d->preview, p, d->err) != TIM_OK;
+    const TimStatus status = preview_draw(d->preview, p, d->err);
+    d->failed = status != TIM_OK && status != TIM_E_CANCELLED;
 }
 
 static bool show(const TimTrainProgress *progress, void *user) {

@@ -6,6 +6,7 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "interruption.h"
 #include "step_sheet.h"
 #include "support.h"
 
@@ -36,6 +37,11 @@ static TimStatus write_sheet(const Preview *p, const TimTrainProgress *progress,
     return step_sheet_write(progress->average, &sheet, path, err);
 }
 
+static bool go_on(int64_t done, int64_t total, void *user) {
+    (void)done, (void)total, (void)user;
+    return !interrupted();
+}
+
 static TimStatus judge(Preview *p, const TimTrainProgress *progress, int steps, TimJudgement *out, TimError *err) {
     const int classes = tim_model_config(progress->average)->network.num_classes;
     TimPictures pictures;
@@ -43,6 +49,7 @@ static TimStatus judge(Preview *p, const TimTrainProgress *progress, int steps, 
     int64_t labels[10000];
     tim_sample_options_init(&options);
     options.count = p->pictures, options.steps = steps, options.batch = 100, options.labels = labels;
+    options.progress = go_on;
     for (int64_t i = 0; i < p->pictures; i++) labels[i] = i % classes;
     TimStatus status = tim_sample(progress->average, &options, &pictures, NULL, err);
     if (status == TIM_OK) status = tim_judge_quickly(p->judge, &pictures, labels, out, err);

@@ -23,7 +23,8 @@ TimStatus preview_open(Preview *preview, const TimConfig *config, TimError *err)
 /* Whether step `step` has one. */
 bool preview_due(const Preview *preview, int64_t step);
 
-/* Writes <out>/samples/step-N.png and, judged, a line to <out>/log.jsonl and stderr. */
+/* Writes <out>/samples/step-N.png and, judged, a line to <out>/log.jsonl and stderr. TIM_E_CANCELLED where an interruption came
+ * while pictures were drawn for the judge: then there is no line. */
 TimStatus preview_draw(Preview *preview, const TimTrainProgress *progress, TimError *err);
 
 /* Also after a failure of preview_open, and without it. */

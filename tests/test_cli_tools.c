@@ -637,6 +637,19 @@ static void test_train_preview_fails_saves_first(void **state) {
     assert_int_equal(access(in_folder("broken/checkpoints/checkpoint-2/model.safetensors"), R_OK), 0);
 }
 
+/* Who ends a run does not wait until ten thousand pictures are drawn and judged. */
+static void test_train_interrupted_in_a_preview_saves_at_once(void **state) {
+    (void)state;
+    assert_shell(
+        "{ OMP_NUM_THREADS=1 \"$tim\" train --config train.yaml --out hasty --steps 40 --preview-every 1 --classifier "
+        "judge.safetensors "
+        "--reference data:test --preview-pictures 10000 >stdout 2>stderr & } && until test -e hasty/samples/step-000001.png || "
+        "! kill -0 $!; do sleep 0.02; done && kill -TERM $! && wait $! && ! grep -q frechet hasty/log.jsonl");
+    read_text(in_folder("stdout"), printed);
+    assert_contains(printed, "hasty: interrupted after 1 of 40 steps");
+    assert_int_equal(access(in_folder("hasty/checkpoints/checkpoint-1/model.safetensors"), R_OK), 0);
+}
+
 static void test_eval_failures_exit_1_and_say_what(void **state) {
     (void)state;
     assert_fails("eval --model model --out report --classifier absent", 1, "tim eval: absent: ");
@@ -682,6 +695,7 @@ int main(void) {
         cmocka_unit_test(test_train_whose_reader_is_gone_saves),
         cmocka_unit_test(test_train_ignored_signal_does_not_end_it),
         cmocka_unit_test(test_train_preview_fails_saves_first),
+        cmocka_unit_test(test_train_interrupted_in_a_preview_saves_at_once),
         cmocka_unit_test(test_eval_judges_pictures_without_a_model),
         cmocka_unit_test(test_eval_json_of_any_path_parses),
         cmocka_unit_test(test_eval_pictures_json_has_every_figure),
