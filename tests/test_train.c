@@ -1153,6 +1153,9 @@ static void test_trainer_new_other_training_is_refused(void **state) {
     config.training.proj_coeff = 1;
     assert_refused(&config, &options, TIM_E_UNSUPPORTED, "model.proj_coeff is 1");
     assert_says("set it to 0");
+    config.training.proj_coeff = 0;
+    assert_ok(tim_copy_text(&config.vae_dir, "stabilityai/sd-vae-ft-ema", &err)); /* left in a copy of a published configuration */
+    assert_refused(&config, &options, TIM_E_UNSUPPORTED, "model.vae_dir is 'stabilityai/sd-vae-ft-ema'");
     tim_config_done(&config);
 }
 
@@ -2040,10 +2043,12 @@ static void test_train_finished_run_does_nothing_more(void **state) {
     TimConfig config = tiny(TIM_PRECISION_F32);
     Told told = {0};
     assert_ok(run(&config, in_folder("done"), NULL, &told));
+    assert_int_equal(mkdir(in_folder("done/checkpoints/checkpoint-5" TIM_FOLDER_WRITTEN), 0777), 0);
     told = (Told){0};
     assert_ok(run(&config, in_folder("done"), NULL, &told));
     assert_int_equal(told.end, TIM_TRAIN_FINISHED);
     assert_true(told.events[TIM_TRAIN_STEP] == 0 && told.events[TIM_TRAIN_SAVED] == 0 && told.events[TIM_TRAIN_ENDED] == 1);
+    assert_false(exists(in_folder("done/checkpoints/checkpoint-5" TIM_FOLDER_WRITTEN))); /* a killed run's, which takes room */
     tim_config_done(&config);
 }
 
@@ -2121,9 +2126,11 @@ static void test_train_says_what_never_begins(void **state) {
     config.transport.enhance_target = true, config.transport.w_cond = 0.5;
     config.training.expected_loss_start_step = 2, config.transition.expected_loss = true;
     config.data_spread = 1.1, config.training.data_spread_start_step = 4;
+    config.training.lr_warmup_steps = 3;
     assert_ok(run(&config, in_folder("late"), NULL, &told));
     assert_noted(&told, "training.guidance_start_step is 3 and the training ends with step 3: guidance of the target never begins");
     assert_noted(&told, "training.data_spread_start_step is 4 and the training ends with step 3: pictures are never spread");
+    assert_noted(&told, "training.lr_warmup_steps is 3 and the training ends with step 3: the rate still rises at the end");
     assert_null(strstr(told.notes, "composed"));
     assert_null(strstr(told.notes, "expected_loss"));
     tim_config_done(&config);
@@ -2354,6 +2361,25 @@ static void test_train_skipped_steps_are_logged_without_numbers(void **state) {
     assert_non_null(fgets(line, sizeof line, stream));
     fclose(stream);
     assert_non_null(strstr(line, "{\"step\": 2, \"skipped\": 2, \"loss\": null, "));
+    assert_non_null(strstr(line, "\"ema_decay\": null"));
+    tim_config_done(&config);
+}
+
+/* What was there before the weights went wrong stays, and the run says so. */
+static void test_train_that_learns_nothing_more_ends_and_keeps_what_was(void **state) {
+    (void)state;
+    TimConfig config = tiny(TIM_PRECISION_F32);
+    Told told = {0};
+    config.training.max_train_steps = 1000, config.training.checkpointing_steps = 1;
+    save_huge_weights(&config, in_folder("wrong"));
+    assert_int_equal(run(&config, in_folder("diverged"), in_folder("wrong"), &told), TIM_E_ARGUMENT);
+    assert_says("no gradient of steps 1 to 100 was finite");
+    assert_says("the newest in ");
+    assert_says("diverged/checkpoints: checkpoint-0)");
+    assert_says("smaller training.learning_rate");
+    assert_int_equal(told.events[TIM_TRAIN_SAVED], 1);
+    assert_true(exists(in_folder("diverged/checkpoints/checkpoint-0")));
+    assert_false(exists(in_folder("diverged/checkpoints/checkpoint-100")));
     tim_config_done(&config);
 }
 
@@ -2472,6 +2498,7 @@ int main(void) {
         cmocka_unit_test(test_train_folder_of_a_running_training_refused),
         cmocka_unit_test(test_train_resumed_otherwise_says_what_differs),
         cmocka_unit_test(test_train_skipped_steps_are_logged_without_numbers),
+        cmocka_unit_test(test_train_that_learns_nothing_more_ends_and_keeps_what_was),
         cmocka_unit_test(test_train_configurations_are_sound),
     };
     return cmocka_run_group_tests_name("train", tests, make_folder, remove_folder);

@@ -21,7 +21,10 @@
 #include "train/time_pairs.h"
 #include "train/trainer.h"
 
-enum { LOG_EVERY = 50 }; /* steps */
+enum {
+    LOG_EVERY = 50,     /* steps */
+    MOST_SKIPPED = 100, /* steps in a row without an update: what the weights are by then gives no finite gradient any more */
+};
 
 /* Sums over the steps since the last line of the log. */
 typedef struct Window {
@@ -34,6 +37,8 @@ typedef struct Run {
     TimTrainer *trainer;
     double begin;
     int64_t saved; /* the step of the checkpoint written or read last, or -1 */
+    bool due;      /* a checkpoint; steps without an update only put it off */
+    int skipped;   /* the last so many steps made no update */
     Window window;
     TimTrainEnd end;
     char checkpoints[TIM_MAX_PATH], log[TIM_MAX_PATH];
@@ -94,7 +99,7 @@ static void add_to_window(Window *window, const TimTrainReport *r) {
     sum->seconds_update += r->seconds_update;
 }
 
-/* The means; losses and norm are NaN when no step made an update. */
+/* The means; losses, norm and decay are NaN when no step made an update. */
 static TimTrainReport mean_of(const Window *window, int batch_size) {
     TimTrainReport mean = window->sum;
     const double steps = (double)window->steps, updates = window->updates ? (double)window->updates : NAN;
@@ -102,6 +107,7 @@ static TimTrainReport mean_of(const Window *window, int batch_size) {
     mean.denoising /= updates;
     mean.proj /= updates;
     mean.grad_norm /= updates;
+    if (!window->updates) mean.ema_decay = NAN;
     mean.pictures_per_second = batch_size * steps / mean.seconds;
     mean.seconds /= steps;
     mean.seconds_data /= steps;
@@ -159,15 +165,18 @@ static TimStatus save(Run *run, TimError *err) {
     TIM_TRY(tim_path(path, err, "%s/checkpoint-%lld", run->checkpoints, (long long)t->state.step));
     TIM_TRY(tim_trainer_save(t, path, err));
     run->saved = t->state.step;
+    run->due = false;
     TIM_TRY(tim_checkpoint_rotate(run->checkpoints, t->model->config.training.checkpoints_total_limit, t->state.step, err));
     tell(run, TIM_TRAIN_SAVED, NULL, path);
     return TIM_OK;
 }
 
+/* Weights that have gone wrong must not push out those of before. */
 static TimStatus save_when_due(Run *run, TimError *err) {
     const TimTrainer *t = run->trainer;
-    const bool due = t->state.step % t->model->config.training.checkpointing_steps == 0 || run->end != TIM_TRAIN_RUNNING;
-    return due && run->saved != t->state.step ? save(run, err) : TIM_OK;
+    if (run->saved == t->state.step) return TIM_OK;
+    run->due |= t->state.step % t->model->config.training.checkpointing_steps == 0;
+    return run->end != TIM_TRAIN_RUNNING || (run->due && !run->skipped) ? save(run, err) : TIM_OK;
 }
 
 /* ---- the start ---- */
@@ -322,6 +331,8 @@ static void note_what_never_begins(Run *run) {
     note_late(run, c->data_spread != 1, t->data_spread_start_step, "data_spread_start_step", "pictures are never spread");
     note_late(run, c->transport.enhance_target, t->guidance_start_step, "guidance_start_step",
               "guidance of the target never begins");
+    note_late(run, t->lr_scheduler != TIM_SCHEDULE_CONSTANT && t->lr_warmup_steps > 0, t->lr_warmup_steps, "lr_warmup_steps",
+              "the rate still rises at the end");
     note_no_composed(run);
 }
 
@@ -329,6 +340,7 @@ static TimStatus start(Run *run, TimError *err) {
     const char *path = run->from;
     TIM_TRY(*path ? resume(run, path, err) : start_new(run, err));
     TIM_TRY(put_config(run, err));
+    TIM_TRY(tim_checkpoint_rotate(run->checkpoints, 0, run->saved, err)); /* what killed runs left takes room */
     note_what_never_begins(run);
     note_slow_precision(run);
     tell(run, TIM_TRAIN_STARTED, NULL, *path ? path : NULL);
@@ -347,12 +359,24 @@ static void decide(Run *run) {
         run->end = TIM_TRAIN_TIME_UP;
 }
 
+static TimStatus check_learning(const Run *run, TimError *err) {
+    const long long step = (long long)run->trainer->state.step;
+    char newest[64] = "none";
+    if (run->skipped < MOST_SKIPPED) return TIM_OK;
+    if (run->saved >= 0) snprintf(newest, sizeof newest, "checkpoint-%lld", (long long)run->saved);
+    return tim_fail(err, TIM_E_ARGUMENT,
+                    "no gradient of steps %lld to %lld was finite, so nothing is learned any more: resume a checkpoint of before "
+                    "(the newest in %s: %s) with a smaller training.learning_rate",
+                    step - MOST_SKIPPED + 1, step, run->checkpoints, newest);
+}
+
 static TimStatus step(Run *run, TimError *err) {
     TimTrainReport report;
     TIM_TRY(tim_trainer_step(run->trainer, &report, err));
+    run->skipped = report.skipped_now ? run->skipped + 1 : 0;
     add_to_window(&run->window, &report);
     tell(run, TIM_TRAIN_STEP, &report, NULL);
-    return TIM_OK;
+    return check_learning(run, err);
 }
 
 static TimStatus run_steps(Run *run, TimError *err) {
@@ -368,12 +392,12 @@ static TimStatus run_steps(Run *run, TimError *err) {
     return TIM_OK;
 }
 
-/* A step that fails has changed nothing, so what those before it learned is saved. */
+/* A step that fails has changed nothing, so what those before it learned is saved, if they learned. */
 static TimStatus run_started(Run *run, TimError *err) {
     const int64_t begin = run->trainer->state.step;
     const TimStatus status = run_steps(run, err);
     const int64_t step = run->trainer->state.step;
-    if (status != TIM_OK && step > begin && step != run->saved) (void)save(run, NULL);
+    if (status != TIM_OK && step > begin && step != run->saved && run->skipped < MOST_SKIPPED) (void)save(run, NULL);
     return status;
 }
 

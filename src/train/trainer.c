@@ -51,6 +51,12 @@ static TimStatus check_direction(const TimConfig *config, TimError *err) {
 /* What a configuration may say of a training that is not done here. */
 static TimStatus check_trainable(const TimConfig *config, TimError *err) {
     if (*config->untrainable) return tim_fail(err, TIM_E_UNSUPPORTED, "%s", config->untrainable);
+    if (config->vae_dir)
+        return tim_fail(
+            err, TIM_E_UNSUPPORTED,
+            "model.vae_dir is '%.100s', but training on an autoencoder's latents is not implemented: remove it to train "
+            "on pixels",
+            config->vae_dir);
     if (config->training.proj_coeff > 0)
         return tim_fail(
             err, TIM_E_UNSUPPORTED,
