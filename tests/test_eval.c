@@ -8,6 +8,7 @@
 #include <stdint.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/resource.h>
 
 #include <cmocka.h>
 
@@ -405,9 +406,9 @@ static void test_kernel_bad_arguments_refused(void **state) {
 /* ---- neighbours ---- */
 
 static double square_of(const float *a, const float *b, size_t d) {
-    double sum = 0;
+    long double sum = 0;
     for (size_t c = 0; c < d; c++) sum += ((double)a[c] - (double)b[c]) * ((double)a[c] - (double)b[c]);
-    return sum;
+    return (double)sum;
 }
 
 /* Index of the first nearest row by all pairs. */
@@ -449,6 +450,19 @@ static void test_nearest_random_rows_equal_all_pairs(void **state) {
         free(q);
         free(r);
     }
+}
+
+/* Large pictures: thousands of such rows at a time would be gigabytes. */
+static void test_nearest_wide_rows_take_little_memory(void **state) {
+    (void)state;
+    enum { N = 9, M = 10, D = TIM_FEATURES_MAX_WIDTH };
+    struct rusage usage;
+    float *q = make(0, N, D, 0, 1), *r = make(1000000, M, D, 0.1, 1);
+    check_nearest(features(q, N, D), features(r, M, D));
+    free(q);
+    free(r);
+    assert_int_equal(getrusage(RUSAGE_SELF, &usage), 0);
+    assert_true(usage.ru_maxrss < 1 << 20); /* KiB */
 }
 
 /* Far from zero, in two clusters far apart, and with queries elsewhere, fp32 squares hold no digit of the small distances. */
@@ -759,6 +773,7 @@ int main(void) {
         cmocka_unit_test(test_kernel_seed_decides_the_subsets),
         cmocka_unit_test(test_kernel_bad_arguments_refused),
         cmocka_unit_test(test_nearest_random_rows_equal_all_pairs),
+        cmocka_unit_test(test_nearest_wide_rows_take_little_memory),
         cmocka_unit_test(test_nearest_large_offsets_equal_all_pairs),
         cmocka_unit_test(test_nearest_extreme_scales_equal_all_pairs),
         cmocka_unit_test(test_nearest_ties_go_to_the_first),

@@ -15,7 +15,9 @@
 #include "base/memory.h"
 #include "op/matmul.h"
 
-enum { QUERIES = 128, REFERENCES = 2048, CHUNK = 64 }; /* a block of products is 1 MiB and stays in the cache */
+/* A block of products is 1 MiB and stays in the cache; fewer rows of a block where they are long, such as pictures. */
+enum { QUERIES = 128, REFERENCES = 2048, CHUNK = 64, VALUES = 1 << 23 };
+_Static_assert((int)VALUES >= (int)TIM_FEATURES_MAX_WIDTH, "a block holds a row");
 
 static const double tiny = 0x1p-100;
 
@@ -32,42 +34,55 @@ typedef struct Search {
 
 /* The queries that a thread has at hand, and their products with a block of references. */
 typedef struct Desk {
-    float *q, *panel; /* -2 q (QUERIES, width); (QUERIES, REFERENCES): -2 q . r */
-    double *q_square; /* (QUERIES) */
+    float *q, *panel; /* -2 q (queries, width); (queries, references): -2 q . r */
+    double *q_square; /* (queries) */
     TimMatmul *product;
     void *work;
 } Desk;
 
 /* How blocks are made, and the blocks. */
 typedef struct Work {
-    size_t width;
-    double *centre;      /* (width): mean of the references */
-    double scale, slack; /* scale: of a length; a power of two */
-    float *r;            /* (REFERENCES, width) */
-    float *r_line;       /* (REFERENCES): a pair matters where panel + r_line <= the query's line */
+    size_t width, queries, references; /* rows of a block */
+    double *centre;                    /* (width): mean of the references */
+    double scale, slack;               /* scale: of a length; a power of two */
+    float *r;                          /* (references, width) */
+    float *r_line;                     /* (references): a pair matters where panel + r_line <= the query's line */
     int threads;
     Desk *desks; /* (threads) */
 } Work;
 
 static const char *const blocks = "blocks of features";
 
-static TimStatus make_desk(Desk *desk, size_t width, TimError *err) {
-    const TimMatmulShape product = tim_matmul_of_rows(QUERIES, REFERENCES, (int64_t)width);
-    TIM_TRY(tim_matmul_new(&desk->product, &product, err));
-    TIM_TRY(tim_new(&desk->work, tim_matmul_work(desk->product), 1, blocks, err));
-    TIM_TRY(tim_new(&desk->q, QUERIES * width, sizeof *desk->q, blocks, err));
-    TIM_TRY(tim_new(&desk->panel, (size_t)QUERIES * REFERENCES, sizeof *desk->panel, blocks, err));
-    return tim_new(&desk->q_square, QUERIES, sizeof *desk->q_square, blocks, err);
+static size_t smaller(size_t a, size_t b) {
+    return a < b ? a : b;
 }
 
-static TimStatus make_work(Work *w, size_t width, TimError *err) {
+static size_t rows_of(TimFeatures set, size_t most) {
+    return smaller(smaller(most, set.count), VALUES / set.width);
+}
+
+static TimStatus make_desk(Desk *desk, const Work *w, TimError *err) {
+    const TimMatmulShape product = tim_matmul_of_rows((int64_t)w->queries, (int64_t)w->references, (int64_t)w->width);
+    TIM_TRY(tim_matmul_new(&desk->product, &product, err));
+    TIM_TRY(tim_new(&desk->work, tim_matmul_work(desk->product), 1, blocks, err));
+    TIM_TRY(tim_new(&desk->q, w->queries * w->width, sizeof *desk->q, blocks, err));
+    TIM_TRY(tim_new(&desk->panel, w->queries * w->references, sizeof *desk->panel, blocks, err));
+    return tim_new(&desk->q_square, w->queries, sizeof *desk->q_square, blocks, err);
+}
+
+static TimStatus make_work(Work *w, const Search *s, TimError *err) {
+    const size_t width = s->queries.width;
     const double rounding = ((double)width + 16.0) * 0x1p-24;
-    *w = (Work){.width = width, .slack = rounding / (1.0 - rounding), .threads = omp_get_max_threads()};
+    *w = (Work){.width = width,
+                .queries = rows_of(s->queries, QUERIES),
+                .references = rows_of(s->references, REFERENCES),
+                .slack = rounding / (1.0 - rounding),
+                .threads = omp_get_max_threads()};
     TIM_TRY(tim_new(&w->centre, width, sizeof *w->centre, blocks, err));
-    TIM_TRY(tim_new(&w->r, REFERENCES * width, sizeof *w->r, blocks, err));
-    TIM_TRY(tim_new(&w->r_line, REFERENCES, sizeof *w->r_line, blocks, err));
+    TIM_TRY(tim_new(&w->r, w->references * width, sizeof *w->r, blocks, err));
+    TIM_TRY(tim_new(&w->r_line, w->references, sizeof *w->r_line, blocks, err));
     TIM_TRY(tim_new(&w->desks, (size_t)w->threads, sizeof *w->desks, blocks, err));
-    for (int i = 0; i < w->threads; i++) TIM_TRY(make_desk(&w->desks[i], width, err));
+    for (int i = 0; i < w->threads; i++) TIM_TRY(make_desk(&w->desks[i], w, err));
     return TIM_OK;
 }
 
@@ -202,7 +217,7 @@ static void decide(Search *s, const Work *w, Row *row, size_t first, const float
 }
 
 static void scan_row(Search *s, const Work *w, const Desk *desk, Place at, size_t number) {
-    const float *panel = desk->panel + number * REFERENCES;
+    const float *panel = desk->panel + number * w->references;
     Row row = {.i = at.query + number, .square = desk->q_square[number]};
     if (s->limit[row.i] == -INFINITY) return;
     row.line = query_line(s->limit[row.i], row.square, w);
@@ -220,24 +235,20 @@ static void search_panel(Search *s, const Work *w, Desk *desk, Place at) {
     for (size_t i = 0; i < at.queries; i++) scan_row(s, w, desk, at, i);
 }
 
-static size_t smaller(size_t a, size_t b) {
-    return a < b ? a : b;
-}
-
 static void search_block(Search *s, const Work *w, size_t first, size_t references) {
 #pragma omp parallel for schedule(dynamic) num_threads(w->threads)
-    for (size_t i = 0; i < s->queries.count; i += QUERIES) {
-        const Place at = {i, smaller(QUERIES, s->queries.count - i), first, references};
+    for (size_t i = 0; i < s->queries.count; i += w->queries) {
+        const Place at = {i, smaller(w->queries, s->queries.count - i), first, references};
         search_panel(s, w, &w->desks[omp_get_thread_num()], at);
     }
 }
 
 static TimStatus search(Search *s, TimError *err) {
     Work w;
-    TimStatus status = make_work(&w, s->queries.width, err);
+    TimStatus status = make_work(&w, s, err);
     if (status == TIM_OK) find_frame(&w, s);
-    for (size_t j = 0; status == TIM_OK && j < s->references.count; j += REFERENCES) {
-        const size_t references = smaller(REFERENCES, s->references.count - j);
+    for (size_t j = 0; status == TIM_OK && j < s->references.count; j += w.references) {
+        const size_t references = smaller(w.references, s->references.count - j);
         place_references(&w, s, j, references);
         search_block(s, &w, j, references);
     }

@@ -1,6 +1,6 @@
 /* Nearest neighbours under the Euclidean distance of features, and what is measured with them. Exact: the answers are those of a
- * comparison of all pairs in fp64, of rows at equal distance the first counts. No (n, m) matrix is ever held: memory is a few
- * megabytes of blocks beside the answers. No randomness; OpenMP and BLAS threads inside. */
+ * comparison of all pairs in fp64, of rows at equal distance the first counts. No (n, m) matrix is ever held: beside
+ * the answers there are blocks of at most 32 MiB, one for all and one for each thread. No randomness; OpenMP and BLAS threads inside. */
 #ifndef TIM_EVAL_NEIGHBOURS_H
 #define TIM_EVAL_NEIGHBOURS_H
 
