@@ -17,6 +17,7 @@ typedef struct Corpus {
 
 static const Corpus corpora[] = {
     {"autoencoder_config", fuzz_autoencoder_config, 1, 4, 2},
+    {"finished", fuzz_finished, 1, 3, 2},
     {"gemma3_config", fuzz_gemma3_config, 1, 3, 2},
     {"idx", fuzz_idx, 1, 5, 4},
     {"moments", fuzz_moments, 1, 3, 2},

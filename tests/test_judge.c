@@ -766,6 +766,34 @@ static void test_eval_ended_goes_on(void **state) {
     assert_memory_equal(resumed, whole, sizeof whole);
 }
 
+/* A damaged line in the middle costs its own setting, not hours of those after it; what is no file is not taken for an empty one. */
+static void test_finished_damaged_line_costs_itself_alone(void **state) {
+    (void)state;
+    TimFinished finished;
+    TimFinishedSetting setting = {.mode = TIM_SAMPLE_TRANSITION, .evaluations = 1};
+    char text[4][2048];
+    assert_int_equal(tim_finished_open(&finished, in_folder("lines.txt"), "a subject", false, &err), TIM_OK);
+    for (setting.steps = 1; setting.steps <= 3; setting.steps++)
+        assert_int_equal(tim_finished_add(&finished, &setting, &err), TIM_OK);
+    tim_finished_close(&finished);
+    FILE *stream = fopen(in_folder("lines.txt"), "rb");
+    assert_non_null(stream);
+    for (int i = 0; i < 4; i++) assert_non_null(fgets(text[i], sizeof *text, stream));
+    fclose(stream);
+    write_end("lines.txt", "wb", text[0]);
+    write_end("lines.txt", "ab", text[1]);
+    write_end("lines.txt", "ab", "0 2 zero\n");
+    write_end("lines.txt", "ab", text[3]);
+    assert_int_equal(tim_finished_open(&finished, in_folder("lines.txt"), "a subject", false, &err), TIM_OK);
+    assert_non_null(tim_finished_find(&finished, TIM_SAMPLE_TRANSITION, 1, 0));
+    assert_null(tim_finished_find(&finished, TIM_SAMPLE_TRANSITION, 2, 0));
+    assert_non_null(tim_finished_find(&finished, TIM_SAMPLE_TRANSITION, 3, 0));
+    tim_finished_close(&finished);
+    assert_int_equal(remove(in_folder("lines.txt")), 0);
+    assert_fails(tim_finished_open(&finished, folder, "a subject", true, &err), TIM_E_IO, folder);
+    tim_finished_close(&finished);
+}
+
 /* Its pictures are the same, its speed is not this processor's. */
 static void test_eval_taken_over_from_another_processor_has_no_speed(void **state) {
     (void)state;
@@ -998,6 +1026,7 @@ int main(void) {
         cmocka_unit_test(test_eval_folder_of_another_run_refused),
         cmocka_unit_test(test_eval_stopped_writes_no_report),
         cmocka_unit_test(test_eval_ended_goes_on),
+        cmocka_unit_test(test_finished_damaged_line_costs_itself_alone),
         cmocka_unit_test(test_eval_taken_over_from_another_processor_has_no_speed),
         cmocka_unit_test(test_eval_damaged_neighbour_left_out),
         cmocka_unit_test(test_eval_ended_with_other_settings_begins_anew),

@@ -103,50 +103,58 @@ static TimStatus keep(TimFinished *f, const TimFinishedSetting *setting, TimErro
     return TIM_OK;
 }
 
-/* Whether the first line is the format and the subject. */
-static bool same_subject(FILE *stream, const char *subject) {
-    char *line = NULL;
-    size_t size = 0;
-    const size_t head = strlen(format_line), length = strlen(subject);
-    const ssize_t got = getline(&line, &size, stream);
-    const bool same = got == (ssize_t)(head + length + 1) && memcmp(line, format_line, head) == 0 &&
-                      memcmp(line + head, subject, length) == 0 && line[head + length] == '\n';
-    free(line);
-    return same;
+enum { LINE_BYTES = 4096 }; /* more than any line that is written */
+
+/* The next line, cut to LINE_BYTES and then not whole; returns what is behind it, NULL after the last. */
+static const char *next_line(char line[LINE_BYTES], const char *text, const char *end) {
+    if (text == end) return NULL;
+    const char *newline = memchr(text, '\n', (size_t)(end - text));
+    const char *behind = newline ? newline + 1 : end;
+    const size_t length = behind - text < LINE_BYTES ? (size_t)(behind - text) : LINE_BYTES - 1;
+    memcpy(line, text, length);
+    line[length] = '\0';
+    return behind;
 }
 
-/* Takes over what an earlier run has done, up to the first line that is not whole. */
-static TimStatus read_settings(TimFinished *f, FILE *stream, TimError *err) {
-    char *line = NULL;
-    size_t size = 0;
+/* Whether the first line is the format and the subject. */
+static bool same_subject(const char *line, const char *subject) {
+    const size_t head = strlen(format_line), length = strlen(subject);
+    return strncmp(line, format_line, head) == 0 && strncmp(line + head, subject, length) == 0 &&
+           strcmp(line + head + length, "\n") == 0;
+}
+
+/* Takes over what earlier runs have done. Each line stands for itself: those that are not whole are passed over. */
+static TimStatus read_settings(TimFinished *f, const char *text, const char *end, TimError *err) {
+    char line[LINE_BYTES];
     locale_t before;
     const locale_t plain = tim_locale_enter_plain(&before);
-    TimStatus status = TIM_OK;
     TimFinishedSetting setting;
-    bool more = true;
-    while (more && status == TIM_OK) {
-        more = getline(&line, &size, stream) > 0 && read_line(line, &setting);
-        if (more) status = keep(f, &setting, err);
-    }
+    TimStatus status = TIM_OK;
+    while (status == TIM_OK && (text = next_line(line, text, end)))
+        if (read_line(line, &setting)) status = keep(f, &setting, err);
     tim_locale_leave_plain(plain, before);
-    free(line);
     return status;
 }
 
+static TimStatus read_text(TimFinished *f, const char *text, const char *end, const char *subject, bool replace, TimError *err) {
+    char line[LINE_BYTES] = "";
+    const char *settings = next_line(line, text, end);
+    if (same_subject(line, subject)) return read_settings(f, settings, end, err);
+    if (replace) return TIM_OK;
+    return tim_fail(err, TIM_E_ARGUMENT,
+                    "%s: tells of an evaluation of other weights or pictures, in other features, or drawn with another "
+                    "configuration, number of samples, seed, batch, precision, number of threads, instruction set or version of "
+                    "tim; give the report another folder, or have this one replaced",
+                    f->path);
+}
+
 static TimStatus read_file(TimFinished *f, const char *subject, bool replace, TimError *err) {
-    FILE *stream = fopen(f->path, "rb");
-    if (!stream && errno == ENOENT) return TIM_OK;
-    if (!stream) return tim_fail(err, TIM_E_IO, "%s: cannot open: %s", f->path, strerror(errno));
-    TimStatus status = TIM_OK;
-    if (same_subject(stream, subject))
-        status = read_settings(f, stream, err);
-    else if (!replace)
-        status = tim_fail(err, TIM_E_ARGUMENT,
-                          "%s: tells of an evaluation of other weights or pictures, or drawn with another configuration, batch, "
-                          "precision, number of threads, instruction set or version of tim; give the report another folder, or "
-                          "have this one replaced",
-                          f->path);
-    fclose(stream);
+    TimFile file;
+    if (access(f->path, F_OK) != 0 && errno == ENOENT) return TIM_OK;
+    TIM_TRY(tim_file_open(&file, f->path, err));
+    const char *text = (const char *)file.data;
+    const TimStatus status = read_text(f, text, text + file.size, subject, replace, err);
+    tim_file_close(&file);
     return status;
 }
 

@@ -8,6 +8,7 @@
 #include <stdint.h>
 
 int fuzz_autoencoder_config(const uint8_t *data, size_t size);
+int fuzz_finished(const uint8_t *data, size_t size); /* the lines of an evaluation's file behind the first */
 int fuzz_gemma3_config(const uint8_t *data, size_t size);
 int fuzz_idx(const uint8_t *data, size_t size);
 int fuzz_moments(const uint8_t *data, size_t size); /* an array of numbers in a sound npz */
