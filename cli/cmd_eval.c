@@ -127,6 +127,8 @@ static ExitCode evaluate(Request *r, const CommandLine *line) {
     if (idle)
         return command_line_misused("eval", "--%s has no effect on --pictures%s; leave it out", idle,
                                     r->suite == SUITE_ADM ? " with --suite adm" : "");
+    if (r->suite == SUITE_ADM && strcmp(r->eval.classifier, own_classifier) == 0)
+        return command_line_misused("eval", "--suite adm wants the weights of the FID network: name their file as --classifier");
     r->eval.isa = chosen_isa(r->isa);
     return r->pictures ? evaluate_pictures(r) : evaluate_model(r);
 }

@@ -76,7 +76,7 @@ static void sample_fill(SampleReport *sample) {
         .model = {"fashion-small", 5343248, "1f2e3d4c5b6a79880123456789abcdef0123456789abcdef0123456789abcdef", 60000,
                   "8 blocks of width 192, 6 heads, patch 2, 28 x 28 gray, 10 classes; OT-FM"},
         .features = {"judge-28, 64 features", "ab12cd34ef56ab12cd34ef56ab12cd34ef56ab12cd34ef56ab12cd34ef56ab12", .9312},
-        .data = {"Fashion-MNIST", 60000, 10000},
+        .data = {"Fashion-MNIST", "Fashion-MNIST:train", 60000, 10000},
         .run = {10000, SAMPLE_SEEDS, 0, sample_steps, SAMPLE_STEPS, 2, "EPYC", "avx512_bf16", 64, "bf16", "0.1.0", "31 March 2026"},
         .near_distance = 2.93,
         .rows = sample->rows,

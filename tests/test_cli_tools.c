@@ -258,7 +258,7 @@ static void test_demo_report_of_other_weights_is_left_out(void **state) {
     save_demo_model("models");
     FILE *stream = fopen(in_folder("models/report.json"), "w");
     assert_non_null(stream);
-    fputs("{\"format\": \"tim-report\", \"model\": {\"hash\": \"0123456789abcdef\"},"
+    fputs("{\"format\": \"tim-report\", \"version\": 1, \"model\": {\"hash\": \"0123456789abcdef\"},"
           " \"rows\": [{\"mode\": \"transition\", \"steps\": 1, \"evaluations\": 1}]}",
           stream);
     fclose(stream);
@@ -424,6 +424,7 @@ static void test_eval_judges_pictures_without_a_model(void **state) {
                  "--training has no effect on --pictures with --suite adm");
     assert_fails("eval --model model", 2, "--model wants --out");
     assert_fails("eval --model model --out report --suite adm", 2, "--suite adm judges --pictures");
+    assert_fails("eval --pictures data:test --reference data:test --suite adm", 2, "wants the weights of the FID network");
     assert_fails("eval --pictures data:test --reference data:test --classifier judge.safetensors --suite adm", 1,
                  "judge.safetensors: the tensor 'fc.weight' (1008, 2048) is missing");
 }

@@ -606,6 +606,7 @@ static void test_judge_unknown_classes_refused(void **state) {
     assert_fails(tim_judge_pictures(judge, &p, labels, &j, &err), TIM_E_ARGUMENT, "picture 7 has the class");
     assert_fails(tim_judge_check(judge, SIDE, SIDE, 1, CLASSES + 1, &err), TIM_E_ARGUMENT, "classes; the classifier knows");
     assert_fails(tim_judge_check(judge, SIDE, SIDE, 3, CLASSES, &err), TIM_E_ARGUMENT, "with 3 channels");
+    assert_non_null(strstr(err.text, "test.npz")); /* the reference */
     assert_int_equal(tim_judge_check(judge, SIDE, SIDE, 1, CLASSES, &err), TIM_OK);
     tim_judge_close(judge);
 }
@@ -924,7 +925,7 @@ static void test_report_of_too_many_rows_refused(void **state) {
         json_t *list = json_array();
         for (size_t i = 0; i < rows; i++)
             json_array_append_new(list, json_pack("{sssisi}", "mode", "transition", "steps", (int)i, "evaluations", (int)i));
-        json_t *report = json_pack("{ssso}", "format", "tim-report", "rows", list);
+        json_t *report = json_pack("{sssiso}", "format", "tim-report", "version", 1, "rows", list);
         assert_int_equal(json_dump_file(report, in_folder("rows.json"), 0), 0);
         json_decref(report);
         const TimStatus status = tim_report_read(&file, in_folder("rows.json"), &err);
@@ -993,6 +994,8 @@ static void test_eval_bad_options_named(void **state) {
     assert_fails(tim_eval(&o, &err), TIM_E_ARGUMENT, "samples is 3");
     o = eval_options(), o.seeds = 0;
     assert_fails(tim_eval(&o, &err), TIM_E_ARGUMENT, "seeds is 0");
+    o = eval_options(), o.seed = 1ULL << 63;
+    assert_fails(tim_eval(&o, &err), TIM_E_ARGUMENT, "seed is 9223372036854775808; give 0 to");
     o = eval_options(), o.model = in_folder("absent");
     assert_fails(tim_eval(&o, &err), TIM_E_IO, "absent");
 }

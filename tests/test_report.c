@@ -113,7 +113,7 @@ static void make_hostile(SampleReport *sample) {
     static const char *const names[SAMPLE_CLASSES] = {hostile, NULL, "", hostile};
     TimReport *report = &sample->report;
     report->model.name = report->model.hash = report->model.config = hostile;
-    report->features.name = report->features.hash = report->data.name = hostile;
+    report->features.name = report->features.hash = report->data.name = report->data.training_name = hostile;
     report->run.processor = report->run.isa = report->run.precision = report->run.version = report->run.date = hostile;
     report->pictures.class_names = names;
 }
@@ -208,16 +208,17 @@ static void test_json_any_report_reads_back_to_the_same_numbers(void **state) {
 static void test_json_facts_read_back(void **state) {
     (void)state;
     SampleReport sample;
-    const char *isa, *date, *hash, *name;
+    const char *isa, *date, *hash, *name, *training;
     int parameters, steps, samples, seeds, first_seed, last, pair_steps, index;
     make(&sample, 0);
     sample.report.run.seed = 7;
     json_t *root = json_of(&sample.report);
-    assert_int_equal(json_unpack(root, "{s:{s:i, s:i, s:s}, s:{s:i, s:i, s:i, s:[iiiiii], s:s, s:s}, s:{s:s}, s:[{}{s:i, s:i}]}",
+    assert_int_equal(json_unpack(root,
+                                 "{s:{s:i, s:i, s:s}, s:{s:i, s:i, s:i, s:[iiiiii], s:s, s:s}, s:{s:s, s:s}, s:[{}{s:i, s:i}]}",
                                  "model", "parameters", &parameters, "training_steps", &steps, "hash", &hash, "run", "samples",
                                  &samples, "seeds", &seeds, "first_seed", &first_seed, "steps", &last, &last, &last, &last, &last,
-                                 &last, "isa", &isa, "date", &date, "data", "name", &name, "neighbours", "training_index", &index,
-                                 "steps", &pair_steps),
+                                 &last, "isa", &isa, "date", &date, "data", "name", &name, "training_name", &training, "neighbours",
+                                 "training_index", &index, "steps", &pair_steps),
                      0);
     assert_int_equal(parameters, 5343248);
     assert_int_equal(steps, 60000);
@@ -230,6 +231,7 @@ static void test_json_facts_read_back(void **state) {
     assert_string_equal(isa, "avx512_bf16");
     assert_string_equal(date, "31 March 2026");
     assert_string_equal(name, "Fashion-MNIST");
+    assert_string_equal(training, "Fashion-MNIST:train");
     assert_string_equal(hash, sample.report.model.hash);
     json_decref(root);
 }
@@ -614,11 +616,18 @@ static void test_demo_page_shows_sheet_and_quality(void **state) {
     for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
         FILE *stream = fopen(path_of("b.json"), "w");
         assert_non_null(stream);
-        fprintf(stream, "{\"format\": \"tim-report\", \"rows\": [%s]}", rows[i]);
+        fprintf(stream, "{\"format\": \"tim-report\", \"version\": 1, \"rows\": [%s]}", rows[i]);
         fclose(stream);
         assert_int_equal(write_demo("b.json", &err), TIM_E_FORMAT);
         assert_non_null(strstr(err.text, "b.json: a row without mode, steps or evaluations"));
     }
+    FILE *stream = fopen(path_of("b.json"), "w"); /* whose keys may mean something else */
+    assert_non_null(stream);
+    fputs("{\"format\": \"tim-report\", \"version\": 2, \"rows\": [{\"mode\": \"transition\", \"steps\": 1, \"evaluations\": 1}]}",
+          stream);
+    fclose(stream);
+    assert_int_equal(write_demo("b.json", &err), TIM_E_FORMAT);
+    assert_non_null(strstr(err.text, "b.json: a report of version 2"));
     assert_int_equal(remove(path_of("b.json")), 0);
     assert_int_equal(remove(path_of("sheet.png")), 0);
 }
@@ -717,6 +726,7 @@ static void test_verdict_without_numbers_claims_nothing(void **state) {
     make(&sample, 0);
     for (int i = 0; i < SAMPLE_ROWS; i++) sample.rows[i].scores[TIM_MEASURE_FRECHET].error = NAN;
     check_verdict(&sample.report, "The Fréchet distance in transition mode (errors not known) falls", NULL);
+    check_verdict(&sample.report, "Against diffusion mode with as many evaluations, errors not known, it is lower with", NULL);
 }
 
 static void test_score_of_seeds_has_mean_and_error(void **state) {

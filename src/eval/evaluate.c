@@ -69,6 +69,9 @@ static TimStatus check_options(const TimEvalOptions *o, TimError *err) {
     if (o->samples < 4 || o->samples > INT32_MAX)
         return tim_fail(err, TIM_E_ARGUMENT, "samples is %lld; give 4 to %d, 10000 for figures that can be compared",
                         (long long)o->samples, INT32_MAX);
+    if (o->seed > (uint64_t)(INT64_MAX - o->seeds)) /* what a reader of JSON takes for an integer */
+        return tim_fail(err, TIM_E_ARGUMENT, "seed is %llu; give 0 to %lld", (unsigned long long)o->seed,
+                        (long long)INT64_MAX - o->seeds);
     if (o->batch < 0) return tim_fail(err, TIM_E_ARGUMENT, "batch is %d; give 1 or more, or 0 for a good default", o->batch);
     return TIM_OK;
 }
@@ -356,7 +359,7 @@ static void fill_facts(Evaluation *e) {
     r->model.training_steps = training_steps(e->model), r->model.config = summary(e);
     r->features.name = o->classifier, r->features.hash = e->features_hash;
     r->features.test_accuracy = e->judge->extractor.test_accuracy;
-    r->data.name = o->reference;
+    r->data.name = o->reference, r->data.training_name = o->training;
     r->data.training_count = e->judge->training.count, r->data.test_count = e->judge->reference.count;
     r->run.samples = o->samples, r->run.seeds = o->seeds, r->run.seed = o->seed;
     r->run.steps = o->steps, r->run.step_count = o->step_count;

@@ -174,6 +174,7 @@ static TimStatus read_sets(TimJudge *j, const TimJudgeOptions *o, TimError *err)
     TimStatus status = name_sets(&reference, &training, o, err);
     TimJudgeOptions named = *o;
     named.reference = reference, named.training = training;
+    if (status == TIM_OK) status = tim_copy_text(&j->reference_name, reference, err);
     if (status == TIM_OK) status = read_reference(j, &named, err);
     if (status == TIM_OK) status = read_training(j, &named, err); /* before a long look at the reference */
     if (status == TIM_OK) status = look_at_reference(j, err);
@@ -218,6 +219,7 @@ void tim_judge_close(TimJudge *j) {
     view_done(&j->reference_view);
     tim_free(j->training_pixels.values);
     tim_free(j->reference_distances);
+    tim_free(j->reference_name);
     tim_free(j);
 }
 
@@ -329,8 +331,10 @@ static TimStatus judge_few(TimJudge *j, const float *features, int64_t count, co
 TimStatus tim_judge_check(const TimJudge *j, int height, int width, int channels, int classes, TimError *err) {
     const TimPictureArray *r = &j->reference;
     if (height != r->height || width != r->width || channels != r->channels)
-        return tim_fail(err, TIM_E_ARGUMENT, "pictures of %d x %d with %d channels; those of the reference are %d x %d with %d",
-                        width, height, channels, r->width, r->height, r->channels);
+        return tim_fail(err, TIM_E_ARGUMENT,
+                        "pictures of %d x %d with %d channels; those of the reference, %s, are %d x %d with %d: give pictures of "
+                        "that size, or a reference of this",
+                        width, height, channels, j->reference_name, r->width, r->height, r->channels);
     if (!j->extractor.classes || classes <= j->extractor.classes) return TIM_OK;
     return tim_fail(err, TIM_E_ARGUMENT, "pictures of %d classes; the classifier knows %d: take one that learned these classes",
                     classes, j->extractor.classes);

@@ -23,6 +23,7 @@ typedef struct TimView {
 
 struct TimJudge {
     TimExtractor extractor;
+    char *reference_name;
     TimPictureArray reference, training; /* training.count 0: copying is not judged */
     TimView reference_view;
     TimMoments reference_moments;

@@ -76,7 +76,7 @@ typedef struct TimReport {
         double test_accuracy; /* 0 ... 1 */
     } features;
     struct {
-        const char *name;
+        const char *name, *training_name;   /* NULL: that of the same set */
         int64_t training_count, test_count; /* pictures */
     } data;
     struct {

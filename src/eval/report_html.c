@@ -512,6 +512,7 @@ static void put_judges(Page *page) {
     }
     put_hash(page, report->features.hash);
     put_fact(page, "Data", report->data.name);
+    put_fact(page, "Training data", report->data.training_name);
     put_number_fact(page, "Training pictures", report->data.training_count, report->data.training_count > 0);
     put_number_fact(page, "Test pictures", report->data.test_count, report->data.test_count > 0);
     end_facts(page);

@@ -111,6 +111,7 @@ static void put_judges(Json *json, const TimReport *report) {
     close_group(json, "}");
     open_group(json, "data", "{");
     put_text(json, "name", report->data.name);
+    put_text(json, "training_name", report->data.training_name);
     put_integer(json, "training_pictures", report->data.training_count);
     put_integer(json, "test_pictures", report->data.test_count);
     close_group(json, "}");

@@ -62,6 +62,9 @@ static TimStatus read_object(TimReportFile *file, TimError *err) {
     TimReport *r = &file->report;
     const char *format = text_of(file->json, "format");
     if (!format || strcmp(format, "tim-report") != 0) return tim_fail(err, TIM_E_FORMAT, "no report of tim eval");
+    const int64_t version = integer_of(file->json, "version");
+    if (version != 1)
+        return tim_fail(err, TIM_E_FORMAT, "a report of version %lld; version 1 is read here: evaluate again", (long long)version);
     const json_t *model = json_object_get(file->json, "model"), *data = json_object_get(file->json, "data");
     r->model.name = text_of(model, "name"), r->model.hash = text_of(model, "hash");
     r->data.name = text_of(data, "name"), r->data.test_count = integer_of(data, "test_pictures");

@@ -180,6 +180,16 @@ static const TimReportRow *partner(const TimReport *report, const TimReportRow *
     return NULL;
 }
 
+/* Whether all errors of the comparison are known. */
+static bool has_errors(const TimReport *report) {
+    for (const TimReportRow *row = next_row(report, TIM_SAMPLE_TRANSITION, NULL); row;
+         row = next_row(report, TIM_SAMPLE_TRANSITION, row)) {
+        const TimReportRow *other = partner(report, row);
+        if (other && !(isfinite(frechet(row)->error) && isfinite(frechet(other)->error))) return false;
+    }
+    return true;
+}
+
 /* The next transition row after `before` whose distance compares with its partner's as `outcome`. */
 static const TimReportRow *next_with(const TimReport *report, Outcome outcome, const TimReportRow *before) {
     const TimReportRow *row = next_row(report, TIM_SAMPLE_TRANSITION, before);
@@ -214,7 +224,8 @@ static void put_comparison(TimBuffer *out, const TimReport *report) {
         tim_buffer_text(out, "Diffusion mode was not measured with the same numbers of evaluations");
         return;
     }
-    tim_buffer_text(out, "Against diffusion mode with as many evaluations it is ");
+    tim_buffer_text(out, "Against diffusion mode with as many evaluations");
+    tim_buffer_text(out, has_errors(report) ? " it is " : ", errors not known, it is ");
     bool later = put_outcome(out, report, LOWER, "lower", false);
     later = put_outcome(out, report, EQUAL, "not clearly different", later) || later;
     put_outcome(out, report, HIGHER, "higher", later);
