@@ -151,7 +151,7 @@ static ExitCode parse(Request *r, int count, char **words) {
         option_list("steps", &r->steps, 1, TIM_SAMPLE_MAX_STEPS, "numbers of steps (default 1,2,4,8,32,128)"),
         option_int64("samples", &r->eval.samples, 4, INT_MAX, "pictures for each number of steps and seed (default 10000)"),
         option_int("seeds", &r->eval.seeds, 1, 100, "repetitions, for the standard errors (default 3)"),
-        option_uint64("seed", &r->eval.seed, "the first of them (default 0)"),
+        option_uint64("seed", &r->eval.seed, "the first of them, below 2^63 (default 0)"),
         option_flag("no-diffusion", &r->only_transition, "leave out the diffusion mode, the baseline"),
         option_int("batch", &r->eval.batch, 1, 65536, "pictures drawn at a time (default 100)"),
         option_choice("precision", &r->precision, precision_words, "of the matrix products (default bf16)"),

@@ -33,7 +33,7 @@ typedef struct TimClassifierOptions {
     const char *out;      /* the safetensors file to write, and folders above it; replaced only when it is whole */
     int epochs;           /* 1 ... 10000 */
     int batch;            /* 1 ... 65536 pictures a step */
-    double learning_rate; /* at its highest: it rises over the first twentieth and falls as a cosine */
+    double learning_rate; /* above 0, at its highest: it rises over the first twentieth and falls as a cosine */
     uint64_t seed;        /* of weights, order and augmentation */
     bool no_mirror;       /* pictures are moved, not mirrored: of digits or letters */
     int threads;          /* 0: as many as OpenMP would use */
@@ -47,8 +47,10 @@ TIM_API void tim_classifier_options_init(TimClassifierOptions *options);
 
 /* Trains a classifier (AdamW, label smoothing 0.05, pictures shifted and, unless no_mirror says otherwise, mirrored) and writes its
  * weights with its test accuracy. `report`, unless NULL, gets the last epoch's. Borrows everything. Errors: TIM_E_ARGUMENT for an
- * option out of range, for pictures without labels and for two sets of different sizes; TIM_E_IO and TIM_E_FORMAT for the sets,
- * pictures of different sizes in one included; TIM_E_UNSUPPORTED for an instruction set that this processor lacks; TIM_E_MEMORY. */
+ * option, a size or a number of classes out of range, for pictures without labels, two sets of different sizes, fewer training
+ * pictures than a batch, and a gradient that is not finite, of which nothing is written; TIM_E_IO and TIM_E_FORMAT for the sets,
+ * pictures of different sizes in one included; TIM_E_IO for `out`; TIM_E_UNSUPPORTED for an instruction set that this processor
+ * lacks; TIM_E_MEMORY. */
 TIM_API TimStatus tim_classifier_train(const TimClassifierOptions *options, TimClassifierReport *report, TimError *err);
 
 /* ---- the judge ---- */
@@ -183,7 +185,7 @@ typedef struct TimEvalOptions {
     bool diffusion;  /* also the diffusion mode of the same weights, the baseline */
     int64_t samples; /* pictures a setting and seed, at least 4 */
     int seeds;       /* 1 ... 100: seed, seed + 1, ... */
-    uint64_t seed;
+    uint64_t seed;   /* at most 2^63 - 1 - seeds */
     bool
         overwrite; /* false: an `out` that tells of other weights, pictures or settings, or holds a report alone, is TIM_E_ARGUMENT */
     int batch;     /* pictures evaluated at a time; 0: 100 */

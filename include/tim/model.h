@@ -38,8 +38,9 @@ typedef struct TimModelOptions {
  * without one are known by their tensors. `options` NULL: fp32, as many threads
  * as OpenMP would use, the best instruction set. A tensor that is missing (but of the projector, which drawing does not use),
  * unknown or of another shape is TIM_E_FORMAT, named with what was expected and found. Other errors: TIM_E_ARGUMENT for an option
- * out of range, TIM_E_UNSUPPORTED for an instruction set this processor lacks and what tim_config_read calls so, TIM_E_IO,
- * TIM_E_MEMORY; *model is NULL then. Close with tim_model_close. Any thread. */
+ * or a value of the configuration out of range and for a folder with several files of weights, TIM_E_UNSUPPORTED for an
+ * instruction set this processor lacks and what tim_config_read calls so, TIM_E_IO, TIM_E_MEMORY; *model is NULL then. Close with
+ * tim_model_close. Any thread. */
 TIM_API TimStatus tim_model_open(TimModel **model, const char *path, const char *config_path, const TimModelOptions *options,
                                  TimError *err);
 

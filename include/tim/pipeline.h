@@ -28,13 +28,13 @@ typedef struct TimPipelineParts {
 } TimPipelineParts;
 
 /* Reads the configuration of the model alone, where tim_pipeline_open would. `config` needs tim_config_done also after a
- * failure. */
+ * failure. Errors: TIM_E_ARGUMENT for two configurations, TIM_E_IO, TIM_E_FORMAT, TIM_E_UNSUPPORTED, TIM_E_MEMORY. Any thread. */
 TIM_API TimStatus tim_pipeline_read_config(TimConfig *config, const TimPipelineParts *parts, TimError *err);
 
-/* Opens all parts that the model needs. Errors: TIM_E_IO for a part that is not found, with the places looked at and the name under
- * which it is published; TIM_E_FORMAT, TIM_E_UNSUPPORTED for a part that cannot be used or does not fit the others, naming the
- * file; TIM_E_ARGUMENT for a precision that there is not, or a configuration beside a model that is one.
- * TIM_E_MEMORY; *pipeline is NULL after each. Close with tim_pipeline_close. Any thread. */
+/* Opens all parts that the model needs; `options` as tim_model_open takes them. Errors: those of tim_model_open; TIM_E_IO for a
+ * part that is not found, with the places looked at and the name under which it is published; TIM_E_FORMAT, TIM_E_UNSUPPORTED for a
+ * part that cannot be used or does not fit the others, naming the file; TIM_E_ARGUMENT for a precision that there is not, or a
+ * configuration beside a model that is one; *pipeline is NULL after each. Close with tim_pipeline_close. Any thread. */
 TIM_API TimStatus tim_pipeline_open(TimPipeline **pipeline, const TimPipelineParts *parts, const TimModelOptions *options,
                                     TimError *err);
 
@@ -54,8 +54,8 @@ typedef struct TimPartReport {
 } TimPartReport;
 
 /* Looks for the parts that tim_pipeline_open would open, opens one after the other, and says of each what it is and whether it
- * would run; *count of them, a part that is missing included. Fails only without a model's configuration, or with two: then no part
- * can be told. Any thread. */
+ * would run; *count of them, a part that is missing included. Fails only without a model's configuration, or with two, as
+ * tim_pipeline_read_config does: then no part can be told. Any thread. */
 TIM_API TimStatus tim_pipeline_verify(const TimPipelineParts *parts, TimPartReport reports[TIM_PIPELINE_PARTS], int *count,
                                       TimError *err);
 

@@ -1,4 +1,5 @@
-/* Headers and library must be of one version: while it is 0.x, public structures grow with every minor one.
+/* Headers and library must be of one version: while it is 0.x, public structures grow with every minor one. `pkg-config
+ * --modversion tim` tells that of the headers, tim_version() that of the library.
  *
  * Status codes and error text: every call of libtim that can fail returns a TimStatus and takes a TimError last. */
 #ifndef TIM_STATUS_H

@@ -135,8 +135,8 @@ typedef struct TimTrainOptions {
  * resumed run notes where its configuration or seed is not that of the checkpoint. A configs/config.yaml that is there stays
  * where it says the same, and is kept as config.yaml.until-N where it differs. What was learned before a step or a line of the
  * log that fails is saved. A hundred steps in a row without a finite gradient are TIM_E_ARGUMENT: nothing is saved of these, nor
- * is a checkpoint of before removed. Borrows everything. Errors: as tim_trainer_new, _resume, _step and _save; TIM_E_IO for the folder,
- * also where another run writes to it, and for the log. */
+ * is a checkpoint of before removed. Borrows everything. Errors: as tim_trainer_new, _resume, _step and _save; TIM_E_IO for the
+ * folder, also where another run writes to it, and for the log. */
 TIM_API TimStatus tim_train(const TimConfig *config, const TimTrainOptions *options, TimError *err);
 
 #ifdef __cplusplus
