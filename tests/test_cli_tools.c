@@ -586,26 +586,31 @@ static void test_eval_closed_output_keeps_what_is_finished(void **state) {
     assert_null(strstr(text, "Frechet"));
 }
 
+/* "tim WORDS", ended by SIGTERM once the shell's `begun` holds, exits with `code`. */
+static void assert_interrupted(const char *words, const char *begun, int code) {
+    char line[TEXT_BYTES];
+    assert_true(snprintf(line, sizeof line,
+                         "{ rm -f stdout; OMP_NUM_THREADS=1 \"$tim\" %s >stdout 2>stderr & } && until %s || ! kill -0 $!; do "
+                         "sleep 0.02; done && kill -TERM $! && { wait $!; test $? = %d; }",
+                         words, begun, code) < (int)sizeof line);
+    assert_shell(line);
+    read_text(in_folder("stdout"), printed);
+    read_text(in_folder("stderr"), said);
+}
+
 /* Nothing that cannot become whole is left on the disk. */
 static void test_sample_interrupted_leaves_no_part_of_an_npz(void **state) {
     (void)state;
-    assert_shell(
-        "{ rm -f part.npz*; OMP_NUM_THREADS=1 \"$tim\" sample --model model --count 1000000 --out part.npz 2>stderr & } && "
-        "until test -e part.npz.tmp || ! kill -0 $!; do sleep 0.1; done && kill -TERM $! && "
-        "{ wait $!; test $? = 1; } && test ! -e part.npz.tmp && test ! -e part.npz");
-    char text[TEXT_BYTES];
-    read_text(in_folder("stderr"), text);
-    assert_contains(text, "sampling was stopped");
+    assert_interrupted("sample --model model --count 1000000 --out part.npz", "test -e part.npz.tmp", 1);
+    assert_contains(said, "sampling was stopped");
+    assert_shell("test ! -e part.npz.tmp && test ! -e part.npz");
 }
 
 /* It writes what it has learned: thousands of epochs are not waited for. */
 static void test_classifier_interrupted_writes_the_file(void **state) {
     (void)state;
-    assert_shell(
-        "{ rm -f stdout; OMP_NUM_THREADS=1 \"$tim\" classifier --train data:train --test data:test --epochs 10000 --batch 8 "
-        "--out early.safetensors >stdout 2>stderr & } && until grep -q epoch stdout || ! kill -0 $!; do sleep 0.1; done && "
-        "kill -TERM $! && wait $!");
-    read_text(in_folder("stdout"), printed);
+    assert_interrupted("classifier --train data:train --test data:test --epochs 10000 --batch 8 --out early.safetensors",
+                       "grep -q epoch stdout", 0);
     assert_contains(printed, "; interrupted\n");
     assert_int_equal(access(in_folder("early.safetensors"), R_OK), 0);
 }
@@ -641,12 +646,11 @@ static void test_train_preview_fails_saves_first(void **state) {
 /* Who ends a run does not wait until ten thousand pictures are drawn and judged. */
 static void test_train_interrupted_in_a_preview_saves_at_once(void **state) {
     (void)state;
-    assert_shell(
-        "{ OMP_NUM_THREADS=1 \"$tim\" train --config train.yaml --out hasty --steps 40 --preview-every 1 --classifier "
-        "judge.safetensors "
-        "--reference data:test --preview-pictures 10000 >stdout 2>stderr & } && until test -e hasty/samples/step-000001.png || "
-        "! kill -0 $!; do sleep 0.02; done && kill -TERM $! && wait $! && ! grep -q frechet hasty/log.jsonl");
-    read_text(in_folder("stdout"), printed);
+    assert_interrupted(
+        "train --config train.yaml --out hasty --steps 40 --preview-every 1 --classifier judge.safetensors --reference "
+        "data:test --preview-pictures 10000",
+        "test -e hasty/samples/step-000001.png", 0);
+    assert_shell("! grep -q frechet hasty/log.jsonl");
     assert_contains(printed, "hasty: interrupted after 1 of 40 steps");
     assert_int_equal(access(in_folder("hasty/checkpoints/checkpoint-1/model.safetensors"), R_OK), 0);
 }
