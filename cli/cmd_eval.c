@@ -51,9 +51,13 @@ static void write_date(Request *r) {
     if (gmtime_r(&now, &parts) && strftime(r->date, sizeof r->date, "%Y-%m-%d", &parts)) r->eval.date = r->date;
 }
 
+static bool uses_own_classifier(const Request *r) {
+    return strcmp(r->eval.classifier, own_classifier) == 0;
+}
+
 /* The one that comes along is found from the root of the source only. */
 static bool has_classifier(const Request *r) {
-    if (strcmp(r->eval.classifier, own_classifier) != 0 || access(own_classifier, R_OK) == 0) return true;
+    if (!uses_own_classifier(r) || access(own_classifier, R_OK) == 0) return true;
     fprintf(stderr, "tim eval: %s is not here: name the file as --classifier, or run in the source's root folder\n",
             own_classifier);
     return false;
@@ -127,7 +131,7 @@ static ExitCode evaluate(Request *r, const CommandLine *line) {
     if (idle)
         return command_line_misused("eval", "--%s has no effect on --pictures%s; leave it out", idle,
                                     r->suite == SUITE_ADM ? " with --suite adm" : "");
-    if (r->suite == SUITE_ADM && strcmp(r->eval.classifier, own_classifier) == 0)
+    if (r->suite == SUITE_ADM && uses_own_classifier(r))
         return command_line_misused("eval", "--suite adm wants the weights of the FID network: name their file as --classifier");
     r->eval.isa = chosen_isa(r->isa);
     return r->pictures ? evaluate_pictures(r) : evaluate_model(r);

@@ -37,7 +37,6 @@ typedef struct Run {
     TimTrainer *trainer;
     double begin;
     int64_t saved; /* the step of the checkpoint written or read last, or -1 */
-    bool due;      /* a checkpoint; steps without an update only put it off */
     int skipped;   /* the last so many steps made no update */
     Window window;
     TimTrainEnd end;
@@ -165,18 +164,16 @@ static TimStatus save(Run *run, TimError *err) {
     TIM_TRY(tim_path(path, err, "%s/checkpoint-%lld", run->checkpoints, (long long)t->state.step));
     TIM_TRY(tim_trainer_save(t, path, err));
     run->saved = t->state.step;
-    run->due = false;
     TIM_TRY(tim_checkpoint_rotate(run->checkpoints, t->model->config.training.checkpoints_total_limit, t->state.step, err));
     tell(run, TIM_TRAIN_SAVED, NULL, path);
     return TIM_OK;
 }
 
-/* Weights that have gone wrong must not push out those of before. */
+/* Weights that have gone wrong must not push out those of before: steps without an update put a checkpoint off. */
 static TimStatus save_when_due(Run *run, TimError *err) {
-    const TimTrainer *t = run->trainer;
-    if (run->saved == t->state.step) return TIM_OK;
-    run->due |= t->state.step % t->model->config.training.checkpointing_steps == 0;
-    return run->end != TIM_TRAIN_RUNNING || (run->due && !run->skipped) ? save(run, err) : TIM_OK;
+    const int64_t step = run->trainer->state.step, every = run->trainer->model->config.training.checkpointing_steps;
+    const bool due = step / every > run->saved / every && !run->skipped;
+    return run->saved != step && (due || run->end != TIM_TRAIN_RUNNING) ? save(run, err) : TIM_OK;
 }
 
 /* ---- the start ---- */
