@@ -173,13 +173,21 @@ static float query_line(double limit, double square, const Work *w) {
     return -rounded_down(square * (1.0 - w->slack) - scaled(limit, w) * (1.0 + w->slack) - tiny);
 }
 
-static double squared_distance(const float *a, const float *b, size_t width) {
+static double squared_piece(const float *a, const float *b, size_t width) {
     double sum = 0;
 #pragma omp simd reduction(+ : sum)
     for (size_t c = 0; c < width; c++) {
         const double difference = (double)a[c] - (double)b[c];
         sum += difference * difference;
     }
+    return sum;
+}
+
+/* By pieces: one sum over a million columns would lose digits to rounding, how many depending on the instruction set. */
+static double squared_distance(const float *a, const float *b, size_t width) {
+    enum { PIECE = 1024 };
+    double sum = 0;
+    for (size_t c = 0; c < width; c += PIECE) sum += squared_piece(a + c, b + c, width - c < PIECE ? width - c : PIECE);
     return sum;
 }
 
