@@ -636,15 +636,15 @@ static void test_verdict_says_how_quality_changes(void **state) {
     (void)state;
     SampleReport sample;
     make(&sample, 0);
-    check_verdict(&sample.report, "falls from 45.2 with 1 evaluation to 34.1 with 128 without rising in between", "worse");
+    check_verdict(&sample.report, "falls from 45.2 with 1 evaluation to 34.1 with 128 without a clear rise in between", "worse");
     check_verdict(&sample.report, "; the best, 34.1, is 13 times the 2.61 of real pictures. ", "errors not known");
     set_frechet(&sample, 0, (double[]){45, 38, 36, 80, 35, 34}, .3);
     check_verdict(&sample.report,
                   "falls from 45.0 with 1 evaluation to 34.0 with 128, but gets worse from 4 to 8 evaluations (36.0 to "
                   "80.0)",
-                  "without rising");
+                  "without a clear rise");
     set_frechet(&sample, 0, (double[]){45, 38, 36, 36.2, 35, 34}, .3); /* within its error */
-    check_verdict(&sample.report, "without rising", "worse");
+    check_verdict(&sample.report, "without a clear rise", "worse");
     set_frechet(&sample, 0, (double[]){30, 33, 35, 37, 39, 41}, .3);
     check_verdict(&sample.report, "rises from 30.0 with 1 evaluation to 41.0 with 128; the best, 30.0,", "falls");
     set_frechet(&sample, 0, (double[]){30, 30, 30, 30, 30, 30.1}, .3);
@@ -672,7 +672,7 @@ static void test_verdict_sees_a_rise_over_several_rows(void **state) {
     SampleReport sample;
     make(&sample, 0);
     set_frechet(&sample, 0, (double[]){45, 30, 30.5, 31, 31.5, 32}, .3);
-    check_verdict(&sample.report, "but gets worse from 2 to 128 evaluations (30.0 to 32.0)", "without rising");
+    check_verdict(&sample.report, "but gets worse from 2 to 128 evaluations (30.0 to 32.0)", "without a clear rise");
 }
 
 static void test_verdict_compares_with_diffusion_mode(void **state) {

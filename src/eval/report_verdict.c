@@ -104,7 +104,7 @@ static void put_change(TimBuffer *out, const TimReport *report, const Curve *cur
 
 static void put_way(TimBuffer *out, const TimReport *report, const Curve *curve) {
     if (!curve->rise_to) {
-        if (compare(report, curve->last, curve->first) == LOWER) tim_buffer_text(out, " without rising in between");
+        if (compare(report, curve->last, curve->first) == LOWER) tim_buffer_text(out, " without a clear rise in between");
         return;
     }
     if (curve->rise_from == curve->first && curve->rise_to == curve->last) return; /* has been said */
