@@ -50,7 +50,9 @@ int cmd_classifier(int count, char **words) {
         .summary = "Trains the small convolutional network in whose features tim eval compares pictures.",
         .options = options,
         .option_count = sizeof options / sizeof *options,
-        .notes = "DATA is a folder of PNG, JPEG or WebP files with a sub-folder a class, an .npz with arr_0 and arr_1, "
+        .notes = "DATA is a folder of PNG, JPEG or WebP files with a sub-folder a class, called by its number or else in the order "
+                 "of names, an "
+                 ".npz with arr_0 and arr_1, "
                  "FOLDER:train or FOLDER:test with "
                  "IDX files, or fashion-mnist:train, fashion-mnist:test.\n"
                  "Ctrl-C finishes the epoch, writes what is learned so far and ends.",

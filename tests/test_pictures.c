@@ -543,6 +543,29 @@ static void test_set_folder_of_folders_is_labelled(void **state) {
     for (int i = 5; i >= 0; i--) remove(path_of(folders[i]));
 }
 
+/* The classes 3 and 10 of a model are not 0 and 1, and 10 does not come before 3. */
+static void test_set_folders_of_numbers_are_those_classes(void **state) {
+    (void)state;
+    static const char *const folders[] = {"s", "s/10", "s/3", "s/07"};
+    static const char *const names[] = {"s/10/a.png", "s/3/a.png", "s/3/b.png", "s/07/c.png"};
+    for (int i = 0; i < 4; i++) put_folder(folders[i]);
+    for (int i = 0; i < 4; i++) put_picture(names[i], 10 + i);
+    TimPictureSet *set = opened(path_of("s"), 4);
+    next_has(set, 11, 3);
+    next_has(set, 12, 3);
+    next_has(set, 13, 7);
+    next_has(set, 10, 10);
+    tim_picture_set_close(set);
+    put_folder("s/x"); /* not all are numbers */
+    set = opened(path_of("s"), 4);
+    next_has(set, 13, 0);
+    next_has(set, 10, 1);
+    tim_picture_set_close(set);
+    remove(path_of("s/x"));
+    for (int i = 0; i < 4; i++) remove(path_of(names[i]));
+    for (int i = 3; i >= 0; i--) remove(path_of(folders[i]));
+}
+
 static void test_set_folder_without_pictures_fails(void **state) {
     (void)state;
     put_folder("s");
@@ -661,6 +684,7 @@ int main(void) {
         cmocka_unit_test(test_npz_numbers_cut_anywhere_are_survived),
         cmocka_unit_test(test_set_folder_is_sorted_by_bytes_and_ignores_others),
         cmocka_unit_test(test_set_folder_of_folders_is_labelled),
+        cmocka_unit_test(test_set_folders_of_numbers_are_those_classes),
         cmocka_unit_test(test_set_folder_without_pictures_fails),
         cmocka_unit_test(test_set_folder_stays_at_a_damaged_picture),
         cmocka_unit_test(test_set_idx_folder_gives_both_splits),

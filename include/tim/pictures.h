@@ -27,8 +27,9 @@ typedef struct TimPictureSet TimPictureSet;
  * - "FOLDER:train", "FOLDER:test": IDX files named as MNIST's, plain or compressed by gzip, and loaded whole; labelled.
  *   "fashion-mnist" for FOLDER is the one of Debian's package dataset-fashion-mnist.
  * - A folder: the files in it called *.png, *.jpg, *.jpeg or *.webp in any case of letters, sorted by the bytes of their names and
- *   without labels. Without such files, its sub-folders, sorted likewise, are the classes 0 ... K - 1, also an empty one, and their
- *   pictures come class by class. Other files and what begins with a dot are ignored; pictures may differ in size and channels.
+ *   without labels. Without such files, its sub-folders are the classes, and their pictures come class by class: where all have
+ *   whole numbers for names these are the labels; else, sorted likewise, they are 0 ... K - 1, also an empty one. Other files and what
+ *   begins with a dot are ignored; pictures may differ in size and channels.
  * - Any other file: an npz, stored or deflated, of arr_0, uint8 (n, height, width, channels), and perhaps arr_1, the labels, whole
  *   numbers (n). Other members are ignored. Pictures are unpacked as they are asked for, and the checksum is compared at the last.
  * Errors: TIM_E_ARGUMENT for a source without pictures; TIM_E_IO, naming the path; TIM_E_FORMAT and TIM_E_UNSUPPORTED, naming file

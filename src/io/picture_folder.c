@@ -107,12 +107,34 @@ static TimStatus label_files(Folder *folder, int64_t label, TimError *err) {
     return TIM_OK;
 }
 
+/* The whole number that a folder is called by; -1 if it has another name. */
+static int64_t number_of(const char *path) {
+    enum { MOST_DIGITS = 9 };
+    const char *name = strrchr(path, '/') + 1;
+    const size_t digits = strspn(name, "0123456789");
+    return digits > 0 && digits <= MOST_DIGITS && !name[digits] ? strtoll(name, NULL, 10) : -1;
+}
+
+static int by_number(const void *a, const void *b) {
+    const int64_t x = number_of(*(char *const *)a), y = number_of(*(char *const *)b);
+    return x == y ? by_bytes(a, b) : (x > y) - (x < y);
+}
+
+static bool are_numbers(const Paths *folders) {
+    for (size_t i = 0; i < folders->count; i++)
+        if (number_of(folders->items[i]) < 0) return false;
+    return true;
+}
+
 /* What is listed below a class's folder is added behind the classes, and not looked at. */
 static TimStatus list_classes(Folder *folder, TimError *err) {
     const size_t classes = folder->folders.count;
+    const bool numbers = are_numbers(&folder->folders);
+    if (numbers && classes > 0) qsort(folder->folders.items, classes, sizeof *folder->folders.items, by_number);
     for (size_t k = 0; k < classes; k++) {
+        const int64_t label = numbers ? number_of(folder->folders.items[k]) : (int64_t)k;
         TIM_TRY(list(folder, folder->folders.items[k], err));
-        TIM_TRY(label_files(folder, (int64_t)k, err));
+        TIM_TRY(label_files(folder, label, err));
     }
     return TIM_OK;
 }
