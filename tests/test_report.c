@@ -647,6 +647,10 @@ static void test_verdict_says_how_quality_changes(void **state) {
     check_verdict(&sample.report, "without a clear rise", "worse");
     set_frechet(&sample, 0, (double[]){30, 33, 35, 37, 39, 41}, .3);
     check_verdict(&sample.report, "rises from 30.0 with 1 evaluation to 41.0 with 128; the best, 30.0,", "falls");
+    set_frechet(&sample, 0, (double[]){30, 28, 35, 37, 39, 41}, .3);
+    check_verdict(&sample.report,
+                  "rises from 30.0 with 1 evaluation to 41.0 with 128, most of all from 2 to 128 evaluations (28.0 to 41.0); the",
+                  "but");
     set_frechet(&sample, 0, (double[]){30, 30, 30, 30, 30, 30.1}, .3);
     check_verdict(&sample.report, "is 30.0 with 1 evaluation and 30.1 with 128, no clear difference", "falls");
     set_frechet(&sample, 0, (double[]){2.5, 2.5, 2.5, 2.5, 2.5, 2.5}, .3);
@@ -664,6 +668,18 @@ static void test_verdict_of_few_seeds_asks_for_more(void **state) {
     check_verdict(&sample.report, "no clear difference", "falls");
     sample.report.run.seeds = 10;
     check_verdict(&sample.report, "falls from 30.0", "no clear difference");
+}
+
+/* Of six rows the highest of five is 2.8 errors above the best before it in a fifth of all cases, by chance. */
+static void test_verdict_sees_no_rise_by_chance(void **state) {
+    (void)state;
+    SampleReport sample;
+    make(&sample, 0);
+    sample.report.run.seeds = 3;
+    set_frechet(&sample, 0, (double[]){45, 30, 31.6, 30, 30, 30}, .3); /* 3.8 times the error of the difference */
+    check_verdict(&sample.report, "without a clear rise", "worse");
+    set_frechet(&sample, 0, (double[]){45, 30, 32, 30, 30, 30}, .3); /* 4.7 */
+    check_verdict(&sample.report, "but gets worse from 2 to 4 evaluations", "without a clear rise");
 }
 
 /* Slow rises, each within its error, add up to one that is not. */
@@ -709,6 +725,11 @@ static void test_verdict_judges_copying(void **state) {
     check_verdict(&sample.report, "; there are signs of copying (", "no sign");
     make(&sample, 0);
     sample.rows[3].scores[TIM_MEASURE_DISTANCE_RATIO].mean = .4;
+    check_verdict(&sample.report, "; there are signs of copying (", "no sign");
+    sample.report.run.samples = 8, sample.report.run.seeds = 1; /* the median of eight, of no copies, may be as low as that */
+    sample.rows[3].scores[TIM_MEASURE_DISTANCE_RATIO] = (TimReportScore){.mean = .66, .error = NAN};
+    check_verdict(&sample.report, "; there is no sign of copying (", "signs");
+    sample.report.run.samples = 1000;
     check_verdict(&sample.report, "; there are signs of copying (", "no sign");
     for (int i = 0; i < SAMPLE_ROWS; i++) sample.rows[i].scores[TIM_MEASURE_DISTANCE_RATIO].mean = 2;
     check_verdict(&sample.report, "no sign of copying (", NULL);
@@ -864,6 +885,7 @@ int main(void) {
         cmocka_unit_test(test_demo_page_shows_sheet_and_quality),
         cmocka_unit_test(test_verdict_says_how_quality_changes),
         cmocka_unit_test(test_verdict_of_few_seeds_asks_for_more),
+        cmocka_unit_test(test_verdict_sees_no_rise_by_chance),
         cmocka_unit_test(test_verdict_sees_a_rise_over_several_rows),
         cmocka_unit_test(test_verdict_compares_with_diffusion_mode),
         cmocka_unit_test(test_verdict_judges_copying),

@@ -1,6 +1,7 @@
 /* The verdict: two sentences made from the numbers, for readers who read nothing else.
- * Invariant: "falls", "rises", "lower" and "higher" are said only of differences that seeds alone make in 5 % of all cases; where
- * errors are not known the sentence says so, and any difference counts. */
+ * Invariant: "falls", "rises", "lower" and "higher" are said only of differences that seeds alone make in 5 % of all cases, "gets
+ * worse" on the way only of one that they make in 5 % of all curves of six rows; where errors are not known the sentence says so,
+ * and any difference counts. */
 #include <math.h>
 
 #include "eval/report_parts.h"
@@ -12,20 +13,31 @@ static const TimReportScore *frechet(const TimReportRow *row) {
     return &row->scores[TIM_MEASURE_FRECHET];
 }
 
-/* Of two means of `seeds` values each: Student's t with 2 (seeds - 1) degrees of freedom, beyond which lie 5 %; 2 in the long
- * run. */
-static double standard_errors(int seeds) {
-    static const double quantiles[] = {4.30, 2.78, 2.45, 2.31, 2.23, 2.18, 2.14, 2.12};
-    const int count = sizeof quantiles / sizeof *quantiles;
-    return seeds < 2 ? quantiles[0] : seeds - 2 < count ? quantiles[seeds - 2] : 2.1;
+/* A number of standard errors by the number of seeds, from 2 on, and of ever more. */
+enum { QUANTILES = 8 };
+typedef struct Threshold {
+    double quantiles[QUANTILES], many;
+} Threshold;
+
+/* Of two means of `seeds` values with one spread: Student's t with 2 (seeds - 1) degrees of freedom, beyond which lie 5 % - */
+static const Threshold of_two = {{4.30, 2.78, 2.45, 2.31, 2.23, 2.18, 2.14, 2.12}, 2.1};
+/* - and 1 %: six equal rows, each against the best before it, then show a rise in 5 % of all cases. */
+static const Threshold of_rows = {{9.92, 4.60, 3.71, 3.36, 3.17, 3.05, 2.98, 2.92}, 2.8};
+
+static double standard_errors(const Threshold *t, int seeds) {
+    return seeds < 2 ? t->quantiles[0] : seeds - 2 < QUANTILES ? t->quantiles[seeds - 2] : t->many;
 }
 
-static Outcome compare(const TimReport *report, const TimReportRow *a, const TimReportRow *b) {
+static Outcome compare_beyond(const Threshold *threshold, const TimReport *report, const TimReportRow *a, const TimReportRow *b) {
     const double error_a = frechet(a)->error, error_b = frechet(b)->error;
     const double difference = frechet(a)->mean - frechet(b)->mean;
     const double error = isfinite(error_a) && isfinite(error_b) ? hypot(error_a, error_b) : 0;
-    if (fabs(difference) <= standard_errors(report->run.seeds) * error) return EQUAL;
+    if (fabs(difference) <= standard_errors(threshold, report->run.seeds) * error) return EQUAL;
     return difference < 0 ? LOWER : HIGHER;
+}
+
+static Outcome compare(const TimReport *report, const TimReportRow *a, const TimReportRow *b) {
+    return compare_beyond(&of_two, report, a, b);
 }
 
 /* The measured row of a mode with the fewest evaluations above those of `before` (NULL: of all); NULL after the last. */
@@ -50,7 +62,7 @@ typedef struct Curve {
 static void follow(const TimReport *report, Curve *curve, const TimReportRow *row) {
     const double rise = curve->rise_to ? frechet(curve->rise_to)->mean - frechet(curve->rise_from)->mean : 0;
     if (!curve->first) curve->first = curve->best = row;
-    if (compare(report, row, curve->best) == HIGHER && frechet(row)->mean - frechet(curve->best)->mean > rise)
+    if (compare_beyond(&of_rows, report, row, curve->best) == HIGHER && frechet(row)->mean - frechet(curve->best)->mean > rise)
         curve->rise_from = curve->best, curve->rise_to = row;
     if (frechet(row)->mean < frechet(curve->best)->mean) curve->best = row;
     curve->last = row;
@@ -103,12 +115,13 @@ static void put_change(TimBuffer *out, const TimReport *report, const Curve *cur
 }
 
 static void put_way(TimBuffer *out, const TimReport *report, const Curve *curve) {
+    const Outcome change = compare(report, curve->last, curve->first);
     if (!curve->rise_to) {
-        if (compare(report, curve->last, curve->first) == LOWER) tim_buffer_text(out, " without a clear rise in between");
+        if (change == LOWER) tim_buffer_text(out, " without a clear rise in between");
         return;
     }
     if (curve->rise_from == curve->first && curve->rise_to == curve->last) return; /* has been said */
-    tim_buffer_text(out, ", but gets worse from ");
+    tim_buffer_text(out, change == HIGHER ? ", most of all from " : ", but gets worse from ");
     put_cost(out, curve->rise_from);
     tim_buffer_text(out, " to ");
     put_evaluations(out, curve->rise_to);
@@ -237,31 +250,42 @@ static void put_comparison(TimBuffer *out, const TimReport *report) {
 typedef struct Nearness {
     double ratio; /* smallest ratio of median distances */
     double share; /* largest share of very near pictures; 1 % is expected */
+    bool low;     /* some row's ratio is well below 1, and not by chance */
     bool many;    /* some row's share is beyond double what is expected, and not by chance */
 } Nearness;
 
-/* Chance: of as many pictures as were looked at, and as many test pictures as the percentile is of, or as the seeds show. */
+/* The standard error that a score has by chance: of as many pictures as were looked at and as many test pictures as they are
+ * compared with, each of which has the variance `variance`, or as the seeds show. */
+static double chance(const TimReport *report, const TimReportScore *score, double variance) {
+    const double pictures = (double)report->run.samples * report->run.seeds, tests = (double)report->data.test_count;
+    const double by_number = sqrt((pictures > 0 ? variance / pictures : 0) + (tests > 0 ? variance / tests : 0));
+    return isfinite(score->error) ? fmax(score->error, by_number) : by_number;
+}
+
 static bool are_many(const TimReport *report, const TimReportScore *share) {
-    const double high = 0.02, expected = 0.01, pictures = (double)report->run.samples * report->run.seeds;
-    const double tests = (double)report->data.test_count;
-    const double by_number = sqrt((pictures > 0 ? expected / pictures : 0) + (tests > 0 ? expected / tests : 0));
-    const double error = isfinite(share->error) ? fmax(share->error, by_number) : by_number;
-    return share->mean - 2 * error > high;
+    const double high = 0.02, expected = 0.01;
+    return share->mean - 2 * chance(report, share, expected) > high;
+}
+
+/* A median of n distances of test pictures has an error of 0.43 / sqrt(n) of itself where they spread as Fashion-MNIST's do. */
+static bool is_low(const TimReport *report, const TimReportScore *ratio) {
+    const double low = 0.8, spread = 0.5;
+    return ratio->mean + 2 * chance(report, ratio, spread * spread) < low;
 }
 
 /* Of the transition mode where there is one: pictures that few evaluations of the other blur lie near everything. */
 static Nearness read_nearness(const TimReport *report) {
-    Nearness nearness = {NAN, NAN, false};
+    Nearness nearness = {NAN, NAN, false, false};
     bool transition = false;
     for (int i = 0; i < report->row_count; i++) transition |= report->rows[i].mode == TIM_SAMPLE_TRANSITION;
     for (int i = 0; i < report->row_count; i++) {
         if (transition && report->rows[i].mode != TIM_SAMPLE_TRANSITION) continue;
-        const double ratio = report->rows[i].scores[TIM_MEASURE_DISTANCE_RATIO].mean;
-        const double share = report->rows[i].scores[TIM_MEASURE_NEAR_SHARE].mean;
-        if (isfinite(ratio)) nearness.ratio = fmin(nearness.ratio, ratio); /* fmin and fmax pass a NaN over */
-        if (!isfinite(share)) continue;
-        nearness.share = fmax(nearness.share, share);
-        nearness.many = nearness.many || are_many(report, &report->rows[i].scores[TIM_MEASURE_NEAR_SHARE]);
+        const TimReportScore *ratio = &report->rows[i].scores[TIM_MEASURE_DISTANCE_RATIO];
+        const TimReportScore *share = &report->rows[i].scores[TIM_MEASURE_NEAR_SHARE];
+        if (isfinite(ratio->mean)) nearness.ratio = fmin(nearness.ratio, ratio->mean); /* fmin and fmax pass a NaN over */
+        if (isfinite(share->mean)) nearness.share = fmax(nearness.share, share->mean);
+        nearness.low |= isfinite(ratio->mean) && is_low(report, ratio);
+        nearness.many |= isfinite(share->mean) && are_many(report, share);
     }
     return nearness;
 }
@@ -281,16 +305,16 @@ static void put_nearness(TimBuffer *out, const Nearness *nearness) {
 }
 
 /* Copies would be at distance zero. A model that smooths its pictures is a little nearer than new ones without copying any, so only
- * more than double the expected share beyond chance, or a median well below 1, is called a sign; and pictures far from everything
+ * more than double the expected share or a median well below 1, beyond chance, is called a sign; and pictures far from everything
  * cannot show one. */
 static void put_copying(TimBuffer *out, const TimReport *report) {
-    const double low_ratio = 0.8, high_ratio = 1.25;
+    const double high_ratio = 1.25;
     const Nearness nearness = read_nearness(report);
     if (!isfinite(nearness.ratio) && !isfinite(nearness.share)) {
         tim_buffer_text(out, "; copying was not tested.");
         return;
     }
-    const bool sign = nearness.ratio < low_ratio || nearness.many; /* false for NaN */
+    const bool sign = nearness.low || nearness.many;
     tim_buffer_text(out, sign ? "; there are signs of copying (" : "; there is no sign of copying (");
     put_nearness(out, &nearness);
     tim_buffer_text(out, ")");
