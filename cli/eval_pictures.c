@@ -103,13 +103,24 @@ static void print_all(const EvalPictures *what, int64_t count, const TimJudgemen
     print_features(what, hash);
 }
 
+/* Before the judge looks at all of the reference, which takes long. */
+static TimStatus check_set(const char *source, TimError *err) {
+    TimPictureSet *set;
+    const TimStatus status = tim_picture_set_open(&set, source, err);
+    tim_picture_set_close(set);
+    return status;
+}
+
 TimStatus eval_pictures(const EvalPictures *what, TimError *err) {
     TimJudge *judge;
     TimJudgement real, drawn;
     int64_t count;
     char hash[TIM_HASH_TEXT];
-    TimStatus status = tim_judge_open(&judge, &what->judge, err);
-    if (status == TIM_OK) status = tim_weights_hash(hash, what->judge.classifier, err);
+    TimStatus status = check_set(what->pictures, err);
+    if (status != TIM_OK) return status;
+    status = tim_weights_hash(hash, what->judge.classifier, err); /* of what is read next, not of what lies there later */
+    if (status != TIM_OK) return status;
+    status = tim_judge_open(&judge, &what->judge, err);
     if (status == TIM_OK) status = tim_judge_set(judge, what->pictures, &count, &drawn, err);
     if (status == TIM_OK) status = tim_judge_floor(judge, count, &real, err);
     if (status == TIM_OK) print_all(what, count, &drawn, &real, hash);
@@ -161,8 +172,8 @@ TimStatus eval_pictures_adm(const EvalPictures *what, TimError *err) {
                                    .user = &told};
     TimAdmScores s;
     char hash[TIM_HASH_TEXT];
-    TimStatus status = tim_adm_suite(&options, &s, err);
-    if (status == TIM_OK) status = tim_weights_hash(hash, what->judge.classifier, err);
+    TimStatus status = tim_weights_hash(hash, what->judge.classifier, err);
+    if (status == TIM_OK) status = tim_adm_suite(&options, &s, err);
     if (status == TIM_OK) (what->json ? print_adm_json : print_adm)(what, &s, hash);
     return status;
 }

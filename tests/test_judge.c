@@ -755,16 +755,60 @@ static void test_eval_ended_goes_on(void **state) {
 
     TimEvalOptions careful = eval_options();
     careful.samples = 41, careful.overwrite = false;
-    assert_fails(tim_eval(&careful, &err), TIM_E_ARGUMENT, "report/finished.txt: tells of an evaluation of other");
+    assert_fails(tim_eval(&careful, &err), TIM_E_ARGUMENT,
+                 "report/finished.txt: tells of an evaluation with samples=40, and this is one with samples=41; ask");
     assert_int_equal(evaluate(40, &second), TIM_OK);
     assert_true(second.first_speed == first.first_speed);
     assert_int_equal(evaluate(41, &other), TIM_E_CANCELLED);
     assert_true(other.first_speed != first.first_speed);
-    write_end("report/finished.txt", "wb", "tim-eval-finished 4 of something else\n0 1 0 1 7 1 0 0 0 0 0 0 0 0 0 0\n");
+    write_end("report/finished.txt", "wb", "tim-eval-finished 5 of something else\n0 1 0 1 7 1 0 0 0 0 0 0 0 0 0 0\n");
     assert_int_equal(evaluate(40, &second), TIM_OK);
     assert_true(second.first_speed != 1);
     read_distances(resumed);
     assert_memory_equal(resumed, whole, sizeof whole);
+}
+
+/* A user can go on only if told what to ask for. */
+static void test_finished_of_other_settings_names_the_first(void **state) {
+    (void)state;
+    static const struct {
+        const char *line, *said;
+    } cases[] = {
+        {"tim-eval-finished 5 a=1 b=20 c=3\n", "lines.txt: tells of an evaluation with b=20, and this is one with b=2; ask"},
+        {"tim-eval-finished 5 a=1 b=2 c=\n", "with c=, and this is one with c=3;"},
+        {"tim-eval-finished 5 a=1 b=2\n", "lines.txt: does not begin as this version writes it"},
+        {"tim-eval-finished 5 a=1 b=2 c=3", "lines.txt: does not begin as this version writes it"},
+        {"tim-eval-finished 4 a=1 b=2 c=3\n", "does not begin as this version writes it"},
+        {"", "does not begin as this version writes it"},
+    };
+    TimFinished finished;
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+        write_end("lines.txt", "wb", cases[i].line);
+        assert_fails(tim_finished_open(&finished, in_folder("lines.txt"), "a=1 b=2 c=3", false, &err), TIM_E_ARGUMENT,
+                     cases[i].said);
+        tim_finished_close(&finished);
+    }
+    assert_int_equal(remove(in_folder("lines.txt")), 0);
+}
+
+/* A report of which nothing says how it was made is not to be lost, nor is one found out to be unwritable when all is drawn. */
+static void test_eval_keeps_reports_that_it_did_not_write(void **state) {
+    (void)state;
+    static const char *const names[] = {"report/report.json", "report/report.html"};
+    assert_int_equal(tim_folder_make(in_folder("report"), &err), TIM_OK);
+    remove(in_folder("report/finished.txt")), remove(in_folder(names[0])), remove(in_folder(names[1]));
+    for (int i = 0; i < 2; i++) {
+        write_end(names[i], "wb", "precious");
+        TimEvalOptions o = eval_options();
+        o.overwrite = false;
+        assert_fails(tim_eval(&o, &err), TIM_E_ARGUMENT, names[i]);
+        remove(in_folder(names[i]));
+        assert_int_equal(tim_folder_make(in_folder(names[i]), &err), TIM_OK);
+        o = eval_options();
+        assert_fails(tim_eval(&o, &err), TIM_E_ARGUMENT, "is no file, and would be replaced; give the report another folder");
+        remove(in_folder(names[i]));
+    }
+    assert_int_not_equal(access(in_folder("report/finished.txt"), F_OK), 0);
 }
 
 /* A damaged line in the middle costs its own setting, not hours of those after it; what is no file is not taken for an empty one. */
@@ -904,6 +948,14 @@ static TimStatus evaluate_parts(Stop *stop) {
     return tim_eval(&o, &err);
 }
 
+static void test_eval_failure_says_in_which_setting(void **state) {
+    (void)state;
+    Stop all = {.after = 100};
+    write_parts(NAN);
+    assert_int_equal(evaluate_parts(&all), TIM_E_FORMAT);
+    assert_non_null(strstr(err.text, "parts: transition mode, 1 steps, seed 0: step 1 of 1 led to"));
+}
+
 /* The same index over another file is another model. */
 static void test_eval_replaced_part_begins_anew(void **state) {
     (void)state;
@@ -1029,10 +1081,13 @@ int main(void) {
         cmocka_unit_test(test_eval_folder_of_another_run_refused),
         cmocka_unit_test(test_eval_stopped_writes_no_report),
         cmocka_unit_test(test_eval_ended_goes_on),
+        cmocka_unit_test(test_finished_of_other_settings_names_the_first),
+        cmocka_unit_test(test_eval_keeps_reports_that_it_did_not_write),
         cmocka_unit_test(test_finished_damaged_line_costs_itself_alone),
         cmocka_unit_test(test_eval_taken_over_from_another_processor_has_no_speed),
         cmocka_unit_test(test_eval_damaged_neighbour_left_out),
         cmocka_unit_test(test_eval_ended_with_other_settings_begins_anew),
+        cmocka_unit_test(test_eval_failure_says_in_which_setting),
         cmocka_unit_test(test_eval_replaced_part_begins_anew),
         cmocka_unit_test(test_report_of_too_many_rows_refused),
         cmocka_unit_test(test_eval_searches_pictures_of_most_steps),

@@ -3,6 +3,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "base/clock.h"
 #include "base/hash.h"
@@ -76,29 +77,37 @@ static TimStatus check_options(const TimEvalOptions *o, TimError *err) {
     return TIM_OK;
 }
 
+static TimStatus check_free(const char *path, bool replace, TimError *err) {
+    if (access(path, F_OK) != 0) return TIM_OK;
+    if (!tim_is_file(path))
+        return tim_fail(err, TIM_E_ARGUMENT, "%s is no file, and would be replaced; give the report another folder", path);
+    if (replace) return TIM_OK;
+    return tim_fail(err, TIM_E_ARGUMENT,
+                    "%s is there, and nothing to go on from; give the report another folder, or have this one replaced", path);
+}
+
 /* A report without the file to go on from, such as one that comes along with a model, is not to be lost. */
-static TimStatus check_report(const char *folder, const char *finished, bool replace, TimError *err) {
-    char *report;
-    TIM_TRY(tim_join_path(&report, folder, "report.json", err));
-    const bool alone = tim_is_file(report) && !tim_is_file(finished);
-    const TimStatus status = !alone || replace
-                                 ? TIM_OK
-                                 : tim_fail(err, TIM_E_ARGUMENT,
-                                            "%s is there, and nothing to go on from; give the report another folder, or have this "
-                                            "one replaced",
-                                            report);
-    tim_free(report);
-    return status;
+static TimStatus check_reports(const TimEvalOptions *o, TimError *err) {
+    static const char *const names[] = {"report.json", "report.html"};
+    char *path;
+    TIM_TRY(tim_join_path(&path, o->out, "finished.txt", err));
+    const bool replace = o->overwrite || tim_is_file(path);
+    tim_free(path);
+    for (size_t i = 0; i < sizeof names / sizeof *names; i++) {
+        TIM_TRY(tim_join_path(&path, o->out, names[i], err));
+        const TimStatus status = check_free(path, replace, err);
+        tim_free(path);
+        TIM_TRY(status);
+    }
+    return TIM_OK;
 }
 
 /* What was done before counts only if everything that the numbers depend on is the same. */
 static TimStatus open_finished(Evaluation *e, TimError *err) {
-    char subject[3 * TIM_HASH_TEXT], settings[TIM_HASH_TEXT], *path;
-    tim_hash_settings(settings, e->options, e->model, e->judge);
-    snprintf(subject, sizeof subject, "%s %s %s", e->model_hash, e->features_hash, settings);
+    char subject[TIM_SUBJECT_BYTES], *path;
+    tim_eval_subject(subject, e->model_hash, e->features_hash, e->options, e->model, e->judge);
     TIM_TRY(tim_join_path(&path, e->options->out, "finished.txt", err));
-    TimStatus status = check_report(e->options->out, path, e->options->overwrite, err);
-    if (status == TIM_OK) status = tim_finished_open(&e->finished, path, subject, e->options->overwrite, err);
+    const TimStatus status = tim_finished_open(&e->finished, path, subject, e->options->overwrite, err);
     tim_free(path);
     return status;
 }
@@ -195,6 +204,13 @@ static TimStatus draw(Evaluation *e, TimSampleMode mode, int steps, int seed, in
     return tim_sample(e->model, &sample, pictures, info, err);
 }
 
+/* Says in which setting something failed. */
+static TimStatus fail_setting(const Evaluation *e, const TimFinishedSetting *s, TimStatus status, TimError *err) {
+    return tim_fail_within(err, status, "%s: %s mode, %d steps, seed %llu", e->options->model,
+                           s->mode == TIM_SAMPLE_TRANSITION ? "transition" : "diffusion", s->steps,
+                           (unsigned long long)(e->options->seed + (uint64_t)s->seed_index));
+}
+
 static TimStatus tell(Evaluation *e, const TimFinishedSetting *s, TimError *err) {
     const TimEvalProgress progress = {.done = ++e->done,
                                       .total = e->total,
@@ -259,7 +275,8 @@ static TimStatus do_setting(Evaluation *e, TimSampleMode mode, int k, int seed, 
     if (before) {
         setting = *before;
     } else {
-        TIM_TRY(evaluate_once(e, &setting, err));
+        const TimStatus status = evaluate_once(e, &setting, err);
+        if (status != TIM_OK) return fail_setting(e, &setting, status, err);
         TIM_TRY(tim_finished_add(&e->finished, &setting, err));
     }
     double measures[TIM_MEASURE_COUNT];
@@ -395,6 +412,7 @@ static TimStatus write_reports(const Evaluation *e, TimError *err) {
 /* ---- the whole ---- */
 
 static TimStatus run_in_folder(Evaluation *e, TimError *err) {
+    TIM_TRY(check_reports(e->options, err)); /* before anything that takes long */
     TIM_TRY(open_all(e, err));
     TIM_TRY(make_space(e, err));
     TIM_TRY(judge_real(e, err));

@@ -10,7 +10,7 @@
 #include "io/file.h"
 #include "io/number.h"
 
-static const char format_line[] = "tim-eval-finished 4 ";
+static const char format_line[] = "tim-eval-finished 5 ";
 
 /* ---- one line ---- */
 
@@ -116,11 +116,22 @@ static const char *next_line(char line[LINE_BYTES], const char *text, const char
     return behind;
 }
 
-/* Whether the first line is the format and the subject. */
-static bool same_subject(const char *line, const char *subject) {
-    const size_t head = strlen(format_line), length = strlen(subject);
-    return strncmp(line, format_line, head) == 0 && strncmp(line + head, subject, length) == 0 &&
-           strcmp(line + head + length, "\n") == 0;
+/* What the first line says was evaluated, its end cut off; NULL if it is none of this format. */
+static const char *subject_of(char line[LINE_BYTES]) {
+    char *newline = strchr(line, '\n');
+    if (!newline || strncmp(line, format_line, strlen(format_line)) != 0) return NULL;
+    *newline = '\0';
+    return line + strlen(format_line);
+}
+
+/* Where the first word begins that two subjects do not share, or one of them ends. */
+static size_t first_difference(const char *a, const char *b) {
+    for (size_t word = 0;; word++) {
+        const size_t length = strcspn(a + word, " ");
+        if (length != strcspn(b + word, " ") || strncmp(a + word, b + word, length) != 0) return word;
+        word += length;
+        if (!a[word] || !b[word]) return word;
+    }
 }
 
 /* Takes over what earlier runs have done. Each line stands for itself: those that are not whole are passed over. */
@@ -136,16 +147,25 @@ static TimStatus read_settings(TimFinished *f, const char *text, const char *end
     return status;
 }
 
+/* `before` is what the file tells of, NULL if that is not known. */
+static TimStatus refuse(const TimFinished *f, const char *before, const char *subject, TimError *err) {
+    const size_t word = before ? first_difference(before, subject) : 0;
+    if (!before || !before[word] || !subject[word])
+        return tim_fail(err, TIM_E_ARGUMENT,
+                        "%s: does not begin as this version writes it, so that nothing can be taken over; give the report another "
+                        "folder, or have this one replaced",
+                        f->path);
+    return tim_fail(err, TIM_E_ARGUMENT,
+                    "%s: tells of an evaluation with %.*s, and this is one with %.*s; ask for the same to go on with it, give the "
+                    "report another folder, or have this one replaced",
+                    f->path, (int)strcspn(before + word, " "), before + word, (int)strcspn(subject + word, " "), subject + word);
+}
+
 static TimStatus read_text(TimFinished *f, const char *text, const char *end, const char *subject, bool replace, TimError *err) {
     char line[LINE_BYTES] = "";
-    const char *settings = next_line(line, text, end);
-    if (same_subject(line, subject)) return read_settings(f, settings, end, err);
-    if (replace) return TIM_OK;
-    return tim_fail(err, TIM_E_ARGUMENT,
-                    "%s: tells of an evaluation of other weights or pictures, in other features, or drawn with another "
-                    "configuration, number of samples, seed, batch, precision, number of threads, instruction set or version of "
-                    "tim; give the report another folder, or have this one replaced",
-                    f->path);
+    const char *settings = next_line(line, text, end), *before = subject_of(line);
+    if (before && strcmp(before, subject) == 0) return read_settings(f, settings, end, err);
+    return replace ? TIM_OK : refuse(f, before, subject, err);
 }
 
 static TimStatus read_file(TimFinished *f, const char *subject, bool replace, TimError *err) {

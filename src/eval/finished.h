@@ -36,9 +36,9 @@ typedef struct TimFinished {
     size_t count, capacity;
 } TimFinished;
 
-/* Opens or makes the file at `path`. `subject`, one line, says what is evaluated: the settings of a file with the same are taken
- * over, of which only whole lines; a file of something else is TIM_E_ARGUMENT, or with `replace` begun anew. Close after a failure
- * too. Errors: TIM_E_IO, TIM_E_MEMORY. */
+/* Opens or makes the file at `path`. `subject`, one line of words KEY=VALUE, says what is evaluated: the settings of a file with the
+ * same are taken over, of which only whole lines; a file of something else is TIM_E_ARGUMENT, naming the first word that differs, or
+ * with `replace` begun anew. Close after a failure too. Errors: TIM_E_IO, TIM_E_MEMORY. */
 TimStatus tim_finished_open(TimFinished *finished, const char *path, const char *subject, bool replace, TimError *err);
 
 /* The setting as it was last added, or NULL; borrowed until the next is added. */

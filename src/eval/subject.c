@@ -2,6 +2,7 @@
 #include "eval/subject.h"
 
 #include <errno.h>
+#include <stdio.h>
 #include <string.h>
 
 #include "io/config_fields.h"
@@ -75,16 +76,30 @@ int tim_eval_batch(const TimEvalOptions *options) {
     return options->batch ? options->batch : DEFAULT_BATCH;
 }
 
-void tim_hash_settings(char out[TIM_HASH_TEXT], const TimEvalOptions *options, const TimModel *model, const TimJudge *judge) {
+static void hash_config(char out[TIM_HASH_TEXT], const TimConfig *config) {
     SHA2_CTX hash;
     SHA256Init(&hash);
-    add_text(&hash, TIM_VERSION);
-    add_config(&hash, &model->config);
-    add_pictures(&hash, &judge->reference);
-    add_pictures(&hash, &judge->training);
-    add_text(&hash, tim_isa_name(model->options.isa));
-    const int64_t numbers[] = {REVISION,           options->samples,      (int64_t)options->seed, tim_eval_batch(options),
-                               options->precision, model->options.threads};
-    for (size_t i = 0; i < sizeof numbers / sizeof *numbers; i++) add_number(&hash, numbers[i]);
+    add_config(&hash, config);
     SHA256End(&hash, out);
+}
+
+static void hash_pictures(char out[TIM_HASH_TEXT], const TimPictureArray *pictures) {
+    SHA2_CTX hash;
+    SHA256Init(&hash);
+    add_pictures(&hash, pictures);
+    SHA256End(&hash, out);
+}
+
+void tim_eval_subject(char out[TIM_SUBJECT_BYTES], const char *weights, const char *features, const TimEvalOptions *options,
+                      const TimModel *model, const TimJudge *judge) {
+    char config[TIM_HASH_TEXT], reference[TIM_HASH_TEXT], training[TIM_HASH_TEXT];
+    hash_config(config, &model->config);
+    hash_pictures(reference, &judge->reference);
+    hash_pictures(training, &judge->training);
+    snprintf(out, TIM_SUBJECT_BYTES,
+             "version=%s.%d samples=%lld seed=%llu batch=%d precision=%s threads=%d isa=%s model=%s configuration=%s classifier=%s "
+             "reference=%s training=%s",
+             TIM_VERSION, REVISION, (long long)options->samples, (unsigned long long)options->seed, tim_eval_batch(options),
+             options->precision == TIM_PRECISION_BF16 ? "bf16" : "fp32", model->options.threads, tim_isa_name(model->options.isa),
+             weights, config, features, reference, training);
 }

@@ -22,8 +22,12 @@ TimStatus tim_hash_set(char out[TIM_HASH_TEXT], const TimTensorSet *set, TimErro
 /* Pictures that are drawn at a time, the default where none is given. */
 int tim_eval_batch(const TimEvalOptions *options);
 
-/* A hash of all else that the numbers depend on: configuration, pictures, and how they are drawn and computed; not of modes, steps
- * and seeds, which tell one number from another. */
-void tim_hash_settings(char out[TIM_HASH_TEXT], const TimEvalOptions *options, const TimModel *model, const TimJudge *judge);
+enum { TIM_SUBJECT_BYTES = 1024 };
+
+/* All that the numbers depend on, as words KEY=VALUE: `weights` and `features`, the hashes of the model's and the classifier's
+ * weights, and configuration, pictures, and how they are drawn and computed; not modes, steps and seeds, which tell one number
+ * from another. */
+void tim_eval_subject(char out[TIM_SUBJECT_BYTES], const char *weights, const char *features, const TimEvalOptions *options,
+                      const TimModel *model, const TimJudge *judge);
 
 #endif

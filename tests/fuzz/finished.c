@@ -6,7 +6,7 @@
 #include "fuzz/folder.h"
 #include "fuzz/targets.h"
 
-static const char head[] = "tim-eval-finished 4 subject\n";
+static const char head[] = "tim-eval-finished 5 subject\n";
 
 static size_t read_settings(const char *path, bool add) {
     TimFinished finished;
