@@ -33,6 +33,7 @@
 #include "train/folder.h"
 #include "train/init.h"
 #include "train/lane.h"
+#include "train/log.h"
 #include "train/loss.h"
 #include "train/loss_scale.h"
 #include "train/schedule.h"
@@ -2194,6 +2195,42 @@ static void test_train_new_run_over_abandoned_checkpoints_is_refused(void **stat
     tim_config_done(&config);
 }
 
+/* Lines of the log: its steps, one after the other. */
+static void assert_log(const char *name, const char *steps) {
+    char line[1024], seen[256] = "";
+    FILE *stream = fopen(in_folder(name), "r");
+    assert_non_null(stream);
+    while (fgets(line, sizeof line, stream)) {
+        long long step = -1;
+        sscanf(line, "{\"step\": %lld", &step);
+        snprintf(seen + strlen(seen), sizeof seen - strlen(seen), " %lld", step);
+    }
+    fclose(stream);
+    assert_string_equal(seen, steps);
+}
+
+/* What an ended run logged beyond its checkpoint is not there twice, and nothing of it is lost. */
+static void test_train_log_tells_of_one_run(void **state) {
+    (void)state;
+    char kept[TIM_MAX_PATH];
+    FILE *stream = fopen(in_folder("log.jsonl"), "w");
+    assert_non_null(stream);
+    fputs("{\"step\": 2, \"a\": 1}\nsomething else\n{\"step\": 4, \"pictures\": 1}\n{\"step\": 6}\n{\"step\": 8", stream);
+    fclose(stream);
+    assert_ok(tim_log_cut(kept, in_folder("log.jsonl"), 8, &err));
+    assert_string_equal(kept, "");
+    assert_log("log.jsonl", " 2 -1 4 6 8");
+    assert_ok(tim_log_cut(kept, in_folder("log.jsonl"), 4, &err));
+    assert_string_equal(kept, in_folder("log.jsonl.before"));
+    assert_log("log.jsonl", " 2 -1 4");
+    assert_log("log.jsonl.before", " 2 -1 4 6 8");
+    assert_ok(tim_log_cut(kept, in_folder("log.jsonl"), 3, &err));
+    assert_string_equal(kept, in_folder("log.jsonl.before-2"));
+    assert_log("log.jsonl", " 2 -1");
+    assert_ok(tim_log_cut(kept, in_folder("none.jsonl"), 3, &err));
+    assert_string_equal(kept, "");
+}
+
 static void test_train_older_checkpoint_begins_a_branch(void **state) {
     (void)state;
     TimConfig config = tiny(TIM_PRECISION_F32);
@@ -2203,6 +2240,7 @@ static void test_train_older_checkpoint_begins_a_branch(void **state) {
     told = (Told){0};
     assert_ok(run(&config, in_folder("branch"), in_folder("branch/checkpoints/checkpoint-4"), &told));
     assert_noted(&told, "checkpoint-6.abandoned");
+    assert_noted(&told, "goes beyond step 4: the whole of it is kept as ");
     assert_true(exists(in_folder("branch/checkpoints/checkpoint-6.abandoned/model.safetensors")));
     assert_true(exists(in_folder("branch/checkpoints/checkpoint-4")) && exists(in_folder("branch/checkpoints/checkpoint-5")));
     config.training.max_train_steps = 6;
@@ -2485,6 +2523,7 @@ int main(void) {
         cmocka_unit_test(test_train_unwritable_folder_says_so),
         cmocka_unit_test(test_train_broken_latest_is_named_and_older_goes_on),
         cmocka_unit_test(test_train_says_what_never_begins),
+        cmocka_unit_test(test_train_log_tells_of_one_run),
         cmocka_unit_test(test_train_older_checkpoint_begins_a_branch),
         cmocka_unit_test(test_train_checkpoint_from_elsewhere_begins_a_branch),
         cmocka_unit_test(test_train_abandoned_checkpoint_begins_a_branch),

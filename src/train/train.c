@@ -13,11 +13,11 @@
 #include "base/error.h"
 #include "io/config_diff.h"
 #include "io/file.h"
-#include "io/number.h"
 #include "model/store.h"
 #include "op/matmul.h"
 #include "train/checkpoints.h"
 #include "train/folder.h"
+#include "train/log.h"
 #include "train/time_pairs.h"
 #include "train/trainer.h"
 
@@ -115,35 +115,6 @@ static TimTrainReport mean_of(const Window *window, int batch_size) {
     return mean;
 }
 
-/* JSON knows no NaN. */
-static void print_number(FILE *stream, const char *key, double value) {
-    char text[40] = "null";
-    if (isfinite(value)) tim_number_print(value, text, sizeof text);
-    fprintf(stream, ", \"%s\": %s", key, text);
-}
-
-static void print_line(FILE *stream, const TimTrainReport *r) {
-    fprintf(stream, "{\"step\": %lld, \"skipped\": %lld", (long long)r->step, (long long)r->skipped);
-    print_number(stream, "loss", r->loss);
-    print_number(stream, "denoising", r->denoising);
-    print_number(stream, "proj", r->proj);
-    print_number(stream, "grad_norm", r->grad_norm);
-    print_number(stream, "lr", r->learning_rate);
-    print_number(stream, "ema_decay", r->ema_decay);
-    print_number(stream, "seconds_per_step", r->seconds);
-    print_number(stream, "pictures_per_second", r->pictures_per_second);
-    fputs("}\n", stream);
-}
-
-static TimStatus append_line(const char *path, const TimTrainReport *report, TimError *err) {
-    FILE *stream = fopen(path, "a");
-    if (!stream) return tim_fail(err, TIM_E_IO, "%s: cannot open for appending: %s", path, strerror(errno));
-    print_line(stream, report);
-    const bool written = !ferror(stream);
-    if (fclose(stream) == 0 && written) return TIM_OK;
-    return tim_fail(err, TIM_E_IO, "%s: cannot write: %s", path, strerror(errno));
-}
-
 /* Adds the line when it is due, at every multiple of log_every and at the end. */
 static TimStatus log_steps(Run *run, TimError *err) {
     const int64_t every = run->options->log_every ? run->options->log_every : LOG_EVERY;
@@ -151,7 +122,7 @@ static TimStatus log_steps(Run *run, TimError *err) {
     if (!due || run->window.steps == 0) return TIM_OK;
     const TimTrainReport mean = mean_of(&run->window, run->trainer->model->config.training.batch_size);
     run->window = (Window){0};
-    TIM_TRY(append_line(run->log, &mean, err));
+    TIM_TRY(tim_log_append(run->log, &mean, err));
     tell(run, TIM_TRAIN_LOGGED, &mean, NULL);
     return TIM_OK;
 }
@@ -290,12 +261,28 @@ static TimStatus find_saved(Run *run, const char *path, TimError *err) {
     return TIM_OK;
 }
 
+/* The log tells of the steps that lead here. */
+static TimStatus cut_log(Run *run, TimError *err) {
+    char kept[TIM_MAX_PATH];
+    TIM_TRY(tim_log_cut(kept, run->log, run->trainer->state.step, err));
+    if (*kept)
+        note(run, "%s goes beyond step %lld: the whole of it is kept as %s", run->log, (long long)run->trainer->state.step, kept);
+    return TIM_OK;
+}
+
+static bool goes_on_from_latest(const Run *run) {
+    return !run->options->resume || strcmp(run->options->resume, "latest") == 0;
+}
+
 static TimStatus resume(Run *run, const char *path, TimError *err) {
     const TimStatus status = tim_trainer_resume(run->trainer, path, err);
-    if (status != TIM_OK) return tim_fail_within(err, status, "cannot resume (to go on from an older checkpoint, name its folder)");
+    if (status != TIM_OK)
+        return tim_fail_within(err, status, "cannot resume%s",
+                               goes_on_from_latest(run) ? " (to go on from an older checkpoint, name its folder as resume)" : "");
     if (run->options->trainer.init) note(run, "the weights are those of %s, not of %s", path, run->options->trainer.init);
     TIM_TRY(find_saved(run, path, err));
     TIM_TRY(note_differences(run, path, run->options->trainer.seed, err));
+    TIM_TRY(cut_log(run, err));
     return leave_other_branch(run, path, err);
 }
 
