@@ -1195,6 +1195,21 @@ static void test_idx_read_plain_pictures_and_labels(void **state) {
     assert_null(data.labels);
 }
 
+/* Old archives beside new files are not what is read. */
+static void test_idx_read_plain_before_compressed(void **state) {
+    (void)state;
+    uint8_t old[sizeof idx_images];
+    TimIdxData data;
+    memcpy(old, idx_images, sizeof old);
+    old[16] = 99;
+    write_idx(sizeof idx_images, sizeof idx_labels);
+    write_compressed(in_folder("train-images-idx3-ubyte.gz"), old, sizeof old);
+    assert_ok(tim_idx_read(&data, folder, "train", &err));
+    assert_int_equal(data.images[0], 1);
+    tim_idx_done(&data);
+    assert_int_equal(remove(in_folder("train-images-idx3-ubyte.gz")), 0);
+}
+
 static void test_idx_read_compressed_damage_refused(void **state) {
     (void)state;
     const char *images = in_folder("t10k-images-idx3-ubyte.gz");
@@ -1335,6 +1350,7 @@ int main(void) {
         cmocka_unit_test(test_config_json_bad_text_refused),
         cmocka_unit_test(test_hf_config_beyond_its_cap_refused),
         cmocka_unit_test(test_idx_read_plain_pictures_and_labels),
+        cmocka_unit_test(test_idx_read_plain_before_compressed),
         cmocka_unit_test(test_idx_read_compressed_damage_refused),
         cmocka_unit_test(test_idx_read_bad_header_refused),
         cmocka_unit_test(test_idx_read_wrong_length_refused),

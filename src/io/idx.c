@@ -31,13 +31,17 @@ static TimStatus open_path(Source *source, TimError *err) {
     return source->stream ? TIM_OK : tim_fail(err, TIM_E_IO, "%s: cannot open: %s", source->path, strerror(errno));
 }
 
-/* Opens <dir>/<split>-<kind>.gz or, where there is none, the same without .gz. */
+/* Opens <dir>/<split>-<kind> or, where there is none, the same with .gz. Whoever makes new files leaves the old archives there. */
 static TimStatus open_source(Source *source, const char *dir, const char *split, const char *kind, TimError *err) {
     const int length = snprintf(source->path, sizeof source->path, "%s/%s-%s.gz", dir, split, kind);
     if (length < 0 || (size_t)length >= sizeof source->path)
         return tim_fail(err, TIM_E_ARGUMENT, "the path of the %s data is longer than %zu bytes", split, sizeof source->path - 1);
-    if (access(source->path, F_OK) != 0) source->path[length - 3] = '\0';
+    char *ending = source->path + length - strlen(".gz");
+    *ending = '\0';
     if (access(source->path, F_OK) == 0) return open_path(source, err);
+    *ending = '.';
+    if (access(source->path, F_OK) == 0) return open_path(source, err);
+    *ending = '\0';
     return tim_fail(
         err, TIM_E_IO,
         "%s: cannot open it, nor the same with .gz: %s; for Fashion-MNIST install the package dataset-fashion-mnist and "
