@@ -120,8 +120,8 @@ const Prompt *sample_prompt_of(const Sampling *s, int64_t index);
 
 /* What is said once of all pictures. {0}: nothing yet. */
 typedef struct SampleRemarks {
-    int64_t cut_prompts, padded_prompts;                                /* how many were */
-    bool guidance, window, noise, negative, tiled, cut_negative, times; /* what was said */
+    int64_t cut_prompts, padded_prompts;                                      /* how many were */
+    bool guidance, window, noise, negative, tiled, cut_negative, times, size; /* what was said */
 } SampleRemarks;
 
 /* Says what of the options has no effect on pictures with this plan, unless it was said before. */

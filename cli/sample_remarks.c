@@ -55,6 +55,22 @@ static void remark_times(const TimSampleOptions *o) {
     fprintf(stderr, "tim sample: --imitate times has no effect with --steps %d: its times are the same in bf16\n", o->steps);
 }
 
+/* Whether pixels are drawn at another size than the one that is all the network has seen. */
+static bool is_unseen_size(const Sampling *d) {
+    const TimConfig *c = tim_pipeline_config(d->pipeline);
+    const int side = c->network.input_size;
+    return c->network.kind == TIM_NETWORK_C2I && !c->vae_dir && (d->size.height != side || d->size.width != side);
+}
+
+static void remark_size(const Sampling *d) {
+    const int side = tim_pipeline_config(d->pipeline)->network.input_size;
+    fprintf(
+        stderr,
+        "tim sample: the network has learned pictures of %d x %d alone, and %d x %d (width x height) will hardly look like one: "
+        "give --size %dx%d\n",
+        side, side, d->size.width, d->size.height, side, side);
+}
+
 void sample_remark(const Sampling *d, const TimSampleOptions *o, const TimSampleInfo *info, SampleRemarks *said) {
     TimSampleOptions usual;
     tim_sample_options_init(&usual);
@@ -66,6 +82,9 @@ void sample_remark(const Sampling *d, const TimSampleOptions *o, const TimSample
     if (none && !said->window) remark_no_guidance(o, &usual);
     if (quiet && !said->noise) remark_noise(o);
     if (negative && !said->negative) remark_negative();
+    const bool unseen = is_unseen_size(d);
+    if (unseen && !said->size) remark_size(d);
+    said->size |= unseen;
     const bool exact = o->rounded_times && has_exact_times(d, o);
     if (exact && !said->times) remark_times(o);
     said->times |= exact;

@@ -322,6 +322,7 @@ static void test_sample_side_of_0_is_the_models_own(void **state) {
     (void)state;
     TimImage image;
     assert_runs("sample --model model --out wide/ --count 1 --size 16x8");
+    assert_contains(said, "tim sample: the network has learned pictures of 8 x 8 alone, and 16 x 8 (width x height)");
     assert_runs("sample --like wide/000000.png --width 0 --out own.png");
     assert_ok(tim_image_read_png(&image, in_folder("own.png"), &err));
     assert_int_equal(image.width, SIDE), assert_int_equal(image.height, 8);
