@@ -15,7 +15,7 @@ static bool show(const TimClassifierReport *r, void *user) {
     return !interrupted();
 }
 
-static ExitCode train(TimClassifierOptions *options) {
+static int train(TimClassifierOptions *options) {
     TimError err;
     TimClassifierReport last;
     options->progress = show;
@@ -24,9 +24,9 @@ static ExitCode train(TimClassifierOptions *options) {
         fprintf(stderr, "tim classifier: %s\n", err.text);
         return EXIT_FAILED;
     }
-    printf("%s: %.2f %% of the test pictures%s\n", options->out, 100 * last.test_accuracy,
-           last.epoch < last.epochs ? "; interrupted" : "");
-    return EXIT_FINE;
+    const bool early = last.epoch < last.epochs;
+    printf("%s: %.2f %% of the test pictures%s\n", options->out, 100 * last.test_accuracy, early ? "; interrupted" : "");
+    return early ? interruption_code() : EXIT_FINE;
 }
 
 int cmd_classifier(int count, char **words) {
@@ -55,7 +55,7 @@ int cmd_classifier(int count, char **words) {
                  ".npz with arr_0 and arr_1, "
                  "FOLDER:train or FOLDER:test with "
                  "IDX files, or fashion-mnist:train, fashion-mnist:test.\n"
-                 "Ctrl-C finishes the epoch, writes what is learned so far and ends.",
+                 "Ctrl-C finishes the epoch, writes what is learned so far and ends with 130.",
     };
     Operands none;
     ExitCode code;

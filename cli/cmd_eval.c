@@ -20,7 +20,7 @@ typedef struct Request {
     TimEvalOptions eval;
     const char *pictures; /* a set to judge instead of a model; NULL: none */
     NumberList steps;
-    bool only_transition, json;
+    bool only_transition, json, names_judge; /* --reference and --classifier are both given */
     int precision, suite, isa;
     char date[16];
     int step_items[MAX_STEP_COUNTS];
@@ -63,6 +63,24 @@ static bool has_classifier(const Request *r) {
     return false;
 }
 
+/* What tim_eval_options and this program take where nothing is named is Fashion-MNIST's: not for a model of other pictures. */
+static TimStatus check_defaults(const Request *r, TimError *err) {
+    if (r->names_judge) return TIM_OK;
+    const TimModelOptions options = {.precision = TIM_PRECISION_F32, .threads = 1};
+    TimModel *model;
+    TimStatus status = tim_model_open(&model, r->eval.model, r->eval.config, &options, err);
+    if (status != TIM_OK) return status;
+    const TimConfig *c = tim_model_config(model);
+    if (c->data_type && strcmp(c->data_type, "idx") == 0)
+        status = fail_with(
+            err, TIM_E_ARGUMENT,
+            "%.300s: has learned pictures of %.300s, not Fashion-MNIST: name real ones as --reference, such as %.300s:test, "
+            "and a classifier of these, which tim classifier makes, as --classifier",
+            r->eval.model, c->data_dir ? c->data_dir : "IDX files", c->data_dir ? c->data_dir : "FOLDER");
+    tim_model_close(model);
+    return status;
+}
+
 static ExitCode evaluate_model(Request *r) {
     TimError err;
     if (!r->eval.out) return command_line_misused("eval", "--model wants --out, the folder for its report");
@@ -76,7 +94,7 @@ static ExitCode evaluate_model(Request *r) {
     r->eval.progress = show;
     r->eval.class_name = class_label;
     write_date(r);
-    if (tim_eval(&r->eval, &err) != TIM_OK) {
+    if (check_defaults(r, &err) != TIM_OK || tim_eval(&r->eval, &err) != TIM_OK) {
         fprintf(stderr, "tim eval: %s\n", err.text);
         return EXIT_FAILED;
     }
@@ -107,6 +125,12 @@ static bool is_among(const char *name, const char *const *names) {
     return *names;
 }
 
+static bool is_given(const CommandLine *line, const char *name) {
+    for (size_t i = 0; i < line->option_count; i++)
+        if (strcmp(line->options[i].name, name) == 0) return line->given[i];
+    return false;
+}
+
 /* What is given and would have no effect; NULL: nothing. */
 static const char *idle_option(const Request *r, const CommandLine *line) {
     static const char *const drawing[] = {"config",       "out",   "steps",     "samples",   "seeds", "seed",
@@ -134,6 +158,7 @@ static ExitCode evaluate(Request *r, const CommandLine *line) {
     if (r->suite == SUITE_ADM && uses_own_classifier(r))
         return command_line_misused("eval", "--suite adm wants the weights of the FID network: name their file as --classifier");
     r->eval.isa = chosen_isa(r->isa);
+    r->names_judge = is_given(line, "reference") && is_given(line, "classifier");
     return r->pictures ? evaluate_pictures(r) : evaluate_model(r);
 }
 

@@ -23,6 +23,8 @@ typedef struct Request {
     int precision, isa;
     TimTrainOptions train;
     Preview preview;
+    char reference[MAX_PATH_BYTES]; /* of the preview, where none is named */
+    TimTrainEnd end;
 } Request;
 
 /* ---- what is shown ---- */
@@ -34,6 +36,7 @@ typedef struct Display {
     TimError *err; /* of the preview that failed and ended the run */
     bool failed;
     bool terminal;
+    TimTrainEnd end;
     double shown; /* when the last line over which the next is written came, in seconds of the run */
     int64_t first_step;
 } Display;
@@ -88,10 +91,11 @@ static void show_means(const Display *d, const TimTrainProgress *p) {
             r->pictures_per_second, duration(left, seconds_left(d, p, r->seconds)));
 }
 
-static void show_end(const Display *d, const TimTrainProgress *p) {
+static void show_end(Display *d, const TimTrainProgress *p) {
     static const char *const reasons[] = {"", "done", "time is up", "interrupted"};
     char time[32];
     clear_line(d);
+    d->end = p->end;
     printf("%s: %s after %" PRId64 " of %" PRId64 " steps; %" PRId64 " now, in %s\n", d->request->train.out,
            d->failed ? "a preview failed" : reasons[p->end], p->step, p->max_steps, p->step - d->first_step,
            duration(time, p->seconds));
@@ -150,6 +154,17 @@ static TimStatus read_config(TimConfig *config, const Request *r, TimError *err)
     return status;
 }
 
+/* Real pictures of those that are learned, unless others are named. */
+static TimStatus name_reference(Request *r, const TimConfig *config, TimError *err) {
+    if (r->preview.reference) return TIM_OK;
+    r->preview.reference = "fashion-mnist:test";
+    if (!config->data_dir) return TIM_OK;
+    r->preview.reference = r->reference;
+    const int length = snprintf(r->reference, sizeof r->reference, "%s:test", config->data_dir);
+    if (length > 0 && (size_t)length < sizeof r->reference) return TIM_OK;
+    return fail_with(err, TIM_E_ARGUMENT, "data.dataset.data_dir: the path is longer than %zu bytes", sizeof r->reference - 6);
+}
+
 static TimStatus train(Request *r, TimError *err) {
     TimError preview;
     Display display = {.request = r, .preview = &r->preview, .err = &preview, .terminal = isatty(STDERR_FILENO) == 1};
@@ -159,9 +174,11 @@ static TimStatus train(Request *r, TimError *err) {
     r->train.progress = show;
     r->train.user = &display;
     r->preview.out = r->train.out, r->preview.threads = r->train.trainer.threads, r->preview.isa = r->train.trainer.isa;
+    if (status == TIM_OK) status = name_reference(r, &config, err);
     if (status == TIM_OK) status = preview_open(&r->preview, &config, err);
     if (status == TIM_OK) status = tim_train(&config, &r->train, err);
     if (status == TIM_OK && display.failed) *err = preview, status = preview.status;
+    r->end = display.end;
     preview_done(&r->preview);
     if (status != TIM_OK) clear_line(&display);
     tim_config_done(&config);
@@ -187,7 +204,8 @@ static bool parse(Request *r, int count, char **words, ExitCode *code) {
         option_int64("preview-every", &r->preview.every, 1, 1e9, "steps between sheets of pictures in DIR/samples (default: none)"),
         option_text("classifier", &r->preview.classifier, "FILE",
                     "from tim classifier: previews also log a quick Frechet distance"),
-        option_text("reference", &r->preview.reference, "DATA", "real pictures for it (default fashion-mnist:test)"),
+        option_text("reference", &r->preview.reference, "DATA",
+                    "real pictures for it (default: the test pictures of what is learned)"),
         option_int64("preview-pictures", &r->preview.pictures, 10, 10000, "pictures for it (default 1000)"),
         option_int64("log-every", &t->log_every, 1, 1e9, "steps between lines of the log (default 50)"),
     };
@@ -199,7 +217,8 @@ static bool parse(Request *r, int count, char **words, ExitCode *code) {
         .notes = "DIR gets configs/config.yaml, log.jsonl and checkpoints/checkpoint-N, whose model.safetensors holds the averaged "
                  "weights: tim sample "
                  "--model DIR/checkpoints/checkpoint-N draws from them.\n"
-                 "Ctrl-C, as --minutes, finishes the step, saves and ends; the same command (without --resume) then goes on, and "
+                 "Ctrl-C, as --minutes, finishes the step, saves and ends, with 130 where --minutes ends with 0; the same command "
+                 "(without --resume) then goes on, and "
                  "the result has the same "
                  "bits as if nothing had happened, given the same threads, micro-batch and instruction set. --resume FOLDER puts "
                  "checkpoints out of the "
@@ -218,10 +237,9 @@ int cmd_train(int count, char **words) {
         return command_line_misused("train", "--classifier judges previews: say with --preview-every how often");
     if ((request.preview.reference || request.preview.pictures) && !request.preview.classifier)
         return command_line_misused("train", "--reference and --preview-pictures are for judging: name a --classifier");
-    if (!request.preview.reference) request.preview.reference = "fashion-mnist:test";
     if (!request.preview.pictures) request.preview.pictures = 1000;
     catch_interruptions();
-    if (train(&request, &err) == TIM_OK) return EXIT_FINE;
+    if (train(&request, &err) == TIM_OK) return request.end == TIM_TRAIN_CANCELLED ? interruption_code() : EXIT_FINE;
     fprintf(stderr, "tim train: %s\n", err.text);
     return EXIT_FAILED;
 }

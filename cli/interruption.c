@@ -3,7 +3,7 @@
 #include <signal.h>
 #include <stddef.h>
 
-static volatile sig_atomic_t caught; /* signal handlers see nothing else */
+static volatile sig_atomic_t caught; /* the signal, or 0; signal handlers see nothing else */
 
 static const int asking[] = {SIGINT, SIGTERM, SIGHUP};
 enum { ASKING = sizeof asking / sizeof *asking };
@@ -19,8 +19,7 @@ static void set_action(int number, void (*from)(int), void (*to)(int)) {
 
 /* The next of any of them kills. */
 static void interrupt(int number) {
-    (void)number;
-    caught = 1;
+    caught = number;
     for (int i = 0; i < ASKING; i++) set_action(asking[i], interrupt, SIG_DFL);
 }
 
@@ -31,4 +30,8 @@ void catch_interruptions(void) {
 
 bool interrupted(void) {
     return caught;
+}
+
+int interruption_code(void) {
+    return caught ? 128 + (int)caught : 0;
 }

@@ -11,4 +11,8 @@ void catch_interruptions(void);
 /* Whether one came. */
 bool interrupted(void);
 
+/* What a program returns that one has ended before its work was done, as the shell says it: 128 + the signal's number. 0 if none
+ * came. */
+int interruption_code(void);
+
 #endif

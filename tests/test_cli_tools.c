@@ -2,6 +2,7 @@
  * ../cli/tim of its own build from the root of the sources; writes into a temporary directory. */
 #include <limits.h>
 #include <math.h>
+#include <signal.h>
 #include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -506,7 +507,7 @@ static void test_train_and_eval_options_of_shorter_runs_hold(void **state) {
         "--samples 20 "
         "--seeds 1 --steps 1 --no-diffusion --out brief/report --threads 1 --seed 5 --batch 7 --precision fp32 --isa generic";
     char words[512];
-    assert_fails(again, 1, "tells of an evaluation of other weights or pictures");
+    assert_fails(again, 1, "tells of an evaluation with seed=0, and this is one with seed=5; ask for the same to go on with it");
     snprintf(words, sizeof words, "%s --overwrite", again);
     assert_runs(words);
     json_t *report = json_load_file(in_folder("brief/report/report.json"), 0, NULL);
@@ -520,6 +521,29 @@ static void test_train_and_eval_options_of_shorter_runs_hold(void **state) {
     assert_runs("classifier --train data:train --test data:test --epochs 1 --batch 8 --out d.safetensors --lr 1e-4");
     static const char *const others[] = {"b.safetensors", "d.safetensors"};
     for (int i = 0; i < 2; i++) assert_same_files(in_folder("a.safetensors"), in_folder(others[i]), false);
+}
+
+/* What stands in where nothing is named is Fashion-MNIST's, and a distance from it says nothing of other pictures. */
+static void test_own_pictures_are_not_judged_as_fashion(void **state) {
+    (void)state;
+    char log[TEXT_BYTES];
+    assert_shell("mkdir -p judge && cp judge.safetensors judge/model.safetensors");
+    assert_fails(
+        "eval --model run/checkpoints/checkpoint-4 --classifier judge --out own", 1,
+        "has learned pictures of data, not Fashion-MNIST: name real ones as --reference, such as data:test, and a classifier");
+    assert_runs(
+        "eval --model run/checkpoints/checkpoint-4 --classifier judge --reference data:test --samples 20 --seeds 1 --steps 1 "
+        "--no-diffusion --out own");
+    assert_runs("train --config train.yaml --out mine --steps 1 --preview-every 1 --classifier judge --preview-pictures 20");
+    read_text(in_folder("mine/log.jsonl"), log);
+    assert_contains(log, "\"frechet_1\": ");
+}
+
+/* Where the run was written to is what its user has in mind. */
+static void test_a_runs_folder_is_told_from_a_models(void **state) {
+    (void)state;
+    assert_fails("sample --model run --out x.png", 1,
+                 "run: is the folder of a training; give one of its checkpoints, run/checkpoints/checkpoint-N");
 }
 
 /* A wrong classifier is known before the first step, and one that nobody would ask is refused. */
@@ -610,7 +634,7 @@ static void test_sample_interrupted_leaves_no_part_of_an_npz(void **state) {
 static void test_classifier_interrupted_writes_the_file(void **state) {
     (void)state;
     assert_interrupted("classifier --train data:train --test data:test --epochs 10000 --batch 8 --out early.safetensors",
-                       "grep -q epoch stdout", 0);
+                       "grep -q epoch stdout", 128 + SIGTERM);
     assert_contains(printed, "; interrupted\n");
     assert_int_equal(access(in_folder("early.safetensors"), R_OK), 0);
 }
@@ -649,7 +673,7 @@ static void test_train_interrupted_in_a_preview_saves_at_once(void **state) {
     assert_interrupted(
         "train --config train.yaml --out hasty --steps 40 --preview-every 1 --classifier judge.safetensors --reference "
         "data:test --preview-pictures 10000",
-        "test -e hasty/samples/step-000001.png", 0);
+        "test -e hasty/samples/step-000001.png", 128 + SIGTERM);
     assert_shell("! grep -q frechet hasty/log.jsonl");
     assert_contains(printed, "hasty: interrupted after 1 of 40 steps");
     assert_int_equal(access(in_folder("hasty/checkpoints/checkpoint-1/model.safetensors"), R_OK), 0);
@@ -689,6 +713,8 @@ int main(void) {
         cmocka_unit_test(test_bench_json_has_every_figure),
         cmocka_unit_test(test_train_previews_and_eval_judges),
         cmocka_unit_test(test_train_and_eval_options_of_shorter_runs_hold),
+        cmocka_unit_test(test_own_pictures_are_not_judged_as_fashion),
+        cmocka_unit_test(test_a_runs_folder_is_told_from_a_models),
         cmocka_unit_test(test_train_classifier_is_opened_first),
         cmocka_unit_test(test_train_configuration_misread_is_said),
         cmocka_unit_test(test_train_idle_keys_obey_nothing),

@@ -1035,6 +1035,9 @@ static void test_eval_bad_options_named(void **state) {
     static const int zero[] = {1, 0};
     o = eval_options(), o.steps = zero, o.step_count = 2;
     assert_fails(tim_eval(&o, &err), TIM_E_ARGUMENT, "a number of steps is 0; give 1 to 65535");
+    static const int twice[] = {1, 4, 1};
+    o = eval_options(), o.steps = twice, o.step_count = 3;
+    assert_fails(tim_eval(&o, &err), TIM_E_ARGUMENT, "the number of steps 1 is given twice; give each once");
     o = eval_options(), o.steps = NULL;
     assert_fails(tim_eval(&o, &err), TIM_E_ARGUMENT, "0 numbers of steps");
     o = eval_options(), o.batch = -1;

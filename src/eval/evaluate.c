@@ -57,6 +57,10 @@ static TimStatus check_steps(const TimEvalOptions *o, TimError *err) {
     for (int i = 0; i < o->step_count; i++)
         if (o->steps[i] < 1 || o->steps[i] > TIM_SAMPLE_MAX_STEPS)
             return tim_fail(err, TIM_E_ARGUMENT, "a number of steps is %d; give 1 to %d", o->steps[i], TIM_SAMPLE_MAX_STEPS);
+    for (int i = 1; i < o->step_count; i++)
+        for (int k = 0; k < i; k++)
+            if (o->steps[i] == o->steps[k])
+                return tim_fail(err, TIM_E_ARGUMENT, "the number of steps %d is given twice; give each once", o->steps[i]);
     return TIM_OK;
 }
 
@@ -82,8 +86,9 @@ static TimStatus check_free(const char *path, bool replace, TimError *err) {
     if (!tim_is_file(path))
         return tim_fail(err, TIM_E_ARGUMENT, "%s is no file, and would be replaced; give the report another folder", path);
     if (replace) return TIM_OK;
-    return tim_fail(err, TIM_E_ARGUMENT,
-                    "%s is there, and nothing to go on from; give the report another folder, or have this one replaced", path);
+    return tim_fail(
+        err, TIM_E_ARGUMENT,
+        "%s is there, and nothing to go on from; give the report another folder, or have this one replaced (--overwrite)", path);
 }
 
 /* A report without the file to go on from, such as one that comes along with a model, is not to be lost. */

@@ -2,6 +2,9 @@
 
 #include <math.h>
 
+#include "base/error.h"
+#include "base/memory.h"
+#include "io/tensor_folder.h"
 #include "io/tensor_set.h"
 
 enum { INCEPTION_BATCH = 16 };
@@ -15,7 +18,7 @@ static TimStatus recognise(bool *is_inception, const char *path, TimError *err) 
     return TIM_OK;
 }
 
-TimStatus tim_extractor_open(TimExtractor *e, const char *path, TimIsa isa, int threads, TimError *err) {
+static TimStatus open_file(TimExtractor *e, const char *path, TimIsa isa, int threads, TimError *err) {
     TIM_TRY(recognise(&e->is_inception, path, err));
     e->test_accuracy = NAN;
     if (e->is_inception) {
@@ -27,6 +30,14 @@ TimStatus tim_extractor_open(TimExtractor *e, const char *path, TimIsa isa, int 
     e->classes = e->classifier.shape.classes;
     e->test_accuracy = e->classifier.test_accuracy;
     return TIM_OK;
+}
+
+TimStatus tim_extractor_open(TimExtractor *e, const char *path, TimIsa isa, int threads, TimError *err) {
+    char *file;
+    TIM_TRY(tim_tensor_folder_find(&file, path, err));
+    const TimStatus status = open_file(e, file, isa, threads, err);
+    tim_free(file);
+    return status;
 }
 
 void tim_extractor_done(TimExtractor *e) {

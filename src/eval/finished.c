@@ -153,11 +153,11 @@ static TimStatus refuse(const TimFinished *f, const char *before, const char *su
     if (!before || !before[word] || !subject[word])
         return tim_fail(err, TIM_E_ARGUMENT,
                         "%s: does not begin as this version writes it, so that nothing can be taken over; give the report another "
-                        "folder, or have this one replaced",
+                        "folder, or have this one replaced (--overwrite)",
                         f->path);
     return tim_fail(err, TIM_E_ARGUMENT,
                     "%s: tells of an evaluation with %.*s, and this is one with %.*s; ask for the same to go on with it, give the "
-                    "report another folder, or have this one replaced",
+                    "report another folder, or have this one replaced (--overwrite)",
                     f->path, (int)strcspn(before + word, " "), before + word, (int)strcspn(subject + word, " "), subject + word);
 }
 

@@ -103,6 +103,18 @@ static TimStatus only_file(char **file, const char *folder, const char *const *e
     return status;
 }
 
+/* What a training writes to is named by whoever looks for what it has learned. */
+static TimStatus check_no_run(const char *folder, TimError *err) {
+    struct stat info;
+    char *path;
+    TIM_TRY(tim_join_path(&path, folder, "checkpoints", err));
+    const bool is_run = stat(path, &info) == 0 && S_ISDIR(info.st_mode);
+    tim_free(path);
+    if (!is_run) return TIM_OK;
+    return tim_fail(err, TIM_E_IO, "%s: is the folder of a training; give one of its checkpoints, %s/checkpoints/checkpoint-N",
+                    folder, folder);
+}
+
 static TimStatus find_in(char **file, const char *folder, TimError *err) {
     for (size_t i = 0; i < sizeof usual / sizeof *usual; i++) {
         TIM_TRY(try_file(file, folder, usual[i], err));
@@ -111,6 +123,7 @@ static TimStatus find_in(char **file, const char *folder, TimError *err) {
     TIM_TRY(only_file(file, folder, index_ends, err));
     if (!*file) TIM_TRY(only_file(file, folder, file_ends, err));
     if (*file) return TIM_OK;
+    TIM_TRY(check_no_run(folder, err));
     return tim_fail(err, TIM_E_IO,
                     "%s: the folder has none of model.safetensors, diffusion_pytorch_model.safetensors (or their .index.json), "
                     "diffusion_pytorch_model.bin and pytorch_model.bin, nor another file in .safetensors, .bin, .pt or .pth; give "
