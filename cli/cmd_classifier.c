@@ -51,10 +51,8 @@ int cmd_classifier(int count, char **words) {
         .options = options,
         .option_count = sizeof options / sizeof *options,
         .notes = "DATA is a folder of PNG, JPEG or WebP files with a sub-folder a class, called by its number or else in the order "
-                 "of names, an "
-                 ".npz with arr_0 and arr_1, "
-                 "FOLDER:train or FOLDER:test with "
-                 "IDX files, or fashion-mnist:train, fashion-mnist:test.\n"
+                 "of names, an .npz with arr_0 and arr_1, FOLDER:train or FOLDER:test with IDX files, or fashion-mnist:train, "
+                 "fashion-mnist:test.\n"
                  "Ctrl-C finishes the epoch, writes what is learned so far and ends with 130.",
     };
     Operands none;

@@ -125,12 +125,6 @@ static bool is_among(const char *name, const char *const *names) {
     return *names;
 }
 
-static bool is_given(const CommandLine *line, const char *name) {
-    for (size_t i = 0; i < line->option_count; i++)
-        if (strcmp(line->options[i].name, name) == 0) return line->given[i];
-    return false;
-}
-
 /* What is given and would have no effect; NULL: nothing. */
 static const char *idle_option(const Request *r, const CommandLine *line) {
     static const char *const drawing[] = {"config",       "out",   "steps",     "samples",   "seeds", "seed",
@@ -158,7 +152,7 @@ static ExitCode evaluate(Request *r, const CommandLine *line) {
     if (r->suite == SUITE_ADM && uses_own_classifier(r))
         return command_line_misused("eval", "--suite adm wants the weights of the FID network: name their file as --classifier");
     r->eval.isa = chosen_isa(r->isa);
-    r->names_judge = is_given(line, "reference") && is_given(line, "classifier");
+    r->names_judge = command_line_given(line, &r->eval.reference) && command_line_given(line, &r->eval.classifier);
     return r->pictures ? evaluate_pictures(r) : evaluate_model(r);
 }
 
@@ -199,10 +193,9 @@ static ExitCode parse(Request *r, int count, char **words) {
         .notes =
             "The same command goes on where a run that was ended has stopped, and with more --steps or --seeds draws only these.\n"
             "DATA is fashion-mnist (its test pictures, and its training pictures for copies), FOLDER:test with IDX files, a folder "
-            "of PNG, JPEG or WebP "
-            "files or of sub-folders with these, a class each, called by its number or else in the order of names, or an .npz with "
-            "arr_0 "
-            "and perhaps arr_1, the classes. Inception v3 is a file of tensors with the names of the FID network, "
+            "of PNG, JPEG or WebP files or of sub-folders with these, a class each, called by its number or else in the order of "
+            "names, or an .npz with arr_0 and perhaps arr_1, the classes. Inception v3 is a file of tensors with the names of the "
+            "FID network, "
             "Conv2d_1a_3x3.conv.weight and so on. "
             "Pictures are all of the reference's size; --suite adm, which wants Inception, takes any. It takes ADM's reference "
             "batches too: FID, sFID, "

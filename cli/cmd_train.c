@@ -24,19 +24,18 @@ typedef struct Request {
     TimTrainOptions train;
     Preview preview;
     char reference[MAX_PATH_BYTES]; /* of the preview, where none is named */
-    TimTrainEnd end;
+    TimTrainEnd end;                /* why the run ended */
 } Request;
 
 /* ---- what is shown ---- */
 
 /* Where lines go: stderr, and on a terminal the last one is written over. */
 typedef struct Display {
-    const Request *request;
+    Request *request;
     Preview *preview;
     TimError *err; /* of the preview that failed and ended the run */
     bool failed;
     bool terminal;
-    TimTrainEnd end;
     double shown; /* when the last line over which the next is written came, in seconds of the run */
     int64_t first_step;
 } Display;
@@ -91,11 +90,11 @@ static void show_means(const Display *d, const TimTrainProgress *p) {
             r->pictures_per_second, duration(left, seconds_left(d, p, r->seconds)));
 }
 
-static void show_end(Display *d, const TimTrainProgress *p) {
+static void show_end(const Display *d, const TimTrainProgress *p) {
     static const char *const reasons[] = {"", "done", "time is up", "interrupted"};
     char time[32];
     clear_line(d);
-    d->end = p->end;
+    d->request->end = p->end;
     printf("%s: %s after %" PRId64 " of %" PRId64 " steps; %" PRId64 " now, in %s\n", d->request->train.out,
            d->failed ? "a preview failed" : reasons[p->end], p->step, p->max_steps, p->step - d->first_step,
            duration(time, p->seconds));
@@ -178,7 +177,6 @@ static TimStatus train(Request *r, TimError *err) {
     if (status == TIM_OK) status = preview_open(&r->preview, &config, err);
     if (status == TIM_OK) status = tim_train(&config, &r->train, err);
     if (status == TIM_OK && display.failed) *err = preview, status = preview.status;
-    r->end = display.end;
     preview_done(&r->preview);
     if (status != TIM_OK) clear_line(&display);
     tim_config_done(&config);

@@ -335,6 +335,12 @@ static ExitCode parse_words(const CommandLine *line, int count, char **words, Op
     return code == EXIT_FINE ? check_complete(line, operands, given) : code;
 }
 
+bool command_line_given(const CommandLine *line, const void *place) {
+    size_t i = 0;
+    while (i < line->option_count && line->options[i].place != place) i++;
+    return i < line->option_count && line->given[i];
+}
+
 bool command_line_parse(const CommandLine *line, int count, char **words, Operands *operands, ExitCode *code) {
     *operands = (Operands){.count = 0};
     *code = EXIT_FINE;

@@ -86,6 +86,9 @@ typedef struct Operands {
  * asked for (printed to stdout) or the line is wrong (one message on stderr that names option and value). */
 bool command_line_parse(const CommandLine *line, int count, char **words, Operands *operands, ExitCode *code);
 
+/* Whether the option with this place was given, after parsing. */
+bool command_line_given(const CommandLine *line, const void *place);
+
 /* Says on stderr what is wrong with the command line, as the parser does, and returns EXIT_MISUSED. */
 ExitCode command_line_misused(const char *command, const char *format, ...) __attribute__((format(printf, 2, 3)));
 

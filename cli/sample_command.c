@@ -37,12 +37,6 @@ typedef struct Given {
     bool strength, width, height;
 } Given;
 
-static bool is_given(const CommandLine *line, const void *place) {
-    size_t i = 0;
-    while (i < line->option_count && line->options[i].place != place) i++;
-    return i < line->option_count && line->given[i];
-}
-
 static bool parse(SampleRequest *r, Given *g, int count, char **words, ExitCode *code) {
     bool given[64] = {false};
     const Option options[] = {
@@ -111,7 +105,8 @@ static bool parse(SampleRequest *r, Given *g, int count, char **words, ExitCode 
     Operands none;
     const bool go_on = command_line_parse(&line, count, words, &none, code);
     const TimSampleOptions *o = &r->sample;
-    *g = (Given){is_given(&line, &o->strength), is_given(&line, &o->width), is_given(&line, &o->height)};
+    *g = (Given){command_line_given(&line, &o->strength), command_line_given(&line, &o->width),
+                 command_line_given(&line, &o->height)};
     return go_on;
 }
 

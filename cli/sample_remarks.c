@@ -57,9 +57,9 @@ static void remark_times(const TimSampleOptions *o) {
 
 /* Whether pixels are drawn at another size than the one that is all the network has seen. */
 static bool is_unseen_size(const Sampling *d) {
-    const TimConfig *c = tim_pipeline_config(d->pipeline);
-    const int side = c->network.input_size;
-    return c->network.kind == TIM_NETWORK_C2I && !c->vae_dir && (d->size.height != side || d->size.width != side);
+    const TimNetworkConfig *n = &tim_pipeline_config(d->pipeline)->network;
+    const bool other = d->size.height != n->input_size || d->size.width != n->input_size;
+    return n->kind == TIM_NETWORK_C2I && !sample_makes_latents(d) && other;
 }
 
 static void remark_size(const Sampling *d) {

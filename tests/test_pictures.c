@@ -527,20 +527,29 @@ static void test_set_folder_is_sorted_by_bytes_and_ignores_others(void **state) 
     remove(path_of("s/z")), remove(path_of("s/folder.png")), remove(path_of("s"));
 }
 
+/* Folders, those above before those in them, and in these pictures 10, 11, ... wide. */
+static void put_tree(const char *const *folders, int folder_count, const char *const *names, int count) {
+    for (int i = 0; i < folder_count; i++) put_folder(folders[i]);
+    for (int i = 0; i < count; i++) put_picture(names[i], 10 + i);
+}
+
+static void remove_tree(const char *const *folders, int folder_count, const char *const *names, int count) {
+    for (int i = 0; i < count; i++) remove(path_of(names[i]));
+    for (int i = folder_count - 1; i >= 0; i--) remove(path_of(folders[i]));
+}
+
 static void test_set_folder_of_folders_is_labelled(void **state) {
     (void)state;
     static const char *const folders[] = {"s", "s/b", "s/a", "s/B", "s/c", "s/c/d"}; /* classes B 0, a 1, b 2, c 3 */
     static const char *const names[] = {"s/b/2.png", "s/b/1.png", "s/a/9.png", "s/c/0.png", "s/c/d/0.png", "s/note.txt"};
-    for (int i = 0; i < 6; i++) put_folder(folders[i]);
-    for (int i = 0; i < 6; i++) put_picture(names[i], 10 + i);
+    put_tree(folders, 6, names, 6);
     TimPictureSet *set = opened(path_of("s"), 4);
     next_has(set, 12, 1);
     next_has(set, 11, 2);
     next_has(set, 10, 2);
     next_has(set, 13, 3);
     tim_picture_set_close(set);
-    for (int i = 0; i < 6; i++) remove(path_of(names[i]));
-    for (int i = 5; i >= 0; i--) remove(path_of(folders[i]));
+    remove_tree(folders, 6, names, 6);
 }
 
 /* The classes 3 and 10 of a model are not 0 and 1, and 10 does not come before 3. */
@@ -548,8 +557,7 @@ static void test_set_folders_of_numbers_are_those_classes(void **state) {
     (void)state;
     static const char *const folders[] = {"s", "s/10", "s/3", "s/07"};
     static const char *const names[] = {"s/10/a.png", "s/3/a.png", "s/3/b.png", "s/07/c.png"};
-    for (int i = 0; i < 4; i++) put_folder(folders[i]);
-    for (int i = 0; i < 4; i++) put_picture(names[i], 10 + i);
+    put_tree(folders, 4, names, 4);
     TimPictureSet *set = opened(path_of("s"), 4);
     next_has(set, 11, 3);
     next_has(set, 12, 3);
@@ -562,8 +570,7 @@ static void test_set_folders_of_numbers_are_those_classes(void **state) {
     next_has(set, 10, 1);
     tim_picture_set_close(set);
     remove(path_of("s/x"));
-    for (int i = 0; i < 4; i++) remove(path_of(names[i]));
-    for (int i = 3; i >= 0; i--) remove(path_of(folders[i]));
+    remove_tree(folders, 4, names, 4);
 }
 
 static void test_set_folder_without_pictures_fails(void **state) {

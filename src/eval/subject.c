@@ -47,25 +47,32 @@ TimStatus tim_weights_hash(char out[TIM_HASH_TEXT], const char *path, TimError *
     return status;
 }
 
-static void add_config(SHA2_CTX *hash, const TimConfig *config) {
+static void hash_config(char out[TIM_HASH_TEXT], const TimConfig *config) {
+    SHA2_CTX hash;
     size_t count;
     const TimField *fields = tim_fields_get(&count);
+    SHA256Init(&hash);
     for (size_t i = 0; i < count; i++) {
         const TimField *field = &fields[i];
         char value[128];
         if (field->type == TIM_FIELD_TEXT || field->type == TIM_FIELD_SKIP || !tim_field_applies(field, config)) continue;
         tim_field_format(field, config, value, sizeof value);
-        add_text(hash, field->path);
-        add_text(hash, value);
+        add_text(&hash, field->path);
+        add_text(&hash, value);
     }
+    SHA256End(&hash, out);
 }
 
-static void add_pictures(SHA2_CTX *hash, const TimPictureArray *a) {
+static void hash_pictures(char out[TIM_HASH_TEXT], const TimPictureArray *a) {
     const int64_t sizes[] = {a->count, a->height, a->width, a->channels};
-    for (size_t i = 0; i < sizeof sizes / sizeof *sizes; i++) add_number(hash, sizes[i]);
-    if (a->count == 0) return;
-    SHA256Update(hash, a->pixels, (size_t)(a->count * a->height * a->width * a->channels));
-    SHA256Update(hash, (const uint8_t *)a->labels, (size_t)a->count * sizeof *a->labels);
+    SHA2_CTX hash;
+    SHA256Init(&hash);
+    for (size_t i = 0; i < sizeof sizes / sizeof *sizes; i++) add_number(&hash, sizes[i]);
+    if (a->count > 0) {
+        SHA256Update(&hash, a->pixels, (size_t)(a->count * a->height * a->width * a->channels));
+        SHA256Update(&hash, (const uint8_t *)a->labels, (size_t)a->count * sizeof *a->labels);
+    }
+    SHA256End(&hash, out);
 }
 
 /* Raised whenever the same weights and settings come to draw other pictures, or the judge to judge them otherwise. */
@@ -74,20 +81,6 @@ enum { REVISION = 2 };
 int tim_eval_batch(const TimEvalOptions *options) {
     enum { DEFAULT_BATCH = 100 };
     return options->batch ? options->batch : DEFAULT_BATCH;
-}
-
-static void hash_config(char out[TIM_HASH_TEXT], const TimConfig *config) {
-    SHA2_CTX hash;
-    SHA256Init(&hash);
-    add_config(&hash, config);
-    SHA256End(&hash, out);
-}
-
-static void hash_pictures(char out[TIM_HASH_TEXT], const TimPictureArray *pictures) {
-    SHA2_CTX hash;
-    SHA256Init(&hash);
-    add_pictures(&hash, pictures);
-    SHA256End(&hash, out);
 }
 
 void tim_eval_subject(char out[TIM_SUBJECT_BYTES], const char *weights, const char *features, const TimEvalOptions *options,

@@ -38,8 +38,7 @@ static TimStatus open_source(Source *source, const char *dir, const char *split,
         return tim_fail(err, TIM_E_ARGUMENT, "the path of the %s data is longer than %zu bytes", split, sizeof source->path - 1);
     char *ending = source->path + length - strlen(".gz");
     *ending = '\0';
-    if (access(source->path, F_OK) == 0) return open_path(source, err);
-    *ending = '.';
+    if (access(source->path, F_OK) != 0) *ending = '.';
     if (access(source->path, F_OK) == 0) return open_path(source, err);
     *ending = '\0';
     return tim_fail(

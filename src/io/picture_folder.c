@@ -44,8 +44,8 @@ static int by_bytes(const void *a, const void *b) {
 }
 
 /* From item `first` on. */
-static void sort(Paths *paths, size_t first) {
-    if (paths->count > first) qsort(paths->items + first, paths->count - first, sizeof *paths->items, by_bytes);
+static void sort(Paths *paths, size_t first, int (*order)(const void *, const void *)) {
+    if (paths->count > first) qsort(paths->items + first, paths->count - first, sizeof *paths->items, order);
 }
 
 static bool is_picture(const char *name) {
@@ -92,8 +92,8 @@ static TimStatus list(Folder *folder, const char *directory, TimError *err) {
     if (!stream) return tim_fail(err, TIM_E_IO, "%s: cannot list: %s", directory, strerror(errno));
     const TimStatus status = list_open(folder, directory, stream, err);
     closedir(stream);
-    sort(&folder->files, files);
-    sort(&folder->folders, folders);
+    sort(&folder->files, files, by_bytes);
+    sort(&folder->folders, folders, by_bytes);
     return status;
 }
 
@@ -130,7 +130,7 @@ static bool are_numbers(const Paths *folders) {
 static TimStatus list_classes(Folder *folder, TimError *err) {
     const size_t classes = folder->folders.count;
     const bool numbers = are_numbers(&folder->folders);
-    if (numbers && classes > 0) qsort(folder->folders.items, classes, sizeof *folder->folders.items, by_number);
+    if (numbers) sort(&folder->folders, 0, by_number);
     for (size_t k = 0; k < classes; k++) {
         const int64_t label = numbers ? number_of(folder->folders.items[k]) : (int64_t)k;
         TIM_TRY(list(folder, folder->folders.items[k], err));

@@ -3,7 +3,6 @@
 #ifndef TIM_TRAIN_LOG_H
 #define TIM_TRAIN_LOG_H
 
-#include <stdbool.h>
 #include <stdint.h>
 
 #include "tim/train.h"
